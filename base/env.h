@@ -1,0 +1,129 @@
+/* base/env.h: the one table of everything outside the program: clock, random, storage, network and threads.
+ *
+ * Whoever needs one of these is given a `const wr_env *` and calls through it; nothing else in the engine calls the operating
+ * system for them. The real table is wr_env_real(); the simulator has its own, with a virtual clock, a seeded random, a file
+ * system in memory that can lie, and threads that are steps of one scheduler. A table is frozen after build and may be shared
+ * by all threads; each function says which threads may call it. */
+#ifndef WR_BASE_ENV_H
+#define WR_BASE_ENV_H
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct wr_env    wr_env;
+typedef struct wr_thread wr_thread; /* opaque; made by thread_start, freed by thread_join */
+
+/* Owner: the thread that parks on it. Shared: state (atomic), fd (frozen). */
+typedef struct wr_parker {
+    _Atomic uint32_t state; /* WR_PARKER_AWAKE or WR_PARKER_PARKED */
+    int              fd;    /* real: an eventfd, which may stand in an epoll set; simulated: an index */
+    void            *extra; /* the environment's own */
+} wr_parker;
+
+enum { WR_PARKER_AWAKE = 0, WR_PARKER_PARKED = 1 };
+
+typedef struct wr_file_info {
+    int64_t bytes;
+    int64_t changed_ns; /* wall clock */
+    bool    is_file, is_folder;
+} wr_file_info;
+
+enum { /* flags of open; exactly one of the first three */
+    WR_OPEN_READ = 1,
+    WR_OPEN_WRITE = 2,
+    WR_OPEN_READ_WRITE = 3,
+    WR_OPEN_CREATE = 4,
+    WR_OPEN_TRUNCATE = 8,
+    WR_OPEN_APPEND = 16,
+    WR_OPEN_EXCLUSIVE = 32, /* with CREATE: fails when it is there */
+    WR_OPEN_FOLDER = 64,    /* to fsync a folder */
+};
+
+struct wr_env {
+    void *self; /* first argument of every function */
+
+    /* Clock. Any thread. mono_ns never goes back; wall_ns is since 1970 UTC and may. */
+    int64_t (*mono_ns)(void *self);
+    int64_t (*wall_ns)(void *self);
+
+    /* Random bits for ids and seeds; any thread. Not for the data path: seed a wr_prng from it. */
+    uint64_t (*random)(void *self);
+
+    /* Storage. Any thread; a file is used by one thread at a time. Results are >= 0, or -errno. read and write may be short,
+     * and read returns 0 at the end. Interrupted calls are retried inside. */
+    int (*open)(void *self, const char *path, int flags);
+    int (*close)(void *self, int file);
+    int64_t (*read)(void *self, int file, void *to, size_t bytes);
+    int64_t (*write)(void *self, int file, const void *from, size_t bytes);
+    int64_t (*pread)(void *self, int file, void *to, size_t bytes, int64_t offset);
+    int64_t (*pwrite)(void *self, int file, const void *from, size_t bytes, int64_t offset);
+    int (*fsync)(void *self, int file);
+    int (*truncate)(void *self, int file, int64_t bytes);
+    int (*rename)(void *self, const char *from, const char *to);
+    int (*unlink)(void *self, const char *path);
+    int (*mkdir)(void *self, const char *path); /* one level, mode 0777 less the umask; -EEXIST when it is there */
+    int (*rmdir)(void *self, const char *path);
+    int (*stat)(void *self, const char *path, wr_file_info *info);
+    /* Calls each(arg, name) for every entry but "." and "..", in no order, until one returns false. */
+    int (*list)(void *self, const char *folder, bool (*each)(void *arg, const char *name), void *arg);
+
+    /* Network. Reserved: used from the cluster on. NULL in every table until then; nobody calls them. */
+    int (*listen)(void *self, const char *address);
+    int (*accept)(void *self, int listener);
+    int (*connect)(void *self, const char *address);
+    int64_t (*send)(void *self, int socket, const void *from, size_t bytes);
+    int64_t (*receive)(void *self, int socket, void *to, size_t bytes);
+
+    /* Threads. cpu >= 0 pins the thread to that CPU (failing to pin is not an error), -1 does not. name is cut to 15 bytes.
+     * thread_start returns 0 or -errno. thread_join waits for the end and frees; once per thread. */
+    int (*thread_start)(void *self, wr_thread **thread, void (*run)(void *arg), void *arg, const char *name, int cpu);
+    void (*thread_join)(void *self, wr_thread *thread);
+    int (*cpu_count)(void *self); /* CPUs that this process may use, at least 1 */
+
+    /* Parking. The owner calls wr_parker_prepare, looks at its rings ONCE MORE, and then either wr_parker_cancel or
+     * park; so a push between the last look and the park is never lost. park returns when woken or after timeout_ns
+     * (negative: no limit; 0: at once); it may return early. Others make something visible, then call wr_parker_wake. */
+    int (*parker_init)(void *self, wr_parker *parker); /* 0 or -errno */
+    void (*parker_fini)(void *self, wr_parker *parker);
+    void (*park)(void *self, wr_parker *parker, int64_t timeout_ns); /* owner only */
+    void (*wake)(void *self, wr_parker *parker);                     /* any thread; use wr_parker_wake */
+};
+
+/* The operating system's table. Frozen, any thread. */
+const wr_env *wr_env_real(void);
+
+#if defined(__SANITIZE_THREAD__)
+#define WR_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define WR_TSAN 1
+#endif
+#endif
+
+static inline void wr_parker_prepare(wr_parker *parker)
+{
+    atomic_exchange_explicit(&parker->state, WR_PARKER_PARKED, memory_order_seq_cst);
+#ifndef WR_TSAN
+    atomic_thread_fence(memory_order_seq_cst);
+#endif
+}
+
+static inline void wr_parker_cancel(wr_parker *parker)
+{
+    atomic_store_explicit(&parker->state, WR_PARKER_AWAKE, memory_order_relaxed);
+}
+
+/* Any thread, after a release store that the parker's owner will look at. Costs a fence and a load unless it is parked. */
+static inline void wr_parker_wake(const wr_env *env, wr_parker *parker)
+{
+#ifdef WR_TSAN /* does not know fences; a read-modify-write on the same word orders as well, but moves the cache line */
+    uint32_t state = atomic_fetch_add_explicit(&parker->state, 0, memory_order_seq_cst);
+#else
+    atomic_thread_fence(memory_order_seq_cst);
+    uint32_t state = atomic_load_explicit(&parker->state, memory_order_relaxed);
+#endif
+    if (__builtin_expect(state == WR_PARKER_PARKED, 0)) env->wake(env->self, parker);
+}
+
+#endif
