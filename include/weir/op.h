@@ -31,22 +31,29 @@ typedef struct weir_key {
 } weir_key;
 
 /* ---- emitter ------------------------------------------------------------------------------------------------------------
- * One per output, in an array (stride: the module's out_size). Slot-owned. Inline code moves `next`, the engine the rest.
- * Records are built in place between next and end; what lies at or beyond `next` is garbage, not data. */
-typedef struct weir_out {
+ * One per output, in an array (stride: the module's out_size). Records are built in place between next and end; what lies
+ * at or beyond `next` is garbage, not data. A loop works on a COPY in a local variable whose address stays inside the loop,
+ * so that next and end live in registers, and stores it back when it is done; so nothing here takes a weir_out pointer. */
+typedef struct weir_out weir_out;
+struct weir_out {
     char       *next, *end;     /* free room of the current batch, in whole records */
     weir_time  *time;           /* event time of the record at `next`, or NULL when the job has no event time */
     weir_ctx   *ctx;            /* of the operator that emits */
     const char *borrowed;       /* memory that outlives the output batch: far strings inside need no copy */
     size_t      borrowed_bytes;
     void       *engine;
+    void (*fused)(const void *record, weir_out *out); /* WEIR_FUSE after a source: takes what is emitted; else NULL */
     uint64_t    reserved[2];
-} weir_out;
-/* next == end: hands the full batch on and makes room for at least one record. Never fails and never blocks: a task that
- * outgrows its bound (WR_OVERDRAFT_BYTES_MAX) is stopped after the loop. Thread: the loop's. */
-void weir_out_grow(weir_out *out);
+};
+typedef struct weir_grown {
+    char      *next, *end;
+    weir_time *time;
+} weir_grown;
+/* Called with next == end: hands the full batch on and returns room for at least one record. Never fails, never blocks: a
+ * task that outgrows its bound is stopped after the loop. `engine` is out->engine. Thread: the loop's. */
+weir_grown weir_out_grow(void *engine, char *next);
 /* Copies the far bytes of *s into memory that lives as long as the output batch, and repoints *s. Thread: the loop's. */
-void weir_out_own(weir_out *out, weir_str *s);
+void weir_out_own(void *engine, weir_str *s);
 
 /* ---- lookaside: lines that keyed loops probe inline ---------------------------------------------------------------------
  * near[(word * WEIR_NEAR_MIX) >> shift]; state == NULL: empty line. Keys of at most 8 bytes use weir_near8 with
