@@ -19,7 +19,8 @@ void wr_arena_fini(wr_arena *arena); /* frees everything; the arena is empty aft
 /* Zeroed memory, aligned to 16. Never NULL: out of memory on the control plane ends the process with a message. */
 void *wr_arena_get(wr_arena *arena, size_t bytes);
 void *wr_arena_get_aligned(wr_arena *arena, size_t bytes, size_t align); /* align: a power of two up to 4096 */
-#define wr_arena_array(ARENA, TYPE, COUNT) ((TYPE *)wr_arena_get_aligned(ARENA, wr_arena_times_(COUNT, sizeof(TYPE)), _Alignof(TYPE)))
+#define wr_arena_array(ARENA, TYPE, COUNT)                                                                             \
+    ((TYPE *)wr_arena_get_aligned(ARENA, wr_arena_times_(COUNT, sizeof(TYPE)), _Alignof(TYPE)))
 size_t wr_arena_times_(size_t count, size_t size); /* checks for overflow */
 
 char *wr_arena_copy(wr_arena *arena, const void *bytes, size_t count); /* with a zero byte behind it */

@@ -30,14 +30,14 @@ typedef struct wr_file_info {
 } wr_file_info;
 
 enum { /* flags of open; exactly one of the first three */
-    WR_OPEN_READ = 1,
-    WR_OPEN_WRITE = 2,
-    WR_OPEN_READ_WRITE = 3,
-    WR_OPEN_CREATE = 4,
-    WR_OPEN_TRUNCATE = 8,
-    WR_OPEN_APPEND = 16,
-    WR_OPEN_EXCLUSIVE = 32, /* with CREATE: fails when it is there */
-    WR_OPEN_FOLDER = 64,    /* to fsync a folder */
+       WR_OPEN_READ = 1,
+       WR_OPEN_WRITE = 2,
+       WR_OPEN_READ_WRITE = 3,
+       WR_OPEN_CREATE = 4,
+       WR_OPEN_TRUNCATE = 8,
+       WR_OPEN_APPEND = 16,
+       WR_OPEN_EXCLUSIVE = 32, /* with CREATE: fails when it is there */
+       WR_OPEN_FOLDER = 64,    /* to fsync a folder */
 };
 
 struct wr_env {

@@ -19,9 +19,9 @@ typedef enum wr_reaction {
 enum {
     WR_EXIT_OK = 0,
     WR_EXIT_FAILED = 1,
-    WR_EXIT_USAGE = 2,        /* wrong use, or an invalid pipeline */
-    WR_EXIT_UNREACHABLE = 3,  /* no JobManager */
-    WR_EXIT_NO_JOB = 4,       /* job not found */
+    WR_EXIT_USAGE = 2,       /* wrong use, or an invalid pipeline */
+    WR_EXIT_UNREACHABLE = 3, /* no JobManager */
+    WR_EXIT_NO_JOB = 4,      /* job not found */
     WR_EXIT_JOB_FAILED = 5,
     WR_EXIT_TIMEOUT = 6,
     WR_EXIT_INCOMPATIBLE = 7, /* ABI or state */
@@ -29,34 +29,36 @@ enum {
     WR_EXIT_INTERRUPTED = 130,
 };
 
+/* clang-format off */
 /* X(name, number, exit code, reaction, text). Numbers are documented and never re-used. */
-#define WR_ERRORS(X)                                                                                                             \
-    X(USAGE,            101, WR_EXIT_USAGE,        WR_FAIL_JOB,  "wrong use of the command")                                     \
-    X(CONFIG,           102, WR_EXIT_USAGE,        WR_FAIL_JOB,  "wrong configuration")                                          \
-    X(NOT_YET,          103, WR_EXIT_USAGE,        WR_FAIL_JOB,  "not yet available in this version")                            \
-    X(NOT_A_PIPELINE,   201, WR_EXIT_INCOMPATIBLE, WR_FAIL_JOB,  "not a pipeline")                                               \
-    X(WRONG_ABI,        202, WR_EXIT_INCOMPATIBLE, WR_FAIL_JOB,  "built for another version of Weir")                            \
-    X(WRONG_CPU,        203, WR_EXIT_INCOMPATIBLE, WR_FAIL_JOB,  "built for another CPU")                                        \
-    X(GRAPH,            301, WR_EXIT_USAGE,        WR_FAIL_JOB,  "the pipeline is not valid")                                    \
-    X(URI,              302, WR_EXIT_USAGE,        WR_FAIL_JOB,  "wrong URI")                                                    \
-    X(OPTION,           303, WR_EXIT_USAGE,        WR_FAIL_JOB,  "wrong option")                                                 \
-    X(FORMAT,           304, WR_EXIT_USAGE,        WR_FAIL_JOB,  "wrong format")                                                 \
-    X(IO,               401, WR_EXIT_FAILED,       WR_FAIL_TASK, "input or output failed")                                       \
-    X(NOT_FOUND,        402, WR_EXIT_FAILED,       WR_FAIL_JOB,  "not found")                                                    \
-    X(PERMISSION,       403, WR_EXIT_PERMISSION,   WR_FAIL_JOB,  "permission denied")                                            \
-    X(TIMEOUT,          404, WR_EXIT_TIMEOUT,      WR_RETRY,     "timed out")                                                    \
-    X(UNREACHABLE,      405, WR_EXIT_UNREACHABLE,  WR_RETRY,     "cannot be reached")                                            \
-    X(NO_JOB,           406, WR_EXIT_NO_JOB,       WR_FAIL_JOB,  "no such job")                                                  \
-    X(BAD_RECORD,       501, WR_EXIT_JOB_FAILED,   WR_FAIL_JOB,  "a record cannot be read")                                      \
-    X(RECORD_TOO_LARGE, 502, WR_EXIT_JOB_FAILED,   WR_FAIL_JOB,  "a record is larger than the maximum")                          \
-    X(STATE_MAX,        503, WR_EXIT_JOB_FAILED,   WR_FAIL_JOB,  "state is larger than its maximum")                             \
-    X(OVERDRAFT,        504, WR_EXIT_JOB_FAILED,   WR_FAIL_JOB,  "one call emitted more than the maximum")                       \
-    X(USER_FAIL,        505, WR_EXIT_JOB_FAILED,   WR_FAIL_TASK, "the pipeline's own code reported a failure")                   \
-    X(CRASH,            506, WR_EXIT_JOB_FAILED,   WR_FAIL_TASK, "the pipeline's own code crashed")                              \
-    X(CANCELED,         507, WR_EXIT_INTERRUPTED,  WR_FAIL_JOB,  "canceled")                                                     \
-    X(MEMORY,           901, WR_EXIT_FAILED,       WR_FATAL,     "out of memory")                                                \
-    X(LIMIT,            902, WR_EXIT_FAILED,       WR_FAIL_JOB,  "a limit of the engine is exceeded")                            \
+#define WR_ERRORS(X)                                                                                                   \
+    X(USAGE,            101, WR_EXIT_USAGE,        WR_FAIL_JOB,  "wrong use of the command")                           \
+    X(CONFIG,           102, WR_EXIT_USAGE,        WR_FAIL_JOB,  "wrong configuration")                                \
+    X(NOT_YET,          103, WR_EXIT_USAGE,        WR_FAIL_JOB,  "not yet available in this version")                  \
+    X(NOT_A_PIPELINE,   201, WR_EXIT_INCOMPATIBLE, WR_FAIL_JOB,  "not a pipeline")                                     \
+    X(WRONG_ABI,        202, WR_EXIT_INCOMPATIBLE, WR_FAIL_JOB,  "built for another version of Weir")                  \
+    X(WRONG_CPU,        203, WR_EXIT_INCOMPATIBLE, WR_FAIL_JOB,  "built for another CPU")                              \
+    X(GRAPH,            301, WR_EXIT_USAGE,        WR_FAIL_JOB,  "the pipeline is not valid")                          \
+    X(URI,              302, WR_EXIT_USAGE,        WR_FAIL_JOB,  "wrong URI")                                          \
+    X(OPTION,           303, WR_EXIT_USAGE,        WR_FAIL_JOB,  "wrong option")                                       \
+    X(FORMAT,           304, WR_EXIT_USAGE,        WR_FAIL_JOB,  "wrong format")                                       \
+    X(IO,               401, WR_EXIT_FAILED,       WR_FAIL_TASK, "input or output failed")                             \
+    X(NOT_FOUND,        402, WR_EXIT_FAILED,       WR_FAIL_JOB,  "not found")                                          \
+    X(PERMISSION,       403, WR_EXIT_PERMISSION,   WR_FAIL_JOB,  "permission denied")                                  \
+    X(TIMEOUT,          404, WR_EXIT_TIMEOUT,      WR_RETRY,     "timed out")                                          \
+    X(UNREACHABLE,      405, WR_EXIT_UNREACHABLE,  WR_RETRY,     "cannot be reached")                                  \
+    X(NO_JOB,           406, WR_EXIT_NO_JOB,       WR_FAIL_JOB,  "no such job")                                        \
+    X(BAD_RECORD,       501, WR_EXIT_JOB_FAILED,   WR_FAIL_JOB,  "a record cannot be read")                            \
+    X(RECORD_TOO_LARGE, 502, WR_EXIT_JOB_FAILED,   WR_FAIL_JOB,  "a record is larger than the maximum")                \
+    X(STATE_MAX,        503, WR_EXIT_JOB_FAILED,   WR_FAIL_JOB,  "state is larger than its maximum")                   \
+    X(OVERDRAFT,        504, WR_EXIT_JOB_FAILED,   WR_FAIL_JOB,  "one call emitted more than the maximum")             \
+    X(USER_FAIL,        505, WR_EXIT_JOB_FAILED,   WR_FAIL_TASK, "the pipeline's own code reported a failure")         \
+    X(CRASH,            506, WR_EXIT_JOB_FAILED,   WR_FAIL_TASK, "the pipeline's own code crashed")                    \
+    X(CANCELED,         507, WR_EXIT_INTERRUPTED,  WR_FAIL_JOB,  "canceled")                                           \
+    X(MEMORY,           901, WR_EXIT_FAILED,       WR_FATAL,     "out of memory")                                      \
+    X(LIMIT,            902, WR_EXIT_FAILED,       WR_FAIL_JOB,  "a limit of the engine is exceeded")                  \
     X(INTERNAL,         903, WR_EXIT_FAILED,       WR_FATAL,     "an error inside Weir")
+/* clang-format on */
 
 typedef enum wr_err {
     WR_OK = 0,
@@ -71,11 +73,12 @@ typedef struct wr_errinfo {
     char   text[WR_ERROR_BYTES_MAX];
 } wr_errinfo;
 
-const char *wr_err_name(wr_err err);     /* "NOT_FOUND"; "OK"; "?" for a number that is not in the table */
-const char *wr_err_text(wr_err err);     /* the table's text */
-int         wr_err_exit(wr_err err);     /* exit code of a command that ends with it; 0 for WR_OK */
+const char *wr_err_name(wr_err err); /* "NOT_FOUND"; "OK"; "?" for a number that is not in the table */
+const char *wr_err_text(wr_err err); /* the table's text */
+int         wr_err_exit(wr_err err); /* exit code of a command that ends with it; 0 for WR_OK */
 wr_reaction wr_err_reaction(wr_err err);
-wr_err      wr_err_of_errno(int number); /* ENOENT -> WR_NOT_FOUND, EACCES -> WR_PERMISSION, ENOMEM -> WR_MEMORY, else WR_IO */
+/* ENOENT -> WR_NOT_FOUND, EACCES -> WR_PERMISSION, ENOMEM -> WR_MEMORY, and so on; else WR_IO. */
+wr_err wr_err_of_errno(int number);
 
 static inline void wr_errinfo_init(wr_errinfo *info)
 {
@@ -91,16 +94,16 @@ wr_err wr_fail_errno(wr_errinfo *info, int number, const char *format, ...) __at
 /* "weir: error[E0402 NOT_FOUND]: TEXT\n". Does nothing when there is no error. */
 void wr_err_print(FILE *file, const wr_errinfo *info);
 
-#define WR_TRY(CALL)                                                                                                             \
-    do {                                                                                                                         \
-        wr_err err_ = (CALL);                                                                                                    \
-        if (__builtin_expect(err_ != WR_OK, 0)) return err_;                                                                     \
+#define WR_TRY(CALL)                                                                                                   \
+    do {                                                                                                               \
+        wr_err err_ = (CALL);                                                                                          \
+        if (__builtin_expect(err_ != WR_OK, 0)) return err_;                                                           \
     } while (0)
 /* Needs a variable `wr_err err` and a label `out:`. */
-#define WR_GOTO(CALL)                                                                                                            \
-    do {                                                                                                                         \
-        err = (CALL);                                                                                                            \
-        if (__builtin_expect(err != WR_OK, 0)) goto out;                                                                         \
+#define WR_GOTO(CALL)                                                                                                  \
+    do {                                                                                                               \
+        err = (CALL);                                                                                                  \
+        if (__builtin_expect(err != WR_OK, 0)) goto out;                                                               \
     } while (0)
 
 #endif

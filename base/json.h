@@ -9,12 +9,12 @@
 
 /* Caller's storage, one thread. */
 typedef struct wr_json {
-    FILE    *file;                     /* or NULL: into text */
-    char    *text;                     /* cap bytes, always ended by a zero byte */
-    size_t   cap, count;               /* count may exceed cap: then the text is cut, as snprintf does */
-    bool     pretty;                   /* one member per line, two blanks per level */
+    FILE    *file;       /* or NULL: into text */
+    char    *text;       /* cap bytes, always ended by a zero byte */
+    size_t   cap, count; /* count may exceed cap: then the text is cut, as snprintf does */
+    bool     pretty;     /* one member per line, two blanks per level */
     uint32_t depth;
-    char     open[WR_JSON_DEPTH_MAX];  /* '{' or '[' of each level */
+    char     open[WR_JSON_DEPTH_MAX]; /* '{' or '[' of each level */
     bool     filled[WR_JSON_DEPTH_MAX + 1];
 } wr_json;
 
@@ -26,7 +26,8 @@ bool wr_json_ok(const wr_json *json);
 /* key is NULL inside an array and at the top. */
 void wr_json_object(wr_json *json, const char *key);
 void wr_json_array(wr_json *json, const char *key);
-void wr_json_end(wr_json *json); /* closes the innermost object or array; the last one is followed by a newline in a file */
+/* Closes the innermost object or array; in a file a newline follows the outermost. */
+void wr_json_end(wr_json *json);
 void wr_json_str(wr_json *json, const char *key, const char *text); /* NULL is null; invalid UTF-8 becomes U+FFFD */
 void wr_json_bytes(wr_json *json, const char *key, const char *text, size_t count);
 void wr_json_i64(wr_json *json, const char *key, int64_t value);

@@ -2,8 +2,8 @@
 #ifndef WR_BASE_LIMITS_H
 #define WR_BASE_LIMITS_H
 
-#define WR_KIB(N) ((N) * 1024)
-#define WR_MIB(N) ((N) * 1024 * 1024)
+#define WR_KIB(N) ((N)*1024)
+#define WR_MIB(N) ((N)*1024 * 1024)
 
 /* Hardware, as we assume it. */
 #define WR_CACHE_LINE 64
@@ -11,65 +11,67 @@
 #define WR_HUGE_BYTES WR_MIB(2)
 
 /* Batches and records. */
-#define WR_BATCH_BYTES WR_KIB(32)             /* array of records in one batch */
-#define WR_BATCH_HEAP_BYTES WR_KIB(64)        /* strings of one batch */
-#define WR_BATCH_RECORDS_MAX 4096             /* records in one batch, however small they are */
-#define WR_RECORD_BYTES_MAX WR_MIB(16)        /* one record with its strings; it gets a batch of its own */
-#define WR_OVERDRAFT_BYTES_MAX WR_MIB(64)     /* what one call may emit beyond the room it was given */
-#define WR_EXCLUSIVE_BATCHES 2                /* batches that belong to one channel */
-#define WR_RING_MAX 16                        /* batches in flight on one channel */
-#define WR_RING_SLOTS_MAX 64                  /* slots of a ring that carries something other than batches */
-#define WR_POOL_BATCHES_MAX 65536             /* batches in one slot's pool */
+#define WR_BATCH_BYTES         WR_KIB(32) /* array of records in one batch */
+#define WR_BATCH_HEAP_BYTES    WR_KIB(64) /* strings of one batch */
+#define WR_BATCH_RECORDS_MAX   4096       /* records in one batch, however small they are */
+#define WR_RECORD_BYTES_MAX    WR_MIB(16) /* one record with its strings; it gets a batch of its own */
+#define WR_OVERDRAFT_BYTES_MAX WR_MIB(64) /* what one call may emit beyond the room it was given */
+#define WR_EXCLUSIVE_BATCHES   2          /* batches that belong to one channel */
+#define WR_RING_MAX            16         /* batches in flight on one channel */
+#define WR_RING_SLOTS_MAX      64         /* slots of a ring that carries something other than batches */
+#define WR_POOL_BATCHES_MAX    65536      /* batches in one slot's pool */
 
 /* Types. */
-#define WR_FIELDS_MAX 128        /* fields of a record or a state */
+#define WR_FIELDS_MAX      128            /* fields of a record or a state */
 #define WR_FIELD_BYTES_MAX WR_BATCH_BYTES /* one fixed array */
-#define WR_KEY_FIELDS_MAX 4      /* fields of a composite key */
-#define WR_KEY_BYTES_MAX WR_KIB(64) /* one key with its strings */
-#define WR_STR_INLINE_MAX 12     /* bytes that lie inside a weir_str */
+#define WR_KEY_FIELDS_MAX  4              /* fields of a composite key */
+#define WR_KEY_BYTES_MAX   WR_KIB(64)     /* one key with its strings */
+#define WR_STR_INLINE_MAX  12             /* bytes that lie inside a weir_str */
 
 /* Graph. */
-#define WR_NODES_MAX 1024
-#define WR_EDGES_MAX 4096
-#define WR_INPUTS_MAX 16         /* input streams of one operator, union included */
-#define WR_OUTS_MAX 16           /* outputs of one operator: the main one and side outputs */
+#define WR_NODES_MAX       1024
+#define WR_EDGES_MAX       4096
+#define WR_INPUTS_MAX      16    /* input streams of one operator, union included */
+#define WR_OUTS_MAX        16    /* outputs of one operator: the main one and side outputs */
 #define WR_PARALLELISM_MAX 32768 /* subtasks of one operator; also the most key groups */
-#define WR_KEY_GROUPS_MIN 128
-#define WR_SLOTS_MAX 256         /* slots of one process */
-#define WR_CHAIN_MAX 64          /* operators in one chain */
-#define WR_PROBLEMS_MAX 64       /* problems reported by one validation */
+#define WR_KEY_GROUPS_MIN  128
+#define WR_SLOTS_MAX       256 /* slots of one process */
+#define WR_CHAIN_MAX       64  /* operators in one chain */
+#define WR_PROBLEMS_MAX    64  /* problems reported by one validation */
 
 /* Text that people write. */
-#define WR_NAME_BYTES_MAX 128
-#define WR_URI_BYTES_MAX 4096
-#define WR_PATH_BYTES_MAX 4096
-#define WR_OPTIONS_MAX 64        /* options of one URI */
-#define WR_ARGS_MAX 256          /* arguments of a pipeline */
-#define WR_ERROR_BYTES_MAX 1024  /* text of one error */
+#define WR_NAME_BYTES_MAX     128
+#define WR_URI_BYTES_MAX      4096
+#define WR_PATH_BYTES_MAX     4096
+#define WR_OPTIONS_MAX        64   /* options of one URI */
+#define WR_ARGS_MAX           256  /* arguments of a pipeline */
+#define WR_ERROR_BYTES_MAX    1024 /* text of one error */
 #define WR_LOG_LINE_BYTES_MAX 2048
-#define WR_JSON_DEPTH_MAX 32
-#define WR_METRICS_MAX 64        /* user metrics of one operator */
+#define WR_JSON_DEPTH_MAX     32
+#define WR_METRICS_MAX        64 /* user metrics of one operator */
 
 /* State. */
-#define WR_STATE_BYTES_MAX WR_KIB(32)             /* the fixed part of one key's state */
-#define WR_CELL_BYTES_MAX WR_RECORD_BYTES_MAX     /* one text, value, or element of a list or table */
-#define WR_DIRECTORY_DEPTH_MAX 24                 /* extendible directory of one keyed table */
+#define WR_STATE_BYTES_MAX     WR_KIB(32)          /* the fixed part of one key's state */
+#define WR_CELL_BYTES_MAX      WR_RECORD_BYTES_MAX /* one text, value, or element of a list or table */
+#define WR_DIRECTORY_DEPTH_MAX 24                  /* extendible directory of one keyed table */
 
 /* Sources. */
-#define WR_FILES_MAX 65536              /* files that one URI may name */
-#define WR_SPLIT_BYTES WR_MIB(16)       /* a large file is cut into splits of about this */
-#define WR_READ_BYTES WR_MIB(1)         /* one read of a file */
+#define WR_FILES_MAX   65536      /* files that one URI may name */
+#define WR_SPLIT_BYTES WR_MIB(16) /* a large file is cut into splits of about this */
+#define WR_READ_BYTES  WR_MIB(1)  /* one read of a file */
 
 /* Time. */
-#define WR_WATCHDOG_MS 100           /* a call that holds its slot longer is named */
-#define WR_FLUSH_NS 1000000          /* a partial batch goes out when it is this old */
-#define WR_SPIN_NS 20000             /* an idle slot looks at its rings this long before it parks */
-#define WR_PARK_NS_MAX 100000000     /* and looks again at least this often */
+#define WR_WATCHDOG_MS 100       /* a call that holds its slot longer is named */
+#define WR_FLUSH_NS    1000000   /* a partial batch goes out when it is this old */
+#define WR_SPIN_NS     20000     /* an idle slot looks at its rings this long before it parks */
+#define WR_PARK_NS_MAX 100000000 /* and looks again at least this often */
 
 _Static_assert(WR_BATCH_BYTES % WR_CACHE_LINE == 0, "batches are whole cache lines");
-_Static_assert(WR_BATCH_BYTES / WR_BATCH_RECORDS_MAX >= 1, "a batch of the smallest records has at most the greatest count");
+_Static_assert(WR_BATCH_BYTES / WR_BATCH_RECORDS_MAX >= 1,
+               "a batch of the smallest records has at most the greatest count");
 _Static_assert(WR_RECORD_BYTES_MAX >= WR_BATCH_BYTES + WR_BATCH_HEAP_BYTES, "the bound is above an ordinary batch");
-_Static_assert(WR_OVERDRAFT_BYTES_MAX >= 2 * WR_RECORD_BYTES_MAX, "one call can emit at least two of the largest records");
+_Static_assert(WR_OVERDRAFT_BYTES_MAX >= 2 * WR_RECORD_BYTES_MAX,
+               "one call can emit at least two of the largest records");
 _Static_assert(WR_EXCLUSIVE_BATCHES <= WR_RING_MAX, "a channel's own batches fit into its ring");
 _Static_assert(WR_RING_MAX <= WR_RING_SLOTS_MAX, "a ring of batches is a ring");
 _Static_assert((WR_RING_MAX & (WR_RING_MAX - 1)) == 0 && (WR_RING_SLOTS_MAX & (WR_RING_SLOTS_MAX - 1)) == 0,

@@ -16,7 +16,8 @@ bool wr_log_level_of(const char *name, wr_log_level *level); /* "error" "warn" "
 
 /* "[2024-05-06T07:08:09.123Z ]info  WHERE: text". where may be NULL. */
 void wr_log_line(wr_log_level level, const char *where, const char *format, ...) __attribute__((format(printf, 3, 4)));
-void wr_log_vline(wr_log_level level, const char *where, const char *format, va_list args) __attribute__((format(printf, 3, 0)));
+void wr_log_vline(wr_log_level level, const char *where, const char *format, va_list args)
+    __attribute__((format(printf, 3, 0)));
 
 #define wr_log(LEVEL, ...) (wr_log_wanted(LEVEL) ? wr_log_line(LEVEL, NULL, __VA_ARGS__) : (void)0)
 
