@@ -1,0 +1,29 @@
+/* snapshot/near.h: the lookaside of a keyed operator: lines that the user's loop probes inline, and when they pay.
+ * Owner: the operator's slot, its thread.
+ *
+ * One batch: if (wr_near_begin(...)) { ctx->near = &near->probe; on_near(ctx); resolve the near->probe.misses indices of
+ * near->probe.miss with wr_table_find; wr_near_end(...); on_left with pick = miss } else hash, find, on_left. */
+#ifndef WR_SNAPSHOT_NEAR_H
+#define WR_SNAPSHOT_NEAR_H
+#include "snapshot/table.h"
+
+typedef struct wr_near {
+    weir_near probe;      /* for weir_ctx.near; probe.miss has room for WR_BATCH_RECORDS_MAX */
+    uint64_t  generation; /* of the table, when the lines were filled */
+    uint64_t  seen, hits; /* of this trial */
+    uint64_t  off_left;   /* records until the next trial; 0: on */
+    uint64_t  off_length; /* of the next pause */
+    uint64_t  bytes;      /* of line and miss */
+    wr_budget *budget;
+} wr_near;
+
+/* True when keys of the table fit lines (one integer of at most 8 bytes, or one string); false: leave on_near alone. */
+bool wr_near_init(wr_near *near, const wr_table *table);
+void wr_near_fini(wr_near *near);
+/* Whether this batch of n records shall use on_near. Drops all lines when the table's generation has changed. */
+bool wr_near_begin(wr_near *near, const wr_table *table, uint32_t n);
+/* After the misses were resolved (state[i] for each i of miss): fills their lines and keeps the statistics. fill = false for
+ * loops with const state, whose entries are not marked. */
+void wr_near_end(wr_near *near, const wr_table *table, const void *records, uint32_t n, void *const *state, bool fill);
+
+#endif
