@@ -1,0 +1,189 @@
+#include "operators/batch.h"
+#include "base/check.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+void wr_pool_init(wr_pool *pool, uint32_t stride, bool has_strings, uint32_t cap)
+{
+    memset(pool, 0, sizeof *pool);
+    pool->stride = stride;
+    pool->heap_bytes = has_strings ? WR_BATCH_HEAP_BYTES : 0;
+    pool->cap = cap;
+}
+
+static wr_batch *batch_new(uint32_t stride, uint32_t capacity, size_t heap_bytes)
+{
+    size_t head = (sizeof(wr_batch) + WR_CACHE_LINE - 1) & ~(size_t)(WR_CACHE_LINE - 1);
+    size_t area = ((size_t)stride * capacity + WR_BATCH_SPARE_BYTES + WR_CACHE_LINE - 1) & ~(size_t)(WR_CACHE_LINE - 1);
+    size_t bytes = head + area + heap_bytes + WR_CACHE_LINE;
+    char  *memory = NULL;
+    if (posix_memalign((void **)&memory, WR_CACHE_LINE, bytes) != 0) {
+        fprintf(stderr, "weir: out of memory for a batch of %zu bytes\n", bytes);
+        abort();
+    }
+    wr_batch *b = (wr_batch *)memory;
+    memset(b, 0, sizeof *b);
+    b->kind = WR_RECORDS;
+    b->capacity = capacity;
+    b->stride = stride;
+    b->records = memory + head;
+    b->heap = memory + head + area;
+    b->heap_bytes = (uint32_t)heap_bytes;
+    b->bytes = bytes;
+    return b;
+}
+
+static uint32_t batch_capacity(uint32_t stride)
+{
+    uint32_t n = stride ? WR_BATCH_BYTES / stride : 0;
+    if (n > WR_BATCH_RECORDS_MAX) n = WR_BATCH_RECORDS_MAX;
+    return n ? n : 1;
+}
+
+static wr_batch *pool_out(wr_pool *pool, wr_batch *b)
+{
+    pool->out++;
+    if (wr_pool_tight(pool)) {
+        pool->overdraft_bytes += b->bytes;
+        if (pool->overdraft_bytes > WR_OVERDRAFT_BYTES_MAX) pool->exhausted = true;
+    }
+    return b;
+}
+
+wr_batch *wr_pool_take(wr_pool *pool)
+{
+    wr_batch *b = pool->free;
+    if (b != NULL) {
+        pool->free = b->next;
+        b->next = NULL;
+    } else {
+        b = batch_new(pool->stride, batch_capacity(pool->stride), pool->heap_bytes);
+        pool->bytes += b->bytes;
+    }
+    return pool_out(pool, b);
+}
+
+wr_batch *wr_pool_take_special(wr_pool *pool, size_t heap_bytes)
+{
+    wr_batch *b = batch_new(pool->stride, 1, heap_bytes);
+    b->special = true;
+    pool->bytes += b->bytes;
+    return pool_out(pool, b);
+}
+
+void wr_pool_give(wr_pool *pool, wr_batch *b)
+{
+    check(pool->out > 0);
+    pool->out--;
+    if (!wr_pool_tight(pool)) pool->overdraft_bytes = 0;
+    if (b->special) {
+        pool->bytes -= b->bytes;
+        free(b);
+        return;
+    }
+    b->kind = WR_RECORDS;
+    b->n = 0;
+    b->heap_used = 0;
+    b->split = 0;
+    b->next = pool->free;
+    pool->free = b;
+}
+
+void wr_batch_free(wr_batch *b) { free(b); }
+
+void wr_pool_fini(wr_pool *pool)
+{
+    while (pool->free != NULL) {
+        wr_batch *b = pool->free;
+        pool->free = b->next;
+        free(b);
+    }
+}
+
+/* ---- channels ---- */
+
+void wr_pipe_init(wr_pipe *c, wr_pool *pool, wr_parker *consumer, wr_parker *producer, uint32_t port)
+{
+    memset(c, 0, sizeof *c);
+    wr_ring_init(&c->data, WR_RING_MAX);
+    wr_ring_init(&c->home, WR_RING_SLOTS_MAX);
+    c->pool = pool;
+    c->pending_end = &c->pending;
+    c->consumer = consumer;
+    c->producer = producer;
+    c->port = port;
+    c->watermark = WEIR_NO_TIME;
+}
+
+void wr_pipe_reclaim(wr_pipe *c)
+{
+    for (wr_batch *b; (b = wr_ring_pop(&c->home)) != NULL;) {
+        if (b->stride == 0) free(b); /* a control element */
+        else wr_pool_give(c->pool, b);
+    }
+}
+
+void wr_pipe_send(wr_pipe *c, wr_batch *b, const wr_env *env)
+{
+    wr_pipe_reclaim(c);
+    c->batches++;
+    if (c->pending == NULL && wr_ring_push(&c->data, b)) {
+        wr_parker_wake(env, c->consumer);
+        return;
+    }
+    b->next = NULL;
+    *c->pending_end = b;
+    c->pending_end = &b->next;
+}
+
+bool wr_pipe_flush(wr_pipe *c, const wr_env *env)
+{
+    if (c->pending == NULL) return true;
+    wr_pipe_reclaim(c);
+    bool sent = false;
+    while (c->pending != NULL) {
+        wr_batch *b = c->pending, *next = b->next; /* read before the push: afterwards it is the consumer's */
+        if (!wr_ring_push(&c->data, b)) break;
+        c->pending = next;
+        sent = true;
+    }
+    if (c->pending == NULL) c->pending_end = &c->pending;
+    if (sent) wr_parker_wake(env, c->consumer);
+    return c->pending == NULL;
+}
+
+void wr_pipe_control(wr_pipe *c, uint32_t kind, int64_t at, const wr_env *env)
+{
+    wr_batch *b = calloc(1, sizeof *b);
+    if (b == NULL) {
+        fprintf(stderr, "weir: out of memory for a control element\n");
+        abort();
+    }
+    b->kind = kind;
+    b->at = at;
+    if (c->open != NULL) {
+        wr_batch *open = c->open;
+        c->open = NULL;
+        wr_pipe_send(c, open, env);
+    }
+    wr_pipe_send(c, b, env);
+}
+
+void wr_pipe_return(wr_pipe *c, wr_batch *b, const wr_env *env)
+{
+    /* The home ring has room for all that can be in flight: the producer empties it at each send. */
+    check(wr_ring_push(&c->home, b));
+    wr_parker_wake(env, c->producer);
+}
+
+void wr_pipe_fini(wr_pipe *c)
+{
+    for (wr_batch *b; (b = wr_ring_pop(&c->data)) != NULL;) free(b);
+    for (wr_batch *b; (b = wr_ring_pop(&c->home)) != NULL;) free(b);
+    while (c->pending != NULL) {
+        wr_batch *b = c->pending;
+        c->pending = b->next;
+        free(b);
+    }
+    free(c->open);
+}

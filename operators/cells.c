@@ -1,0 +1,90 @@
+/* Cells of the state of the current record: the public functions, over snapshot/'s. */
+#include "base/check.h"
+#include "operators/op.h"
+
+static inline wr_op *op_of(const weir_ctx *ctx) { return (wr_op *)ctx->engine; }
+
+static void cell_result(weir_ctx *ctx, wr_err err)
+{
+    if (err == WR_OK) return;
+    wr_op *op = op_of(ctx);
+    wr_op_fail(op, err, "a string of a cell is larger than %d MiB; operator %s subtask %u; keep less", WR_CELL_BYTES_MAX >> 20,
+               op->node->uid, op->subtask);
+}
+
+void weir_forget(weir_ctx *ctx) { wr_table_forget(op_of(ctx)->table, ctx->current); }
+
+void weir_text_set(weir_ctx *ctx, weir_text *cell, weir_str s)
+{
+    cell_result(ctx, wr_cell_text_set(op_of(ctx)->table, ctx->current, cell, s));
+}
+weir_str weir_text_get(const weir_ctx *ctx, const weir_text *cell)
+{
+    (void)ctx;
+    return wr_cell_text_get(cell);
+}
+const void *weir_value_get(const weir_ctx *ctx, const weir_cell *cell, const weir_type *type)
+{
+    (void)type;
+    return wr_cell_value_get(op_of(ctx)->table, ctx->current, cell);
+}
+void weir_value_set(weir_ctx *ctx, weir_cell *cell, const weir_type *type, const void *record)
+{
+    (void)type;
+    cell_result(ctx, wr_cell_value_set(op_of(ctx)->table, ctx->current, cell, record));
+}
+void weir_list_add(weir_ctx *ctx, weir_cell *cell, const weir_type *type, const void *record)
+{
+    (void)type;
+    cell_result(ctx, wr_cell_list_add(op_of(ctx)->table, ctx->current, cell, record));
+}
+void weir_list_drop(weir_ctx *ctx, weir_cell *cell, const weir_type *type, uint32_t oldest)
+{
+    (void)type;
+    wr_cell_list_drop(op_of(ctx)->table, ctx->current, cell, oldest);
+}
+const void *weir_table_get(const weir_ctx *ctx, const weir_cell *cell, const weir_field *schema, const void *key)
+{
+    (void)schema;
+    return wr_cell_table_get(op_of(ctx)->table, ctx->current, cell, key);
+}
+void weir_table_put(weir_ctx *ctx, weir_cell *cell, const weir_field *schema, const void *record)
+{
+    (void)schema;
+    cell_result(ctx, wr_cell_table_put(op_of(ctx)->table, ctx->current, cell, record));
+}
+bool weir_table_remove(weir_ctx *ctx, weir_cell *cell, const weir_field *schema, const void *key)
+{
+    (void)schema;
+    return wr_cell_table_remove(op_of(ctx)->table, ctx->current, cell, key);
+}
+void weir_cell_clear(weir_ctx *ctx, weir_cell *cell, const weir_type *type)
+{
+    (void)type;
+    wr_cell_clear(op_of(ctx)->table, ctx->current, cell);
+}
+weir_rows weir_cell_rows(const weir_ctx *ctx, const weir_cell *cell, const weir_type *type)
+{
+    (void)type;
+    return wr_cell_rows(op_of(ctx)->table, ctx->current, cell);
+}
+bool weir_rows_refill(weir_rows *rows, size_t size) { return wr_cell_rows_refill(rows, size); }
+void weir_rows_remove(weir_ctx *ctx, weir_cell *cell, weir_rows *rows, const weir_type *type)
+{
+    (void)type;
+    wr_cell_rows_remove(op_of(ctx)->table, ctx->current, cell, rows);
+}
+void weir_record_own(weir_ctx *ctx, const weir_type *type, void *to, const void *from)
+{
+    (void)type;
+    cell_result(ctx, wr_cell_record_own(op_of(ctx)->table, to, from));
+}
+
+/* Timers come with event time; a state that has them is refused when the graph is built, so nobody gets here. */
+static void no_timers(const weir_ctx *ctx) { wr_op_fail(op_of(ctx), WR_NOT_YET, "timers; operator %s", op_of(ctx)->node->uid); }
+void weir_event_timer_set(weir_ctx *ctx, weir_event_timer *cell, weir_time at) { (void)cell; (void)at; no_timers(ctx); }
+void weir_event_timer_clear(weir_ctx *ctx, weir_event_timer *cell) { (void)cell; no_timers(ctx); }
+bool weir_event_timer_fired(const weir_ctx *ctx, const weir_event_timer *cell) { (void)cell; no_timers(ctx); return false; }
+void weir_clock_timer_set(weir_ctx *ctx, weir_clock_timer *cell, weir_time at) { (void)cell; (void)at; no_timers(ctx); }
+void weir_clock_timer_clear(weir_ctx *ctx, weir_clock_timer *cell) { (void)cell; no_timers(ctx); }
+bool weir_clock_timer_fired(const weir_ctx *ctx, const weir_clock_timer *cell) { (void)cell; no_timers(ctx); return false; }

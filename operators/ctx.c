@@ -1,0 +1,215 @@
+/* What user functions may ask their ctx: time, rejects, strings, logs, arguments. */
+#include "base/check.h"
+#include "base/log.h"
+#include "operators/op.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static inline wr_op *op_of(const weir_ctx *ctx) { return (wr_op *)ctx->engine; }
+
+weir_time weir_now(const weir_ctx *ctx) { return (weir_time){ op_of(ctx)->home->now_ns }; }
+weir_time weir_watermark(const weir_ctx *ctx) { return (weir_time){ op_of(ctx)->home->watermark_ns }; }
+uint64_t  weir_batch_id(const weir_ctx *ctx) { return op_of(ctx)->home->epoch; }
+const weir_args *weir_ctx_args(const weir_ctx *ctx) { return op_of(ctx)->args; }
+const weir_endpoint *weir_endpoint_of(const weir_ctx *ctx) { return op_of(ctx)->endpoint; }
+
+void weir_fail(weir_ctx *ctx, const char *reason)
+{
+    wr_op *op = op_of(ctx);
+    wr_op_fail(op, WR_USER_FAIL, "%s; operator %s subtask %u", reason, op->node->uid, op->subtask);
+}
+
+/* ---- bad records ---- */
+
+static const void *current_record(const wr_op *op)
+{
+    const weir_type *type = op->def->left;
+    if (type == NULL || op->ctx.in == NULL || op->ctx.at >= op->ctx.n) return NULL;
+    return (const char *)op->ctx.in + (size_t)op->ctx.at * type->size;
+}
+
+bool weir_reject(weir_ctx *ctx, const char *reason)
+{
+    wr_op      *op = op_of(ctx);
+    const void *record = current_record(op);
+    op->rejected = true;
+    op->rejected_at = ctx->at;
+    wr_op_bad(op, reason, NULL, record, record ? op->def->left->size : 0);
+    return false;
+}
+
+void weir_reject_unmapped(weir_ctx *ctx, uint32_t at)
+{
+    wr_op *op = op_of(ctx);
+    if (op->rejected && op->rejected_at == at) { /* weir_reject has said why */
+        op->rejected = false;
+        return;
+    }
+    ctx->at = at;
+    weir_reject(ctx, "the map function returned false");
+    op->rejected = false;
+}
+
+static weir_str str_of_text(const char *text) { return weir_str_of(text, strlen(text)); }
+
+void wr_op_bad(wr_op *op, const char *reason, const char *place, const void *raw, size_t raw_bytes)
+{
+    uint64_t bad = atomic_load_explicit(&op->stats.bad, memory_order_relaxed);
+    atomic_store_explicit(&op->stats.bad, bad + 1, memory_order_relaxed);
+    char where[96] = "";
+    if (place == NULL) {
+        snprintf(where, sizeof where, "record %llu of subtask %u",
+                 (unsigned long long)atomic_load_explicit(&op->stats.in, memory_order_relaxed) - op->ctx.n + op->ctx.at, op->subtask);
+        place = where;
+    }
+    if (op->on_error == WEIR_SKIP) return;
+    if (op->on_error != WEIR_DEAD_LETTER || op->dead == NULL) {
+        wr_op_fail(op, WR_BAD_RECORD, "%s; operator %s, %s; correct the record, or set .on_error to WEIR_SKIP or WEIR_DEAD_LETTER",
+                   reason, op->node->uid, place);
+        return;
+    }
+    wr_emit *e = op->dead;
+    weir_out *o = e->pub;
+    if (o->next == o->end) {
+        weir_grown g = weir_out_grow(o->engine, o->next);
+        o->next = g.next;
+        o->end = g.end;
+    }
+    wr_dead *dead = (wr_dead *)(void *)o->next;
+    *dead = (wr_dead){ .uid = str_of_text(op->node->uid), .reason = str_of_text(reason), .source = str_of_text(op->node->name),
+                       .position = str_of_text(place), .at = weir_now(&op->ctx) };
+    dead->record.raw = weir_str_of(raw ? raw : "", raw ? raw_bytes : 0);
+    weir_str *s[] = { &dead->uid, &dead->reason, &dead->source, &dead->position, &dead->record.raw };
+    for (size_t i = 0; i < sizeof s / sizeof s[0]; i++) {
+        if (s[i]->len > WEIR_STR_INLINE) weir_out_own(o->engine, s[i]);
+    }
+    o->next = (char *)(dead + 1);
+}
+
+/* ---- strings of the batch ---- */
+
+weir_str weir_keep(weir_ctx *ctx, const char *bytes, size_t n)
+{
+    if (n <= WEIR_STR_INLINE) return weir_str_of(bytes, n);
+    char *copy = wr_scratch_take(&op_of(ctx)->home->scratch, n);
+    memcpy(copy, bytes, n);
+    return weir_str_of(copy, n);
+}
+
+weir_str weir_format(weir_ctx *ctx, const char *format, ...)
+{
+    char    short_text[256];
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(short_text, sizeof short_text, format, args);
+    va_end(args);
+    if (n < 0) {
+        weir_fail(ctx, "weir_format: the format cannot be printed");
+        return weir_str_of("", 0);
+    }
+    if ((size_t)n < sizeof short_text) return weir_keep(ctx, short_text, (size_t)n);
+    char *text = wr_scratch_take(&op_of(ctx)->home->scratch, (size_t)n + 1);
+    va_start(args, format);
+    vsnprintf(text, (size_t)n + 1, format, args);
+    va_end(args);
+    return weir_str_of(text, (size_t)n);
+}
+
+void weir_log(weir_ctx *ctx, uint32_t level, const char *format, ...)
+{
+    static const wr_log_level levels[] = { WR_LOG_DEBUG, WR_LOG_INFO, WR_LOG_WARN, WR_LOG_ERROR };
+    wr_log_level to = level <= WEIR_LOG_ERROR ? levels[level] : WR_LOG_ERROR;
+    if (!wr_log_wanted(to)) return;
+    wr_op *op = op_of(ctx);
+    char   where[WR_NAME_BYTES_MAX + 16];
+    snprintf(where, sizeof where, "%s[%u]", op->node->uid, op->subtask);
+    va_list args;
+    va_start(args, format);
+    wr_log_vline(to, where, format, args);
+    va_end(args);
+}
+
+/* ---- resources ---- */
+
+/* One opened resource of one operator and subtask; closed in reverse order. */
+struct wr_held {
+    struct wr_held      *next;
+    const weir_resource *resource;
+    _Alignas(16) char    self[];
+};
+
+void *weir_resource_of(weir_ctx *ctx, const weir_resource *resource)
+{
+    wr_op *op = op_of(ctx);
+    for (struct wr_held *h = op->held; h != NULL; h = h->next) {
+        if (h->resource == resource) return h->self;
+    }
+    struct wr_held *h = calloc(1, sizeof *h + resource->size);
+    if (h == NULL) abort();
+    h->resource = resource;
+    h->next = op->held;
+    op->held = h;
+    if (!resource->open(h->self, op->args)) {
+        wr_op_fail(op, WR_USER_FAIL, "resource %s did not open; operator %s subtask %u; look at its open function and arguments",
+                   resource->name, op->node->uid, op->subtask);
+    }
+    return h->self;
+}
+
+void wr_op_close_resources(wr_op *op)
+{
+    while (op->held != NULL) {
+        struct wr_held *h = op->held;
+        op->held = h->next;
+        h->resource->close(h->self);
+        free(h);
+    }
+}
+
+/* ---- metrics ---- */
+
+static wr_metric *metric_of(wr_op *op, const void *id, const char *name, uint32_t kind)
+{
+    for (uint32_t i = 0; i < op->metrics; i++) {
+        if (op->metric[i].id == id) return &op->metric[i];
+    }
+    if (op->metric == NULL) op->metric = calloc(WR_METRICS_MAX, sizeof *op->metric);
+    if (op->metric == NULL || op->metrics == WR_METRICS_MAX) {
+        wr_op_fail(op, WR_LIMIT, "more than %d metrics; operator %s; make fewer", WR_METRICS_MAX, op->node->uid);
+        return NULL;
+    }
+    wr_metric *m = &op->metric[op->metrics];
+    m->id = id;
+    m->name = name;
+    m->kind = kind;
+    atomic_fetch_add_explicit(&op->metrics, 1, memory_order_release); /* a reader sees a whole metric */
+    return m;
+}
+
+static inline void add_relaxed(_Atomic uint64_t *to, uint64_t by)
+{
+    atomic_store_explicit(to, atomic_load_explicit(to, memory_order_relaxed) + by, memory_order_relaxed);
+}
+
+void weir_counter_add(weir_ctx *ctx, const weir_counter *counter, uint64_t by)
+{
+    wr_metric *m = metric_of(op_of(ctx), counter, counter->name, 1);
+    if (m != NULL) add_relaxed(&m->value, by);
+}
+
+void weir_gauge_set(weir_ctx *ctx, const weir_gauge *gauge, double value)
+{
+    wr_metric *m = metric_of(op_of(ctx), gauge, gauge->name, 2);
+    uint64_t   bits;
+    memcpy(&bits, &value, sizeof bits);
+    if (m != NULL) atomic_store_explicit(&m->value, bits, memory_order_relaxed);
+}
+
+void weir_histogram_add(weir_ctx *ctx, const weir_histogram *histogram, uint64_t value)
+{
+    wr_metric *m = metric_of(op_of(ctx), histogram, histogram->name, 3);
+    if (m == NULL) return;
+    add_relaxed(&m->value, value);
+    add_relaxed(&m->count, 1);
+}

@@ -1,0 +1,145 @@
+/* State per key: keyed functions, and accumulators of one window over the whole input. */
+#include "operators/kernels.h"
+#include "base/check.h"
+#include "snapshot/near.h"
+#include <stdlib.h>
+
+/* Index arrays of one batch. Slot-owned, one per keyed operator: they stay in its cache. */
+typedef struct keyed {
+    _Alignas(WR_CACHE_LINE) uint64_t hash[WR_BATCH_RECORDS_MAX];
+    void   *state[WR_BATCH_RECORDS_MAX];
+    uint8_t fresh[WR_BATCH_RECORDS_MAX];
+    wr_near near;
+    bool    has_near, reads;
+    char   *keys; /* results: records with only the key fields set */
+} keyed;
+
+static wr_err keyed_open(wr_op *op, wr_errinfo *info)
+{
+    keyed *k = aligned_alloc(WR_CACHE_LINE, (sizeof(keyed) + WR_CACHE_LINE - 1) & ~(size_t)(WR_CACHE_LINE - 1));
+    if (k == NULL) return wr_fail(info, WR_MEMORY, "no memory for keyed operator %s", op->node->uid);
+    memset(k, 0, sizeof *k);
+    op->kernel_state = k;
+    wr_key_groups   groups = wr_key_groups_of(op->subtask, op->subtasks, op->max_parallelism);
+    wr_table_config config = { .uid = op->node->uid,
+                               .record = op->def->left,
+                               .key = op->node->key[0],
+                               .state = op->def->state,
+                               .max_parallelism = op->max_parallelism,
+                               .group_first = groups.first,
+                               .group_end = groups.end,
+                               .budget = op->home->budget,
+                               .large_pages = true };
+    WR_TRY(wr_table_new(&op->table, &config, info));
+    k->reads = (op->def->flags & WEIR_OP_READS) != 0;
+    k->has_near = op->def->on_near != NULL && !k->reads && wr_near_init(&k->near, op->table);
+    op->ctx.state = k->state;
+    op->ctx.fresh = k->fresh;
+    op->ctx.near = &k->near.probe;
+    return WR_OK;
+}
+
+static void keyed_close(wr_op *op)
+{
+    keyed *k = op->kernel_state;
+    if (k != NULL) {
+        if (k->has_near) wr_near_fini(&k->near);
+        free(k->keys);
+    }
+    free(k);
+    op->kernel_state = NULL;
+    wr_table_free(op->table);
+    op->table = NULL;
+}
+
+static void fail_state_max(wr_op *op)
+{
+    wr_op_fail(op, WR_STATE_MAX,
+               "keyed state is larger than --state-max (%llu of %llu bytes in this slot); operator %s subtask %u with %llu keys; "
+               "raise --state-max, run with more slots, or forget keys",
+               (unsigned long long)op->home->budget->bytes, (unsigned long long)op->home->budget->bytes_max, op->node->uid,
+               op->subtask, (unsigned long long)wr_table_count(op->table));
+}
+
+static void note_state(wr_op *op)
+{
+    atomic_store_explicit(&op->stats.keys, wr_table_count(op->table), memory_order_relaxed);
+    atomic_store_explicit(&op->stats.state_bytes, wr_table_bytes(op->table), memory_order_relaxed);
+}
+
+/* Finds the states of the picked records (NULL: all) and runs the loop over them. */
+static void run_found(wr_op *op, keyed *k, const wr_view *view, const uint32_t *pick, uint32_t pick_n)
+{
+    weir_ctx *ctx = &op->ctx;
+    if (k->reads) wr_table_peek(op->table, view->records, view->n, k->hash, pick, pick_n, k->state);
+    else if (!wr_table_find(op->table, view->records, view->n, k->hash, pick, pick_n, k->state, k->fresh)) fail_state_max(op);
+    ctx->pick = pick;
+    ctx->pick_n = pick_n;
+    wr_op_call(op, op->def->on_left);
+    ctx->pick = NULL;
+}
+
+static void keyed_push(wr_op *op, const wr_view *view, uint32_t port)
+{
+    (void)port;
+    keyed    *k = op->kernel_state;
+    weir_ctx *ctx = &op->ctx;
+    uint32_t  n = view->n;
+    wr_op_borrow(op, view);
+    ctx->in = view->records;
+    ctx->time = view->time;
+    ctx->n = n;
+    if (k->has_near && wr_near_begin(&k->near, op->table, n)) {
+        k->near.probe.misses = 0;
+        wr_op_call(op, op->def->on_near);
+        uint32_t misses = k->near.probe.misses;
+        check(misses <= n);
+        if (misses > 0 && !wr_op_failed(op)) {
+            wr_key_hash_picked(&op->node->key[0], view->records, op->def->left->size, k->near.probe.miss, misses, k->hash);
+            run_found(op, k, view, k->near.probe.miss, misses);
+        }
+        wr_near_end(&k->near, op->table, view->records, n, k->state, true);
+    } else {
+        wr_key_hash(&op->node->key[0], view->records, op->def->left->size, n, k->hash);
+        run_found(op, k, view, NULL, n);
+    }
+    wr_op_settle(op); /* before the table's: what was emitted may borrow from a cell */
+    wr_table_settle(op->table);
+    note_state(op);
+}
+
+const wr_kernel wr_kernel_keyed = { .name = "keyed", .open = keyed_open, .push = keyed_push, .close = keyed_close };
+
+/* ---- one window over the whole input: the accumulator is the key's entry, results come at the end ---- */
+
+static void window_end(wr_op *op)
+{
+    keyed    *k = op->kernel_state;
+    weir_ctx *ctx = &op->ctx;
+    uint32_t  size = op->def->left->size;
+    if (k->keys == NULL) k->keys = aligned_alloc(WR_CACHE_LINE, ((size_t)size * WR_BATCH_RECORDS_MAX + WR_BATCH_SPARE_BYTES + WR_CACHE_LINE - 1) & ~(size_t)(WR_CACHE_LINE - 1));
+    weir_span *whole = malloc(WR_BATCH_RECORDS_MAX * sizeof *whole);
+    if (k->keys == NULL || whole == NULL) {
+        free(whole);
+        wr_op_fail(op, WR_MEMORY, "no memory for the results; operator %s", op->node->uid);
+        return;
+    }
+    for (uint32_t i = 0; i < WR_BATCH_RECORDS_MAX; i++) whole[i] = (weir_span){ { INT64_MIN + 1 }, { INT64_MAX } };
+    wr_table_scan scan = { 0 };
+    for (uint32_t n; !wr_op_failed(op) && (n = wr_table_scan_next(op->table, &scan, k->state, k->keys, WR_BATCH_RECORDS_MAX)) > 0;) {
+        ctx->n = n;
+        ctx->key = k->keys;
+        ctx->in = k->keys;
+        ctx->window = whole;
+        ctx->time = NULL;
+        wr_op_borrow(op, &(wr_view){ 0 });
+        wr_op_call(op, op->def->on_result);
+        wr_op_settle(op);
+    }
+    ctx->window = NULL;
+    ctx->key = NULL;
+    free(whole);
+}
+
+const wr_kernel wr_kernel_aggregate = { .name = "aggregate", .open = keyed_open, .push = keyed_push, .end = window_end, .close = keyed_close };
+const wr_kernel wr_kernel_reduce = { .name = "reduce", .open = keyed_open, .push = keyed_push, .end = window_end, .close = keyed_close };

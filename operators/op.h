@@ -1,0 +1,164 @@
+/* operators/op.h: an operator at work in a slot, and how a batch goes through a chain of them.
+ *
+ * A chain is a tree of operators on one slot. A batch is pushed through it depth first and completely: when wr_op_push
+ * returns, every record is processed, kept in state, or copied into the open batch of a channel. So strings that lie in the
+ * chain's input, or in the heap of an operator further up, live long enough without any reference count, and only the edge of
+ * a chain copies. An output that fills up in the middle of a loop is pushed down from within weir_out_grow. */
+#ifndef WR_OPERATORS_OP_H
+#define WR_OPERATORS_OP_H
+#include "base/error.h"
+#include "base/prng.h"
+#include "graph/endpoint.h"
+#include "graph/job.h"
+#include "operators/batch.h"
+#include "snapshot/table.h"
+
+typedef struct wr_op       wr_op;
+typedef struct wr_emit     wr_emit;
+typedef struct wr_kernel   wr_kernel;
+typedef struct wr_exchange wr_exchange;
+typedef struct wr_home     wr_home;
+
+/* Borrowed for one push: n records, contiguous, and the memory that their far strings may lie in. */
+typedef struct wr_view {
+    const char      *records;
+    uint32_t         n;
+    const weir_time *time;
+    const char      *borrowed;
+    size_t           borrowed_bytes;
+    const uint64_t  *hash; /* of the key by which they came, or NULL */
+} wr_view;
+
+/* Where an output goes: an operator of the same chain, or the edge of the chain. */
+typedef struct wr_target {
+    wr_op       *op;
+    uint32_t     port;
+    wr_exchange *exchange; /* when op == NULL */
+} wr_target;
+
+/* Memory that lives until the batch is done: bump allocation over a list of chunks. Slot-owned. */
+typedef struct wr_scratch {
+    char              *at, *end;
+    struct wr_scratch_chunk *chunk, *spare;
+    uint64_t           bytes;
+    bool               exhausted; /* one call kept more than WR_OVERDRAFT_BYTES_MAX */
+} wr_scratch;
+void *wr_scratch_take(wr_scratch *s, size_t bytes);
+bool  wr_scratch_holds(const wr_scratch *s, const char *p);
+void  wr_scratch_reset(wr_scratch *s); /* keeps one chunk for the next batch */
+void  wr_scratch_fini(wr_scratch *s);
+
+/* The engine's side of one weir_out. Slot-owned. */
+struct wr_emit {
+    wr_op           *op;
+    weir_out        *pub;
+    const weir_type *type;
+    uint32_t         stride, capacity, index;
+    char            *base;    /* capacity records and spare bytes behind them */
+    bool             lent;    /* base is another emitter's: see wr_op_share_buffers */
+    wr_target       *target;
+    uint32_t         targets;
+    uint64_t         records; /* emitted so far */
+};
+
+/* Counters of one subtask's operator: written by its slot, read by anyone (relaxed atomics). */
+typedef struct wr_op_stats {
+    _Atomic uint64_t in, out, bad, batches, state_bytes, keys;
+} wr_op_stats;
+
+/* User metrics: found by the address of their descriptor. Slot-owned; values are relaxed atomics for readers. */
+typedef struct wr_metric {
+    const void       *id;
+    const char       *name;
+    uint32_t          kind; /* 1 counter, 2 gauge, 3 histogram */
+    _Atomic uint64_t  value; /* gauge: bits of the double; histogram: sum */
+    _Atomic uint64_t  count;
+} wr_metric;
+
+/* What all operators of a slot share. Slot-owned. */
+struct wr_home {
+    const wr_env *env;
+    wr_parker    *parker;
+    wr_budget    *budget;
+    wr_prng       random;
+    int64_t       now_ns;      /* wall clock, read once per call of a tasklet */
+    int64_t       mono_ns;
+    int64_t       watermark_ns;
+    uint64_t      epoch;
+    uint32_t      slot;
+    const char   *job;
+    wr_scratch    scratch;     /* weir_keep, weir_format, far strings of emitted records */
+    uint32_t      depth;       /* pushes under way: scratch is reset when the outermost ends */
+    char         *buffer[2];   /* see wr_op_share_buffers */
+};
+
+/* An operator of one subtask. Slot-owned. */
+struct wr_op {
+    const weir_op   *def;
+    const wr_node   *node;
+    const wr_kernel *kernel;
+    wr_home         *home;
+    wr_op           *up;       /* the operator that feeds it in the chain, or NULL: head */
+    weir_ctx         ctx;
+    weir_out        *out;      /* def->outs of them, handed to the loops */
+    wr_emit         *emit;
+    uint32_t         outs;
+    wr_emit         *dead;     /* dead letters leave here; NULL: not routed */
+    uint32_t         on_error; /* enum weir_policy, resolved */
+    bool             rejected; /* weir_reject spoke in this call already */
+    uint32_t         rejected_at;
+    wr_errinfo       failure;  /* first failure; code WR_OK: none */
+    wr_table        *table;    /* keyed operators */
+    void            *kernel_state; /* of this kind, made by kernel->open */
+    const struct weir_endpoint *endpoint; /* connectors by URI */
+    const weir_args *args;
+    struct wr_held  *held;     /* open resources */
+    wr_metric       *metric;
+    _Atomic uint32_t metrics;
+    wr_op_stats      stats;
+    uint32_t         max_parallelism, subtask, subtasks;
+};
+
+/* What a kind of operator does. One const table per kind, all listed in operators/kernels.c. */
+struct wr_kernel {
+    const char *name;
+    wr_err (*open)(wr_op *op, wr_errinfo *info);                     /* before the first batch, on the slot's thread */
+    void (*push)(wr_op *op, const wr_view *view, uint32_t port);     /* a batch */
+    void (*end)(wr_op *op);                                          /* all inputs ended: last results */
+    void (*flush)(wr_op *op);                                        /* barrier, idle: sinks make visible what they hold */
+    void (*close)(wr_op *op);                                        /* always, also after a failure */
+};
+const wr_kernel *wr_kernel_of(uint32_t op_kind); /* NULL: this kind does not run yet */
+
+/* op points to zeroed memory with def, node, home, up, subtask, subtasks, args and endpoint set. Allocates emitters (targets
+ * are the caller's to add before the first push), then calls kernel->open. */
+wr_err wr_op_init(wr_op *op, wr_errinfo *info);
+wr_err wr_op_open(wr_op *op, wr_errinfo *info);
+void   wr_op_fini(wr_op *op);
+/* Runs of one-in-one-out operators write alternately into two buffers of the slot, which stay in its cache. */
+void wr_op_share_buffers(wr_op *op);
+
+void wr_op_push(wr_op *op, const wr_view *view, uint32_t port);
+void wr_op_end(wr_op *op);   /* end of input, for this operator and those below it in the chain */
+void wr_op_flush(wr_op *op); /* likewise */
+bool wr_op_failed(const wr_op *op);
+
+/* Calls a loop of user code: names the operator for the crash report while it runs. */
+void wr_op_call(wr_op *op, weir_loop *loop);
+/* Hands on what the outputs hold. Kernels call it at the end of each push. */
+void wr_op_settle(wr_op *op);
+/* Before a loop: outputs take strings of this view without copying. */
+void wr_op_borrow(wr_op *op, const wr_view *view);
+/* Room for n records in out[0] without growing: pushes down what is there when it must. n <= WR_BATCH_RECORDS_MAX. */
+void wr_op_room(wr_op *op, uint32_t n);
+/* Fails the operator; the first cause stays. */
+void wr_op_fail(wr_op *op, wr_err code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* A record that `policy` decides about. record may be NULL; raw bytes are what a format could not read. */
+void wr_op_bad(wr_op *op, const char *reason, const char *place, const void *raw, size_t raw_bytes);
+
+void wr_op_close_resources(wr_op *op);
+
+/* The operator whose user code runs on this thread, for the crash report; NULL: none. */
+extern _Thread_local wr_op *wr_op_running;
+extern _Thread_local weir_loop *wr_loop_running;
+#endif

@@ -1,0 +1,64 @@
+/* Sinks: the end of a chain. */
+#include "operators/kernels.h"
+#include <stdlib.h>
+
+typedef struct sink {
+    uint32_t verdict;
+    bool     opened, unflushed;
+} sink;
+
+static wr_err sink_open(wr_op *op, wr_errinfo *info)
+{
+    sink *s = calloc(1, sizeof *s);
+    op->kernel_state = s;
+    op->ctx.local = calloc(1, op->def->local_size ? op->def->local_size : 1);
+    if (s == NULL || op->ctx.local == NULL) return wr_fail(info, WR_MEMORY, "no memory for sink %s", op->node->uid);
+    op->ctx.verdict = &s->verdict;
+    op->ctx.n = 1;
+    s->verdict = 1;
+    if (op->def->open != NULL) wr_op_call(op, op->def->open);
+    s->opened = s->verdict != 0 && !wr_op_failed(op);
+    if (s->opened) return WR_OK;
+    if (wr_op_failed(op)) return wr_fail(info, op->failure.code, "%s", op->failure.text);
+    return wr_fail(info, WR_USER_FAIL, "the open function of the sink returned false; operator %s subtask %u (%s:%u); "
+                   "let it call weir_fail(ctx, reason)", op->node->uid, op->subtask, op->def->file ? op->def->file : "?", op->def->line);
+}
+
+static void sink_push(wr_op *op, const wr_view *view, uint32_t port)
+{
+    (void)port;
+    sink *s = op->kernel_state;
+    op->ctx.in = view->records;
+    op->ctx.time = view->time;
+    op->ctx.n = view->n;
+    s->unflushed = true;
+    wr_op_call(op, op->def->on_left);
+}
+
+static void sink_flush(wr_op *op)
+{
+    sink *s = op->kernel_state;
+    if (s == NULL || !s->opened || !s->unflushed || op->def->flush == NULL) return;
+    s->unflushed = false;
+    s->verdict = 1;
+    op->ctx.n = 1;
+    wr_op_call(op, op->def->flush);
+    if (s->verdict == 0 && !wr_op_failed(op)) {
+        wr_op_fail(op, WR_USER_FAIL, "the flush function of the sink returned false; operator %s subtask %u", op->node->uid, op->subtask);
+    }
+}
+
+static void sink_close(wr_op *op)
+{
+    sink *s = op->kernel_state;
+    if (s != NULL && s->opened && op->def->close != NULL) {
+        op->ctx.n = 1;
+        wr_op_call(op, op->def->close);
+    }
+    free(op->ctx.local);
+    op->ctx.local = NULL;
+    free(s);
+    op->kernel_state = NULL;
+}
+
+const wr_kernel wr_kernel_sink = { .name = "sink", .open = sink_open, .push = sink_push, .end = sink_flush, .flush = sink_flush, .close = sink_close };

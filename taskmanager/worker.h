@@ -1,0 +1,96 @@
+/* taskmanager/worker.h: the part of a TaskManager that runs one job: slots, their tasklets and the channels between them.
+ *
+ * `weir run` has one worker in its own process; later a supervisor starts one per job. The worker decides nothing about the
+ * job: it deploys what it is told, reports each task's state, and obeys stop and cancel. */
+#ifndef WR_TASKMANAGER_WORKER_H
+#define WR_TASKMANAGER_WORKER_H
+#include "base/env.h"
+#include "graph/exec.h"
+
+typedef struct wr_worker wr_worker;
+typedef struct wr_slot   wr_slot;
+
+/* Flink's states of an execution attempt, as far as the worker's side knows them. */
+typedef enum wr_task_state {
+    WR_TASK_CREATED = 1,
+    WR_TASK_INITIALIZING, /* opening its operators */
+    WR_TASK_RUNNING,
+    WR_TASK_FINISHED,
+    WR_TASK_CANCELED,
+    WR_TASK_FAILED
+} wr_task_state;
+const char *wr_task_state_name(wr_task_state state); /* "RUNNING" */
+
+/* One report. state FAILED: info says why. */
+typedef struct wr_task_event {
+    uint32_t      subtask; /* index in wr_exec.subtask */
+    uint32_t      attempt;
+    wr_task_state state;
+    wr_errinfo    info;
+} wr_task_event;
+
+typedef struct wr_worker_options {
+    const wr_env *env;
+    const char   *job;       /* name, for logs */
+    uint64_t      state_max; /* bytes of keyed state of the whole worker; 0: no bound */
+    const int    *cpu;       /* CPU of each slot, or NULL: not pinned */
+    bool          spin;      /* idle slots look a while before they park: only where each has a CPU */
+    uint64_t      seed;      /* of shuffles */
+    /* Something can be polled: a task's state changed. Any thread; must not block. */
+    void (*notify)(void *self);
+    void *self;
+    /* Binds in-memory sources and sinks (tests); may be NULL. */
+} wr_worker_options;
+
+/* Allocates everything; opens nothing. exec outlives the worker. Owner: the caller's thread, which also does all of the calls
+ * below unless they say "any thread". */
+wr_err wr_worker_new(wr_worker **take, const wr_exec *exec, const wr_worker_options *options, wr_errinfo *info);
+/* Starts one thread per slot and one per own-thread subtask. */
+wr_err wr_worker_start(wr_worker *w, wr_errinfo *info);
+/* The next report, or false. */
+bool wr_worker_event(wr_worker *w, wr_task_event *event);
+/* Sources end as if their input had ended: what was read is processed, results come, tasks finish. */
+void wr_worker_stop_sources(wr_worker *w);
+/* Ends a subtask at once, without results. */
+void wr_worker_cancel(wr_worker *w, uint32_t subtask);
+/* Every subtask is FINISHED, CANCELED or FAILED. */
+bool wr_worker_done(const wr_worker *w);
+/* Waits for the threads, which end when their subtasks are done. */
+void wr_worker_join(wr_worker *w);
+void wr_worker_free(wr_worker *w); /* joined, or never started */
+
+/* ---- single-threaded use: the simulator and the test harness step slots themselves, instead of wr_worker_start ---- */
+uint32_t wr_worker_slots(const wr_worker *w); /* slots and own threads */
+/* Calls one tasklet of the slot once. True: it did something. */
+bool wr_worker_step(wr_worker *w, uint32_t slot);
+
+/* ---- what it measures; any thread, while the worker lives ---- */
+typedef struct wr_operator_stats {
+    const wr_node *node;
+    uint32_t       subtask; /* index within the operator */
+    uint64_t       in, out, bad, batches, state_bytes, keys;
+} wr_operator_stats;
+typedef struct wr_task_stats {
+    uint32_t      subtask; /* index in wr_exec.subtask */
+    wr_task_state state;
+    uint64_t      busy_ns, idle_ns, back_pressured_ns;
+    uint32_t      place;
+} wr_task_stats;
+typedef struct wr_user_metric {
+    const wr_node *node;
+    uint32_t       subtask;
+    const char    *name;
+    uint32_t       kind; /* 1 counter, 2 gauge, 3 histogram */
+    double         value;
+    uint64_t       count;
+} wr_user_metric;
+/* Walks; index from 0 until false. */
+bool     wr_worker_operator_stats(const wr_worker *w, uint32_t index, wr_operator_stats *stats);
+bool     wr_worker_task_stats(const wr_worker *w, uint32_t index, wr_task_stats *stats);
+bool     wr_worker_metric(const wr_worker *w, uint32_t index, wr_user_metric *metric);
+uint64_t wr_worker_state_bytes(const wr_worker *w);
+uint64_t wr_worker_batch_bytes(const wr_worker *w);
+
+/* For the test harness: the operator instance behind (node id, subtask), before start. NULL: not of this worker. */
+struct wr_op *wr_worker_op(wr_worker *w, uint32_t node, uint32_t subtask);
+#endif
