@@ -1,0 +1,318 @@
+#include "base/env.h"
+#include "base/check.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- clock and random ---- */
+
+static int64_t now(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static int64_t real_mono_ns(void *self)
+{
+    (void)self;
+    return now(CLOCK_MONOTONIC);
+}
+
+static int64_t real_wall_ns(void *self)
+{
+    (void)self;
+    return now(CLOCK_REALTIME);
+}
+
+static uint64_t real_random(void *self)
+{
+    (void)self;
+    uint64_t bits;
+    ssize_t  count;
+    do count = getrandom(&bits, sizeof bits, 0);
+    while (count < 0 && errno == EINTR);
+    check(count == sizeof bits);
+    return bits;
+}
+
+/* ---- storage ---- */
+
+#define RETRY(RESULT, CALL)                                                                                            \
+    do RESULT = (CALL);                                                                                                \
+    while (RESULT < 0 && errno == EINTR)
+
+static int result_of(int result)
+{
+    return result < 0 ? -errno : result;
+}
+
+static int real_open(void *self, const char *path, int flags)
+{
+    (void)self;
+    static const int ACCESS[] = {0, O_RDONLY, O_WRONLY, O_RDWR};
+    check((flags & 3) != 0);
+    int real = ACCESS[flags & 3] | O_CLOEXEC;
+    if (flags & WR_OPEN_CREATE) real |= O_CREAT;
+    if (flags & WR_OPEN_TRUNCATE) real |= O_TRUNC;
+    if (flags & WR_OPEN_APPEND) real |= O_APPEND;
+    if (flags & WR_OPEN_EXCLUSIVE) real |= O_EXCL;
+    if (flags & WR_OPEN_FOLDER) real |= O_DIRECTORY;
+    int file;
+    RETRY(file, open(path, real, 0666));
+    return result_of(file);
+}
+
+static int real_close(void *self, int file)
+{
+    (void)self;
+    int result = close(file); /* never retried: the descriptor is gone even after EINTR */
+    return result < 0 && errno != EINTR ? -errno : 0;
+}
+
+static int64_t real_read(void *self, int file, void *to, size_t bytes)
+{
+    (void)self;
+    ssize_t count;
+    RETRY(count, read(file, to, bytes));
+    return count < 0 ? -errno : count;
+}
+
+static int64_t real_write(void *self, int file, const void *from, size_t bytes)
+{
+    (void)self;
+    ssize_t count;
+    RETRY(count, write(file, from, bytes));
+    return count < 0 ? -errno : count;
+}
+
+static int64_t real_pread(void *self, int file, void *to, size_t bytes, int64_t offset)
+{
+    (void)self;
+    ssize_t count;
+    RETRY(count, pread(file, to, bytes, offset));
+    return count < 0 ? -errno : count;
+}
+
+static int64_t real_pwrite(void *self, int file, const void *from, size_t bytes, int64_t offset)
+{
+    (void)self;
+    ssize_t count;
+    RETRY(count, pwrite(file, from, bytes, offset));
+    return count < 0 ? -errno : count;
+}
+
+static int real_fsync(void *self, int file)
+{
+    (void)self;
+    int result;
+    RETRY(result, fsync(file));
+    return result_of(result);
+}
+
+static int real_truncate(void *self, int file, int64_t bytes)
+{
+    (void)self;
+    int result;
+    RETRY(result, ftruncate(file, bytes));
+    return result_of(result);
+}
+
+static int real_rename(void *self, const char *from, const char *to)
+{
+    (void)self;
+    return result_of(rename(from, to));
+}
+
+static int real_unlink(void *self, const char *path)
+{
+    (void)self;
+    return result_of(unlink(path));
+}
+
+static int real_mkdir(void *self, const char *path)
+{
+    (void)self;
+    return result_of(mkdir(path, 0777));
+}
+
+static int real_rmdir(void *self, const char *path)
+{
+    (void)self;
+    return result_of(rmdir(path));
+}
+
+static int real_stat(void *self, const char *path, wr_file_info *info)
+{
+    (void)self;
+    struct stat real;
+    if (stat(path, &real) < 0) return -errno;
+    info->bytes = real.st_size;
+    info->changed_ns = (int64_t)real.st_mtim.tv_sec * 1000000000 + real.st_mtim.tv_nsec;
+    info->is_file = S_ISREG(real.st_mode);
+    info->is_folder = S_ISDIR(real.st_mode);
+    return 0;
+}
+
+static int real_list(void *self, const char *folder, bool (*each)(void *arg, const char *name), void *arg)
+{
+    (void)self;
+    DIR *dir = opendir(folder);
+    if (dir == NULL) return -errno;
+    int result = 0;
+    for (;;) {
+        errno = 0;
+        struct dirent *entry = readdir(dir);
+        if (entry == NULL) {
+            result = -errno;
+            break;
+        }
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        if (!each(arg, entry->d_name)) break;
+    }
+    closedir(dir);
+    return result;
+}
+
+/* ---- threads ---- */
+
+/* Owner: who started it. Frozen once the thread runs. */
+struct wr_thread {
+    pthread_t handle;
+    void (*run)(void *arg);
+    void *arg;
+    int   cpu;
+    char  name[16];
+};
+
+static void *thread_main(void *arg)
+{
+    wr_thread *thread = arg;
+    pthread_setname_np(pthread_self(), thread->name);
+    if (thread->cpu >= 0) {
+        cpu_set_t set;
+        CPU_ZERO(&set);
+        CPU_SET((size_t)thread->cpu % CPU_SETSIZE, &set);
+        sched_setaffinity(0, sizeof set, &set); /* advice: the CPU may be outside what we were given */
+    }
+    thread->run(thread->arg);
+    return NULL;
+}
+
+static int real_thread_start(void *self, wr_thread **result, void (*run)(void *arg), void *arg, const char *name,
+                             int cpu)
+{
+    (void)self;
+    wr_thread *thread = calloc(1, sizeof *thread);
+    if (thread == NULL) return -ENOMEM;
+    thread->run = run;
+    thread->arg = arg;
+    thread->cpu = cpu;
+    snprintf(thread->name, sizeof thread->name, "%s", name);
+    int error = pthread_create(&thread->handle, NULL, thread_main, thread);
+    if (error != 0) {
+        free(thread);
+        return -error;
+    }
+    *result = thread;
+    return 0;
+}
+
+static void real_thread_join(void *self, wr_thread *thread)
+{
+    (void)self;
+    check(pthread_join(thread->handle, NULL) == 0);
+    free(thread);
+}
+
+static int real_cpu_count(void *self)
+{
+    (void)self;
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+    int count = CPU_COUNT(&set);
+    return count > 0 ? count : 1;
+}
+
+/* ---- parking ---- */
+
+static int real_parker_init(void *self, wr_parker *parker)
+{
+    (void)self;
+    atomic_init(&parker->state, WR_PARKER_AWAKE);
+    parker->extra = NULL;
+    parker->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return parker->fd < 0 ? -errno : 0;
+}
+
+static void real_parker_fini(void *self, wr_parker *parker)
+{
+    (void)self;
+    close(parker->fd);
+    parker->fd = -1;
+}
+
+static void real_park(void *self, wr_parker *parker, int64_t timeout_ns)
+{
+    (void)self;
+    struct pollfd   wait = {.fd = parker->fd, .events = POLLIN};
+    struct timespec time = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
+    if (ppoll(&wait, 1, timeout_ns < 0 ? NULL : &time, NULL) > 0) {
+        uint64_t count;
+        ssize_t  got = read(parker->fd, &count, sizeof count); /* may find it empty: an early return is allowed */
+        (void)got;
+    }
+    atomic_store_explicit(&parker->state, WR_PARKER_AWAKE, memory_order_relaxed);
+}
+
+static void real_wake(void *self, wr_parker *parker)
+{
+    (void)self;
+    if (atomic_exchange_explicit(&parker->state, WR_PARKER_AWAKE, memory_order_acq_rel) != WR_PARKER_PARKED) return;
+    uint64_t one = 1;
+    ssize_t  put = write(parker->fd, &one, sizeof one); /* fails only when it is already awake for ever */
+    (void)put;
+}
+
+static const wr_env REAL = {
+    .mono_ns = real_mono_ns,
+    .wall_ns = real_wall_ns,
+    .random = real_random,
+    .open = real_open,
+    .close = real_close,
+    .read = real_read,
+    .write = real_write,
+    .pread = real_pread,
+    .pwrite = real_pwrite,
+    .fsync = real_fsync,
+    .truncate = real_truncate,
+    .rename = real_rename,
+    .unlink = real_unlink,
+    .mkdir = real_mkdir,
+    .rmdir = real_rmdir,
+    .stat = real_stat,
+    .list = real_list,
+    .thread_start = real_thread_start,
+    .thread_join = real_thread_join,
+    .cpu_count = real_cpu_count,
+    .parker_init = real_parker_init,
+    .parker_fini = real_parker_fini,
+    .park = real_park,
+    .wake = real_wake,
+};
+
+const wr_env *wr_env_real(void)
+{
+    return &REAL;
+}

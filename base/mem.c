@@ -1,0 +1,69 @@
+#include "base/mem.h"
+#include "base/check.h"
+#include "base/limits.h"
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static _Atomic uint64_t reserved; /* shared; a count for people, so relaxed */
+
+static size_t round_up(size_t bytes)
+{
+    return (bytes + WR_PAGE_BYTES - 1) & ~(size_t)(WR_PAGE_BYTES - 1);
+}
+
+void *wr_mem_reserve(size_t bytes)
+{
+    check(bytes > 0 && bytes <= SIZE_MAX / 4);
+    bytes = round_up(bytes);
+    /* Take 2 MiB more, then cut both ends, so that the range starts on a huge page. */
+    size_t wide = bytes + WR_HUGE_BYTES;
+    char  *from = mmap(NULL, wide, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (from == MAP_FAILED) return NULL;
+    char *at = (char *)(((uintptr_t)from + WR_HUGE_BYTES - 1) & ~(uintptr_t)(WR_HUGE_BYTES - 1));
+    if (at > from) munmap(from, (size_t)(at - from));
+    size_t behind = (size_t)(from + wide - (at + bytes));
+    if (behind > 0) munmap(at + bytes, behind);
+    atomic_fetch_add_explicit(&reserved, bytes, memory_order_relaxed);
+    return at;
+}
+
+void wr_mem_huge(void *at, size_t bytes)
+{
+    madvise(at, round_up(bytes), MADV_HUGEPAGE);
+}
+
+void wr_mem_discard(void *at, size_t bytes)
+{
+    check(((uintptr_t)at | bytes) % WR_PAGE_BYTES == 0);
+    if (bytes > 0) check(madvise(at, bytes, MADV_DONTNEED) == 0);
+}
+
+void wr_mem_release(void *at, size_t bytes)
+{
+    if (at == NULL) return;
+    bytes = round_up(bytes);
+    check(munmap(at, bytes) == 0);
+    atomic_fetch_sub_explicit(&reserved, bytes, memory_order_relaxed);
+}
+
+uint64_t wr_mem_reserved_bytes(void)
+{
+    return atomic_load_explicit(&reserved, memory_order_relaxed);
+}
+
+uint64_t wr_mem_resident_bytes(void)
+{
+    char text[128];
+    int  file = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    if (file < 0) return 0;
+    ssize_t count = read(file, text, sizeof text - 1);
+    close(file);
+    if (count <= 0) return 0;
+    text[count] = 0;
+    char *second = NULL;
+    strtoull(text, &second, 10); /* total pages; the second number is the resident ones */
+    return second == NULL ? 0 : strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
