@@ -263,17 +263,24 @@ static void real_parker_fini(void *self, wr_parker *parker)
     parker->fd = -1;
 }
 
-static void real_park(void *self, wr_parker *parker, int64_t timeout_ns)
+static void real_park_fds(void *self, wr_parker *parker, int64_t timeout_ns, const int *fd, uint32_t fds)
 {
     (void)self;
-    struct pollfd   wait = {.fd = parker->fd, .events = POLLIN};
+    struct pollfd wait[1 + WR_PARK_FDS_MAX] = {{.fd = parker->fd, .events = POLLIN}};
+    check(fds <= WR_PARK_FDS_MAX);
+    for (uint32_t i = 0; i < fds; i++) wait[1 + i] = (struct pollfd){.fd = fd[i], .events = POLLIN};
     struct timespec time = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
-    if (ppoll(&wait, 1, timeout_ns < 0 ? NULL : &time, NULL) > 0) {
+    if (ppoll(wait, 1 + fds, timeout_ns < 0 ? NULL : &time, NULL) > 0 && wait[0].revents != 0) {
         uint64_t count;
         ssize_t  got = read(parker->fd, &count, sizeof count); /* may find it empty: an early return is allowed */
         (void)got;
     }
     atomic_store_explicit(&parker->state, WR_PARKER_AWAKE, memory_order_relaxed);
+}
+
+static void real_park(void *self, wr_parker *parker, int64_t timeout_ns)
+{
+    real_park_fds(self, parker, timeout_ns, NULL, 0);
 }
 
 static void real_wake(void *self, wr_parker *parker)
@@ -309,6 +316,7 @@ static const wr_env REAL = {
     .parker_init = real_parker_init,
     .parker_fini = real_parker_fini,
     .park = real_park,
+    .park_fds = real_park_fds,
     .wake = real_wake,
 };
 

@@ -22,6 +22,7 @@ typedef struct wr_parker {
 } wr_parker;
 
 enum { WR_PARKER_AWAKE = 0, WR_PARKER_PARKED = 1 };
+#define WR_PARK_FDS_MAX 16
 
 typedef struct wr_file_info {
     int64_t bytes;
@@ -87,6 +88,8 @@ struct wr_env {
     int (*parker_init)(void *self, wr_parker *parker); /* 0 or -errno */
     void (*parker_fini)(void *self, wr_parker *parker);
     void (*park)(void *self, wr_parker *parker, int64_t timeout_ns); /* owner only */
+    /* The same, but a readable descriptor wakes as well; at most WR_PARK_FDS_MAX of them. */
+    void (*park_fds)(void *self, wr_parker *parker, int64_t timeout_ns, const int *fd, uint32_t fds);
     void (*wake)(void *self, wr_parker *parker);                     /* any thread; use wr_parker_wake */
 };
 

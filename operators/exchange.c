@@ -296,3 +296,10 @@ bool wr_exchange_ready(wr_exchange *x)
     }
     return ready;
 }
+
+void wr_exchange_put(wr_exchange *x, uint32_t channel, const void *record)
+{
+    check(channel < x->channels);
+    put_run(x, x->channel[channel], record, 1);
+    pipe_seal(x, x->channel[channel]);
+}

@@ -29,6 +29,8 @@ wr_err wr_exchange_init(wr_exchange *x, const wr_edge *edge, wr_op *op, wr_pipe 
                         uint32_t max_parallelism);
 void   wr_exchange_fini(wr_exchange *x);
 void   wr_exchange_push(wr_exchange *x, const wr_view *view);
+/* One record to one channel, sent at once: splits. */
+void   wr_exchange_put(wr_exchange *x, uint32_t channel, const void *record);
 /* Sends open batches: all of them, or those open since before `older_than_ns`. */
 void   wr_exchange_send_open(wr_exchange *x, int64_t older_than_ns);
 void   wr_exchange_control(wr_exchange *x, uint32_t kind, int64_t at);

@@ -12,6 +12,7 @@ typedef struct keyed {
     wr_near near;
     bool    has_near, reads;
     char   *keys; /* results: records with only the key fields set */
+    wr_table_scan scan;
 } keyed;
 
 static wr_err keyed_open(wr_op *op, wr_errinfo *info)
@@ -112,33 +113,33 @@ const wr_kernel wr_kernel_keyed = { .name = "keyed", .open = keyed_open, .push =
 
 /* ---- one window over the whole input: the accumulator is the key's entry, results come at the end ---- */
 
-static void window_end(wr_op *op)
+static const weir_span WHOLE[WR_BATCH_RECORDS_MAX] = { [0 ... WR_BATCH_RECORDS_MAX - 1] = { { INT64_MIN + 1 }, { INT64_MAX } } };
+
+static bool window_end(wr_op *op)
 {
     keyed    *k = op->kernel_state;
     weir_ctx *ctx = &op->ctx;
-    uint32_t  size = op->def->left->size;
-    if (k->keys == NULL) k->keys = aligned_alloc(WR_CACHE_LINE, ((size_t)size * WR_BATCH_RECORDS_MAX + WR_BATCH_SPARE_BYTES + WR_CACHE_LINE - 1) & ~(size_t)(WR_CACHE_LINE - 1));
-    weir_span *whole = malloc(WR_BATCH_RECORDS_MAX * sizeof *whole);
-    if (k->keys == NULL || whole == NULL) {
-        free(whole);
-        wr_op_fail(op, WR_MEMORY, "no memory for the results; operator %s", op->node->uid);
-        return;
+    if (k->keys == NULL) {
+        size_t bytes = (size_t)op->def->left->size * WR_BATCH_RECORDS_MAX + WR_BATCH_SPARE_BYTES;
+        k->keys = aligned_alloc(WR_CACHE_LINE, (bytes + WR_CACHE_LINE - 1) & ~(size_t)(WR_CACHE_LINE - 1));
+        if (k->keys == NULL) {
+            wr_op_fail(op, WR_MEMORY, "no memory for the results; operator %s", op->node->uid);
+            return true;
+        }
     }
-    for (uint32_t i = 0; i < WR_BATCH_RECORDS_MAX; i++) whole[i] = (weir_span){ { INT64_MIN + 1 }, { INT64_MAX } };
-    wr_table_scan scan = { 0 };
-    for (uint32_t n; !wr_op_failed(op) && (n = wr_table_scan_next(op->table, &scan, k->state, k->keys, WR_BATCH_RECORDS_MAX)) > 0;) {
-        ctx->n = n;
-        ctx->key = k->keys;
-        ctx->in = k->keys;
-        ctx->window = whole;
-        ctx->time = NULL;
-        wr_op_borrow(op, &(wr_view){ 0 });
-        wr_op_call(op, op->def->on_result);
-        wr_op_settle(op);
-    }
+    uint32_t n = wr_table_scan_next(op->table, &k->scan, k->state, k->keys, WR_BATCH_RECORDS_MAX);
+    if (n == 0) return true;
+    ctx->n = n;
+    ctx->key = k->keys;
+    ctx->in = k->keys;
+    ctx->window = WHOLE;
+    ctx->time = NULL;
+    wr_op_borrow(op, &(wr_view){ 0 });
+    wr_op_call(op, op->def->on_result);
+    wr_op_settle(op);
     ctx->window = NULL;
     ctx->key = NULL;
-    free(whole);
+    return false;
 }
 
 const wr_kernel wr_kernel_aggregate = { .name = "aggregate", .open = keyed_open, .push = keyed_push, .end = window_end, .close = keyed_close };

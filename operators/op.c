@@ -147,26 +147,18 @@ void wr_op_push(wr_op *op, const wr_view *view, uint32_t port)
     scratch_leave(op->home);
 }
 
-void wr_op_end(wr_op *op)
+bool wr_op_end(wr_op *op)
 {
+    if (wr_op_failed(op) || op->kernel->end == NULL) return true;
     scratch_enter(op->home);
-    if (!wr_op_failed(op) && op->kernel->end != NULL) op->kernel->end(op);
-    for (uint32_t i = 0; i < op->outs; i++) {
-        for (uint32_t t = 0; t < op->emit[i].targets; t++) {
-            if (op->emit[i].target[t].op != NULL) wr_op_end(op->emit[i].target[t].op);
-        }
-    }
+    bool done = op->kernel->end(op);
     scratch_leave(op->home);
+    return done;
 }
 
 void wr_op_flush(wr_op *op)
 {
     if (!wr_op_failed(op) && op->kernel->flush != NULL) op->kernel->flush(op);
-    for (uint32_t i = 0; i < op->outs; i++) {
-        for (uint32_t t = 0; t < op->emit[i].targets; t++) {
-            if (op->emit[i].target[t].op != NULL) wr_op_flush(op->emit[i].target[t].op);
-        }
-    }
 }
 
 bool wr_op_failed(const wr_op *op) { return op->failure.code != WR_OK; }

@@ -124,7 +124,7 @@ struct wr_kernel {
     const char *name;
     wr_err (*open)(wr_op *op, wr_errinfo *info);                     /* before the first batch, on the slot's thread */
     void (*push)(wr_op *op, const wr_view *view, uint32_t port);     /* a batch */
-    void (*end)(wr_op *op);                                          /* all inputs ended: last results */
+    bool (*end)(wr_op *op); /* all inputs ended: a batch of last results; true: that was all */
     void (*flush)(wr_op *op);                                        /* barrier, idle: sinks make visible what they hold */
     void (*close)(wr_op *op);                                        /* always, also after a failure */
 };
@@ -139,8 +139,8 @@ void   wr_op_fini(wr_op *op);
 void wr_op_share_buffers(wr_op *op);
 
 void wr_op_push(wr_op *op, const wr_view *view, uint32_t port);
-void wr_op_end(wr_op *op);   /* end of input, for this operator and those below it in the chain */
-void wr_op_flush(wr_op *op); /* likewise */
+bool wr_op_end(wr_op *op);   /* all inputs of this operator ended: one step; true when done. Then those below it */
+void wr_op_flush(wr_op *op); /* this operator only */
 bool wr_op_failed(const wr_op *op);
 
 /* Calls a loop of user code: names the operator for the crash report while it runs. */

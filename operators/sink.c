@@ -48,6 +48,12 @@ static void sink_flush(wr_op *op)
     }
 }
 
+static bool sink_end(wr_op *op)
+{
+    sink_flush(op);
+    return true;
+}
+
 static void sink_close(wr_op *op)
 {
     sink *s = op->kernel_state;
@@ -61,4 +67,4 @@ static void sink_close(wr_op *op)
     op->kernel_state = NULL;
 }
 
-const wr_kernel wr_kernel_sink = { .name = "sink", .open = sink_open, .push = sink_push, .end = sink_flush, .flush = sink_flush, .close = sink_close };
+const wr_kernel wr_kernel_sink = { .name = "sink", .open = sink_open, .push = sink_push, .end = sink_end, .flush = sink_flush, .close = sink_close };

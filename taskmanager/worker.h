@@ -89,7 +89,6 @@ bool     wr_worker_operator_stats(const wr_worker *w, uint32_t index, wr_operato
 bool     wr_worker_task_stats(const wr_worker *w, uint32_t index, wr_task_stats *stats);
 bool     wr_worker_metric(const wr_worker *w, uint32_t index, wr_user_metric *metric);
 uint64_t wr_worker_state_bytes(const wr_worker *w);
-uint64_t wr_worker_batch_bytes(const wr_worker *w);
 
 /* For the test harness: the operator instance behind (node id, subtask), before start. NULL: not of this worker. */
 struct wr_op *wr_worker_op(wr_worker *w, uint32_t node, uint32_t subtask);

@@ -1,0 +1,142 @@
+#include "taskmanager/slot.h"
+#include "base/check.h"
+#include "taskmanager/crash.h"
+
+enum {
+    GAP_BUSY_NS = 200000, /* work arrives further apart than this: a spin would mostly be for nothing */
+    SPIN_SHORT_NS = 2000,
+    SPIN_LONG_NS = 50000,
+    WALL_EVERY_NS = 10000000
+};
+
+static void add_relaxed(_Atomic uint64_t *to, uint64_t by)
+{
+    atomic_store_explicit(to, atomic_load_explicit(to, memory_order_relaxed) + by, memory_order_relaxed);
+}
+
+/* One clock read per call of a tasklet; the wall clock follows by an offset that is looked at now and then. */
+static int64_t read_clock(wr_slot *s)
+{
+    const wr_env *env = s->home.env;
+    int64_t       now = env->mono_ns(env->self);
+    if (now - s->wall_read_mono_ns > WALL_EVERY_NS || s->wall_read_mono_ns == 0) {
+        s->wall_read_mono_ns = now;
+        s->wall_offset_ns = env->wall_ns(env->self) - now;
+    }
+    s->home.mono_ns = now;
+    s->home.now_ns = now + s->wall_offset_ns;
+    return now;
+}
+
+/* A call's time ends where the next one's begins. Waiting is counted by what the tasklet said when it was called last. */
+static void charge(wr_slot *s, wr_tasklet *t, int64_t now)
+{
+    if (s->last != NULL && s->last->called == WR_CALLED_PROGRESS) add_relaxed(&s->last->busy_ns, (uint64_t)(now - s->last->called_mono_ns));
+    if (t->called_mono_ns != 0 && t->called != WR_CALLED_PROGRESS) {
+        add_relaxed(t->called == WR_CALLED_BLOCKED ? &t->back_pressured_ns : &t->idle_ns, (uint64_t)(now - t->called_mono_ns));
+    }
+    s->last = t;
+    t->called_mono_ns = now;
+}
+
+static enum wr_called call(wr_slot *s, wr_tasklet *t)
+{
+    charge(s, t, read_clock(s));
+    uint32_t before = atomic_load_explicit(&t->state, memory_order_relaxed);
+    t->called = wr_tasklet_call(t);
+    if (atomic_load_explicit(&t->state, memory_order_relaxed) != before && s->notify != NULL) s->notify(s->notify_self);
+    return t->called;
+}
+
+bool wr_slot_round(wr_slot *s, bool *done)
+{
+    bool progress = false;
+    *done = true;
+    for (uint32_t i = 0; i < s->tasklets; i++) {
+        if (atomic_load_explicit(&s->tasklet[i]->state, memory_order_relaxed) >= WR_TASK_FINISHED) continue;
+        enum wr_called called = call(s, s->tasklet[i]);
+        progress |= called == WR_CALLED_PROGRESS;
+        *done &= called == WR_CALLED_DONE;
+    }
+    return progress;
+}
+
+bool wr_slot_step(wr_slot *s)
+{
+    for (uint32_t i = 0; i < s->tasklets; i++) {
+        wr_tasklet *t = s->tasklet[s->next++ % s->tasklets];
+        if (atomic_load_explicit(&t->state, memory_order_relaxed) >= WR_TASK_FINISHED) continue;
+        enum wr_called called = call(s, t);
+        return called == WR_CALLED_PROGRESS || called == WR_CALLED_DONE;
+    }
+    return false;
+}
+
+/* Work came after a pause: how far apart is it? Arrival to arrival; from wake-up it would always say "park". */
+static void note_arrival(wr_slot *s, int64_t now)
+{
+    if (s->arrived_mono_ns != 0) s->gap_ns += (now - s->arrived_mono_ns - s->gap_ns) / 10;
+    s->arrived_mono_ns = now;
+}
+
+static int64_t spin_ns(const wr_slot *s)
+{
+    if (!s->spin) return 0;
+    if (s->gap_ns > GAP_BUSY_NS) return SPIN_SHORT_NS;
+    return 4 * s->gap_ns > SPIN_LONG_NS ? 4 * s->gap_ns : SPIN_LONG_NS;
+}
+
+static void park(wr_slot *s)
+{
+    const wr_env *env = s->home.env;
+    int           fd[WR_PARK_FDS_MAX];
+    uint32_t      fds = 0;
+    int64_t       until = INT64_MAX;
+    for (uint32_t i = 0; i < s->tasklets; i++) wr_tasklet_waits(s->tasklet[i], fd, &fds, &until);
+    int64_t timeout = WR_PARK_NS_MAX;
+    if (until != INT64_MAX) {
+        int64_t now = env->mono_ns(env->self);
+        if (until - now < timeout) timeout = until > now ? until - now : 0;
+    }
+    if (fds > 0) env->park_fds(env->self, &s->parker, timeout, fd, fds);
+    else env->park(env->self, &s->parker, timeout);
+}
+
+static inline void relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* Nothing to do: looks a while longer, then parks. Returns after something may have changed. */
+static void idle(wr_slot *s, bool *done)
+{
+    int64_t from = s->home.mono_ns, most = spin_ns(s);
+    while (most > 0 && s->home.mono_ns - from < most) {
+        for (int i = 0; i < 16; i++) relax();
+        if (wr_slot_round(s, done) || *done) {
+            note_arrival(s, s->home.mono_ns);
+            return;
+        }
+    }
+    wr_parker_prepare(&s->parker);
+    if (wr_slot_round(s, done) || *done) {
+        wr_parker_cancel(&s->parker);
+    } else {
+        park(s);
+    }
+    note_arrival(s, s->home.env->mono_ns(s->home.env->self));
+}
+
+void wr_slot_run(void *slot)
+{
+    wr_slot *s = slot;
+    wr_crash_thread_init();
+    for (bool done = false; !done;) {
+        if (!wr_slot_round(s, &done) && !done) idle(s, &done);
+    }
+    wr_crash_thread_fini();
+}

@@ -1,0 +1,53 @@
+/* taskmanager/tasklet.h: one subtask at work: an explicit state machine that does at most one batch per call and never waits.
+ * It lives and dies on its slot. */
+#ifndef WR_TASKMANAGER_TASKLET_H
+#define WR_TASKMANAGER_TASKLET_H
+#include "graph/exec.h"
+#include "operators/enumerate.h"
+#include "operators/exchange.h"
+#include "operators/kernels.h"
+#include "taskmanager/worker.h"
+
+enum wr_called {
+    WR_CALLED_PROGRESS, /* did something; call again */
+    WR_CALLED_IDLE,     /* no input */
+    WR_CALLED_BLOCKED,  /* no room: back-pressure */
+    WR_CALLED_DONE      /* finished, canceled or failed: never call again */
+};
+
+enum { WR_COMMAND_STOP = 1, WR_COMMAND_CANCEL = 2 }; /* bits, set by the worker's owner */
+
+/* Slot-owned but for the atomics. */
+typedef struct wr_tasklet {
+    const wr_vertex  *vertex;
+    const wr_subtask *subtask;
+    wr_home          *home;
+    wr_op            *op; /* of its chain, head first; NULL: enumerator */
+    uint32_t          ops;
+    wr_exchange      *exchange;
+    uint32_t          exchanges;
+    wr_pipe         **in;
+    uint32_t          ins, live, next;
+    wr_pipe          *splits; /* sources: from their enumerator, or NULL */
+    bool              splits_ended, barrier_held;
+    int64_t           barrier, watermark;
+    uint32_t          opened;  /* operators whose open succeeded */
+    uint32_t          ending;  /* the operator that gives its last results; ops: all did */
+    bool              ended;   /* all inputs did */
+    bool              quiet;   /* idle, and everything open was sent */
+    wr_enumerator    *enumerator;
+    int64_t           discover_mono_ns;
+    wr_errinfo        failure;  /* before `state` becomes FAILED */
+    _Atomic uint32_t  state;    /* wr_task_state; written by the slot, release */
+    _Atomic uint32_t  command;  /* written by the worker's owner */
+    enum wr_called    called;         /* what the last call said, and when it began */
+    int64_t           called_mono_ns;
+    _Atomic uint64_t  busy_ns, idle_ns, back_pressured_ns;
+    uint32_t          reported; /* worker's owner */
+} wr_tasklet;
+
+/* home->mono_ns and now_ns are those of this call. */
+enum wr_called wr_tasklet_call(wr_tasklet *t);
+/* What it waits for when idle: descriptors (appended) and a time. */
+void wr_tasklet_waits(const wr_tasklet *t, int *fd, uint32_t *fds, int64_t *until_mono_ns);
+#endif
