@@ -160,7 +160,9 @@ typedef struct wr_key_groups {
 } wr_key_groups;
 wr_key_groups wr_key_groups_of(uint32_t subtask, uint32_t parallelism, uint32_t max_parallelism);
 
-const char *wr_route_name(uint32_t route);      /* "hash" */
+const char *wr_route_name(uint32_t route); /* "hash" */
+/* Name of the field that a key reads; "?" when there is none. */
+const char *wr_key_field_name(const weir_type *type, uint32_t offset);
 const char *wr_node_kind_name(const wr_node *); /* "map", "source", "dead letters" */
 
 #endif
