@@ -199,7 +199,8 @@ size_t wr_text_of_f64(char *to, double value)
         return (size_t)snprintf(to, WR_TEXT_NUMBER_MAX + 1, "%s", isnan(value) ? "nan" : value < 0 ? "-inf" : "inf");
     size_t count = short_decimal(to, value);
     if (count > 0) return count;
-    for (int digits = 15; digits <= DBL_DECIMAL_DIG; digits++) {
+    /* 15 digits or fewer are told apart by every double but the denormal ones, and %g drops zeros at the end. */
+    for (int digits = fabs(value) < DBL_MIN ? 1 : DBL_DIG; digits <= DBL_DECIMAL_DIG; digits++) {
         double back = 0;
         count = print_digits(to, digits, value);
         if (wr_text_to_f64(to, count, &back) && back == value) break;

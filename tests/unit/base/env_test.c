@@ -1,0 +1,126 @@
+/* The operating system's table: clock, random, files, threads, parking. ctest: threads */
+#include "base/env.h"
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const wr_env *env;
+
+static void clocks(void **state)
+{
+    (void)state;
+    int64_t before = env->mono_ns(env->self);
+    assert_true(env->mono_ns(env->self) >= before);
+    assert_true(env->wall_ns(env->self) > INT64_C(1577836800) * 1000000000); /* after 2020 */
+    assert_true(env->random(env->self) != env->random(env->self));
+    assert_true(env->cpu_count(env->self) >= 1);
+}
+
+static bool count_name(void *arg, const char *name)
+{
+    int *seen = arg;
+    if (strcmp(name, "a") == 0) *seen |= 1;
+    if (strcmp(name, "b") == 0) *seen |= 2;
+    *seen += 4;
+    return true;
+}
+
+static bool first_only(void *arg, const char *name)
+{
+    (void)name;
+    ++*(int *)arg;
+    return false;
+}
+
+static void files(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/weir-env-XXXXXX", a[64], b[64], text[16];
+    assert_non_null(mkdtemp(folder));
+    snprintf(a, sizeof a, "%s/a", folder);
+    snprintf(b, sizeof b, "%s/b", folder);
+    assert_int_equal(env->open(env->self, a, WR_OPEN_READ), -ENOENT);
+    int file = env->open(env->self, a, WR_OPEN_READ_WRITE | WR_OPEN_CREATE | WR_OPEN_EXCLUSIVE);
+    assert_true(file >= 0);
+    assert_int_equal(env->open(env->self, a, WR_OPEN_WRITE | WR_OPEN_CREATE | WR_OPEN_EXCLUSIVE), -EEXIST);
+    assert_int_equal(env->write(env->self, file, "hello ", 6), 6);
+    assert_int_equal(env->pwrite(env->self, file, "world", 5, 6), 5);
+    assert_int_equal(env->pread(env->self, file, text, sizeof text, 0), 11);
+    assert_memory_equal(text, "hello world", 11);
+    assert_int_equal(env->fsync(env->self, file), 0);
+    assert_int_equal(env->truncate(env->self, file, 5), 0);
+    assert_int_equal(env->read(env->self, file, text, sizeof text), 0); /* behind the end */
+    assert_int_equal(env->close(env->self, file), 0);
+    wr_file_info info;
+    assert_int_equal(env->stat(env->self, a, &info), 0);
+    assert_true(info.is_file && !info.is_folder && info.bytes == 5 && info.changed_ns > 0);
+    assert_int_equal(env->rename(env->self, a, b), 0);
+    assert_int_equal(env->stat(env->self, a, &info), -ENOENT);
+    assert_int_equal(env->mkdir(env->self, a), 0);
+    assert_int_equal(env->mkdir(env->self, a), -EEXIST);
+    int seen = 0, calls = 0;
+    assert_int_equal(env->list(env->self, folder, count_name, &seen), 0);
+    assert_int_equal(seen, 4 * 2 + 3);
+    assert_int_equal(env->list(env->self, folder, first_only, &calls), 0);
+    assert_int_equal(calls, 1);
+    assert_int_equal(env->list(env->self, b, first_only, &calls), -ENOTDIR);
+    int dir = env->open(env->self, folder, WR_OPEN_READ | WR_OPEN_FOLDER);
+    assert_true(dir >= 0);
+    assert_int_equal(env->fsync(env->self, dir), 0);
+    assert_int_equal(env->close(env->self, dir), 0);
+    assert_int_equal(env->rmdir(env->self, a), 0);
+    assert_int_equal(env->unlink(env->self, b), 0);
+    assert_int_equal(env->rmdir(env->self, folder), 0);
+}
+
+static void set_flag(void *arg)
+{
+    *(int *)arg = 7;
+}
+
+static void threads(void **state)
+{
+    (void)state;
+    wr_thread *thread[2];
+    int        flag[2] = {0};
+    assert_int_equal(env->thread_start(env->self, &thread[0], set_flag, &flag[0], "a-name-that-is-too-long", -1), 0);
+    assert_int_equal(env->thread_start(env->self, &thread[1], set_flag, &flag[1], "pinned", 0), 0);
+    for (int i = 0; i < 2; i++) env->thread_join(env->self, thread[i]);
+    assert_int_equal(flag[0] + flag[1], 14);
+}
+
+static void parking(void **state)
+{
+    (void)state;
+    wr_parker parker;
+    assert_int_equal(env->parker_init(env->self, &parker), 0);
+    wr_parker_prepare(&parker);
+    int64_t before = env->mono_ns(env->self);
+    env->park(env->self, &parker, 2000000); /* nobody wakes: at least the time */
+    assert_true(env->mono_ns(env->self) - before >= 2000000);
+    assert_int_equal(atomic_load(&parker.state), WR_PARKER_AWAKE);
+    wr_parker_wake(env, &parker); /* awake: nothing happens, nothing is left behind */
+    wr_parker_prepare(&parker);
+    wr_parker_wake(env, &parker); /* between prepare and park: park returns at once */
+    env->park(env->self, &parker, -1);
+    env->parker_fini(env->self, &parker);
+}
+
+int main(void)
+{
+    env = wr_env_real();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(clocks),
+        cmocka_unit_test(files),
+        cmocka_unit_test(threads),
+        cmocka_unit_test(parking),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
