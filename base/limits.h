@@ -37,6 +37,7 @@
 #define WR_KEY_GROUPS_MIN  128
 #define WR_SLOTS_MAX       256 /* slots of one process */
 #define WR_CHAIN_MAX       64  /* operators in one chain */
+#define WR_CHANNELS_MAX    1048576 /* channels of one job: producers times consumers, over all edges */
 #define WR_PROBLEMS_MAX    64  /* problems reported by one validation */
 
 /* Text that people write. */
