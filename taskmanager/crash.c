@@ -1,0 +1,573 @@
+/* Runs in signal handlers: no allocation, no lock, no stdio. What may itself crash (reading a broken stack, printing a broken
+ * record) is a stage of its own: a second fault there goes on with what is left. */
+#include "taskmanager/crash.h"
+#include "base/check.h"
+#include "connectors/format.h"
+#include "operators/op.h"
+#include <errno.h>
+#include <execinfo.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define WR_CRASH_OFF 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define WR_CRASH_OFF 1
+#endif
+#endif
+#ifndef WR_CRASH_OFF
+#define WR_CRASH_OFF 0
+#endif
+
+#if defined(__x86_64__)
+#define PC_OF(UC) ((uintptr_t)(UC)->uc_mcontext.gregs[REG_RIP])
+#define SP_OF(UC) ((uintptr_t)(UC)->uc_mcontext.gregs[REG_RSP])
+#elif defined(__aarch64__)
+#define PC_OF(UC) ((uintptr_t)(UC)->uc_mcontext.pc)
+#define SP_OF(UC) ((uintptr_t)(UC)->uc_mcontext.sp)
+#endif
+
+enum {
+    ALT_STACK_BYTES = 128 * 1024,          /* touched only in a crash */
+    REPLAY_STACK_BYTES = 16 * 1024 * 1024, /* above that of threads, so that a replay does not run out earlier */
+    FRAMES_MAX = 48,
+    REPORT_SECONDS_MAX = 20,
+    LINES_ARGS_MAX = 3
+};
+
+/* What is being done, in this order; a fault goes on with the next. */
+enum stage { STAGE_NONE, STAGE_FRAMES, STAGE_REPLAY, STAGE_RECORD, STAGE_BRIEF, STAGE_LINES };
+
+/* One crash per process: written by the thread that crashed first. */
+static struct crash {
+    _Atomic int thread; /* its id; 0: none */
+    enum stage  stage;
+    int         signal, code;
+    uintptr_t   address, pc, sp;
+    void       *frame[FRAMES_MAX];
+    int         frames;
+    wr_op      *op;
+    weir_loop  *loop;
+    const char *in;
+    weir_ctx    ctx;      /* as it was before the replay */
+    uint32_t    at;       /* record of the batch; UINT32_MAX: not known */
+    bool        replayed; /* at was found by a replay */
+} crash;
+
+static const char *const *lines_program;
+static bool               installed, terminal;
+
+static _Thread_local const char *running_in;
+static _Thread_local void       *alt_stack;
+static _Thread_local uintptr_t   stack_low; /* 0: not known */
+
+/* ---- text ---- */
+
+static struct text {
+    char   bytes[8192];
+    size_t n;
+} report;
+
+static void put_n(const char *bytes, size_t n)
+{
+    if (n > sizeof report.bytes - report.n) n = sizeof report.bytes - report.n;
+    memcpy(report.bytes + report.n, bytes, n);
+    report.n += n;
+}
+
+static void put(const char *text)
+{
+    put_n(text, strlen(text));
+}
+
+static void put_u64(uint64_t value)
+{
+    char  digits[24];
+    char *at = digits + sizeof digits;
+    do *--at = (char)('0' + value % 10);
+    while ((value /= 10) != 0);
+    put_n(at, (size_t)(digits + sizeof digits - at));
+}
+
+static char *hex(char *end, uintptr_t value)
+{
+    do *--end = "0123456789abcdef"[value & 15];
+    while ((value >>= 4) != 0);
+    *--end = 'x';
+    *--end = '0';
+    return end;
+}
+
+static void put_hex(uintptr_t value)
+{
+    char  digits[24];
+    char *at = hex(digits + sizeof digits, value);
+    put_n(at, (size_t)(digits + sizeof digits - at));
+}
+
+static void write_report(void)
+{
+    for (size_t at = 0; at < report.n;) {
+        ssize_t n = write(STDERR_FILENO, report.bytes + at, report.n - at);
+        if (n < 0 && errno != EINTR) break;
+        if (n > 0) at += (size_t)n;
+    }
+    report.n = 0;
+}
+
+/* ---- what happened ---- */
+
+static const char *signal_name(int number)
+{
+    switch (number) {
+    case SIGSEGV: return "SIGSEGV";
+    case SIGBUS: return "SIGBUS";
+    case SIGFPE: return "SIGFPE";
+    case SIGILL: return "SIGILL";
+    case SIGABRT: return "SIGABRT";
+    default: return "signal";
+    }
+}
+
+static void put_memory_fault(void)
+{
+    if (crash.code == SEGV_ACCERR) put(", memory that must not be accessed so");
+    put(", address ");
+    put_hex(crash.address);
+    if (crash.address < 4096)
+        put(": a null pointer");
+    else if (stack_low != 0 && crash.address < stack_low + 65536 && crash.address + (1u << 20) >= stack_low)
+        put(": stack overflow, perhaps by a recursion without end");
+}
+
+static void put_signal(void)
+{
+    put(signal_name(crash.signal));
+    if (crash.code == SI_USER || (crash.code == SI_TKILL && crash.signal != SIGABRT)) {
+        put(", sent by a process");
+    } else if (crash.signal == SIGSEGV) {
+        put_memory_fault();
+    } else if (crash.signal == SIGBUS) {
+        put(", address ");
+        put_hex(crash.address);
+        put(": a mapped file that became shorter, or a misaligned access");
+    } else if (crash.signal == SIGFPE) {
+        put(crash.code == FPE_INTDIV ? ": integer division by zero" : ": arithmetic error");
+    } else if (crash.signal == SIGILL) {
+        put(": illegal instruction, or __builtin_trap");
+    } else {
+        put(": abort() was called");
+    }
+}
+
+/* Which of the operator's functions ran. */
+static const char *role(void)
+{
+    const weir_op *def = crash.op->def;
+    weir_loop     *loop = crash.loop;
+    if (loop == NULL) return "";
+    if (def->kind == WEIR_OP_SOURCE && loop == def->on_left) return ", polling";
+    if (def->kind == WEIR_OP_SINK && loop == def->on_left) return ", writing";
+    if (loop == def->on_left || loop == def->on_right || loop == def->on_near) return "";
+    if (loop == def->on_result) return ", making a result";
+    if (loop == def->on_timer) return ", in its timer function";
+    if (loop == def->on_merge) return ", in its merge function";
+    if (loop == def->open) return ", in its open function";
+    if (loop == def->close) return ", in its close function";
+    if (loop == def->enumerate) return ", in its enumerate function";
+    if (loop == def->flush) return ", in its flush function";
+    return "";
+}
+
+static void put_place(void)
+{
+    const weir_op *def = crash.op->def;
+    put("; operator ");
+    put(crash.op->node->uid);
+    put(", subtask ");
+    put_u64(crash.op->subtask);
+    put(" of ");
+    put_u64(crash.op->subtasks);
+    put(role());
+    if (def->file == NULL) return;
+    put(" (declared at ");
+    put(def->file);
+    put(":");
+    put_u64(def->line);
+    put(")");
+}
+
+/* The type of what `in` (or key) holds, and its start; NULL: this loop works on no records. */
+static const weir_type *subject(const char **records, bool *key)
+{
+    const weir_op *def = crash.op->def;
+    weir_loop     *loop = crash.loop;
+    *key = loop != NULL && (loop == def->on_result || loop == def->on_timer);
+    *records = crash.ctx.in;
+    if (loop == NULL || def->kind == WEIR_OP_SOURCE) return NULL;
+    if (*key) {
+        *records = crash.ctx.key;
+        return *records != NULL ? def->left : NULL;
+    }
+    if (*records == NULL) return NULL;
+    if (loop == def->on_left || loop == def->on_near) return def->left;
+    return loop == def->on_right ? def->right : NULL;
+}
+
+static void put_record(void)
+{
+    const char      *records;
+    bool             key;
+    const weir_type *type = subject(&records, &key);
+    if (type == NULL) return;
+    uint32_t n = crash.ctx.n;
+    put(key ? ", key " : ", record ");
+    if (crash.at >= n) {
+        put("unknown, one of ");
+        put_u64(n);
+        put(" in its batch");
+        return;
+    }
+    put_u64((uint64_t)crash.at + 1);
+    put(" of ");
+    put_u64(n);
+    put(crash.replayed ? " in its batch (found by running them again one by one): " : " in its batch: ");
+    if (crash.stage != STAGE_RECORD) {
+        put("{it cannot be read}");
+        return;
+    }
+    char line[2048];
+    put_n(line, wr_record_print(type, records + (size_t)crash.at * type->size, line, sizeof line));
+}
+
+static void put_split(void)
+{
+    const weir_op *def = crash.op->def;
+    if (def->kind != WEIR_OP_SOURCE || crash.stage != STAGE_RECORD || crash.ctx.state == NULL) return;
+    if (crash.loop == def->enumerate || crash.ctx.state[0] == NULL || def->state == NULL || def->state->fields == 0)
+        return;
+    char line[1024];
+    put(", split ");
+    put_n(line, wr_record_print(def->state, crash.ctx.state[0], line, sizeof line));
+}
+
+static void put_head(void)
+{
+    bool user = crash.op != NULL || crash.in != NULL;
+    report.n = 0;
+    if (terminal) put("\r\033[K");
+    put(user ? "weir: error[E0506 CRASH]: the pipeline's own code crashed: "
+             : "weir: error[E0903 INTERNAL]: Weir crashed: ");
+    put_signal();
+    if (crash.op != NULL) {
+        put_place();
+        put_record();
+        put_split();
+    } else if (crash.in != NULL) {
+        put("; in ");
+        put(crash.in);
+    }
+    put(user
+            ? "; what sinks had written stays; correct the code at the first lines of the backtrace, and compile with -g if "
+              "they name no file\n"
+            : "; please report it with the backtrace\n");
+}
+
+/* ---- backtrace ---- */
+
+/* From the faulting instruction outwards; frames of this handler are left out. */
+static void take_frames(void)
+{
+    void *all[FRAMES_MAX];
+    int   n = backtrace(all, FRAMES_MAX), from = 0;
+    while (from < n && (uintptr_t)all[from] != crash.pc) from++;
+    crash.frame[0] = (void *)crash.pc;
+    crash.frames = 1;
+    if (from < n) {
+        for (int i = from + 1; i < n; i++) crash.frame[crash.frames++] = all[i];
+        return;
+    }
+#if defined(__x86_64__)
+    /* A call of a wild pointer: its caller's address lies on top of the stack. */
+    if (crash.frames < FRAMES_MAX && crash.sp != 0) crash.frame[crash.frames++] = *(void **)crash.sp;
+#endif
+}
+
+static void put_addresses(void)
+{
+    for (int i = 0; i < crash.frames; i++) {
+        put("  ");
+        put_hex((uintptr_t)crash.frame[i]);
+        put("\n");
+    }
+    write_report();
+}
+
+/* Another process finds functions and lines: this one's heap may be broken, and its locks held. */
+static bool run_lines_program(void)
+{
+    static char text[FRAMES_MAX + 1][24];
+    char       *argv[LINES_ARGS_MAX + FRAMES_MAX + 2];
+    int         n = 0;
+    while (n < LINES_ARGS_MAX && lines_program[n] != NULL) {
+        argv[n] = (char *)(uintptr_t)lines_program[n];
+        n++;
+    }
+    for (int i = 0; i <= crash.frames; i++) {
+        char *end = text[i] + sizeof text[i] - 1;
+        *end = 0;
+        argv[n++] = hex(end, i == 0 ? (uintptr_t)getpid() : (uintptr_t)crash.frame[i - 1]);
+    }
+    argv[n] = NULL;
+    pid_t child = _Fork();
+    if (child == 0) {
+        dup2(STDERR_FILENO, STDOUT_FILENO);
+        execv("/proc/self/exe", argv);
+        _exit(127);
+    }
+    int status = 0;
+    while (child > 0 && waitpid(child, &status, 0) < 0) {
+        if (errno != EINTR) return false;
+    }
+    return child > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+_Noreturn static void finish(void)
+{
+    switch (crash.stage) {
+    case STAGE_NONE:
+    case STAGE_FRAMES:
+    case STAGE_REPLAY:
+        crash.stage = STAGE_RECORD;
+        put_head();
+        break;
+    default: /* the record itself could not be printed */ crash.stage = STAGE_BRIEF; put_head();
+    }
+    write_report();
+    crash.stage = STAGE_LINES;
+    if (lines_program == NULL || !run_lines_program()) put_addresses();
+    _exit(WR_EXIT_JOB_FAILED);
+}
+
+/* ---- replay ---- */
+
+#ifdef PC_OF
+
+static void *const *advance_array(void *const *array, uint32_t by)
+{
+    return array != NULL ? array + by : NULL;
+}
+
+/* The crashed thread again, on a stack of its own. User code runs here; a fault in it comes to the handler. */
+static void replay(void)
+{
+    static const uint32_t ZERO[1] = {0};
+    wr_op                *op = crash.op;
+    weir_ctx             *ctx = &op->ctx;
+    const weir_type      *type = crash.loop == op->def->on_right ? op->def->right : op->def->left;
+    uint32_t              n = crash.ctx.pick != NULL ? crash.ctx.pick_n : crash.ctx.n;
+    for (uint32_t i = 0; i < op->outs; i++) op->emit[i].targets = 0; /* what it emits goes nowhere */
+    crash.replayed = true;
+    for (uint32_t k = 0; k < n; k++) {
+        uint32_t i = crash.ctx.pick != NULL ? crash.ctx.pick[k] : k;
+        crash.at = i;
+        *ctx = crash.ctx;
+        ctx->n = 1;
+        ctx->at = 0;
+        ctx->failed = 0;
+        ctx->in = (const char *)crash.ctx.in + (size_t)i * type->size;
+        ctx->time = crash.ctx.time != NULL ? crash.ctx.time + i : NULL;
+        ctx->state = advance_array(crash.ctx.state, i);
+        ctx->fresh = crash.ctx.fresh != NULL ? crash.ctx.fresh + i : NULL;
+        ctx->other = (const void *const *)advance_array((void *const *)crash.ctx.other, i);
+        if (crash.ctx.pick != NULL) {
+            ctx->pick = ZERO;
+            ctx->pick_n = 1;
+        }
+        if (ctx->near != NULL) ctx->near->misses = 0;
+        for (uint32_t o = 0; o < op->outs; o++) {
+            op->out[o].next = op->emit[o].base;
+            op->out[o].end = op->emit[o].base + (size_t)op->emit[o].capacity * op->emit[o].stride;
+        }
+        crash.loop(ctx);
+    }
+    crash.replayed = false; /* it did not happen again: the state is no longer what it was */
+    crash.at = UINT32_MAX;
+    finish();
+}
+
+/* Loops over records whose work can be repeated: what leaves them is emitted or kept in state, and both end with us. */
+static bool replayable(void)
+{
+    const char *records;
+    bool        key;
+    if (crash.op == NULL || crash.loop == NULL) return false;
+    uint32_t kind = crash.op->def->kind;
+    if (kind == WEIR_OP_SOURCE || kind == WEIR_OP_SINK || kind == WEIR_OP_TWO_PHASE_SINK) return false;
+    return crash.at == UINT32_MAX && subject(&records, &key) != NULL && !key && crash.ctx.n > 0;
+}
+
+/* The handler returns into replay(), so that the alternate stack is free again. */
+static bool return_into_replay(ucontext_t *uc)
+{
+    char *stack = mmap(NULL, REPLAY_STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                       -1, 0);
+    if (stack == MAP_FAILED) return false;
+    mprotect(stack, WR_PAGE_BYTES, PROT_NONE);
+    uintptr_t top = (uintptr_t)(stack + REPLAY_STACK_BYTES) & ~(uintptr_t)63;
+#if defined(__x86_64__)
+    uc->uc_mcontext.gregs[REG_RSP] = (greg_t)(top - 8); /* as behind a call */
+    uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)replay;
+    uc->uc_mcontext.gregs[REG_EFL] &= ~0x400l; /* direction flag */
+#else
+    uc->uc_mcontext.sp = top;
+    uc->uc_mcontext.pc = (uintptr_t)replay;
+#endif
+    return true;
+}
+
+#else
+#define PC_OF(UC) ((uintptr_t)0)
+#define SP_OF(UC) ((uintptr_t)0)
+static bool replayable(void)
+{
+    return false;
+}
+static bool return_into_replay(ucontext_t *uc)
+{
+    (void)uc;
+    return false;
+}
+#endif
+
+/* ---- handler ---- */
+
+static void note(int number, const siginfo_t *info, const ucontext_t *uc)
+{
+    crash.signal = number;
+    crash.code = info->si_code;
+    crash.address = (uintptr_t)info->si_addr;
+    crash.pc = PC_OF(uc);
+    crash.sp = SP_OF(uc);
+    crash.op = wr_op_running;
+    crash.loop = wr_loop_running;
+    crash.in = running_in;
+    crash.at = UINT32_MAX;
+    if (crash.op == NULL) return;
+    crash.ctx = crash.op->ctx;
+    if (crash.ctx.n == 1)
+        crash.at = 0;
+    else if (crash.op->def->flags & WEIR_OP_TRACKS)
+        crash.at = crash.ctx.at;
+}
+
+static void handler(int number, siginfo_t *info, void *context)
+{
+    ucontext_t *uc = context;
+    int         me = (int)gettid(), none = 0;
+    if (!atomic_compare_exchange_strong(&crash.thread, &none, me) && none != me) {
+        for (;;) pause(); /* another thread is reporting; the process ends when it is done */
+    }
+    switch (crash.stage) {
+    case STAGE_NONE:
+        alarm(REPORT_SECONDS_MAX);
+        note(number, info, uc);
+        crash.stage = STAGE_FRAMES;
+        take_frames();
+        break;
+    case STAGE_FRAMES: /* the stack is broken: what was found must do */
+        if (crash.frames == 0) crash.frame[crash.frames++] = (void *)crash.pc;
+        break;
+    case STAGE_REPLAY: finish();                 /* again: crash.at is the record */
+    case STAGE_LINES: _exit(WR_EXIT_JOB_FAILED); /* cannot be helped */
+    case STAGE_RECORD:
+    case STAGE_BRIEF: finish();
+    }
+    if (replayable()) {
+        crash.stage = STAGE_REPLAY;
+        if (return_into_replay(uc)) return;
+    }
+    finish();
+}
+
+/* The report hangs, or the replay does. */
+static void too_long(int number)
+{
+    (void)number;
+    static const char TEXT[] =
+        "weir: error[E0506 CRASH]: the pipeline's own code crashed, and the report does not come to an end\n";
+    if (!wr_crash_under_way()) return;
+    if (crash.stage <= STAGE_REPLAY) {
+        ssize_t n = write(STDERR_FILENO, TEXT, sizeof TEXT - 1);
+        (void)n;
+    }
+    _exit(WR_EXIT_JOB_FAILED);
+}
+
+/* ---- life ---- */
+
+void wr_crash_install(const char *const *lines)
+{
+    if (WR_CRASH_OFF || installed) return;
+    static const int NUMBER[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+    installed = true;
+    lines_program = lines;
+    terminal = isatty(STDERR_FILENO) == 1;
+    wr_crash_thread_init();
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_sigaction = handler;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+    for (size_t i = 0; i < sizeof NUMBER / sizeof NUMBER[0]; i++) sigaction(NUMBER[i], &action, NULL);
+    struct sigaction late;
+    memset(&late, 0, sizeof late);
+    late.sa_handler = too_long;
+    late.sa_flags = SA_ONSTACK;
+    sigaction(SIGALRM, &late, NULL);
+}
+
+void wr_crash_thread_init(void)
+{
+    if (!installed || alt_stack != NULL) return;
+    void *stack = mmap(NULL, ALT_STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+                       0);
+    if (stack == MAP_FAILED) return; /* a crash is then reported unless the stack itself is the cause */
+    stack_t use = {.ss_sp = stack, .ss_size = ALT_STACK_BYTES};
+    if (sigaltstack(&use, NULL) != 0) {
+        munmap(stack, ALT_STACK_BYTES);
+        return;
+    }
+    alt_stack = stack;
+    pthread_attr_t attr;
+    if (pthread_getattr_np(pthread_self(), &attr) != 0) return;
+    void  *low;
+    size_t bytes;
+    if (pthread_attr_getstack(&attr, &low, &bytes) == 0) stack_low = (uintptr_t)low;
+    pthread_attr_destroy(&attr);
+}
+
+void wr_crash_thread_fini(void)
+{
+    if (alt_stack == NULL) return;
+    stack_t none = {.ss_flags = SS_DISABLE};
+    sigaltstack(&none, NULL);
+    munmap(alt_stack, ALT_STACK_BYTES);
+    alt_stack = NULL;
+}
+
+void wr_crash_in(const char *what)
+{
+    running_in = what;
+}
+
+bool wr_crash_under_way(void)
+{
+    return atomic_load_explicit(&crash.thread, memory_order_relaxed) != 0;
+}
