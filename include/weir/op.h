@@ -126,6 +126,7 @@ enum weir_join_mode {
 #define WEIR_OP_TRACKS   0x1u /* its loops keep `at` and `current`: the crash report names the record without a replay */
 #define WEIR_OP_READS    0x2u /* keyed, state is const: creates no entry, marks nothing; state[i] may be NULL */
 #define WEIR_OP_BLOCKING 0x4u /* runs on its own thread unless .blocking says otherwise (custom sinks) */
+#define WEIR_OP_READS_RIGHT 0x8u /* of two inputs: the right one's state is const (WEIR_OP_READS: the left one's) */
 
 /* What an operator is. const, in the .so's read-only data. Unused members are zero.
  * Room: before it calls on_left of a MAP or FILTER the engine guarantees room for n records in out[0]. */
