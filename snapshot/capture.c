@@ -1,0 +1,324 @@
+/* snapshot/capture.c: dirty bits, undo records and the image of a region. */
+#include "snapshot/capture.h"
+#include "base/mem.h"
+#include "snapshot/table_inner.h"
+#include <stdlib.h>
+
+/* Old bytes of one entry. Owner: its family's undo memory. */
+typedef struct undo {
+    uint32_t position, next; /* next: older one of the granule, in units of 8 bytes; 0: none */
+    char     bytes[];
+} undo;
+
+#define UNDO_UNIT 8u
+
+/* ---- one family --------------------------------------------------------------------------------------------------------- */
+
+static uint64_t bitmap_bytes(const wr_family *family)
+{
+    return (family->limit / 64 + 1) * 8;
+}
+static uint64_t heads_bytes(const wr_family *family)
+{
+    return ((family->limit >> family->granule_log2) + 1) * sizeof(uint32_t);
+}
+
+static wr_err reserve_bits(wr_family *family, wr_errinfo *info)
+{
+    wr_capture *capture = &family->capture;
+    if (capture->dirty == NULL) capture->dirty = wr_mem_reserve(bitmap_bytes(family));
+    if (capture->saved == NULL) capture->saved = wr_mem_reserve(bitmap_bytes(family));
+    if (capture->undo == NULL) capture->undo = wr_mem_reserve(heads_bytes(family));
+    if (capture->count == NULL) capture->count = calloc(family->groups, sizeof *capture->count);
+    if (capture->free == NULL) capture->free = calloc(family->groups, sizeof *capture->free);
+    if (capture->undo_base == NULL) {
+        void *base = NULL;
+        capture->undo_reserved = wr_family_reserve(&base, family->reserved_bytes, UINT64_C(1) << 26);
+        capture->undo_base = base;
+    }
+    if (capture->dirty == NULL || capture->saved == NULL || capture->undo == NULL || capture->undo_base == NULL ||
+        capture->count == NULL || capture->free == NULL)
+        return wr_fail(info, WR_MEMORY, "no address space left for snapshots of a table; raise the limit (ulimit -v)");
+    return WR_OK;
+}
+
+static void release_bits(wr_family *family)
+{
+    wr_capture *capture = &family->capture;
+    wr_mem_release(capture->dirty, bitmap_bytes(family));
+    wr_mem_release(capture->saved, bitmap_bytes(family));
+    wr_mem_release(capture->undo, heads_bytes(family));
+    wr_mem_release(capture->undo_base, capture->undo_reserved);
+    free(capture->count);
+    free(capture->free);
+    *capture = (wr_capture){ 0 };
+}
+
+static void save(wr_family *family, uint32_t position)
+{
+    wr_capture *capture = &family->capture;
+    uint64_t bytes = (sizeof(undo) + family->stride + UNDO_UNIT - 1) & ~(uint64_t)(UNDO_UNIT - 1);
+    if (capture->undo_used == 0) capture->undo_used = UNDO_UNIT; /* 0 means none */
+    check(capture->undo_used + bytes <= capture->undo_reserved);
+    undo *record = (undo *)(void *)(capture->undo_base + capture->undo_used);
+    uint32_t *head = &capture->undo[position >> family->granule_log2];
+    record->position = position;
+    record->next = *head;
+    memcpy(record->bytes, wr_family_at(family, position), family->stride);
+    *head = (uint32_t)(capture->undo_used / UNDO_UNIT);
+    capture->undo_used += bytes;
+    wr_budget_add(family->budget, family->table_bytes, (int64_t)bytes);
+}
+
+void wr_family_touch_slow(wr_family *family, uint32_t position)
+{
+    wr_capture *capture = &family->capture;
+    uint64_t *word = &capture->dirty[position >> 6], bit = UINT64_C(1) << (position & 63);
+    if (family->mark == WR_MARK_OFF || (*word & bit) != 0) return;
+    *word |= bit;
+    if (family->mark == WR_MARK_DIRTY) return;
+    if (!capture->full && (capture->saved[position >> 6] & bit) == 0) return;
+    uint64_t where = family->where[position >> family->granule_log2];
+    if (where < capture->cursor) return; /* its region is captured */
+    if (wr_family_number_of(family, position) >= capture->count[where >> 32]) return;
+    save(family, position);
+}
+
+static void clear_bits(const wr_family *family, uint64_t *bits)
+{
+    memset(bits, 0, (family->next / 64 + 1) * 8);
+}
+
+static void family_begin(wr_family *family, bool full, bool marking)
+{
+    wr_capture *capture = &family->capture;
+    if (marking) {
+        uint64_t *swap = capture->dirty;
+        capture->dirty = capture->saved;
+        capture->saved = swap;
+    }
+    for (uint32_t i = 0; i < family->groups; i++) {
+        capture->count[i] = family->group[i].count;
+        capture->free[i] = family->group[i].free;
+    }
+    capture->cursor = 0;
+    capture->full = full;
+    family->mark = WR_MARK_CAPTURE;
+}
+
+static void family_end(wr_family *family, bool marking)
+{
+    wr_capture *capture = &family->capture;
+    memset(capture->undo, 0, ((family->next >> family->granule_log2) + 1) * sizeof *capture->undo);
+    if (capture->undo_used != 0) wr_budget_add(family->budget, family->table_bytes, -(int64_t)(capture->undo_used - UNDO_UNIT));
+    capture->undo_used = 0;
+    if (!marking) clear_bits(family, capture->dirty);
+    family->mark = marking ? WR_MARK_DIRTY : WR_MARK_OFF;
+}
+
+static void family_outcome(wr_family *family, bool durable)
+{
+    wr_capture *capture = &family->capture;
+    if (!durable) {
+        for (uint64_t i = 0; i <= family->next / 64; i++) capture->dirty[i] |= capture->saved[i];
+    }
+    clear_bits(family, capture->saved);
+}
+
+/* ---- the families of a table -------------------------------------------------------------------------------------------- */
+
+/* The i-th family in the order of files, or NULL when the table has no such. */
+static wr_family *family_at(const wr_table *table, uint32_t i)
+{
+    wr_table *t = (wr_table *)(uintptr_t)table;
+    if (i == 0) return &t->entries;
+    if (i == 1) return t->has_blobs ? &t->blobs : NULL;
+    return t->cell[i - 2].has_family ? &t->cell[i - 2].family : NULL;
+}
+
+uint32_t wr_capture_families(const wr_table *table)
+{
+    return 2 + table->cells;
+}
+
+/* The largest region of any family. */
+static uint64_t image_bytes(const wr_table *table)
+{
+    uint64_t most = WR_REGION_BYTES;
+    for (uint32_t i = 0; i < wr_capture_families(table); i++) {
+        const wr_family *family = family_at(table, i);
+        if (family != NULL && family->stride > most) most = family->stride;
+    }
+    return most;
+}
+
+static wr_err prepare(wr_table *table, wr_errinfo *info)
+{
+    for (uint32_t i = 0; i < wr_capture_families(table); i++) {
+        if (family_at(table, i) != NULL) WR_TRY(reserve_bits(family_at(table, i), info));
+    }
+    if (table->image == NULL) table->image = malloc(image_bytes(table));
+    if (table->image_bits == NULL) table->image_bits = malloc(WR_REGION_BYTES / 8 / 8);
+    if (table->ids_begin == NULL) table->ids_begin = calloc(table->groups, sizeof *table->ids_begin);
+    if (table->image == NULL || table->image_bits == NULL || table->ids_begin == NULL)
+        return wr_fail(info, WR_MEMORY, "out of memory: snapshots of operator %s", table->config.uid);
+    if (table->has_blobs && table->blob_free_begin == NULL) {
+        table->blob_free_begin = wr_mem_reserve(table->blob_free_bytes);
+        if (table->blob_free_begin == NULL)
+            return wr_fail(info, WR_MEMORY, "no address space left for snapshots of operator %s", table->config.uid);
+    }
+    return WR_OK;
+}
+
+void wr_capture_fini(wr_table *table)
+{
+    for (uint32_t i = 0; i < wr_capture_families(table); i++) {
+        wr_family *family = family_at(table, i);
+        if (family != NULL && family->group != NULL) release_bits(family);
+    }
+    free(table->image);
+    free(table->image_bits);
+    free(table->ids_begin);
+    wr_mem_release(table->blob_free_begin, table->blob_free_bytes);
+}
+
+wr_err wr_table_mark(wr_table *table, bool on, wr_errinfo *info)
+{
+    check(!table->capturing);
+    if (on == table->marking) return WR_OK;
+    WR_TRY(prepare(table, info));
+    for (uint32_t i = 0; i < wr_capture_families(table); i++) {
+        wr_family *family = family_at(table, i);
+        if (family == NULL) continue;
+        clear_bits(family, family->capture.dirty);
+        clear_bits(family, family->capture.saved);
+        family->mark = on ? WR_MARK_DIRTY : WR_MARK_OFF;
+    }
+    table->marking = on;
+    table->generation++; /* lines of unmarked entries must go */
+    return WR_OK;
+}
+
+wr_err wr_capture_begin(wr_table *table, bool full, wr_errinfo *info)
+{
+    check(!table->capturing && (full || table->marking));
+    check(table->forgottens == 0 && table->pendings == 0); /* between batches */
+    WR_TRY(prepare(table, info));
+    for (uint32_t i = 0; i < wr_capture_families(table); i++) {
+        if (family_at(table, i) != NULL) family_begin(family_at(table, i), full, table->marking);
+    }
+    if (table->has_ids) memcpy(table->ids_begin, table->ids, table->groups * sizeof *table->ids);
+    if (table->has_blobs) memcpy(table->blob_free_begin, table->blob_free, table->blob_free_bytes);
+    table->capturing = true;
+    table->generation++;
+    return WR_OK;
+}
+
+/* The region's bytes as they were: a copy of what is there, with the saved bytes over it; the oldest record of an entry is its
+ * only one. */
+static void copy_region(wr_table *table, wr_family *family, uint32_t position, uint32_t entries)
+{
+    const wr_capture *capture = &family->capture;
+    memcpy(table->image, wr_family_at(family, position), (uint64_t)entries * family->stride);
+    for (uint32_t at = 0; at < entries; at += 1u << family->granule_log2) {
+        uint32_t unit = capture->undo[(position + at) >> family->granule_log2];
+        while (unit != 0) {
+            const undo *record = (const undo *)(const void *)(capture->undo_base + (uint64_t)unit * UNDO_UNIT);
+            uint32_t i = record->position - position;
+            if (i < entries) memcpy(table->image + (uint64_t)i * family->stride, record->bytes, family->stride);
+            unit = record->next;
+        }
+    }
+}
+
+/* Whether an increment has anything of the region. */
+static bool copy_bits(wr_table *table, const wr_family *family, uint32_t position, uint32_t entries)
+{
+    const uint64_t *saved = family->capture.saved;
+    uint64_t any = 0;
+    memset(table->image_bits, 0, WR_REGION_BYTES / 8 / 8);
+    for (uint32_t i = 0; i < entries; i++) {
+        uint64_t bit = saved[(position + i) >> 6] >> ((position + i) & 63) & 1;
+        table->image_bits[i >> 6] |= bit << (i & 63);
+        any |= bit;
+    }
+    return any != 0;
+}
+
+/* One region, or false when the increment needs nothing of it. */
+static bool capture_region(wr_table *table, const wr_capture_walk *walk, wr_family *family, wr_region_image *image)
+{
+    uint32_t position = family->group[walk->group].region[walk->region];
+    uint32_t first = wr_family_number_of(family, position), entries = wr_family_region_entries(family, walk->region);
+    uint32_t count = family->capture.count[walk->group];
+    if (entries > count - first) entries = count - first;
+    family->capture.cursor = (uint64_t)walk->group << 32 | (first + entries);
+    if (!family->capture.full && !copy_bits(table, family, position, entries)) return false;
+    copy_region(table, family, position, entries);
+    *image = (wr_region_image){ .group = table->config.group_first + walk->group, .family = walk->family, .first = first,
+                                .entries = entries, .stride = family->stride, .at = table->image,
+                                .bits = family->capture.full ? NULL : table->image_bits };
+    return true;
+}
+
+bool wr_capture_next(wr_table *table, wr_capture_walk *walk, wr_region_image *image)
+{
+    check(table->capturing);
+    while (walk->group < table->groups) {
+        wr_family *family = family_at(table, walk->family);
+        if (family != NULL && walk->region < family->group[walk->group].regions) {
+            uint32_t position = family->group[walk->group].region[walk->region];
+            if (wr_family_number_of(family, position) < family->capture.count[walk->group]) {
+                bool some = capture_region(table, walk, family, image);
+                walk->region++;
+                if (some) return true;
+                continue;
+            }
+        }
+        if (family != NULL) family->capture.cursor = (uint64_t)(walk->group + 1) << 32;
+        walk->region = 0;
+        walk->family++;
+        if (walk->family == wr_capture_families(table)) {
+            walk->family = 0;
+            walk->group++;
+        }
+    }
+    return false;
+}
+
+wr_group_image wr_capture_group(const wr_table *table, uint32_t group, uint32_t family)
+{
+    const wr_family *f = family_at(table, family);
+    uint32_t local = group - table->config.group_first;
+    check(table->capturing && f != NULL && local < table->groups);
+    return (wr_group_image){ .count = f->capture.count[local], .free = f->capture.free[local],
+                             .ids = family == 0 && table->has_ids ? table->ids_begin[local] : 0 };
+}
+
+uint64_t wr_capture_undo_bytes(const wr_table *table)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < wr_capture_families(table); i++) {
+        const wr_family *family = family_at(table, i);
+        if (family != NULL) bytes += family->capture.undo_used;
+    }
+    return bytes;
+}
+
+void wr_capture_end(wr_table *table)
+{
+    check(table->capturing);
+    for (uint32_t i = 0; i < wr_capture_families(table); i++) {
+        if (family_at(table, i) != NULL) family_end(family_at(table, i), table->marking);
+    }
+    table->capturing = false;
+}
+
+void wr_capture_outcome(wr_table *table, bool durable)
+{
+    check(!table->capturing);
+    if (!table->marking) return;
+    for (uint32_t i = 0; i < wr_capture_families(table); i++) {
+        if (family_at(table, i) != NULL) family_outcome(family_at(table, i), durable);
+    }
+}

@@ -1,0 +1,113 @@
+/* snapshot/index.h: from a hash to positions in a family. Holds no keys: who asks compares them.
+ *
+ * Owner: a table, its slot's thread. Buckets of one cache line (8 tags, 8 positions) in segments of 8 KiB under a directory over
+ * the top bits of x = (hash - low) << norm, so that the directory begins at the table's own hash range. The bucket comes from the
+ * low bits of the hash, the tag from the top of x: a split needs no key, except for entries away from home. A key is at most
+ * WR_PROBE_MAX buckets away from home. Where that and the greatest depth do not suffice (keys chosen by an enemy), it goes to
+ * `over`, a second index over a salted hash, which nobody can aim at. */
+#ifndef WR_SNAPSHOT_INDEX_H
+#define WR_SNAPSHOT_INDEX_H
+#include "snapshot/family.h"
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+#define WR_SEGMENT_BUCKETS 128u
+#define WR_SEGMENT_FULL (WR_SEGMENT_BUCKETS * 8 * 7 / 10)
+#define WR_PROBE_MAX 8u
+#define WR_TAG_FREE 0u
+#define WR_TAG_DELETED 2u /* real tags are odd */
+
+typedef struct wr_bucket {
+    uint32_t tag[8];
+    uint32_t position[8];
+} __attribute__((aligned(64))) wr_bucket;
+
+typedef struct wr_segment {
+    uint16_t live;
+    uint8_t  depth;
+    uint8_t  over; /* some of its keys are in `over` */
+} wr_segment;
+
+typedef struct wr_index wr_index;
+struct wr_index {
+    wr_bucket **directory; /* 2^depth */
+    uint32_t    shift;     /* 64 - depth */
+    uint32_t    norm;
+    uint64_t    low;
+    wr_bucket  *bucket; /* all segments, one after the other */
+    wr_segment *segment;
+    uint32_t    depth, segments;
+    uint64_t    segments_max;
+    uint64_t    live;
+    wr_index   *over;
+    uint64_t    salt;
+    wr_index   *parent; /* whose `over` this is */
+    uint64_t (*hash_of)(const void *self, uint32_t position);
+    const void *self;
+    wr_budget  *budget;
+    uint64_t   *table_bytes;
+    uint64_t    directory_bytes, bucket_bytes, segment_bytes; /* reserved */
+    uint64_t    directory_counted;
+    bool        large, huge;
+};
+
+/* The hashes of an index are in [low, low + range); range 0 = 2^64. */
+wr_err wr_index_init(wr_index *index, uint64_t low, uint64_t range, uint64_t (*hash_of)(const void *, uint32_t),
+                     const void *self, wr_budget *budget, uint64_t *table_bytes, bool large, wr_errinfo *info);
+void   wr_index_fini(wr_index *index);
+/* The key must not be in it. */
+void wr_index_insert(wr_index *index, uint64_t hash, uint32_t position);
+void wr_index_remove(wr_index *index, uint64_t hash, uint32_t position);              /* must be there */
+void wr_index_move(wr_index *index, uint64_t hash, uint32_t from, uint32_t to);       /* must be there */
+
+static inline uint64_t wr_index_x(const wr_index *index, uint64_t hash)
+{
+    return (hash - index->low) << index->norm;
+}
+static inline uint32_t wr_index_tag(uint64_t x)
+{
+    return (uint32_t)(x >> 32) | 1;
+}
+static inline wr_bucket *wr_index_home(const wr_index *index, uint64_t x)
+{
+    return index->directory[x >> index->shift];
+}
+
+/* Bit i: tag[i] == tag. */
+static inline uint32_t wr_bucket_match(const wr_bucket *bucket, uint32_t tag)
+{
+#ifdef __SSE2__
+    __m128i wanted = _mm_set1_epi32((int)tag);
+    __m128i low = _mm_cmpeq_epi32(_mm_load_si128((const __m128i *)bucket->tag), wanted);
+    __m128i high = _mm_cmpeq_epi32(_mm_load_si128((const __m128i *)bucket->tag + 1), wanted);
+    return (uint32_t)_mm_movemask_ps(_mm_castsi128_ps(low)) | (uint32_t)_mm_movemask_ps(_mm_castsi128_ps(high)) << 4;
+#else
+    uint32_t match = 0;
+    for (uint32_t i = 0; i < 8; i++) match |= (uint32_t)(bucket->tag[i] == tag) << i;
+    return match;
+#endif
+}
+
+/* The candidates for a hash, one after the other: the caller compares keys until one is right.
+ *   wr_probe probe = wr_probe_begin(index, hash);
+ *   for (uint32_t position; (position = wr_probe_next(&probe)) != 0;) if (is_it(position)) ... */
+typedef struct wr_probe {
+    const wr_index  *index;
+    uint64_t         hash;
+    const wr_bucket *segment;
+    uint32_t         bucket, tag, match, left;
+} wr_probe;
+
+wr_probe wr_probe_begin(const wr_index *index, uint64_t hash);
+uint32_t wr_probe_more(wr_probe *probe);
+
+static inline uint32_t wr_probe_next(wr_probe *probe)
+{
+    if (probe->match == 0) return wr_probe_more(probe);
+    uint32_t slot = (uint32_t)__builtin_ctz(probe->match);
+    probe->match &= probe->match - 1;
+    return probe->segment[probe->bucket].position[slot];
+}
+
+#endif
