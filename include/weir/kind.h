@@ -34,7 +34,8 @@ WEIR_KIND_CPP_(weir_event_timer, WEIR_EVENT_TIMER)
 WEIR_KIND_CPP_(weir_clock_timer, WEIR_CLOCK_TIMER)
 template <class X, size_t N> struct kind<X[N]> {
     static constexpr unsigned element = kind<X>::value;
-    static constexpr unsigned value = element >= WEIR_I8 && element <= WEIR_F64 ? WEIR_ARRAY | element : WEIR_NOT_A_KIND;
+    static constexpr bool     number = element >= WEIR_I8 && element <= WEIR_F64;
+    static constexpr unsigned value = number ? (unsigned)WEIR_ARRAY | element : (unsigned)WEIR_NOT_A_KIND;
 };
 template <class X> struct key_kind {
     static constexpr unsigned value = kind<X>::value;
