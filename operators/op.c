@@ -196,7 +196,9 @@ wr_err wr_op_init(wr_op *op, wr_errinfo *info)
     op->out = calloc(op->outs + 1, sizeof *op->out);
     op->emit = calloc(op->outs + 1, sizeof *op->emit);
     if (op->out == NULL || op->emit == NULL) return wr_fail(info, WR_MEMORY, "no memory for operator %s", op->node->uid);
-    for (uint32_t i = 0; i < op->outs; i++) WR_TRY(emit_init(op, i, def->out[i], info));
+    for (uint32_t i = 0; i < op->outs; i++) { /* a connector by URI learns its type from the node */
+        WR_TRY(emit_init(op, i, def->out[i] != NULL ? def->out[i] : op->node->type, info));
+    }
     op->ctx.abi_size = sizeof op->ctx;
     op->ctx.subtask = op->subtask;
     op->ctx.subtasks = op->subtasks;
