@@ -1,0 +1,198 @@
+/* connectors/file_sink.c: one file, or with several subtasks a folder of part-00000, part-00001, ... */
+#include "connectors/connectors.h"
+#include "connectors/writer.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { BUFFER_BYTES = WR_KIB(256) };
+
+/* One subtask's file. */
+typedef struct file_writer {
+    wr_writer writer;
+    char     *path;
+    int       file; /* descriptor + 1; 0: not open */
+    bool      sync;
+} file_writer;
+
+static bool is_part(const char *name, uint32_t *number)
+{
+    int end = 0;
+    return sscanf(name, "part-%5u%n", number, &end) == 1 && name[end] == 0 && end >= 10;
+}
+
+/* Parts that an earlier run with more subtasks left behind. */
+typedef struct stale {
+    uint32_t from, found;
+    uint32_t number[1024];
+} stale;
+
+static bool take_stale(void *arg, const char *name)
+{
+    stale   *s = arg;
+    uint32_t number;
+    if (is_part(name, &number) && number >= s->from) s->number[s->found++] = number;
+    return s->found < sizeof s->number / sizeof s->number[0];
+}
+
+static bool remove_stale(weir_ctx *ctx, const char *folder)
+{
+    const wr_env *env = wr_host_env(ctx);
+    stale         s = {.from = ctx->subtasks};
+    do {
+        s.found = 0;
+        int result = env->list(env->self, folder, take_stale, &s);
+        for (uint32_t i = 0; i < s.found && result >= 0; i++) {
+            char path[WR_PATH_BYTES_MAX];
+            snprintf(path, sizeof path, "%s/part-%05u", folder, s.number[i]);
+            result = env->unlink(env->self, path);
+            if (result == -ENOENT) result = 0;
+        }
+        if (result < 0) {
+            wr_host_fail_errno(ctx, -result, "clear", folder, "check that this user may write there");
+            return false;
+        }
+    } while (s.found == sizeof s.number / sizeof s.number[0]);
+    return true;
+}
+
+/* Several subtasks: makes the folder and the part's path. */
+static bool choose_path(file_writer *w, weir_ctx *ctx, const char *path, bool overwrite)
+{
+    const wr_env        *env = wr_host_env(ctx);
+    const weir_endpoint *endpoint = wr_host_endpoint(ctx);
+    wr_file_info         file;
+    size_t               n = strlen(path);
+    bool                 folder = ctx->subtasks > 1 || (n > 0 && path[n - 1] == '/');
+    bool                 there = env->stat(env->self, path, &file) == 0;
+    while (folder && n > 1 && path[n - 1] == '/') n--;
+    if (n == 0) {
+        wr_op_fail(wr_host_op(ctx), WR_URI, "no path; sink %s (%s); write file:PATH or file:///PATH", endpoint->name,
+                   endpoint->uri);
+        return false;
+    }
+    if (there && file.is_folder != folder) {
+        wr_op_fail(
+            wr_host_op(ctx), WR_CONFIG,
+            folder ? "%s is a file, but %u subtasks write a folder; sink %s (%s); remove it, or set .parallelism = 1"
+                   : "%s is a folder, but %u subtask writes a file; sink %s (%s); end the path with /, or name a file",
+            path, ctx->subtasks, endpoint->name, endpoint->uri);
+        return false;
+    }
+    if (!folder) {
+        w->path = strdup(path);
+    } else {
+        int result = there ? 0 : env->mkdir(env->self, path);
+        if (result < 0 && result != -EEXIST) {
+            wr_host_fail_errno(ctx, -result, "make the folder", path,
+                               "make the folder around it, and check that this user may write there");
+            return false;
+        }
+        if (overwrite && ctx->subtask == 0 && !remove_stale(ctx, path)) return false;
+        if (asprintf(&w->path, "%.*s/part-%05u", (int)n, path, ctx->subtask) < 0) w->path = NULL;
+    }
+    if (w->path != NULL) return true;
+    wr_host_fail_errno(ctx, ENOMEM, "write", path, "free some memory");
+    return false;
+}
+
+static bool open_file(file_writer *w, weir_ctx *ctx)
+{
+    const wr_env        *env = wr_host_env(ctx);
+    const weir_endpoint *endpoint = wr_host_endpoint(ctx);
+    bool                 overwrite = weir_endpoint_u64(endpoint, "overwrite") != 0;
+    wr_file_info         file;
+    w->sync = weir_endpoint_u64(endpoint, "sync") != 0;
+    if (!choose_path(w, ctx, endpoint->path, overwrite)) return false;
+    bool there = env->stat(env->self, w->path, &file) == 0;
+    if (there && file.is_file && file.bytes > 0 && !overwrite) {
+        wr_op_fail(wr_host_op(ctx), WR_CONFIG,
+                   "%s is there already and has %lld bytes; sink %s (%s); remove it, or add ?overwrite=true", w->path,
+                   (long long)file.bytes, endpoint->name, endpoint->uri);
+        return false;
+    }
+    int flags = WR_OPEN_WRITE | WR_OPEN_CREATE | (there && !file.is_file ? 0 : WR_OPEN_TRUNCATE);
+    int opened = env->open(env->self, w->path, flags);
+    if (opened < 0) {
+        wr_host_fail_errno(ctx, -opened, "write", w->path,
+                           opened == -ENOENT ? "make the folder around it first"
+                                             : "check that this user may write there");
+        return false;
+    }
+    w->file = opened + 1;
+    w->writer.file = opened;
+    w->writer.path = w->path;
+    if (there && !file.is_file) w->sync = false; /* a pipe or device has nothing to sync */
+    return wr_writer_open(&w->writer, ctx, BUFFER_BYTES) && wr_writer_header(&w->writer, ctx);
+}
+
+static void release(file_writer *w, const wr_env *env)
+{
+    if (w->file > 0) env->close(env->self, w->file - 1);
+    wr_writer_close(&w->writer);
+    free(w->path);
+    memset(w, 0, sizeof *w);
+}
+
+static void file_open(weir_ctx *ctx)
+{
+    ctx->verdict[0] = open_file(ctx->local, ctx);
+    if (!ctx->verdict[0]) release(ctx->local, wr_host_env(ctx)); /* a sink that did not open is not closed */
+}
+
+static void file_write(weir_ctx *ctx)
+{
+    wr_writer_put(&((file_writer *)ctx->local)->writer, ctx);
+}
+
+static void file_flush(weir_ctx *ctx)
+{
+    ctx->verdict[0] = wr_writer_flush(&((file_writer *)ctx->local)->writer, ctx);
+}
+
+static void file_close(weir_ctx *ctx)
+{
+    file_writer  *w = ctx->local;
+    const wr_env *env = wr_host_env(ctx);
+    if (w->file == 0) return;
+    bool written = wr_writer_flush(&w->writer, ctx); /* also after a failure elsewhere: what was written stays */
+    if (written && w->sync) {
+        int result = env->fsync(env->self, w->file - 1);
+        if (result < 0) wr_host_fail_errno(ctx, -result, "sync", w->path, "check the disk");
+    }
+    release(w, env);
+}
+
+const weir_op wr_file_sink = {
+    WR_CONNECTOR_OP(WEIR_OP_SINK, "file"),
+    .local_size = sizeof(file_writer),
+    .on_left = file_write,
+    .open = file_open,
+    .flush = file_flush,
+    .close = file_close,
+};
+
+static const weir_option_def options[] = {
+    {"split-bytes", WEIR_OPTION_BYTES, 0, "16MiB",
+     "source: larger files are read in parts of this size, side by side; 0: never"},
+    {"skip-blank", WEIR_OPTION_BOOL, 0, "false", "source: lines without a byte are no records"},
+    {"multiline", WEIR_OPTION_BOOL, 0, "false",
+     "source, csv: a quoted field may hold line breaks; files are not split"},
+    {"overwrite", WEIR_OPTION_BOOL, 0, "false", "sink: replaces what is there; otherwise it must be empty"},
+    {"sync", WEIR_OPTION_BOOL, 0, "true", "sink: the end waits until the disk has everything"},
+};
+_Static_assert(WR_SPLIT_BYTES == WR_MIB(16), "the default of split-bytes above is written out");
+
+const weir_connector wr_connector_file = {
+    .magic = WEIR_CONNECTOR_MAGIC,
+    .abi = WEIR_ABI,
+    .size = sizeof(weir_connector),
+    .scheme = "file",
+    .summary = "source: files, lists, folders, patterns; sink: a file, or a folder of parts",
+    .source_formats = "text csv raw",
+    .sink_formats = "csv text raw",
+    .option = options,
+    .options = sizeof options / sizeof options[0],
+    .source = &wr_file_source,
+    .sink = &wr_file_sink,
+};

@@ -1,0 +1,286 @@
+/* connectors/file_source.c: files, cut into splits by byte ranges, read in parallel.
+ *
+ * A record belongs to the split in which it begins. A split that begins within a file starts one byte earlier and skips to
+ * behind the next line end: so it is right also when a line begins exactly at its first byte. */
+#include "base/text.h"
+#include "connectors/connectors.h"
+#include "connectors/names.h"
+#include "connectors/reader.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    TAIL_BYTES = WR_KIB(4), /* read beyond a split's end at once: the rest of its last line is mostly within */
+    HEADER_BYTES_MAX = WR_KIB(4),
+    LINES_FROM_START_MAX = WR_MIB(64), /* a bad record further on is named by its byte, not by its line */
+};
+
+/* The split and its position: everything below `at` is done. */
+typedef struct file_split {
+    weir_str name, path;
+    int64_t  first, end; /* records that begin in [first, end) */
+    int64_t  at;
+    int64_t  file_bytes; /* when the splits were made */
+    uint64_t lines;      /* line ends between the first byte read and at */
+    uint8_t  skip;       /* `at` lies in a record that is not ours, or too long */
+} file_split;
+
+#define FIELD(NAME, KIND)                                                                                              \
+    {                                                                                                                  \
+#NAME, offsetof(file_split, NAME), sizeof(((file_split *)0)->NAME), KIND, 0, NULL, 0, 0, 0,                    \
+        {                                                                                                              \
+            0                                                                                                          \
+        }                                                                                                              \
+    }
+static const weir_field split_fields[] = {
+    FIELD(name, WEIR_STR), FIELD(path, WEIR_STR),       FIELD(first, WEIR_I64), FIELD(end, WEIR_I64),
+    FIELD(at, WEIR_I64),   FIELD(file_bytes, WEIR_I64), FIELD(lines, WEIR_U64), FIELD(skip, WEIR_U8),
+};
+#undef FIELD
+static const weir_type split_type = {.abi_size = sizeof(weir_type),
+                                     .fields = sizeof split_fields / sizeof split_fields[0],
+                                     .name = "file_split",
+                                     .size = sizeof(file_split),
+                                     .align = _Alignof(file_split),
+                                     .field = split_fields};
+
+/* One open split. */
+typedef struct file_reader {
+    wr_reader reader;
+    int       file; /* descriptor + 1; 0: not open */
+    bool      hungry;
+    int64_t   base;        /* offset of buffer[0] in the file */
+    int64_t   lines_first; /* line ends before the first byte of the split, or -1: not counted yet */
+    uint64_t  lines_seen;  /* reader.lines that are in split.lines already */
+    char     *path;
+} file_reader;
+
+/* ---- splits ----------------------------------------------------------------------------------------------------------- */
+
+/* lines: records end with a line break; others begin exactly at `first`. */
+static void emit_split(weir_out *out, const wr_name *file, int64_t first, int64_t end, bool lines, wr_arena *arena)
+{
+    bool        within = first > 0 && lines;
+    const char *name = wr_arena_printf(arena, "%s#%lld", file->path, (long long)first);
+    file_split  split = {.name = weir_str_of(name, strlen(name)),
+                         .path = weir_str_of(file->path, strlen(file->path)),
+                         .first = first,
+                         .end = end,
+                         .at = first - within,
+                         .file_bytes = file->bytes,
+                         .skip = within};
+    wr_emit_room(out);
+    memcpy(out->next, &split, sizeof split);
+    weir_str *str = (weir_str *)(void *)out->next; /* name, path */
+    for (int i = 0; i < 2; i++) {
+        if (str[i].len > WEIR_STR_INLINE) weir_out_own(out->engine, &str[i]);
+    }
+    out->next += sizeof split;
+    if (out->time != NULL) *out->time++ = (weir_time){WEIR_NO_TIME};
+}
+
+/* Bytes of a split; 0: files are not cut. */
+static int64_t split_bytes(const weir_endpoint *endpoint, const wr_codec *codec)
+{
+    uint64_t bytes = weir_endpoint_u64(endpoint, "split-bytes");
+    if (bytes == 0 || bytes > INT64_MAX / 2 || codec->multiline) return 0;
+    if (codec->format->lines) return (int64_t)bytes;
+    if (codec->record_bytes == 0) return 0; /* where a record begins can only be known from the one before */
+    return (int64_t)(bytes / codec->record_bytes + 1) * codec->record_bytes;
+}
+
+static void file_enumerate(weir_ctx *ctx)
+{
+    wr_arena             arena;
+    wr_names             names;
+    wr_errinfo           info = {0};
+    const weir_endpoint *endpoint = wr_host_endpoint(ctx);
+    wr_codec            *codec = wr_host_codec(ctx);
+    if (codec == NULL) return;
+    wr_arena_init(&arena);
+    if (wr_names_find(&names, &arena, wr_host_env(ctx), endpoint->path, &info) != WR_OK) {
+        wr_op_fail(wr_host_op(ctx), info.code, "%s; source %s (%s); check the path, and that this user may read it",
+                   info.text, endpoint->name, endpoint->uri);
+    } else {
+        int64_t  cut = split_bytes(endpoint, codec);
+        weir_out out = ctx->out[0];
+        for (uint32_t i = 0; i < names.count; i++) {
+            int64_t first = 0, bytes = names.name[i].bytes;
+            for (; cut > 0 && bytes - first > cut + cut / 8; first += cut)
+                emit_split(&out, &names.name[i], first, first + cut, codec->format->lines, &arena);
+            if (bytes > first) emit_split(&out, &names.name[i], first, bytes, codec->format->lines, &arena);
+        }
+        ctx->out[0] = out;
+    }
+    wr_codec_free(codec);
+    wr_arena_fini(&arena);
+}
+
+/* ---- places ----------------------------------------------------------------------------------------------------------- */
+
+static int64_t count_lines(const wr_env *env, int file, int64_t bytes)
+{
+    char    block[WR_KIB(16)];
+    int64_t lines = 0, at = 0;
+    while (at < bytes) {
+        int64_t want = bytes - at < (int64_t)sizeof block ? bytes - at : (int64_t)sizeof block;
+        int64_t got = env->pread(env->self, file, block, (size_t)want, at);
+        if (got <= 0) break;
+        for (int64_t i = 0; i < got; i++) lines += block[i] == '\n';
+        at += got;
+    }
+    return lines;
+}
+
+/* Only bad records have a place: so the lines before a split are counted when the first one turns up. */
+static void file_place(const wr_reader *reader, weir_ctx *ctx, size_t at, char *text, size_t n)
+{
+    file_reader      *f = (file_reader *)(uintptr_t)reader; /* its first member; we only count lines in it */
+    const file_split *split = ctx->state[0];
+    int64_t           offset = f->base + (int64_t)at, start = split->first > 0 ? split->first - 1 : 0;
+    if (reader->codec->format->lines && f->lines_first < 0 && start <= LINES_FROM_START_MAX)
+        f->lines_first = count_lines(wr_host_env(ctx), f->file - 1, start);
+    if (reader->codec->format->lines && f->lines_first >= 0) {
+        uint64_t line = (uint64_t)f->lines_first + split->lines + (reader->lines - f->lines_seen) + 1;
+        snprintf(text, n, "%s:%llu", f->path, (unsigned long long)line);
+    } else {
+        snprintf(text, n, "%s, byte %lld", f->path, (long long)offset);
+    }
+}
+
+/* ---- reading ---------------------------------------------------------------------------------------------------------- */
+
+/* Reads the header line, which says where each field stands. Sets *bytes to its length. */
+static bool read_header(file_reader *f, weir_ctx *ctx, int64_t *bytes)
+{
+    const wr_env *env = wr_host_env(ctx);
+    char          line[HEADER_BYTES_MAX];
+    wr_reason     reason;
+    size_t        n = 0;
+    for (int64_t got = 1; got > 0 && n < sizeof line; n += (size_t)got) {
+        got = env->pread(env->self, f->file - 1, line + n, sizeof line - n, (int64_t)n);
+        if (got < 0) {
+            wr_host_fail_errno(ctx, (int)-got, "read", f->path, "check the file");
+            return false;
+        }
+    }
+    size_t      bom = n >= 3 && memcmp(line, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+    const char *end = memchr(line + bom, '\n', n - bom);
+    size_t      content = (size_t)((end != NULL ? end : line + n) - (line + bom));
+    *bytes = (int64_t)(bom + content + (end != NULL));
+    if (!f->reader.codec->header) {
+        *bytes = (int64_t)bom;
+        return true;
+    }
+    bool ok = end != NULL || n < sizeof line ||
+              wr_reason_set(&reason, "the header line is longer than %d bytes", HEADER_BYTES_MAX);
+    if (content > 0 && line[bom + content - 1] == '\r') content--;
+    if (ok && wr_layout_of_header(&f->reader.layout, f->reader.codec, line + bom, content, &reason)) return true;
+    wr_op_fail(wr_host_op(ctx), WR_BAD_RECORD, "%s; %s:1; source %s (%s)", reason.text, f->path,
+               wr_host_endpoint(ctx)->name, wr_host_endpoint(ctx)->uri);
+    return false;
+}
+
+static bool open_split(file_reader *f, weir_ctx *ctx, const file_split *split)
+{
+    const wr_env *env = wr_host_env(ctx);
+    int64_t       header = 0;
+    f->reader.place = file_place;
+    f->lines_first = split->first > 0 ? -1 : 0;
+    f->path = strndup(weir_str_data(&split->path), split->path.len);
+    if (f->path == NULL) {
+        wr_host_fail_errno(ctx, ENOMEM, "open", "a file", "free some memory");
+        return false;
+    }
+    if (!wr_reader_open(&f->reader, ctx)) return false;
+    int file = env->open(env->self, f->path, WR_OPEN_READ);
+    if (file < 0) {
+        wr_host_fail_errno(ctx, -file, "open", f->path, "check that the file is there and that this user may read it");
+        return false;
+    }
+    f->file = file + 1;
+    if (f->reader.codec->format == &wr_format_csv && !read_header(f, ctx, &header)) return false;
+    f->reader.skipping = split->skip != 0;
+    f->base = split->at;
+    if (split->at == 0) {
+        f->base = header;
+        f->reader.lines = f->reader.codec->header;
+    }
+    f->hungry = true;
+    return true;
+}
+
+static void file_open(weir_ctx *ctx)
+{
+    ctx->verdict[0] = open_split(ctx->local, ctx, ctx->state[0]);
+}
+
+/* Puts more of the file behind the window. Between two polls only. */
+static bool fill(file_reader *f, weir_ctx *ctx, const file_split *split)
+{
+    const wr_env *env = wr_host_env(ctx);
+    size_t        room, dropped;
+    char         *to = wr_reader_space(&f->reader, ctx, &room, &dropped);
+    if (to == NULL) return false;
+    f->base += (int64_t)dropped;
+    int64_t at = f->base + (int64_t)f->reader.end;
+    int64_t want = at < split->end ? split->end - at + TAIL_BYTES : WR_KIB(64);
+    if (want > (int64_t)room) want = (int64_t)room;
+    int64_t got = env->pread(env->self, f->file - 1, to, (size_t)want, at);
+    if (got < 0) {
+        wr_host_fail_errno(ctx, (int)-got, "read", f->path, "check the disk, then start again");
+        return false;
+    }
+    f->reader.end += (size_t)got;
+    f->reader.ended = got == 0;
+    if (got > 0 || at >= split->file_bytes) return true;
+    wr_op_fail(wr_host_op(ctx), WR_IO,
+               "%s shrank while it was read: it had %lld bytes and now ends at byte %lld; source %s (%s); "
+               "give the source files that nobody rewrites",
+               f->path, (long long)split->file_bytes, (long long)at, wr_host_endpoint(ctx)->name,
+               wr_host_endpoint(ctx)->uri);
+    return false;
+}
+
+static void file_poll(weir_ctx *ctx)
+{
+    file_split  *split = ctx->state[0];
+    file_reader *f = ctx->local;
+    if (f->hungry && !f->reader.ended && !fill(f, ctx, split)) {
+        ctx->verdict[0] = WEIR_MORE;
+        return;
+    }
+    weir_out     out = ctx->out[0];
+    int64_t      limit = split->end - f->base;
+    enum wr_read read = limit > 0 ? wr_reader_emit(&f->reader, ctx, &out, (size_t)limit) : WR_READ_DONE;
+    ctx->out[0] = out;
+    f->hungry = read == WR_READ_HUNGRY;
+    split->at = f->base + (int64_t)f->reader.begin;
+    split->skip = f->reader.skipping;
+    split->lines += f->reader.lines - f->lines_seen;
+    f->lines_seen = f->reader.lines;
+    ctx->verdict[0] = read == WR_READ_DONE ? WEIR_END : WEIR_MORE;
+}
+
+static void file_close(weir_ctx *ctx)
+{
+    file_reader  *f = ctx->local;
+    const wr_env *env = wr_host_env(ctx);
+    if (f->file > 0) env->close(env->self, f->file - 1);
+    wr_reader_close(&f->reader);
+    free(f->path);
+    memset(f, 0, sizeof *f);
+}
+
+const weir_op wr_file_source = {
+    WR_CONNECTOR_OP(WEIR_OP_SOURCE, "file"),
+    .outs = 1,
+    .out = wr_endpoint_out,
+    .state = &split_type,
+    .local_size = sizeof(file_reader),
+    .on_left = file_poll,
+    .open = file_open,
+    .close = file_close,
+    .enumerate = file_enumerate,
+};
