@@ -2,6 +2,7 @@
 #include "operators/kernels.h"
 #include "base/check.h"
 #include <stdlib.h>
+#include <weir/io.h>
 
 enum { POLLS_BEFORE_ANOTHER = 64 }; /* a split that is still not at its end then shares the reader with the next one */
 
