@@ -1,5 +1,6 @@
-/* base/check.h: checks for programmer errors. check() is always on: use it per batch or per call. dcheck() is for debug
- * builds and the simulator only: use it per record. Errors that can happen in operation are base/error.h, never these. */
+/* base/check.h: checks for programmer errors. check() is always on: use it per batch or per call. dcheck() is for
+ * debug builds and the simulator only: use it per record. Errors that can happen in operation are base/error.h,
+ * never these. */
 #ifndef WR_BASE_CHECK_H
 #define WR_BASE_CHECK_H
 

@@ -1,9 +1,9 @@
 /* base/env.h: the one table of everything outside the program: clock, random, storage, network and threads.
  *
- * Whoever needs one of these is given a `const wr_env *` and calls through it; nothing else in the engine calls the operating
- * system for them. The real table is wr_env_real(); the simulator has its own, with a virtual clock, a seeded random, a file
- * system in memory that can lie, and threads that are steps of one scheduler. A table is frozen after build and may be shared
- * by all threads; each function says which threads may call it. */
+ * Whoever needs one of these is given a `const wr_env *` and calls through it; nothing else in the engine calls the
+ * operating system for them. The real table is wr_env_real(); the simulator has its own, with a virtual clock, a
+ * seeded random, a file system in memory that can lie, and threads that are steps of one scheduler. A table is
+ * frozen after build and may be shared by all threads; each function says which threads may call it. */
 #ifndef WR_BASE_ENV_H
 #define WR_BASE_ENV_H
 #include <stdatomic.h>
@@ -51,8 +51,8 @@ struct wr_env {
     /* Random bits for ids and seeds; any thread. Not for the data path: seed a wr_prng from it. */
     uint64_t (*random)(void *self);
 
-    /* Storage. Any thread; a file is used by one thread at a time. Results are >= 0, or -errno. read and write may be short,
-     * and read returns 0 at the end. Interrupted calls are retried inside. */
+    /* Storage. Any thread; a file is used by one thread at a time. Results are >= 0, or -errno. read and write may
+     * be short, and read returns 0 at the end. Interrupted calls are retried inside. */
     int (*open)(void *self, const char *path, int flags);
     int (*close)(void *self, int file);
     int64_t (*read)(void *self, int file, void *to, size_t bytes);
@@ -76,21 +76,22 @@ struct wr_env {
     int64_t (*send)(void *self, int socket, const void *from, size_t bytes);
     int64_t (*receive)(void *self, int socket, void *to, size_t bytes);
 
-    /* Threads. cpu >= 0 pins the thread to that CPU (failing to pin is not an error), -1 does not. name is cut to 15 bytes.
-     * thread_start returns 0 or -errno. thread_join waits for the end and frees; once per thread. */
+    /* Threads. cpu >= 0 pins the thread to that CPU (failing to pin is not an error), -1 does not. name is cut to 15
+     * bytes. thread_start returns 0 or -errno. thread_join waits for the end and frees; once per thread. */
     int (*thread_start)(void *self, wr_thread **thread, void (*run)(void *arg), void *arg, const char *name, int cpu);
     void (*thread_join)(void *self, wr_thread *thread);
     int (*cpu_count)(void *self); /* CPUs that this process may use, at least 1 */
 
     /* Parking. The owner calls wr_parker_prepare, looks at its rings ONCE MORE, and then either wr_parker_cancel or
      * park; so a push between the last look and the park is never lost. park returns when woken or after timeout_ns
-     * (negative: no limit; 0: at once); it may return early. Others make something visible, then call wr_parker_wake. */
+     * (negative: no limit; 0: at once); it may return early. Others make something visible, then call
+     * wr_parker_wake. */
     int (*parker_init)(void *self, wr_parker *parker); /* 0 or -errno */
     void (*parker_fini)(void *self, wr_parker *parker);
     void (*park)(void *self, wr_parker *parker, int64_t timeout_ns); /* owner only */
     /* The same, but a readable descriptor wakes as well; at most WR_PARK_FDS_MAX of them. */
     void (*park_fds)(void *self, wr_parker *parker, int64_t timeout_ns, const int *fd, uint32_t fds);
-    void (*wake)(void *self, wr_parker *parker);                     /* any thread; use wr_parker_wake */
+    void (*wake)(void *self, wr_parker *parker); /* any thread; use wr_parker_wake */
 };
 
 /* The operating system's table. Frozen, any thread. */
@@ -117,7 +118,8 @@ static inline void wr_parker_cancel(wr_parker *parker)
     atomic_store_explicit(&parker->state, WR_PARKER_AWAKE, memory_order_relaxed);
 }
 
-/* Any thread, after a release store that the parker's owner will look at. Costs a fence and a load unless it is parked. */
+/* Any thread, after a release store that the parker's owner will look at. Costs a fence and a load unless it is
+ * parked. */
 static inline void wr_parker_wake(const wr_env *env, wr_parker *parker)
 {
 #ifdef WR_TSAN /* does not know fences; a read-modify-write on the same word orders as well, but moves the cache line */

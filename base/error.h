@@ -1,7 +1,7 @@
 /* base/error.h: the one table of errors that can happen in operation, and the one way to report them.
  *
- * A function that can fail returns wr_err and takes a wr_errinfo * of its caller, which may be NULL. The text names the cause
- * first, then the place (operator, file and line, URI, offset), then what to do, parted by "; ". */
+ * A function that can fail returns wr_err and takes a wr_errinfo * of its caller, which may be NULL. The text names
+ * the cause first, then the place (operator, file and line, URI, offset), then what to do, parted by "; ". */
 #ifndef WR_BASE_ERROR_H
 #define WR_BASE_ERROR_H
 #include "base/limits.h"
@@ -88,7 +88,8 @@ static inline void wr_errinfo_init(wr_errinfo *info)
 
 /* Stores code and text unless info already holds an error: the first one wins. Longer texts are cut. Returns err. */
 wr_err wr_fail(wr_errinfo *info, wr_err err, const char *format, ...) __attribute__((format(printf, 3, 4)));
-/* The same with ": " and the text of errno appended; number is a positive errno. The code is wr_err_of_errno(number). */
+/* The same with ": " and the text of errno appended; number is a positive errno. The code is
+ * wr_err_of_errno(number). */
 wr_err wr_fail_errno(wr_errinfo *info, int number, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* "weir: error[E0402 NOT_FOUND]: TEXT\n". Does nothing when there is no error. */

@@ -24,7 +24,8 @@ uint64_t wr_hash_long_(const void *bytes, size_t count)
     }
     for (; rest > 16; at += 16, rest -= 16)
         hash = wr_hash_mum_(wr_load_u64_le(at) ^ WR_HASH_C, wr_load_u64_le(at + 8) ^ hash);
-    /* The last 16 bytes, which may overlap what was read; 13 to 15 bytes are read as two words that overlap each other. */
+    /* The last 16 bytes, which may overlap what was read; 13 to 15 bytes are read as two words that overlap each
+     * other. */
     const unsigned char *end = at + rest;
     uint64_t             first = wr_load_u64_le(count >= 16 ? end - 16 : bytes);
     uint64_t             second = wr_load_u64_le(end - 8);

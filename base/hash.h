@@ -1,5 +1,5 @@
-/* base/hash.h: the hash of keys. Fixed for ever, since snapshots hold key groups made of it; docs/formats-hash.md defines it.
- * Pure. Any thread. */
+/* base/hash.h: the hash of keys. Fixed for ever, since snapshots hold key groups made of it; docs/formats-hash.md
+ * defines it. Pure. Any thread. */
 #ifndef WR_BASE_HASH_H
 #define WR_BASE_HASH_H
 #include <stddef.h>
@@ -13,8 +13,8 @@
 #define WR_HASH_C UINT64_C(0x3c6ef372fe94f82b)
 #define WR_HASH_D UINT64_C(0xa54ff53a5f1d36f1)
 
-/* The finalizer of MurmurHash3 (Austin Appleby, public domain): a bijection of 64 bits. The hash of every integer key, which is
- * widened to 64 bits by value before. */
+/* The finalizer of MurmurHash3 (Austin Appleby, public domain): a bijection of 64 bits. The hash of every integer
+ * key, which is widened to 64 bits by value before. */
 static inline uint64_t wr_fmix64(uint64_t x)
 {
     x ^= x >> 33;

@@ -35,10 +35,10 @@
 #define WR_OUTS_MAX        16    /* outputs of one operator: the main one and side outputs */
 #define WR_PARALLELISM_MAX 32768 /* subtasks of one operator; also the most key groups */
 #define WR_KEY_GROUPS_MIN  128
-#define WR_SLOTS_MAX       256 /* slots of one process */
-#define WR_CHAIN_MAX       64  /* operators in one chain */
+#define WR_SLOTS_MAX       256     /* slots of one process */
+#define WR_CHAIN_MAX       64      /* operators in one chain */
 #define WR_CHANNELS_MAX    1048576 /* channels of one job: producers times consumers, over all edges */
-#define WR_PROBLEMS_MAX    64  /* problems reported by one validation */
+#define WR_PROBLEMS_MAX    64      /* problems reported by one validation */
 
 /* Text that people write. */
 #define WR_NAME_BYTES_MAX     128

@@ -69,7 +69,8 @@ void wr_log_vline(wr_log_level level, const char *where, const char *format, va_
     for (size_t i = at; i < end; i++) /* one message stays one line */
         if (line[i] == '\n') line[i] = ' ';
     line[end++] = '\n';
-    /* One write, so that lines of several threads do not mix. Nothing can be done about a log that cannot be written. */
+    /* One write, so that lines of several threads do not mix. Nothing can be done about a log that cannot be
+     * written. */
     ssize_t written = write(atomic_load_explicit(&log_fd, memory_order_relaxed), line, end);
     (void)written;
 }

@@ -1,5 +1,5 @@
-/* base/log.h: one line per message, made in a local buffer and given to the system by one write. No lock, no allocation; any
- * thread. Lines over WR_LOG_LINE_BYTES_MAX are cut. */
+/* base/log.h: one line per message, made in a local buffer and given to the system by one write. No lock, no
+ * allocation; any thread. Lines over WR_LOG_LINE_BYTES_MAX are cut. */
 #ifndef WR_BASE_LOG_H
 #define WR_BASE_LOG_H
 #include "base/env.h"
@@ -8,8 +8,8 @@
 
 typedef enum wr_log_level { WR_LOG_ERROR, WR_LOG_WARN, WR_LOG_INFO, WR_LOG_DEBUG, WR_LOG_TRACE } wr_log_level;
 
-/* Where lines go and which: fd (standard error at first), the most talkative level wanted (WR_LOG_WARN at first), and the clock
- * that stamps them (NULL, at first: no stamp). Set at start, before there are threads. */
+/* Where lines go and which: fd (standard error at first), the most talkative level wanted (WR_LOG_WARN at first),
+ * and the clock that stamps them (NULL, at first: no stamp). Set at start, before there are threads. */
 void wr_log_setup(int fd, wr_log_level level, const wr_env *clock);
 bool wr_log_wanted(wr_log_level level);
 bool wr_log_level_of(const char *name, wr_log_level *level); /* "error" "warn" "info" "debug" "trace" */

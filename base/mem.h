@@ -1,11 +1,13 @@
-/* base/mem.h: large ranges of memory straight from the system. A range is reserved at its greatest size and costs nothing until
- * it is touched; so tables and pools grow without moving. Any thread; a range belongs to who reserved it. */
+/* base/mem.h: large ranges of memory straight from the system. A range is reserved at its greatest size and costs
+ * nothing until it is touched; so tables and pools grow without moving. Any thread; a range belongs to who reserved
+ * it. */
 #ifndef WR_BASE_MEM_H
 #define WR_BASE_MEM_H
 #include <stddef.h>
 #include <stdint.h>
 
-/* Zeroed when first touched, aligned to 2 MiB, rounded up to whole pages. NULL when the system has no address space left. */
+/* Zeroed when first touched, aligned to 2 MiB, rounded up to whole pages. NULL when the system has no address space
+ * left. */
 void *wr_mem_reserve(size_t bytes);
 /* Asks for huge pages in the whole range; advice only, so nothing to check. Good for tables, bad for small things. */
 void wr_mem_huge(void *at, size_t bytes);

@@ -3,8 +3,8 @@
 #define WR_BASE_PRNG_H
 #include <stdint.h>
 
-/* One owner, one thread. The same seed gives the same numbers for ever. A counter with an odd step (Weyl), mixed: the scheme
- * of SplitMix64. */
+/* One owner, one thread. The same seed gives the same numbers for ever. A counter with an odd step (Weyl), mixed:
+ * the scheme of SplitMix64. */
 typedef struct wr_prng {
     uint64_t state;
 } wr_prng;

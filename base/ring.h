@@ -9,8 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Shared by its producer and its consumer: pushed and popped are atomics, the rest belongs to the side named. Each side keeps
- * its last sight of the other's index, so that it reads the other's cache line only when the ring seems full or empty. */
+/* Shared by its producer and its consumer: pushed and popped are atomics, the rest belongs to the side named. Each
+ * side keeps its last sight of the other's index, so that it reads the other's cache line only when the ring seems
+ * full or empty. */
 typedef struct wr_ring {
     alignas(WR_CACHE_LINE) _Atomic uint32_t pushed; /* written by the producer */
     uint32_t popped_seen;                           /* producer's */

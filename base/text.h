@@ -1,6 +1,7 @@
 /* base/text.h: numbers, times and sizes from text and back. Independent of the locale. Pure. Any thread.
  *
- * Every parser takes the whole string (text, count bytes, no zero byte needed) or returns false and leaves the value alone. */
+ * Every parser takes the whole string (text, count bytes, no zero byte needed) or returns false and leaves the value
+ * alone. */
 #ifndef WR_BASE_TEXT_H
 #define WR_BASE_TEXT_H
 #include <stdbool.h>

@@ -82,7 +82,8 @@ static void every_length(void **state)
     }
 }
 
-/* Every input bit turns about half of all output bits: the mean over many keys lies within 3 % of a half for each pair. */
+/* Every input bit turns about half of all output bits: the mean over many keys lies within 3 % of a half for each
+ * pair. */
 static void avalanche_of(size_t count, uint64_t (*hash)(const void *bytes, size_t count))
 {
     enum { ROUNDS = 4000 };

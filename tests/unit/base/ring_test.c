@@ -68,7 +68,8 @@ static void consume(void *arg)
     }
 }
 
-/* Items travel there and back; a lost wake-up would hang, and the contents written by one side are seen by the other. */
+/* Items travel there and back; a lost wake-up would hang, and the contents written by one side are seen by the
+ * other. */
 static void two_threads(void **state)
 {
     (void)state;
