@@ -183,6 +183,7 @@ weir_node weir_graph_op(const weir_op *op, const weir_inputs *inputs, const weir
     }
     if (!wr_graph_check_op(p, draft, op) || !sized) {
         p->stream[node.id]->kind = WR_STREAM_BROKEN;
+        draft->unread = true;
         return node;
     }
     draft->node.op = op;
@@ -198,6 +199,7 @@ weir_node weir_graph_op(const weir_op *op, const weir_inputs *inputs, const weir
     draft->node.key[1] = inputs->right_key;
     draft->node.window = inputs->window;
     wr_graph_op_options(p, draft, options);
+    wr_graph_check_parts(p, draft);
     wr_graph_check_keys(p, draft);
     wr_graph_later_op(p, draft);
     wr_graph_later_window(p, draft, &inputs->window);
@@ -242,6 +244,7 @@ weir_node weir_graph_read(weir_pipeline *p, const weir_op *op, const weir_read_o
     draft->node.name = draft->node.uid = op_name(op);
     if (!wr_graph_check_op(p, draft, op)) {
         p->stream[node.id]->kind = WR_STREAM_BROKEN;
+        draft->unread = true;
         return node;
     }
     draft->node.op = op;
@@ -250,6 +253,7 @@ weir_node weir_graph_read(weir_pipeline *p, const weir_op *op, const weir_read_o
     draft->node.type = op->outs ? op->out[0] : NULL;
     if (!wr_graph_options(p, draft, options, &o, sizeof o, "weir_read_options")) return node;
     wr_graph_common(p, draft, (const weir_options *)&o, op->name);
+    wr_graph_check_parts(p, draft);
     draft->node.discover_every = o.discover_every;
     draft->node.rate_max = o.rate_max;
     if (o.discover_every < 0) {
@@ -315,11 +319,13 @@ void weir_graph_write(weir_node from, const weir_op *op, const weir_options *opt
     draft->inputs = 1;
     draft->input[0] = from;
     p->stream[node.id]->used = true;
-    if (!wr_graph_check_op(p, draft, op)) return;
+    draft->unread = !wr_graph_check_op(p, draft, op);
+    if (draft->unread) return;
     draft->node.op = op;
     draft->node.type = draft->node.in[0] = op->left;
     if (!wr_graph_options(p, draft, options, &o, sizeof o, "weir_options")) return;
     wr_graph_common(p, draft, &o, op->name);
+    wr_graph_check_parts(p, draft);
     wr_graph_later_op(p, draft);
 }
 

@@ -42,6 +42,7 @@ typedef struct wr_draft {
     bool             alone;      /* one state for all: parallelism 1 */
     bool             uid_given;
     bool             wrong;   /* has a problem of its own */
+    bool             unread;  /* its descriptor cannot be read: nobody looks at it again */
     bool             refused; /* a kind of operator that does not run yet: no further questions */
     const weir_type *out_one; /* for node.out of those with one output */
     uint64_t         seen;    /* mark of the pass that looks at it */
@@ -80,6 +81,7 @@ bool wr_graph_type_equal(const weir_type *a, const weir_type *b);
 typedef enum wr_type_role { WR_ROLE_RECORD, WR_ROLE_STATE, WR_ROLE_ACCUMULATOR } wr_type_role;
 void wr_graph_check_type(weir_pipeline *p, wr_draft *draft, const weir_type *type, wr_type_role role);
 bool wr_graph_check_op(weir_pipeline *p, wr_draft *draft, const weir_op *op); /* false: cannot be read at all */
+void wr_graph_check_parts(weir_pipeline *p, wr_draft *draft);
 void wr_graph_check_key(weir_pipeline *p, wr_draft *draft, const weir_type *type, const weir_key *key);
 void wr_graph_check_keys(weir_pipeline *p, wr_draft *draft);
 

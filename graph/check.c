@@ -243,9 +243,6 @@ static void check_types(weir_pipeline *p, wr_draft *draft, const weir_op *op)
                                                                                         : WR_ROLE_STATE;
         wr_graph_check_type(p, draft, op->state, role);
     }
-    if (op->kind == WEIR_OP_FILTER && op->left && op->outs == 1 && !wr_graph_type_equal(op->left, op->out[0])) {
-        wr_graph_problem(p, draft, WR_GRAPH, "a filter gives what it takes, but its two types differ; use a map");
-    }
 }
 
 bool wr_graph_check_op(weir_pipeline *p, wr_draft *draft, const weir_op *op)
@@ -279,11 +276,17 @@ bool wr_graph_check_op(weir_pipeline *p, wr_draft *draft, const weir_op *op)
         return false;
     }
     draft->node.op = op; /* so that messages name file and line */
-    bool later = op->kind != WEIR_OP_KEYED && op->kind != WEIR_OP_AGGREGATE && op->kind != WEIR_OP_REDUCE &&
-                 op->kind > WEIR_OP_FLAT_MAP && !source && op->kind != WEIR_OP_SINK;
+    return true;
+}
+
+/* After the options, so that problems name the operator as its author does. */
+void wr_graph_check_parts(weir_pipeline *p, wr_draft *draft)
+{
+    const weir_op *op = draft->node.op;
+    bool           later = op->kind != WEIR_OP_KEYED && op->kind != WEIR_OP_AGGREGATE && op->kind != WEIR_OP_REDUCE &&
+                 op->kind > WEIR_OP_FLAT_MAP && op->kind != WEIR_OP_SOURCE && op->kind != WEIR_OP_SINK;
     if (!later) check_loops(p, draft, op); /* the others are refused as a whole */
     if (!later) check_types(p, draft, op);
-    return true;
 }
 
 /* ---- keys ----------------------------------------------------------------------------------------------------------- */
