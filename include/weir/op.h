@@ -34,6 +34,10 @@ typedef struct weir_key {
  * One per output, in an array (stride: the module's out_size). Records are built in place between next and end; what lies
  * at or beyond `next` is garbage, not data. A loop works on a COPY in a local variable whose address stays inside the loop,
  * so that next and end live in registers, and stores it back when it is done; so nothing here takes a weir_out pointer. */
+typedef struct weir_grown {
+    char      *next, *end;
+    weir_time *time;
+} weir_grown;
 typedef struct weir_out weir_out;
 struct weir_out {
     char       *next, *end;     /* free room of the current batch, in whole records */
@@ -42,13 +46,10 @@ struct weir_out {
     const char *borrowed;       /* memory that outlives the output batch: far strings inside need no copy */
     size_t      borrowed_bytes;
     void       *engine;
-    void (*fused)(const void *record, weir_out *out); /* WEIR_FUSE after a source: takes what is emitted; else NULL */
+    /* WEIR_FUSE after a source: takes what is emitted, and the room for it by value; else NULL. */
+    weir_grown (*fused)(const void *record, weir_grown room, weir_ctx *ctx);
     uint64_t    reserved[2];
 };
-typedef struct weir_grown {
-    char      *next, *end;
-    weir_time *time;
-} weir_grown;
 /* Called with next == end: hands the full batch on and returns room for at least one record. Never fails, never blocks: a
  * task that outgrows its bound is stopped after the loop. `engine` is out->engine. Thread: the loop's. */
 weir_grown weir_out_grow(void *engine, char *next);

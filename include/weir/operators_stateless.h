@@ -189,18 +189,29 @@
         if (weir_step_##FIRST(in_, &between_, c_, i_)) weir_push_##REST(&between_, out_, c_, i_);                  \
     }                                                                                                              \
     WEIR_PUSH_LOOP_(NAME, weir_in_##FIRST, weir_emitter_of_##REST, weir_load_for_##REST, weir_tracks_of_##NAME)    \
-    WEIR_FN_ void weir_fused_##NAME(const void *record_, weir_out *out_)                                           \
+    WEIR_INLINE_ weir_grown weir_fused_##NAME(const void *record_, weir_grown room_, weir_ctx *c_)                 \
     {                                                                                                              \
-        weir_push_##REST((const weir_in_##REST *)record_, (weir_emitter_of_##REST *)(void *)out_, out_->ctx, 0);   \
+        weir_emitter_of_##REST out_ = weir_load_for_##REST(c_, true);                                              \
+        weir_out              *o_ = (weir_out *)(void *)&out_;                                                     \
+        o_->next = room_.next;                                                                                     \
+        o_->end = room_.end;                                                                                       \
+        o_->time = room_.time;                                                                                     \
+        weir_push_##REST((const weir_in_##REST *)record_, &out_, c_, 0);                                           \
+        room_.next = o_->next;                                                                                     \
+        room_.end = o_->end;                                                                                       \
+        room_.time = o_->time;                                                                                     \
+        if (sizeof out_ > sizeof(weir_out)) memcpy(c_->out + 1, o_ + 1, sizeof out_ - sizeof(weir_out));           \
+        return room_;                                                                                              \
     }                                                                                                              \
     WEIR_LOOP_ weir_poll_##NAME(weir_ctx *c_)                                                                      \
     {                                                                                                              \
         WEIR_TWICE_({                                                                                              \
-            weir_emitter_of_##REST out_ = weir_load_for_##REST(c_, timed_);                                        \
-            ((weir_out *)(void *)&out_)->fused = weir_fused_##NAME;                                                \
+            weir_out out_ = c_->out[0];                                                                            \
+            weir_plain_(&out_, timed_);                                                                            \
+            out_.fused = weir_fused_##NAME;                                                                        \
             weir_poll_into_##FIRST(c_, &out_);                                                                     \
-            ((weir_out *)(void *)&out_)->fused = NULL;                                                             \
-            WEIR_STORE_(c_, out_);                                                                                 \
+            out_.fused = NULL;                                                                                     \
+            c_->out[0] = out_;                                                                                     \
         })                                                                                                         \
     }                                                                                                              \
     WEIR_UNUSED_ static weir_op weir_op_##NAME;                                                                    \

@@ -183,7 +183,11 @@ WEIR_INLINE_ void weir_keep_if_(weir_out *o, size_t bytes, bool keep)
         weir_out *o_ = &out_->out;                             \
         weir_need_(o_);                                        \
         if (o_->fused) {                                       \
-            o_->fused(&record_, o_);                           \
+            weir_grown room_ = {o_->next, o_->end, o_->time};  \
+            room_ = o_->fused(&record_, room_, o_->ctx);       \
+            o_->next = room_.next;                             \
+            o_->end = room_.end;                               \
+            o_->time = room_.time;                             \
             return;                                            \
         }                                                      \
         T *slot_ = (T *)(void *)o_->next;                      \
