@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Compiles every C example of README.md and docs/*.md that is a whole program, with gcc and clang and the flags of pkg-config.
+"""Compiles each C example of README.md and docs/*.md that is a whole program, with gcc, clang and the flags of pkg-config.
 
 usage: compile_examples.py ROOT BUILD
 
-A fenced block marked ```c that includes a <weir/...> header is a whole program. A block without is a fragment and is left alone.
-A block marked ```cpp is compiled as C++17.
+A fenced block marked ```c that includes a <weir/...> header is a whole program. A block without is a fragment and is left
+alone. A block marked ```cpp is compiled as C++17.
 """
 import concurrent.futures
 import glob
@@ -31,8 +31,8 @@ def compile_block(job):
     with open(source, 'w', encoding='utf-8') as file:
         file.write(text)
     kind = '-std=c17' if language == 'c' else '-std=c++17'
-    result = subprocess.run([compiler, kind, '-Wall', '-Wextra', '-Werror', '-shared', *flags, source, '-o', name + '.so'], cwd=root,
-                            capture_output=True, text=True, check=False)
+    command = [compiler, kind, '-Wall', '-Wextra', '-Werror', '-shared', *flags, source, '-o', name + '.so']
+    result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     return None if result.returncode == 0 else f'{page}:{line}: does not compile with {compiler}:\n{result.stderr}'
 
 

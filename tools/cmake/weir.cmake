@@ -12,14 +12,21 @@ else()
   list(APPEND WR_FLAGS -fstack-protector-strong $<$<NOT:$<CONFIG:Debug>>:-U_FORTIFY_SOURCE> $<$<NOT:$<CONFIG:Debug>>:-D_FORTIFY_SOURCE=2>)
 endif()
 
-# weir_executable(NAME SOURCES...): a program with the whole engine inside, which shows weir_* to the pipelines it opens.
-function(weir_executable name)
-  add_executable(${name} ${ARGN} $<TARGET_OBJECTS:weir_engine>)
+# weir_program(NAME SOURCES...): a program over libweir.a, which brings what is used.
+function(weir_program name)
+  add_executable(${name} ${ARGN})
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/include)
   target_compile_definitions(${name} PRIVATE _GNU_SOURCE $<$<BOOL:${WR_DEBUG}>:WR_DEBUG=1> WR_VERSION="${PROJECT_VERSION}")
   target_compile_options(${name} PRIVATE ${WR_FLAGS} -fPIE)
-  target_link_options(${name} PRIVATE ${WR_LINK_FLAGS} -pie LINKER:--dynamic-list=${CMAKE_SOURCE_DIR}/tools/cmake/weir.list)
-  target_link_libraries(${name} PRIVATE weir_needs)
+  target_link_options(${name} PRIVATE ${WR_LINK_FLAGS} -pie)
+  target_link_libraries(${name} PRIVATE weir_static)
+endfunction()
+
+# weir_executable(NAME SOURCES...): a program with the whole engine inside, which shows weir_* to the pipelines it opens.
+function(weir_executable name)
+  weir_program(${name} ${ARGN})
+  target_sources(${name} PRIVATE $<TARGET_OBJECTS:weir_engine>)
+  target_link_options(${name} PRIVATE LINKER:--dynamic-list=${CMAKE_SOURCE_DIR}/tools/cmake/weir.list)
 endfunction()
 
 # weir_pipeline(NAME SOURCE): NAME.so, compiled as a user would, beside the tests that open it.
@@ -32,7 +39,8 @@ function(weir_pipeline name source)
 endfunction()
 
 # weir_test_properties(NAME SOURCE): reads words from a comment "ctest: WORD..." in the source: threads (also run under TSan),
-# serial (alone), timeout=SECONDS (60 without it), slow (not under the sanitizers).
+# serial (alone), timeout=SECONDS (60 without it), slow (not under the sanitizers), opens (the program opens pipelines, so it has
+# the whole engine inside).
 function(weir_test_properties name source)
   file(STRINGS ${source} line REGEX "ctest: " LIMIT_COUNT 1)
   set_tests_properties(${name} PROPERTIES TIMEOUT 60)
@@ -56,7 +64,12 @@ function(weir_unit_test source)
   file(RELATIVE_PATH name ${CMAKE_SOURCE_DIR}/tests/unit ${source})
   string(REGEX REPLACE "_test\\.c$" "" name ${name})
   string(REPLACE "/" "_" target test_${name})
-  weir_executable(${target} ${source})
+  file(STRINGS ${source} opens REGEX "ctest:.* opens" LIMIT_COUNT 1)
+  if(opens)
+    weir_executable(${target} ${source})
+  else()
+    weir_program(${target} ${source})
+  endif()
   target_link_libraries(${target} PRIVATE ${CMOCKA_LIBRARIES})
   target_include_directories(${target} PRIVATE ${CMOCKA_INCLUDE_DIRS} ${CMAKE_SOURCE_DIR}/tests)
   target_compile_definitions(${target} PRIVATE WR_TEST_PIPELINES="${CMAKE_BINARY_DIR}/pipelines")
