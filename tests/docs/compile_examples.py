@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Compiles each C example of README.md and docs/*.md that is a whole program, with gcc, clang and the flags of pkg-config.
+"""Compiles each C example of README.md and docs/*.md that is a whole program, with gcc and clang.
 
 usage: compile_examples.py ROOT BUILD
 
-A fenced block marked ```c that includes a <weir/...> header is a whole program. A block without is a fragment and is left
-alone. A block marked ```cpp is compiled as C++17.
+A fenced block marked ```c that includes a <weir/...> header is a whole program. A block without is a fragment and is
+left alone. A block marked ```cpp is compiled as C++17.
 """
 import concurrent.futures
 import glob
@@ -44,7 +44,7 @@ def main():
     pages = [os.path.join(root, 'README.md'), *sorted(glob.glob(os.path.join(root, 'docs', '*.md')))]
     programs = [(os.path.relpath(page, root), *block) for page in pages if os.path.exists(page) for block in blocks(page)]
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        jobs = [(root, folder, flags, page, line, language, text, compiler) for page, line, language, text in programs
+        jobs = [(root, folder, flags, *program, compiler) for program in programs for language in [program[2]]
                 for compiler in (('gcc', 'clang') if language == 'c' else ('g++', 'clang++'))]
         failures = list(filter(None, pool.map(compile_block, jobs)))
     for failure in failures:
