@@ -42,7 +42,8 @@ def main():
     flags = subprocess.run(['pkg-config', '--cflags', 'weir'], env=environment, capture_output=True, text=True,
                            check=True).stdout.split()
     pages = [os.path.join(root, 'README.md'), *sorted(glob.glob(os.path.join(root, 'docs', '*.md')))]
-    programs = [(os.path.relpath(page, root), *block) for page in pages if os.path.exists(page) for block in blocks(page)]
+    pages = [page for page in pages if os.path.exists(page)]
+    programs = [(os.path.relpath(page, root), *block) for page in pages for block in blocks(page)]
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         jobs = [(root, folder, flags, *program, compiler) for program in programs for language in [program[2]]
                 for compiler in (('gcc', 'clang') if language == 'c' else ('g++', 'clang++'))]
