@@ -485,10 +485,10 @@ static void handler(int number, siginfo_t *info, void *context)
     case STAGE_FRAMES: /* the stack is broken: what was found must do */
         if (crash.frames == 0) crash.frame[crash.frames++] = (void *)crash.pc;
         break;
-    case STAGE_REPLAY: finish();                 /* again: crash.at is the record */
+    case STAGE_REPLAY: finish(); /* again: crash.at is the record */
+    case STAGE_RECORD: finish(); /* without the record */
+    case STAGE_BRIEF:
     case STAGE_LINES: _exit(WR_EXIT_JOB_FAILED); /* cannot be helped */
-    case STAGE_RECORD:
-    case STAGE_BRIEF: finish();
     }
     if (replayable()) {
         crash.stage = STAGE_REPLAY;

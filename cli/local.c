@@ -1,0 +1,215 @@
+#include "cli/local.h"
+#include "base/check.h"
+#include <stdlib.h>
+
+/* Owned by the thread that made it; the atomics may be set by others. */
+struct wr_local {
+    const wr_env    *env;
+    const wr_exec   *exec;
+    wr_worker       *worker;
+    wr_core_job      job;
+    wr_execution    *execution;
+    wr_job_action   *action;
+    uint32_t         actions_max;
+    wr_parker        parker;
+    bool             parker_open, started, joined;
+    wr_errinfo       start_failure;
+    _Atomic bool     stop, cancel, stir; /* orders that are not taken yet; stir: somebody woke us */
+    _Atomic uint32_t state;              /* wr_job_state, for other threads */
+};
+
+static int64_t now_ms(const wr_local *l)
+{
+    return l->env->mono_ns(l->env->self) / 1000000;
+}
+
+void wr_local_wake(wr_local *l)
+{
+    atomic_store_explicit(&l->stir, true, memory_order_release);
+    wr_parker_wake(l->env, &l->parker);
+}
+
+static void notified(void *self)
+{
+    wr_local_wake(self);
+}
+
+wr_err wr_local_new(wr_local **take, const wr_exec *exec, const wr_local_options *options, wr_errinfo *info)
+{
+    *take = NULL;
+    wr_local *l = calloc(1, sizeof *l);
+    if (l == NULL) return wr_fail(info, WR_MEMORY, "no memory for a job");
+    l->env = options->env;
+    l->exec = exec;
+    l->actions_max = wr_core_job_actions_max(exec->subtasks);
+    l->execution = calloc(exec->subtasks, sizeof *l->execution);
+    l->action = calloc(l->actions_max, sizeof *l->action);
+    wr_err err = WR_OK;
+    if (l->execution == NULL || l->action == NULL) {
+        err = wr_fail(info, WR_MEMORY, "no memory for %u subtasks", exec->subtasks);
+        goto out;
+    }
+    int got = l->env->parker_init(l->env->self, &l->parker);
+    if (got < 0) {
+        err = wr_fail_errno(info, -got, "cannot make an event descriptor; raise the limit of open files");
+        goto out;
+    }
+    l->parker_open = true;
+    wr_core_job_init(&l->job, l->execution, exec->subtasks, now_ms(l));
+    atomic_init(&l->state, l->job.state);
+    const wr_worker_options of_worker = {.env = options->env,
+                                         .job = exec->job->name,
+                                         .state_max = options->state_max,
+                                         .cpu = options->cpu,
+                                         .spin = options->spin,
+                                         .seed = options->seed,
+                                         .notify = notified,
+                                         .self = l};
+    WR_GOTO(wr_worker_new(&l->worker, exec, &of_worker, info));
+    *take = l;
+    return WR_OK;
+out:
+    wr_local_free(l);
+    return err;
+}
+
+/* ---- the shell of the job machine ---- */
+
+static void act(wr_local *l, uint32_t count)
+{
+    bool deploys = false;
+    for (uint32_t i = 0; i < count; i++) {
+        const wr_job_action *a = &l->action[i];
+        switch (a->kind) {
+        case WR_JOB_DO_DEPLOY: deploys = true; break;
+        case WR_JOB_DO_STOP_SOURCES: wr_worker_stop_sources(l->worker); break;
+        case WR_JOB_DO_CANCEL: wr_worker_cancel(l->worker, a->subtask); break;
+        case WR_JOB_DO_TELL: break; /* told at the end of each step, when the machine is at rest */
+        }
+    }
+    if (!deploys) return;
+    l->started = true; /* all subtasks are deployed by one order, and here they have one worker */
+    wr_worker_start(l->worker, &l->start_failure);
+}
+
+static void feed(wr_local *l, wr_job_event event)
+{
+    event.now_ms = now_ms(l);
+    act(l, wr_core_job_step(&l->job, &event, l->action, l->actions_max));
+}
+
+static wr_exec_state exec_state_of(wr_task_state state)
+{
+    switch (state) {
+    case WR_TASK_INITIALIZING: return WR_EXEC_INITIALIZING;
+    case WR_TASK_RUNNING: return WR_EXEC_RUNNING;
+    case WR_TASK_FINISHED: return WR_EXEC_FINISHED;
+    case WR_TASK_CANCELED: return WR_EXEC_CANCELED;
+    case WR_TASK_FAILED: return WR_EXEC_FAILED;
+    default: return WR_EXEC_CREATED;
+    }
+}
+
+static void take_orders(wr_local *l)
+{
+    if (atomic_exchange(&l->stop, false)) feed(l, (wr_job_event){.kind = WR_JOB_STOP});
+    if (atomic_exchange(&l->cancel, false)) feed(l, (wr_job_event){.kind = WR_JOB_CANCEL});
+}
+
+static void take_reports(wr_local *l)
+{
+    wr_task_event e;
+    if (l->start_failure.code != WR_OK) { /* the cause is the thread that did not start, not what it took along */
+        feed(l, (wr_job_event){
+                    .kind = WR_JOB_REPORT, .attempt = 1, .reported = WR_EXEC_FAILED, .info = &l->start_failure});
+        l->start_failure.code = WR_OK;
+    }
+    while (wr_worker_event(l->worker, &e)) {
+        feed(l, (wr_job_event){.kind = WR_JOB_REPORT,
+                               .subtask = e.subtask,
+                               .attempt = e.attempt,
+                               .reported = exec_state_of(e.state),
+                               .info = e.state == WR_TASK_FAILED ? &e.info : NULL});
+    }
+}
+
+void wr_local_start(wr_local *l)
+{
+    check(l->job.state == WR_JOB_CREATED);
+    feed(l, (wr_job_event){.kind = WR_JOB_SUBMIT, .subtasks = l->exec->subtasks});
+    atomic_store(&l->state, l->job.state);
+}
+
+static bool anything_new(wr_local *l)
+{
+    return atomic_exchange_explicit(&l->stir, false, memory_order_acquire);
+}
+
+bool wr_local_step(wr_local *l, int64_t timeout_ns)
+{
+    if (!anything_new(l) && !wr_job_state_final(l->job.state)) {
+        wr_parker_prepare(&l->parker);
+        if (anything_new(l))
+            wr_parker_cancel(&l->parker);
+        else
+            l->env->park(l->env->self, &l->parker, timeout_ns);
+        anything_new(l);
+    }
+    take_orders(l);
+    take_reports(l);
+    bool ended = wr_job_state_final(l->job.state);
+    if (ended && l->started && !l->joined) {
+        wr_worker_join(l->worker);
+        l->joined = true;
+    }
+    atomic_store(&l->state, l->job.state);
+    return ended;
+}
+
+void wr_local_stop(wr_local *l)
+{
+    atomic_store(&l->stop, true);
+    wr_local_wake(l);
+}
+
+void wr_local_cancel(wr_local *l)
+{
+    atomic_store(&l->cancel, true);
+    wr_local_wake(l);
+}
+
+/* ---- what it shows ---- */
+
+wr_job_state wr_local_state(const wr_local *l)
+{
+    return (wr_job_state)atomic_load(&((wr_local *)(uintptr_t)l)->state);
+}
+
+const wr_core_job *wr_local_job(const wr_local *l)
+{
+    return &l->job;
+}
+
+const wr_worker *wr_local_worker(const wr_local *l)
+{
+    return l->worker;
+}
+
+const char *wr_local_hanging(const wr_local *l)
+{
+    for (uint32_t i = 0; i < l->job.subtasks; i++) {
+        if (l->execution[i].state == WR_EXEC_CANCELING) return l->exec->vertex[l->exec->subtask[i].vertex].name;
+    }
+    return NULL;
+}
+
+void wr_local_free(wr_local *l)
+{
+    if (l == NULL) return;
+    check(!l->started || l->joined);
+    wr_worker_free(l->worker);
+    if (l->parker_open) l->env->parker_fini(l->env->self, &l->parker);
+    free(l->execution);
+    free(l->action);
+    free(l);
+}

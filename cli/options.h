@@ -1,0 +1,56 @@
+/* cli/options.h: the verbs of `weir` and their flags, both from tables: parsing, help and "did you mean" read the same rows. */
+#ifndef WR_CLI_OPTIONS_H
+#define WR_CLI_OPTIONS_H
+#include "base/error.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { WR_CLI_LIST_MAX = 64 }; /* how often --set and --connector may be given */
+
+typedef struct wr_texts {
+    const char *text[WR_CLI_LIST_MAX];
+    uint32_t    count;
+} wr_texts;
+
+/* What a command line says. Texts are those of argv. Main thread. */
+typedef struct wr_options {
+    const char        *file;        /* the pipeline, the source, or the verb that help is asked for; or NULL */
+    uint32_t           parallelism; /* 0: not said */
+    uint64_t           state_max;
+    wr_texts           set, connector;
+    const char        *pin, *log, *output;
+    bool               json, quiet;
+    const char *const *rest; /* what stands behind `--` */
+    uint32_t           rests;
+} wr_options;
+
+/* One verb. Const. */
+typedef struct wr_verb {
+    const char *name, *synopsis, *summary;
+    const char *flags; /* letters of the rows of the table of flags that it takes */
+    const char *help;  /* more text for `weir help VERB` */
+    uint32_t    files_min, files_max;
+    bool        takes_rest, hidden;
+    int (*run)(const wr_options *options);
+} wr_verb;
+
+/* The whole program: parses, runs the verb, gives the exit code. */
+int wr_cli_main(int argc, char *const argv[]);
+
+/* Fills options from the arguments behind the verb. *help: the user asked for it instead. */
+wr_err         wr_options_parse(wr_options *options, const wr_verb *verb, int argc, char *const argv[], bool *help,
+                                wr_errinfo *info);
+const wr_verb *wr_verb_find(const char *name, wr_errinfo *info);
+
+int wr_cli_run(const wr_options *options);
+int wr_cli_build(const wr_options *options);
+int wr_cli_check(const wr_options *options);
+int wr_cli_check_here(const wr_options *options);
+int wr_cli_plan(const wr_options *options);
+int wr_cli_version(const wr_options *options);
+int wr_cli_help(const wr_options *options);
+
+/* Prints the error and gives its exit code. */
+int wr_cli_fail(const wr_errinfo *info);
+
+#endif
