@@ -54,16 +54,48 @@ static bool load(void)
     return true;
 }
 
-static int number;
+/* What was printed last, so that a recursion takes one line. */
+static struct {
+    int         number, line, again;
+    const char *function, *file;
+} last_frame;
+
+static void print_repeats(void)
+{
+    if (last_frame.again > 0) printf("       ... and %d times more\n", last_frame.again);
+    last_frame.again = 0;
+}
+
+/* The loops that the macros of the headers make around user functions. */
+static bool is_loop(const char *function)
+{
+    static const char *const PREFIX[] = {"weir_loop_", "weir_near_loop_", "weir_push_"};
+    for (size_t i = 0; i < sizeof PREFIX / sizeof PREFIX[0]; i++)
+        if (strncmp(function, PREFIX[i], strlen(PREFIX[i])) == 0) return true;
+    return false;
+}
 
 static void print_frame(const char *function, const char *file, int line, const char *module)
 {
-    printf("  #%-2d %s", number++, function != NULL ? function : "?");
+    static const char USER[] = "weir_user_"; /* the macros put it before the names of operators */
+    if (function == NULL) function = "?";
+    if (is_loop(function) && last_frame.number > 0) return;
+    if (strncmp(function, USER, sizeof USER - 1) == 0) function += sizeof USER - 1;
+    if (last_frame.function != NULL && strcmp(function, last_frame.function) == 0 && file == last_frame.file &&
+        line == last_frame.line) {
+        last_frame.again++;
+        return;
+    }
+    print_repeats();
+    printf("  #%-2d %s", last_frame.number++, function);
     if (file != NULL)
         printf("  at %s:%d", file, line);
     else if (module != NULL)
         printf("  in %s", module);
     printf("\n");
+    last_frame.function = function;
+    last_frame.file = file;
+    last_frame.line = line;
 }
 
 /* Where an inlined function was called. */
@@ -85,7 +117,7 @@ static void print_address(Dwfl *dwfl, Dwarf_Addr address, bool *last)
 {
     Dwfl_Module *module = dw.dwfl_addrmodule(dwfl, address);
     if (module == NULL) {
-        printf("  #%-2d 0x%llx: no code there: a call through a wrong pointer\n", number++,
+        printf("  #%-2d 0x%llx: no code there: a call through a wrong pointer\n", last_frame.number++,
                (unsigned long long)address);
         return;
     }
@@ -130,7 +162,8 @@ static bool print_all(pid_t pid, int count, char *const address[])
         Dwarf_Addr at = strtoull(address[i], NULL, 16);
         print_address(dwfl, i == 0 || at == 0 ? at : at - 1, &last);
     }
-    return number > 0;
+    print_repeats();
+    return last_frame.number > 0;
 }
 #else
 static bool print_all(pid_t pid, int count, char *const address[])
@@ -144,5 +177,5 @@ int wr_cli_lines(int argc, char *const argv[])
 {
     alarm(15);
     if (argc < 2) return 2;
-    return print_all((pid_t)atoi(argv[0]), argc - 1, argv + 1) && fflush(stdout) == 0 ? 0 : 1;
+    return print_all((pid_t)strtol(argv[0], NULL, 0), argc - 1, argv + 1) && fflush(stdout) == 0 ? 0 : 1;
 }

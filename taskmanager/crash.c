@@ -138,13 +138,15 @@ static const char *signal_name(int number)
 
 static void put_memory_fault(void)
 {
-    if (crash.code == SEGV_ACCERR) put(", memory that must not be accessed so");
+    bool overflow = stack_low != 0 && crash.address < stack_low + 65536 && crash.address + (1u << 20) >= stack_low;
     put(", address ");
     put_hex(crash.address);
-    if (crash.address < 4096)
-        put(": a null pointer");
-    else if (stack_low != 0 && crash.address < stack_low + 65536 && crash.address + (1u << 20) >= stack_low)
+    if (overflow)
         put(": stack overflow, perhaps by a recursion without end");
+    else if (crash.address < WR_PAGE_BYTES)
+        put(": a null pointer");
+    else if (crash.code == SEGV_ACCERR)
+        put(": memory that cannot be written");
 }
 
 static void put_signal(void)
