@@ -1,4 +1,4 @@
-/* graph/args.h: the arguments of a pipeline ("limit=120" behind `--`) and of one operator (.args), which shadow them. */
+/* graph/args.h: the arguments of a pipeline ("limit=120" behind `--`) and those of one operator (.args) before them. */
 #ifndef WR_GRAPH_ARGS_H
 #define WR_GRAPH_ARGS_H
 #include "base/arena.h"
@@ -12,8 +12,8 @@ typedef struct wr_arg {
 /* Called when a value does not parse; `text` names argument and value and lives during the call only. */
 typedef void wr_args_bad(void *self, const char *text);
 
-/* Caller's storage or an arena's. Read only after it is made, but `bad` runs in the thread that asks: so every subtask that
- * may ask has a struct of its own (wr_args_view), all over the same list. */
+/* Caller's storage or an arena's. Read only after it is made, but `bad` runs in the thread that asks: so every
+ * subtask that may ask has a struct of its own (wr_args_view), all over the same list. */
 struct weir_args {
     const weir_args *parent; /* asked for what is not here; or NULL */
     const wr_arg    *arg;

@@ -94,7 +94,7 @@ uint32_t wr_job_problems(const weir_pipeline *p, const char *const **texts)
     return p->problems + (p->problems_more && p->problem[WR_PROBLEMS_MAX] ? 1 : 0);
 }
 
-/* ---- streams and drafts --------------------------------------------------------------------------------------------- */
+/* ---- streams and drafts ------------------------------------------------------------------------------------------ */
 
 wr_stream *wr_graph_stream(weir_pipeline *p, uint32_t kind, weir_node *node)
 {
@@ -151,14 +151,14 @@ static weir_pipeline *pipeline_of(weir_node node, const char *verb)
     return building;
 }
 
-static void give(wr_draft *draft, const weir_type *type)
+void wr_graph_give(wr_draft *draft, const weir_type *type)
 {
     draft->node.type = draft->out_one = type;
     draft->node.out = &draft->out_one;
     draft->node.outs = 1;
 }
 
-/* ---- verbs ---------------------------------------------------------------------------------------------------------- */
+/* ---- verbs ------------------------------------------------------------------------------------------------------- */
 
 const weir_args *weir_pipeline_args(const weir_pipeline *p)
 {
@@ -214,7 +214,7 @@ weir_node weir_graph_source(weir_pipeline *p, const weir_type *type, const weir_
     if (!draft) return node;
     wr_node *n = &draft->node;
     n->name = n->uid = type && type->name ? type->name : "source";
-    give(draft, type);
+    wr_graph_give(draft, type);
     if (!wr_graph_options(p, draft, options, &o, sizeof o, "weir_source_options")) return node;
     n->uri = wr_arena_str(&p->arena, o.uri ? o.uri : "");
     wr_graph_common(
@@ -403,63 +403,6 @@ weir_node weir_graph_time(weir_node from, uint32_t field_offset, const weir_wate
     (void)own;
     (void)options;
     return node; /* refused when it is known whose stream it is: edges.c */
-}
-
-/* Passes everything on. A FILTER has room for n records; far strings stay in the input batch, which the engine handles as
- * for every filter. */
-static void dead_letters_loop(weir_ctx *ctx)
-{
-    memcpy(ctx->out[0].next, ctx->in, (size_t)ctx->n * sizeof(wr_dead));
-    ctx->out[0].next += (size_t)ctx->n * sizeof(wr_dead);
-}
-
-#define DEAD_FIELD_(NAME, KIND)                                                                                        \
-    {                                                                                                                  \
-        .name = #NAME, .offset = offsetof(wr_dead, NAME), .size = sizeof(((wr_dead *)0)->NAME), .kind = KIND           \
-    }
-static const weir_field dead_fields[] = {
-    DEAD_FIELD_(uid, WEIR_STR),      DEAD_FIELD_(reason, WEIR_STR),   DEAD_FIELD_(source, WEIR_STR),
-    DEAD_FIELD_(position, WEIR_STR), DEAD_FIELD_(record, WEIR_BYTES), DEAD_FIELD_(at, WEIR_TIME),
-};
-const weir_type wr_dead_type = {
-    .abi_size = sizeof(weir_type),
-    .fields = sizeof dead_fields / sizeof dead_fields[0],
-    .name = "weir_dead",
-    .size = sizeof(wr_dead),
-    .align = _Alignof(wr_dead),
-    .field = dead_fields,
-};
-static const weir_type *const dead_out[] = {&wr_dead_type};
-static const weir_op          dead_op = {
-             .abi_size = sizeof(weir_op),
-             .kind = WEIR_OP_FILTER,
-             .name = "dead-letters",
-             .file = "",
-             .outs = 1,
-             .left = &wr_dead_type,
-             .out = dead_out,
-             .on_left = dead_letters_loop,
-};
-
-weir_node weir_graph_dead_letters(weir_pipeline *p)
-{
-    weir_node node;
-    if (p->dead != WR_NONE) {
-        wr_stream *again = wr_graph_stream(p, WR_STREAM_NODE, &node);
-        if (again) again->node = p->dead;
-        return node;
-    }
-    wr_draft *draft = wr_graph_draft(p, WR_NODE_DEAD_LETTERS, &node);
-    if (!draft) return node;
-    p->dead = draft->node.id;
-    draft->node.name = draft->node.uid = "dead-letters";
-    draft->node.op = &dead_op;
-    draft->node.in[0] = &wr_dead_type;
-    draft->node.on_error = WEIR_FAIL;
-    draft->alone = true;
-    wr_graph_common(p, draft, NULL, "dead-letters");
-    give(draft, &wr_dead_type);
-    return node;
 }
 
 void weir_graph_job(weir_pipeline *p, const weir_job_options *options)

@@ -1,4 +1,5 @@
-/* graph/build.h: inside graph/ only: what a pipeline holds while it is built. Everything lies in the pipeline's arena. */
+/* graph/build.h: inside graph/ only: what a pipeline holds while it is built. Everything lies in the pipeline's
+ * arena. */
 #ifndef WR_GRAPH_BUILD_H
 #define WR_GRAPH_BUILD_H
 #include "base/arena.h"
@@ -74,6 +75,7 @@ const char *wr_graph_where(weir_pipeline *p, const wr_draft *draft);
 void        wr_graph_problem(weir_pipeline *p, wr_draft *draft, wr_err err, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 wr_draft  *wr_graph_draft(weir_pipeline *p, uint32_t kind, weir_node *node); /* NULL: too many, *node is broken */
+void       wr_graph_give(wr_draft *draft, const weir_type *type);            /* its one output */
 wr_stream *wr_graph_stream(weir_pipeline *p, uint32_t kind, weir_node *node);
 
 /* check.c: one operator by itself. */

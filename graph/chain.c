@@ -1,5 +1,5 @@
-/* Chaining: which edges are calls instead of channels. The rules are Flink's, and one more: between two nodes of parallelism 1
- * no record changes its place, whatever the route says, so such an edge is a call, too. */
+/* Chaining: which edges are calls instead of channels. The rules are Flink's, and one more: between two nodes of
+ * parallelism 1 no record changes its place, whatever the route says, so such an edge is a call, too. */
 #include "graph/build.h"
 #include <stdio.h>
 

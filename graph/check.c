@@ -207,7 +207,7 @@ void wr_graph_check_type(weir_pipeline *p, wr_draft *draft, const weir_type *typ
     check_overlap(&s);
 }
 
-/* ---- the descriptor ------------------------------------------------------------------------------------------------- */
+/* ---- the descriptor ---------------------------------------------------------------------------------------------- */
 
 static bool has_state(uint32_t kind)
 {
@@ -289,7 +289,7 @@ void wr_graph_check_parts(weir_pipeline *p, wr_draft *draft)
     if (!later) check_types(p, draft, op);
 }
 
-/* ---- keys ----------------------------------------------------------------------------------------------------------- */
+/* ---- keys -------------------------------------------------------------------------------------------------------- */
 
 void wr_graph_check_key(weir_pipeline *p, wr_draft *draft, const weir_type *type, const weir_key *key)
 {

@@ -30,7 +30,7 @@ __attribute__((format(printf, 3, 4))) static void bad(wr_parse *s, wr_err err, c
     s->bad(s->self, err, text);
 }
 
-/* ---- text ----------------------------------------------------------------------------------------------------------- */
+/* ---- text -------------------------------------------------------------------------------------------------------- */
 
 static int hex(char c)
 {
@@ -105,7 +105,7 @@ static const char *meant(wr_parse *s, const char *word, const char *const *names
     return name ? wr_arena_printf(s->arena, "; did you mean '%s'?", name) : "";
 }
 
-/* ---- options -------------------------------------------------------------------------------------------------------- */
+/* ---- options ----------------------------------------------------------------------------------------------------- */
 
 static void parse_value(wr_parse *s, const weir_option_def *def, wr_endpoint_value *v)
 {
@@ -231,7 +231,7 @@ static void defaults(wr_parse *s)
     }
 }
 
-/* ---- format and fields ---------------------------------------------------------------------------------------------- */
+/* ---- format and fields ------------------------------------------------------------------------------------------- */
 
 static bool is_format(const wr_parse *s, const char *name)
 {
@@ -350,7 +350,7 @@ static void map_fields(wr_parse *s)
     }
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------------------ */
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
 
 const weir_endpoint *wr_endpoint_new(wr_arena *arena, const wr_endpoint_spec *spec, const weir_connector *connector,
                                      wr_endpoint_bad *report, void *self)

@@ -1,5 +1,5 @@
-/* graph/endpoint.h: one source or sink by URI, parsed and checked before anything is opened. The functions weir_endpoint_* of
- * <weir/connector.h> read it, all but weir_endpoint_of. */
+/* graph/endpoint.h: one source or sink by URI, parsed and checked before anything is opened. The functions
+ * weir_endpoint_* of <weir/connector.h> read it, all but weir_endpoint_of. */
 #ifndef WR_GRAPH_ENDPOINT_H
 #define WR_GRAPH_ENDPOINT_H
 #include "base/arena.h"

@@ -1,5 +1,5 @@
-/* One number for the structure of a job: a worker that builds the pipeline again must get the same. URIs and arguments are not
- * in it (they may differ from run to run), nor is the job's name. */
+/* One number for the structure of a job: a worker that builds the pipeline again must get the same. URIs and
+ * arguments are not in it (they may differ from run to run), nor is the job's name. */
 #include "base/hash.h"
 #include "graph/build.h"
 

@@ -1,6 +1,6 @@
-/* graph/job.h: the job graph. A weir_pipeline collects what the build function says (include/weir/graph.h); wr_job_finish
- * validates it, resolves its connectors, chains it and gives a wr_job, which nobody changes any more. Pure: no clock, file,
- * thread or socket. */
+/* graph/job.h: the job graph. A weir_pipeline collects what the build function says (include/weir/graph.h);
+ * wr_job_finish validates it, resolves its connectors, chains it and gives a wr_job, which nobody changes any more.
+ * Pure: no clock, file, thread or socket. */
 #ifndef WR_GRAPH_JOB_H
 #define WR_GRAPH_JOB_H
 #include "base/error.h"
@@ -24,7 +24,7 @@ typedef enum wr_node_kind {
     WR_NODE_SINK,        /* by URI: op = connector->sink */
     WR_NODE_READ,        /* a custom source: op->kind == WEIR_OP_SOURCE */
     WR_NODE_WRITE,       /* a custom sink */
-    WR_NODE_DEAD_LETTERS /* takes WR_PORT_DEAD of others and passes all of it on: op is a filter that keeps everything */
+    WR_NODE_DEAD_LETTERS /* takes WR_PORT_DEAD of others and passes all of it on: op is a filter that keeps all */
 } wr_node_kind;
 
 /* Part of a wr_job: read only, any thread. Strings are never NULL unless it says so. */
@@ -130,12 +130,14 @@ typedef struct wr_job_settings {
     void *self;
 } wr_job_settings;
 
-/* An empty pipeline for a build function; args are "name=value". Never NULL: what is wrong is a problem of the pipeline.
- * Until finish or free it is the pipeline of this thread to which a stream that was never assigned is reported. */
+/* An empty pipeline for a build function; args are "name=value". Never NULL: what is wrong is a problem of the
+ * pipeline. Until finish or free it is the pipeline of this thread to which a stream that was never assigned is
+ * reported. */
 weir_pipeline *wr_job_new(const char *name, const char *const args[], uint32_t count);
 void           wr_job_free(weir_pipeline *p); /* also frees the wr_job made of it */
 
-/* Once. *job lives as long as the pipeline. On problems *job is NULL and info has the first of them that fit, one per line. */
+/* Once. *job lives as long as the pipeline. On problems *job is NULL and info has the first of them that fit, one per
+ * line. */
 wr_err wr_job_finish(weir_pipeline *p, const wr_job_settings *settings, const wr_job **job, wr_errinfo *info);
 /* All problems collected so far, at most WR_PROBLEMS_MAX and a line that counts the others. */
 uint32_t wr_job_problems(const weir_pipeline *p, const char *const **texts);

@@ -1,4 +1,5 @@
-/* What the API can say but this version does not run. It is refused, never ignored, and the message names what is there. */
+/* What the API can say but this version does not run. It is refused, never ignored, and the message names what is
+ * there. */
 #include "graph/build.h"
 
 static const struct {

@@ -40,6 +40,7 @@ static const char *what_text(wr_print *print, const wr_node *n)
         return wr_arena_printf(&print->arena, "%s %s%s%s%s", kind, n->uri, n->format ? " (" : "",
                                n->format ? n->format : "", n->format ? ")" : "");
     }
+    if (n->kind == WR_NODE_READ || n->kind == WR_NODE_WRITE) return wr_arena_printf(&print->arena, "custom %s", kind);
     if (!n->key[0].count) return kind;
     key_text(key, sizeof key, n->in[0], &n->key[0]);
     return wr_arena_printf(&print->arena, "%s by %s", kind, key);

@@ -23,8 +23,11 @@ static void node(wr_json *j, const wr_node *n)
     wr_json_str(j, "kind", wr_node_kind_name(n));
     if (n->uri) wr_json_str(j, "uri", n->uri);
     if (n->format) wr_json_str(j, "format", n->format);
-    if (n->kind == WR_NODE_OP && n->op->file) wr_json_str(j, "file", n->op->file);
-    if (n->kind == WR_NODE_OP) wr_json_u64(j, "line", n->op->line);
+    bool own = n->kind == WR_NODE_OP || n->kind == WR_NODE_READ || n->kind == WR_NODE_WRITE;
+    if (own && n->op->file) {
+        wr_json_str(j, "file", n->op->file);
+        wr_json_u64(j, "line", n->op->line);
+    }
     wr_json_u64(j, "parallelism", n->parallelism);
     wr_json_u64(j, "max_parallelism", n->max_parallelism);
     wr_json_str(j, "slot_group", n->slot_group);

@@ -2,7 +2,7 @@
 #include "base/text.h"
 #include "graph/build.h"
 
-/* ---- --set NAME=URI --------------------------------------------------------------------------------------------------- */
+/* ---- --set NAME=URI ---------------------------------------------------------------------------------------------- */
 
 /* A custom source or sink becomes one by URI, of the record that it gives or takes. */
 static void replace(weir_pipeline *p, wr_draft *draft, const char *uri)
@@ -60,7 +60,7 @@ void wr_graph_set(weir_pipeline *p, const wr_job_settings *settings)
     }
 }
 
-/* ---- connectors ------------------------------------------------------------------------------------------------------- */
+/* ---- connectors -------------------------------------------------------------------------------------------------- */
 
 typedef struct wr_report {
     weir_pipeline *p;
@@ -161,7 +161,7 @@ void wr_graph_endpoints(weir_pipeline *p, const wr_job_settings *settings)
     }
 }
 
-/* ---- parallelism ------------------------------------------------------------------------------------------------------ */
+/* ---- parallelism ------------------------------------------------------------------------------------------------- */
 
 uint32_t wr_max_parallelism_of(uint32_t parallelism)
 {
@@ -223,7 +223,7 @@ void wr_graph_parallelism(weir_pipeline *p, const wr_job_settings *settings)
     for (uint32_t i = 0; i < p->drafts; i++) one_parallelism(p, p->draft[i], most);
 }
 
-/* ---- policies --------------------------------------------------------------------------------------------------------- */
+/* ---- policies ---------------------------------------------------------------------------------------------------- */
 
 /* Marks what the dead letters flow into: there a rejected record cannot become a dead letter again. */
 static void mark_behind_dead(weir_pipeline *p, bool *behind)
@@ -280,7 +280,7 @@ void wr_graph_policies(weir_pipeline *p)
     }
 }
 
-/* ---- routes and slot groups --------------------------------------------------------------------------------------------- */
+/* ---- routes and slot groups -------------------------------------------------------------------------------------- */
 
 void wr_graph_routes(weir_pipeline *p)
 {

@@ -1,5 +1,5 @@
-#include "fixture.h"
 #include "base/limits.h"
+#include "fixture.h"
 
 /* numbers -> a -> b -> sink, with options for a and b; returns whether a -> b is chained. */
 static bool chains(uint32_t parallelism, weir_node (*between)(weir_node), weir_options a, weir_options b)
@@ -19,7 +19,7 @@ static bool chains(uint32_t parallelism, weir_node (*between)(weir_node), weir_o
     wr_job_free(p);
     return same;
 }
-#define NO ((weir_options){0})
+#define NO        ((weir_options){0})
 #define WITH(...) ((weir_options){__VA_ARGS__})
 
 static weir_node rebalance(weir_node s)
@@ -190,10 +190,10 @@ static void test_chains_have_an_end(void **state)
 /* The fingerprint is equal for equal jobs, and every part of the structure changes it. */
 static uint64_t print_of(int change)
 {
-    weir_pipeline *p = wr_job_new(change == 1 ? "another name" : "p", NULL, 0);
-    weir_type      type = fix_word_type;
-    weir_field     fields[5];
-    weir_op        keyed = count;
+    weir_pipeline  *p = wr_job_new(change == 1 ? "another name" : "p", NULL, 0);
+    weir_type       type = fix_word_type;
+    weir_field      fields[5];
+    weir_op         keyed = count;
     wr_job_settings s = {.parallelism = change == 3 ? 3 : 2};
     memcpy(fields, fix_word_fields, sizeof fields);
     if (change == 4) fields[2].name = "part";
@@ -203,8 +203,9 @@ static uint64_t print_of(int change)
     if (change == 6) in = rebalance(in);
     weir_inputs x = {.size = sizeof x, .left = in, .left_key = fix_key};
     if (change == 7) x.left_key = (weir_key){.count = 1, .field = {{offsetof(fix_word, count), WEIR_U64}}};
-    const weir_type *out[] = {&type};
-    weir_state_options o = {.size = sizeof o, .uid = change == 8 ? "c2" : "c", .max_parallelism = change == 9 ? 300 : 0};
+    const weir_type   *out[] = {&type};
+    weir_state_options o = {
+        .size = sizeof o, .uid = change == 8 ? "c2" : "c", .max_parallelism = change == 9 ? 300 : 0};
     weir_op step = map;
     keyed.left = step.left = &type;
     keyed.out = step.out = out;

@@ -1,5 +1,5 @@
-#include "graph/endpoint.h"
 #include "fixture.h"
+#include "graph/endpoint.h"
 
 static wr_arena arena;
 static char     problems[2000];
@@ -31,7 +31,8 @@ static void test_uri(void **state)
     const weir_endpoint *e = MAKE("mem:///var/log/a%20b?limit=7&every=250ms&chunk=1KiB&follow=yes&group=x%26y");
     assert_string_equal(problems, "");
     assert_string_equal(weir_endpoint_path(e), "/var/log/a b");
-    assert_string_equal(weir_endpoint_uri(e), "mem:///var/log/a%20b?limit=7&every=250ms&chunk=1KiB&follow=yes&group=x%26y");
+    assert_string_equal(weir_endpoint_uri(e),
+                        "mem:///var/log/a%20b?limit=7&every=250ms&chunk=1KiB&follow=yes&group=x%26y");
     assert_int_equal(weir_endpoint_u64(e, "limit"), 7);
     assert_int_equal(weir_endpoint_u64(e, "every"), 250 * WEIR_MILLISECOND);
     assert_int_equal(weir_endpoint_u64(e, "chunk"), 1024);
@@ -115,7 +116,8 @@ static void test_fields(void **state)
     assert_int_equal(e->field[4].unit, WR_UNIT_MS);
     assert_int_equal(e->field[0].unit, WR_UNIT_NONE);
     MAKE("mem:", .format = "csv", .fields = "cuont=x,shard=y:s,text,at=text");
-    assert_non_null(strstr(problems, ".fields names 'cuont', which record 'word' does not have; did you mean 'count'?"));
+    assert_non_null(
+        strstr(problems, ".fields names 'cuont', which record 'word' does not have; did you mean 'count'?"));
     assert_non_null(strstr(problems, ".fields gives 'shard' a unit, but it is no weir_time; leave ':s' out"));
     assert_non_null(strstr(problems, ".fields has 'text'; write FIELD=NAME"));
     assert_non_null(strstr(problems, "gives 'text' and 'at' one name outside ('text')"));
@@ -132,8 +134,8 @@ static void test_limits(void **state)
     memcpy(uri, "mem:", 4);
     MAKE(uri);
     assert_int_equal(code, WR_LIMIT);
-    char *at = uri + sprintf(uri, "mem:?group=1");
-    for (int i = 0; i < WR_OPTIONS_MAX; i++) at += sprintf(at, "&o%d=1", i);
+    size_t used = (size_t)snprintf(uri, sizeof uri, "mem:?group=1");
+    for (int i = 0; i < WR_OPTIONS_MAX; i++) used += (size_t)snprintf(uri + used, sizeof uri - used, "&o%d=1", i);
     MAKE(uri);
     assert_int_equal(code, WR_LIMIT);
 }
@@ -148,8 +150,9 @@ static int fini(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_uri),    cmocka_unit_test(test_defaults_and_options), cmocka_unit_test(test_formats),
-        cmocka_unit_test(test_fields), cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_uri),     cmocka_unit_test(test_defaults_and_options),
+        cmocka_unit_test(test_formats), cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_limits),
     };
     return cmocka_run_group_tests(tests, NULL, fini);
 }

@@ -1,7 +1,7 @@
-#include "fixture.h"
 #include "base/hash.h"
 #include "base/limits.h"
 #include "base/prng.h"
+#include "fixture.h"
 
 static uint32_t links_of(const wr_exec *x, const wr_link **first)
 {
@@ -13,11 +13,12 @@ static uint32_t links_of(const wr_exec *x, const wr_link **first)
 static const char *shape(uint32_t route, uint32_t producers, uint32_t consumers)
 {
     static char text[2000];
-    char       *at = text;
-    *at = 0;
+    size_t      used = 0;
+    text[0] = 0;
     for (uint32_t from = 0; from < producers; from++) {
         uint32_t first, n = wr_channels_of(route, from, producers, consumers, &first);
-        for (uint32_t i = 0; i < n; i++) at += sprintf(at, "%s%u>%u", at == text ? "" : " ", from, first + i);
+        for (uint32_t i = 0; i < n; i++)
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%u>%u", used ? " " : "", from, first + i);
     }
     return text;
 }
@@ -33,7 +34,8 @@ static void test_routes(void **state)
     assert_string_equal(shape(WR_ROUTE_RESCALE, 2, 2), "0>0 1>1");
     assert_string_equal(shape(WR_ROUTE_RESCALE, 1, 3), "0>0 0>1 0>2");
     assert_string_equal(shape(WR_ROUTE_RESCALE, 3, 1), "0>0 1>0 2>0");
-    const uint32_t all[] = {WR_ROUTE_REBALANCE, WR_ROUTE_SHUFFLE, WR_ROUTE_GLOBAL, WR_ROUTE_BROADCAST, WR_ROUTE_OWN, WR_ROUTE_HASH};
+    const uint32_t all[] = {WR_ROUTE_REBALANCE, WR_ROUTE_SHUFFLE, WR_ROUTE_GLOBAL,
+                            WR_ROUTE_BROADCAST, WR_ROUTE_OWN,     WR_ROUTE_HASH};
     for (int i = 0; i < 6; i++) assert_string_equal(shape(all[i], 2, 3), "0>0 0>1 0>2 1>0 1>1 1>2");
 }
 
@@ -117,12 +119,13 @@ static void test_expansion(void **state)
     weir_pipeline *p = wr_job_new("p", NULL, 0);
     weir_node      in = APPLY(READ(p, &numbers), &map, .on_error = WEIR_DEAD_LETTER);
     WRITE(KEYED(in, &count, .parallelism = 3), &store, .parallelism = 1);
-    weir_graph_sink(weir_graph_dead_letters(p), &wr_dead_type, FIX_OPTIONS(weir_sink_options, .uri = "mem:", .parallelism = 1));
+    weir_graph_sink(weir_graph_dead_letters(p), &wr_dead_type,
+                    FIX_OPTIONS(weir_sink_options, .uri = "mem:", .parallelism = 1));
     const wr_job *job = fix_finish(p, &(wr_job_settings){.parallelism = 2});
     wr_exec      *x;
     assert_int_equal(wr_exec_new(job, &x, NULL), WR_OK);
     assert_int_equal(x->vertices, 5);
-    const char *names[] = {"numbers enumerator", "numbers -> map", "count", "store", "dead-letters -> weir_dead"};
+    const char    *names[] = {"numbers enumerator", "numbers -> map", "count", "store", "dead-letters -> weir_dead"};
     const uint32_t of[] = {1, 2, 3, 1, 1};
     uint32_t       first = 0;
     for (uint32_t i = 0; i < 5; i++) {
@@ -149,7 +152,8 @@ static void test_expansion(void **state)
     assert_int_equal(link[3].from_port, WR_PORT_DEAD);
     assert_int_equal(x->channels, 13);
 
-    const wr_subtask *map1 = &x->subtask[x->vertex[1].first_subtask + 1], *count2 = &x->subtask[x->vertex[2].first_subtask + 2];
+    const wr_subtask *map1 = &x->subtask[x->vertex[1].first_subtask + 1],
+                     *count2 = &x->subtask[x->vertex[2].first_subtask + 2];
     assert_int_equal(map1->index, 1);
     assert_int_equal(map1->attempt, 1);
     assert_int_equal(map1->place, 1);
@@ -238,8 +242,8 @@ static void test_too_many_channels(void **state)
     (void)state;
     weir_pipeline *p = wr_job_new("p", NULL, 0);
     SINK(KEYED(READ(p, &numbers), &count), "mem:");
-    wr_exec   *x;
-    wr_errinfo info = {0};
+    wr_exec      *x;
+    wr_errinfo    info = {0};
     const wr_job *job = fix_finish(p, &(wr_job_settings){.parallelism = 2048});
     assert_int_equal(wr_exec_new(job, &x, &info), WR_LIMIT);
     assert_null(x);
@@ -250,10 +254,14 @@ static void test_too_many_channels(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_routes),            cmocka_unit_test(test_rescale_is_even),
-        cmocka_unit_test(test_key_groups_golden), cmocka_unit_test(test_key_groups_cover_all),
-        cmocka_unit_test(test_expansion),         cmocka_unit_test(test_lists_are_complete),
-        cmocka_unit_test(test_slot_groups),       cmocka_unit_test(test_too_many_channels),
+        cmocka_unit_test(test_routes),
+        cmocka_unit_test(test_rescale_is_even),
+        cmocka_unit_test(test_key_groups_golden),
+        cmocka_unit_test(test_key_groups_cover_all),
+        cmocka_unit_test(test_expansion),
+        cmocka_unit_test(test_lists_are_complete),
+        cmocka_unit_test(test_slot_groups),
+        cmocka_unit_test(test_too_many_channels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

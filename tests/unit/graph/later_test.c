@@ -116,8 +116,8 @@ static void test_options(void **state)
                                   .snapshot_every = 5, .snapshots = "x", .restarts_max = 3));
     PROBLEMS(p, NULL, WR_GRAPH, ".journal does not run yet", "source 's' (mem:): .latest and .until do not run yet",
              "source 'numbers' (t.c:7): .latest and .until do not run yet", ".discover_every is negative",
-             "operator 'count' (t.c:7): .ttl does not run yet", ".initial does not run yet", ".upgrade does not run yet",
-             "sink 'a' (mem:): output modes other than WEIR_APPEND do not run yet",
+             "operator 'count' (t.c:7): .ttl does not run yet", ".initial does not run yet",
+             ".upgrade does not run yet", "sink 'a' (mem:): output modes other than WEIR_APPEND do not run yet",
              "sink 'a' (mem:): WEIR_EXACTLY_ONCE does not run yet", "sink 'b' (mem:): 9 is no guarantee",
              "weir_configure: micro-batch mode does not run yet", "weir_configure: batch triggers and .interval",
              "weir_configure: snapshots do not run yet", "weir_configure: restarts do not run yet");
