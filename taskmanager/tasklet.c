@@ -20,9 +20,6 @@ static enum wr_called leave(wr_tasklet *t, wr_task_state state)
         }
     }
     t->opened = 0;
-    if (state == WR_TASK_FINISHED) {
-        for (uint32_t i = 0; i < t->exchanges; i++) wr_exchange_control(&t->exchange[i], WR_END, 0);
-    }
     become(t, state);
     return WR_CALLED_DONE;
 }
@@ -45,6 +42,14 @@ static bool ready(wr_tasklet *t)
     return all;
 }
 
+static void forward(wr_tasklet *t, uint32_t kind, int64_t at)
+{
+    for (uint32_t i = 0; i < t->exchanges; i++) wr_exchange_control(&t->exchange[i], kind, at);
+}
+
+/* All that was sent has left, the end included. */
+static enum wr_called finish(wr_tasklet *t) { return ready(t) ? leave(t, WR_TASK_FINISHED) : WR_CALLED_BLOCKED; }
+
 /* One step of the end: operator by operator from the head, each until it has no more results. */
 static enum wr_called end_step(wr_tasklet *t)
 {
@@ -53,8 +58,12 @@ static enum wr_called end_step(wr_tasklet *t)
         if (failed(t)) return leave(t, WR_TASK_FAILED);
         return WR_CALLED_PROGRESS;
     }
-    for (uint32_t i = 0; i < t->exchanges; i++) wr_exchange_send_open(&t->exchange[i], INT64_MAX);
-    return ready(t) ? leave(t, WR_TASK_FINISHED) : WR_CALLED_BLOCKED;
+    /* The end itself may have to wait for room; a tasklet that is done is not called again to send it. */
+    if (!t->said_end) {
+        t->said_end = true;
+        forward(t, WR_END, 0);
+    }
+    return finish(t);
 }
 
 /* ---- begin ---- */
@@ -84,11 +93,6 @@ static enum wr_called open_all(wr_tasklet *t)
 }
 
 /* ---- inputs ---- */
-
-static void forward(wr_tasklet *t, uint32_t kind, int64_t at)
-{
-    for (uint32_t i = 0; i < t->exchanges; i++) wr_exchange_control(&t->exchange[i], kind, at);
-}
 
 /* The least of all live inputs; it never goes back. */
 static void on_watermark(wr_tasklet *t, wr_pipe *p, int64_t at)
@@ -217,6 +221,7 @@ static enum wr_called enumerate(wr_tasklet *t)
     wr_enumerator *e = t->enumerator;
     uint32_t       command = command_of(t);
     if (command & WR_COMMAND_CANCEL) return leave(t, WR_TASK_CANCELED);
+    if (t->ended) return finish(t);
     uint32_t state = atomic_load_explicit(&t->state, memory_order_relaxed);
     bool     progress = false;
     if (state == WR_TASK_CREATED) {
@@ -234,7 +239,11 @@ static enum wr_called enumerate(wr_tasklet *t)
     }
     assign_splits(t, &progress);
     bool all = wr_enumerator_next(e) == NULL && t->discover_mono_ns == INT64_MAX;
-    if (all || (command & WR_COMMAND_STOP)) return leave(t, WR_TASK_FINISHED);
+    if (all || (command & WR_COMMAND_STOP)) {
+        forward(t, WR_END, 0);
+        t->ended = true;
+        return finish(t);
+    }
     return progress ? WR_CALLED_PROGRESS : WR_CALLED_IDLE;
 }
 

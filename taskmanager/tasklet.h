@@ -33,7 +33,7 @@ typedef struct wr_tasklet {
     int64_t           barrier, watermark;
     uint32_t          opened;  /* operators whose open succeeded */
     uint32_t          ending;  /* the operator that gives its last results; ops: all did */
-    bool              ended;   /* all inputs did */
+    bool              ended, said_end; /* all inputs did; the outputs know it */
     bool              quiet;   /* idle, and everything open was sent */
     wr_enumerator    *enumerator;
     int64_t           discover_mono_ns;
