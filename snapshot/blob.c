@@ -1,11 +1,11 @@
 /* snapshot/blob.c: immutable bytes of strings, in units of 16 bytes and size classes, per key group. Up to 8 KiB a blob lies in
  * one region, above it is a run of regions. A blob never moves. Freed ones join the free list of their class and group. */
-#include "snapshot/table_inner.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "snapshot/table_inner.h"
 
 #define REGION_UNITS (WR_REGION_BYTES / WR_BLOB_UNIT)
-#define SMALL_UNITS (REGION_UNITS / 2)
+#define SMALL_UNITS  (REGION_UNITS / 2)
 
 /* Classes have 1, 2, 3, 4, 6, 8, 12 ... units, from half a region up in whole regions. */
 static uint32_t nominal_units(uint32_t class)
@@ -32,10 +32,12 @@ uint32_t wr_blob_class(uint32_t len)
 wr_err wr_blobs_init(wr_table *table, wr_errinfo *info)
 {
     const wr_table_config *config = &table->config;
-    WR_TRY(wr_family_init(&table->blobs, WR_BLOB_UNIT, table->groups, config->budget, &table->bytes, config->large_pages, info));
+    WR_TRY(wr_family_init(&table->blobs, WR_BLOB_UNIT, table->groups, config->budget, &table->bytes,
+                          config->large_pages, info));
     table->blob_free_bytes = (uint64_t)table->groups * WR_BLOB_CLASSES * sizeof *table->blob_free;
     table->blob_free = wr_mem_reserve(table->blob_free_bytes);
-    if (table->blob_free == NULL) return wr_fail(info, WR_MEMORY, "no address space left for a table; raise the limit (ulimit -v)");
+    if (table->blob_free == NULL)
+        return wr_fail(info, WR_MEMORY, "no address space left for a table; raise the limit (ulimit -v)");
     return WR_OK;
 }
 
@@ -48,7 +50,7 @@ void wr_blobs_fini(wr_table *table)
 
 static void put_free(wr_table *table, uint32_t group, uint32_t number, uint32_t class)
 {
-    uint32_t position = wr_family_place(&table->blobs, group, number);
+    uint32_t  position = wr_family_place(&table->blobs, group, number);
     uint32_t *head = &table->blob_free[group * WR_BLOB_CLASSES + class];
     wr_family_touch(&table->blobs, position);
     memcpy(wr_family_at(&table->blobs, position), head, 4);
@@ -66,7 +68,9 @@ static void use_up(wr_table *table, uint32_t group)
     wr_group *g = &table->blobs.group[group];
     while (g->tail != g->end) {
         uint32_t left = g->end - g->tail, class = 0;
-        while (class + 1 < WR_BLOB_CLASSES && nominal_units(class + 1) <= left && nominal_units(class + 1) <= SMALL_UNITS) class++;
+        while (class + 1 < WR_BLOB_CLASSES && nominal_units(class + 1) <= left &&
+               nominal_units(class + 1) <= SMALL_UNITS)
+            class ++;
         uint32_t number = g->count;
         g->count += nominal_units(class);
         g->tail += nominal_units(class);
@@ -77,7 +81,7 @@ static void use_up(wr_table *table, uint32_t group)
 static uint32_t take_run(wr_table *table, uint32_t group, uint32_t regions)
 {
     wr_family *blobs = &table->blobs;
-    wr_group *g = &blobs->group[group];
+    wr_group  *g = &blobs->group[group];
     use_up(table, group);
     while (g->count >> blobs->full_log2 == 0) { /* runs begin behind the small first regions */
         wr_family_advance(blobs, group);
@@ -93,7 +97,7 @@ static uint32_t take_run(wr_table *table, uint32_t group, uint32_t regions)
 static uint32_t take_new(wr_table *table, uint32_t group, uint32_t units)
 {
     wr_family *blobs = &table->blobs;
-    wr_group *g = &blobs->group[group];
+    wr_group  *g = &blobs->group[group];
     if (units > SMALL_UNITS) return take_run(table, group, units / REGION_UNITS);
     while (g->end - g->tail < units) {
         use_up(table, group);
@@ -110,7 +114,7 @@ char *wr_blob_new(wr_table *table, uint32_t group, const char *bytes, uint32_t l
     dcheck(len > WEIR_STR_INLINE && len <= WR_CELL_BYTES_MAX);
     uint32_t class = wr_blob_class(len), units = (uint32_t)wr_blob_class_units(class);
     uint32_t *head = &table->blob_free[group * WR_BLOB_CLASSES + class];
-    uint32_t position;
+    uint32_t  position;
     if (*head != 0) {
         position = wr_family_place(&table->blobs, group, *head - 1);
         memcpy(head, wr_family_at(&table->blobs, position), 4);

@@ -51,16 +51,16 @@ static void release_bits(wr_family *family)
     wr_mem_release(capture->undo_base, capture->undo_reserved);
     free(capture->count);
     free(capture->free);
-    *capture = (wr_capture){ 0 };
+    *capture = (wr_capture){0};
 }
 
 static void save(wr_family *family, uint32_t position)
 {
     wr_capture *capture = &family->capture;
-    uint64_t bytes = (sizeof(undo) + family->stride + UNDO_UNIT - 1) & ~(uint64_t)(UNDO_UNIT - 1);
+    uint64_t    bytes = (sizeof(undo) + family->stride + UNDO_UNIT - 1) & ~(uint64_t)(UNDO_UNIT - 1);
     if (capture->undo_used == 0) capture->undo_used = UNDO_UNIT; /* 0 means none */
     check(capture->undo_used + bytes <= capture->undo_reserved);
-    undo *record = (undo *)(void *)(capture->undo_base + capture->undo_used);
+    undo     *record = (undo *)(void *)(capture->undo_base + capture->undo_used);
     uint32_t *head = &capture->undo[position >> family->granule_log2];
     record->position = position;
     record->next = *head;
@@ -73,7 +73,7 @@ static void save(wr_family *family, uint32_t position)
 void wr_family_touch_slow(wr_family *family, uint32_t position)
 {
     wr_capture *capture = &family->capture;
-    uint64_t *word = &capture->dirty[position >> 6], bit = UINT64_C(1) << (position & 63);
+    uint64_t   *word = &capture->dirty[position >> 6], bit = UINT64_C(1) << (position & 63);
     if (family->mark == WR_MARK_OFF || (*word & bit) != 0) return;
     *word |= bit;
     if (family->mark == WR_MARK_DIRTY) return;
@@ -110,7 +110,8 @@ static void family_end(wr_family *family, bool marking)
 {
     wr_capture *capture = &family->capture;
     memset(capture->undo, 0, ((family->next >> family->granule_log2) + 1) * sizeof *capture->undo);
-    if (capture->undo_used != 0) wr_budget_add(family->budget, family->table_bytes, -(int64_t)(capture->undo_used - UNDO_UNIT));
+    if (capture->undo_used != 0)
+        wr_budget_add(family->budget, family->table_bytes, -(int64_t)(capture->undo_used - UNDO_UNIT));
     capture->undo_used = 0;
     if (!marking) clear_bits(family, capture->dirty);
     family->mark = marking ? WR_MARK_DIRTY : WR_MARK_OFF;
@@ -224,7 +225,7 @@ static void copy_region(wr_table *table, wr_family *family, uint32_t position, u
         uint32_t unit = capture->undo[(position + at) >> family->granule_log2];
         while (unit != 0) {
             const undo *record = (const undo *)(const void *)(capture->undo_base + (uint64_t)unit * UNDO_UNIT);
-            uint32_t i = record->position - position;
+            uint32_t    i = record->position - position;
             if (i < entries) memcpy(table->image + (uint64_t)i * family->stride, record->bytes, family->stride);
             unit = record->next;
         }
@@ -235,7 +236,7 @@ static void copy_region(wr_table *table, wr_family *family, uint32_t position, u
 static bool copy_bits(wr_table *table, const wr_family *family, uint32_t position, uint32_t entries)
 {
     const uint64_t *saved = family->capture.saved;
-    uint64_t any = 0;
+    uint64_t        any = 0;
     memset(table->image_bits, 0, WR_REGION_BYTES / 8 / 8);
     for (uint32_t i = 0; i < entries; i++) {
         uint64_t bit = saved[(position + i) >> 6] >> ((position + i) & 63) & 1;
@@ -255,9 +256,13 @@ static bool capture_region(wr_table *table, const wr_capture_walk *walk, wr_fami
     family->capture.cursor = (uint64_t)walk->group << 32 | (first + entries);
     if (!family->capture.full && !copy_bits(table, family, position, entries)) return false;
     copy_region(table, family, position, entries);
-    *image = (wr_region_image){ .group = table->config.group_first + walk->group, .family = walk->family, .first = first,
-                                .entries = entries, .stride = family->stride, .at = table->image,
-                                .bits = family->capture.full ? NULL : table->image_bits };
+    *image = (wr_region_image){.group = table->config.group_first + walk->group,
+                               .family = walk->family,
+                               .first = first,
+                               .entries = entries,
+                               .stride = family->stride,
+                               .at = table->image,
+                               .bits = family->capture.full ? NULL : table->image_bits};
     return true;
 }
 
@@ -289,10 +294,11 @@ bool wr_capture_next(wr_table *table, wr_capture_walk *walk, wr_region_image *im
 wr_group_image wr_capture_group(const wr_table *table, uint32_t group, uint32_t family)
 {
     const wr_family *f = family_at(table, family);
-    uint32_t local = group - table->config.group_first;
+    uint32_t         local = group - table->config.group_first;
     check(table->capturing && f != NULL && local < table->groups);
-    return (wr_group_image){ .count = f->capture.count[local], .free = f->capture.free[local],
-                             .ids = family == 0 && table->has_ids ? table->ids_begin[local] : 0 };
+    return (wr_group_image){.count = f->capture.count[local],
+                            .free = f->capture.free[local],
+                            .ids = family == 0 && table->has_ids ? table->ids_begin[local] : 0};
 }
 
 uint64_t wr_capture_undo_bytes(const wr_table *table)

@@ -1,6 +1,6 @@
 /* snapshot/cells.c: what the fields of a state own: texts, strings of accumulators, values; and the way to lists and tables. */
-#include "snapshot/table_inner.h"
 #include "base/limits.h"
+#include "snapshot/table_inner.h"
 #include <stdlib.h>
 
 /* ---- plans -------------------------------------------------------------------------------------------------------------- */
@@ -19,10 +19,9 @@ static wr_err plan_element(wr_cell_plan *plan, const weir_field *field, wr_errin
     for (uint32_t i = 0; i < element->fields; i++) {
         if (is_string(element->field[i].kind)) plan->string[plan->strings++] = element->field[i].offset;
     }
-    if (field->ttl != 0)
-        return wr_fail(info, WR_NOT_YET, "a time to live of elements (field %s)", field->name);
+    if (field->ttl != 0) return wr_fail(info, WR_NOT_YET, "a time to live of elements (field %s)", field->name);
     if (plan->kind != WEIR_CELL_TABLE) return WR_OK;
-    weir_key key = { .count = 1, .field = { { field->key, field->key_kind } } };
+    weir_key key = {.count = 1, .field = {{field->key, field->key_kind}}};
     return wr_key_layout_of(&plan->key, &key, info);
 }
 
@@ -40,12 +39,13 @@ static void plan_rows(wr_cell_plan *plan, uint32_t *bytes)
 static wr_err init_plan(wr_table *table, wr_cell_plan *plan, wr_errinfo *info)
 {
     const wr_table_config *config = &table->config;
-    uint32_t bytes;
+    uint32_t               bytes;
     plan_rows(plan, &bytes);
     WR_TRY(wr_family_init(&plan->family, wr_family_stride(bytes), table->groups, config->budget, &table->bytes,
                           config->large_pages, info));
     if (plan->kind != WEIR_CELL_TABLE) return WR_OK;
-    return wr_index_init(&plan->index, 0, 0, wr_element_hash_at, plan, config->budget, &table->bytes, config->large_pages, info);
+    return wr_index_init(&plan->index, 0, 0, wr_element_hash_at, plan, config->budget, &table->bytes,
+                         config->large_pages, info);
 }
 
 wr_err wr_cells_init(wr_table *table, wr_errinfo *info)
@@ -53,17 +53,18 @@ wr_err wr_cells_init(wr_table *table, wr_errinfo *info)
     const weir_type *state = table->config.state;
     table->cell = calloc(state->fields == 0 ? 1 : state->fields, sizeof *table->cell);
     table->cell_at = malloc(state->size / 8 + 1);
-    if (table->cell == NULL || table->cell_at == NULL) return wr_fail(info, WR_MEMORY, "out of memory: a table of operator %s", table->config.uid);
+    if (table->cell == NULL || table->cell_at == NULL)
+        return wr_fail(info, WR_MEMORY, "out of memory: a table of operator %s", table->config.uid);
     memset(table->cell_at, WR_NO_CELL, state->size / 8 + 1);
     table->has_blobs = table->key.strings != 0;
     for (uint32_t i = 0; i < state->fields; i++) {
         const weir_field *field = &state->field[i];
-        uint32_t kind = field->kind == WEIR_BYTES ? (uint32_t)WEIR_STR : field->kind;
-        bool cell = kind == WEIR_CELL_VALUE || kind == WEIR_CELL_LIST || kind == WEIR_CELL_TABLE;
+        uint32_t          kind = field->kind == WEIR_BYTES ? (uint32_t)WEIR_STR : field->kind;
+        bool              cell = kind == WEIR_CELL_VALUE || kind == WEIR_CELL_LIST || kind == WEIR_CELL_TABLE;
         if (!cell && kind != WEIR_TEXT && kind != WEIR_STR) continue;
         check(field->offset % 8 == 0 && field->offset + 16 <= state->size);
         wr_cell_plan *plan = &table->cell[table->cells];
-        *plan = (wr_cell_plan){ .kind = kind, .offset = field->offset };
+        *plan = (wr_cell_plan){.kind = kind, .offset = field->offset};
         table->cell_at[field->offset / 8] = (uint8_t)table->cells++;
         table->owns = true;
         if (cell) WR_TRY(plan_element(plan, field, info));
@@ -148,12 +149,13 @@ wr_err wr_cell_record_own(wr_table *table, void *to, const void *from)
     }
     for (uint32_t i = 0; i < table->cells; i++) {
         if (table->cell[i].kind != WEIR_STR) continue;
-        weir_str *s = string_at((char *)made, table->cell[i].offset);
+        weir_str       *s = string_at((char *)made, table->cell[i].offset);
         const weir_str *old = string_at(to, table->cell[i].offset);
-        bool kept = s->len > WEIR_STR_INLINE && old->len == s->len && old->u.far == s->u.far;
+        bool            kept = s->len > WEIR_STR_INLINE && old->len == s->len && old->u.far == s->u.far;
         if (kept) continue;
         if (s->len > WEIR_STR_INLINE) s->u.far = wr_blob_new(table, group, s->u.far, s->len);
-        if (old->len > WEIR_STR_INLINE) wr_blob_free(table, old->u.far, old->len); /* at settle: `from` may still point at it */
+        if (old->len > WEIR_STR_INLINE)
+            wr_blob_free(table, old->u.far, old->len); /* at settle: `from` may still point at it */
     }
     memcpy(to, made, table->config.state->size);
     return WR_OK;
@@ -165,16 +167,17 @@ const void *wr_cell_value_get(const wr_table *table, const void *state, const we
 {
     if (cell->body == 0) return NULL;
     const wr_cell_plan *plan = wr_cell_of(table, state, cell);
-    return wr_family_at(&plan->family, wr_family_place(&plan->family, wr_table_state_group(table, state), (uint32_t)cell->body - 1));
+    return wr_family_at(&plan->family,
+                        wr_family_place(&plan->family, wr_table_state_group(table, state), (uint32_t)cell->body - 1));
 }
 
 /* A new entry each time: what a getter gave stays as it was until the batch ends. */
 wr_err wr_cell_value_set(wr_table *table, void *state, weir_cell *cell, const void *record)
 {
     wr_cell_plan *plan = wr_cell_of(table, state, cell);
-    uint32_t group = wr_table_state_group(table, state), size = plan->element->size;
-    uint32_t position = wr_family_take(&plan->family, group);
-    char *to = wr_family_at(&plan->family, position);
+    uint32_t      group = wr_table_state_group(table, state), size = plan->element->size;
+    uint32_t      position = wr_family_take(&plan->family, group);
+    char         *to = wr_family_at(&plan->family, position);
     memcpy(to, record, size);
     memset(to + size, 0, plan->family.stride - size);
     wr_err err = wr_cell_own_strings(table, group, plan, to);
@@ -183,7 +186,7 @@ wr_err wr_cell_value_set(wr_table *table, void *state, weir_cell *cell, const vo
         return err;
     }
     wr_cell_free_value(table, state, plan, cell);
-    *cell = (weir_cell){ .body = wr_family_number_of(&plan->family, position) + UINT64_C(1), .count = 1 };
+    *cell = (weir_cell){.body = wr_family_number_of(&plan->family, position) + UINT64_C(1), .count = 1};
     return WR_OK;
 }
 
@@ -193,16 +196,19 @@ void wr_cell_free_value(wr_table *table, void *state, wr_cell_plan *plan, weir_c
     uint32_t position = wr_family_place(&plan->family, wr_table_state_group(table, state), (uint32_t)cell->body - 1);
     wr_cell_free_strings(table, plan, wr_family_at(&plan->family, position));
     wr_table_pend(table, &plan->family, position, 0);
-    *cell = (weir_cell){ 0 };
+    *cell = (weir_cell){0};
 }
 
 /* ---- all kinds ---------------------------------------------------------------------------------------------------------- */
 
 static void clear(wr_table *table, void *state, wr_cell_plan *plan, void *cell)
 {
-    if (plan->kind == WEIR_CELL_VALUE) wr_cell_free_value(table, state, plan, cell);
-    else if (plan->kind == WEIR_CELL_LIST) wr_list_clear(table, state, plan, cell);
-    else if (plan->kind == WEIR_CELL_TABLE) wr_element_clear(table, state, plan, cell);
+    if (plan->kind == WEIR_CELL_VALUE)
+        wr_cell_free_value(table, state, plan, cell);
+    else if (plan->kind == WEIR_CELL_LIST)
+        wr_list_clear(table, state, plan, cell);
+    else if (plan->kind == WEIR_CELL_TABLE)
+        wr_element_clear(table, state, plan, cell);
     else {
         weir_str *s = cell;
         if (s->len > WEIR_STR_INLINE) wr_blob_free(table, s->u.far, s->len);
@@ -217,14 +223,15 @@ void wr_cell_clear(wr_table *table, void *state, weir_cell *cell)
 
 void wr_cells_release(wr_table *table, void *state)
 {
-    for (uint32_t i = 0; i < table->cells; i++) clear(table, state, &table->cell[i], (char *)state + table->cell[i].offset);
+    for (uint32_t i = 0; i < table->cells; i++)
+        clear(table, state, &table->cell[i], (char *)state + table->cell[i].offset);
 }
 
 /* In weir_rows: source = the plan, reserved[0] = group << 32 | number + 1 of what comes next (0: nothing), reserved[1] = the
  * number + 1 of what [at, end) lies in. */
 weir_rows wr_cell_rows(const wr_table *table, const void *state, const weir_cell *cell)
 {
-    weir_rows rows = { .left = cell->count };
+    weir_rows rows = {.left = cell->count};
     if (cell->body == 0) return rows;
     rows.source = wr_cell_of(table, state, cell);
     rows.reserved[0] = (uint64_t)wr_table_state_group(table, state) << 32 | (uint32_t)cell->body;
@@ -251,7 +258,10 @@ void wr_cell_rows_remove(wr_table *table, void *state, weir_cell *cell, weir_row
 {
     wr_cell_plan *plan = rows->source;
     check(plan != NULL && plan == wr_cell_of(table, state, cell) && rows->reserved[1] != 0);
-    if (plan->kind == WEIR_CELL_LIST) wr_list_rows_remove(table, state, plan, cell, rows);
-    else if (plan->kind == WEIR_CELL_TABLE) wr_element_rows_remove(table, state, plan, cell, rows);
-    else wr_cell_free_value(table, state, plan, cell);
+    if (plan->kind == WEIR_CELL_LIST)
+        wr_list_rows_remove(table, state, plan, cell, rows);
+    else if (plan->kind == WEIR_CELL_TABLE)
+        wr_element_rows_remove(table, state, plan, cell, rows);
+    else
+        wr_cell_free_value(table, state, plan, cell);
 }

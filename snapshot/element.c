@@ -1,8 +1,8 @@
 /* snapshot/element.c: tables in a state: elements under (id of the key, key of the element), found by an index of the operator
  * and linked with the others of their key in order of first put. The cell's body holds the numbers (+ 1) of the first element
  * and, shifted by 32, of the last. */
-#include "snapshot/table_inner.h"
 #include "base/limits.h"
+#include "snapshot/table_inner.h"
 
 typedef struct element {
     uint64_t id;
@@ -42,8 +42,8 @@ static uint64_t hash_of(const wr_cell_plan *plan, uint64_t id, const void *packe
 uint64_t wr_element_hash_at(const void *self, uint32_t position)
 {
     const wr_cell_plan *plan = self;
-    const element *e = element_at(plan, position);
-    uint64_t packed[2];
+    const element      *e = element_at(plan, position);
+    uint64_t            packed[2];
     wr_key_pack(&plan->key, e->record, packed);
     return hash_of(plan, e->id, packed);
 }
@@ -97,7 +97,7 @@ static void link_last(wr_cell_plan *plan, uint32_t group, weir_cell *cell, uint3
 wr_err wr_cell_table_put(wr_table *table, void *state, weir_cell *cell, const void *record)
 {
     wr_cell_plan *plan = table_plan(table, state, cell);
-    uint32_t group = wr_table_state_group(table, state), size = plan->element->size;
+    uint32_t      group = wr_table_state_group(table, state), size = plan->element->size;
     for (uint32_t i = 0; i < plan->strings; i++) {
         if (((const weir_str *)(const void *)((const char *)record + plan->string[i]))->len > WR_CELL_BYTES_MAX)
             return WR_RECORD_TOO_LARGE;
@@ -106,7 +106,7 @@ wr_err wr_cell_table_put(wr_table *table, void *state, weir_cell *cell, const vo
     wr_key_pack(&plan->key, record, packed);
     uint64_t hash = hash_of(plan, id, packed);
     uint32_t position = cell->count == 0 ? 0 : find(plan, id, packed, hash);
-    bool known = position != 0;
+    bool     known = position != 0;
     if (!known) {
         if (cell->count == UINT32_MAX) return WR_RECORD_TOO_LARGE;
         position = wr_family_take(&plan->family, group);
@@ -128,13 +128,17 @@ wr_err wr_cell_table_put(wr_table *table, void *state, weir_cell *cell, const vo
 static void drop(wr_table *table, wr_cell_plan *plan, uint32_t group, weir_cell *cell, uint32_t position)
 {
     const element *e = element_at(plan, position);
-    uint32_t first = (uint32_t)cell->body, last = (uint32_t)(cell->body >> 32);
+    uint32_t       first = (uint32_t)cell->body, last = (uint32_t)(cell->body >> 32);
     wr_index_remove(&plan->index, wr_element_hash_at(plan, position), position);
     wr_cell_free_strings(table, plan, e->record);
-    if (e->prev != 0) open_element(plan, group, e->prev)->next = e->next;
-    else first = e->next;
-    if (e->next != 0) open_element(plan, group, e->next)->prev = e->prev;
-    else last = e->prev;
+    if (e->prev != 0)
+        open_element(plan, group, e->prev)->next = e->next;
+    else
+        first = e->next;
+    if (e->next != 0)
+        open_element(plan, group, e->next)->prev = e->prev;
+    else
+        last = e->prev;
     cell->body = (uint64_t)last << 32 | first;
     cell->count--;
     wr_table_pend(table, &plan->family, position, 0);
@@ -156,19 +160,19 @@ void wr_element_clear(wr_table *table, void *state, wr_cell_plan *plan, weir_cel
 {
     uint32_t group = wr_table_state_group(table, state);
     for (uint32_t link = (uint32_t)cell->body; link != 0;) {
-        uint32_t position = position_of(plan, group, link);
+        uint32_t       position = position_of(plan, group, link);
         const element *e = element_at(plan, position);
         link = e->next;
         wr_index_remove(&plan->index, wr_element_hash_at(plan, position), position);
         wr_cell_free_strings(table, plan, e->record);
         wr_table_pend(table, &plan->family, position, 0);
     }
-    *cell = (weir_cell){ 0 };
+    *cell = (weir_cell){0};
 }
 
 bool wr_element_refill(wr_cell_plan *plan, weir_rows *rows)
 {
-    uint32_t group = (uint32_t)(rows->reserved[0] >> 32), link = (uint32_t)rows->reserved[0];
+    uint32_t       group = (uint32_t)(rows->reserved[0] >> 32), link = (uint32_t)rows->reserved[0];
     const element *e = element_at(plan, position_of(plan, group, link));
     rows->at = e->record;
     rows->end = rows->at + plan->element->size;

@@ -56,7 +56,7 @@ wr_err wr_family_init(wr_family *family, uint32_t stride, uint32_t groups, wr_bu
                       bool large, wr_errinfo *info)
 {
     check(stride >= 8 && (stride > 64 ? stride % 64 == 0 : (stride & (stride - 1)) == 0));
-    *family = (wr_family){ .groups = groups, .budget = budget, .table_bytes = table_bytes, .large = large };
+    *family = (wr_family){.groups = groups, .budget = budget, .table_bytes = table_bytes, .large = large};
     set_shape(family, stride);
     family->group = calloc(groups, sizeof *family->group);
     if (family->group == NULL) return wr_fail(info, WR_MEMORY, "out of memory: %u key groups of a table", groups);
@@ -85,14 +85,14 @@ void wr_family_fini(wr_family *family)
     free(family->group);
     wr_mem_release(family->base, family->reserved_bytes);
     wr_mem_release(family->where, family->where_bytes);
-    *family = (wr_family){ 0 };
+    *family = (wr_family){0};
 }
 
 static void add_region(wr_family *family, uint32_t group, uint32_t position)
 {
     wr_group *g = &family->group[group];
     if (g->regions == g->regions_max) {
-        uint32_t more = g->regions_max == 0 ? 4 : g->regions_max * 2;
+        uint32_t  more = g->regions_max == 0 ? 4 : g->regions_max * 2;
         uint32_t *region = realloc(g->region, more * sizeof *region);
         check(region != NULL);
         wr_budget_add(family->budget, family->table_bytes, (int64_t)(more - g->regions_max) * (int64_t)sizeof *region);
@@ -113,7 +113,7 @@ static void add_region(wr_family *family, uint32_t group, uint32_t position)
 void wr_family_grow(wr_family *family, uint32_t group, uint32_t n)
 {
     wr_group *g = &family->group[group];
-    uint64_t entries = wr_family_region_entries(family, g->regions);
+    uint64_t  entries = wr_family_region_entries(family, g->regions);
     dcheck(n == 1 || entries == 1u << family->full_log2);
     uint64_t bytes = n * entries * family->stride;
     check(family->next + n * entries <= family->limit); /* the range is larger than the machine's memory */
@@ -139,7 +139,7 @@ void wr_family_advance(wr_family *family, uint32_t group)
 void wr_family_retail(wr_family *family, uint32_t group)
 {
     wr_group *g = &family->group[group];
-    uint32_t first, region = wr_family_region_of(family, g->count, &first);
+    uint32_t  first, region = wr_family_region_of(family, g->count, &first);
     if (region >= g->regions) {
         g->tail = g->end = 0;
         return;

@@ -9,7 +9,7 @@
 #include "base/check.h"
 #include "snapshot/table.h"
 
-#define WR_REGION_BYTES 16384u
+#define WR_REGION_BYTES  16384u
 #define WR_GRANULE_BYTES 512u /* the smallest region has at least this, or one entry */
 
 /* Owner: its family. */
@@ -25,10 +25,10 @@ enum wr_mark { WR_MARK_OFF, WR_MARK_DIRTY, WR_MARK_CAPTURE };
 
 /* What one family keeps while marking is on or a capture is open. */
 typedef struct wr_capture {
-    uint64_t *dirty;  /* bit per position: written since the last begin */
-    uint64_t *saved;  /* the same of the epoch before: what an increment captures */
-    uint32_t *undo;   /* per granule: newest undo record, in units of 8 bytes behind undo_base; 0: none */
-    uint32_t *count;  /* per group, at begin */
+    uint64_t *dirty; /* bit per position: written since the last begin */
+    uint64_t *saved; /* the same of the epoch before: what an increment captures */
+    uint32_t *undo;  /* per granule: newest undo record, in units of 8 bytes behind undo_base; 0: none */
+    uint32_t *count; /* per group, at begin */
     uint32_t *free;
     uint64_t  cursor; /* group << 32 | number: everything below it is captured */
     bool      full;   /* all entries, not only the saved bits */
@@ -39,10 +39,10 @@ typedef struct wr_capture {
 /* Owner: a table, its slot's thread. */
 typedef struct wr_family {
     char      *base;
-    uint32_t   stride, stride_log2; /* log2 of the stride's power of two ... */
-    uint64_t   stride_odd;          /* ... and the inverse of its odd part modulo 2^64 */
+    uint32_t   stride, stride_log2;     /* log2 of the stride's power of two ... */
+    uint64_t   stride_odd;              /* ... and the inverse of its odd part modulo 2^64 */
     uint32_t   full_log2, granule_log2; /* entries of a full region, of a granule */
-    uint32_t   mark;                /* enum wr_mark */
+    uint32_t   mark;                    /* enum wr_mark */
     uint32_t   groups;
     uint64_t   next, limit; /* positions: to be given to a region next; end of the range */
     wr_group  *group;

@@ -4,8 +4,8 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#define WR_KERNEL(NAME) NAME##_avx2
+#define WR_KERNEL(NAME)  NAME##_avx2
 #define WR_KERNEL_TARGET __attribute__((target("avx2,bmi,bmi2")))
-#define WR_KERNEL_AVX2 1
+#define WR_KERNEL_AVX2   1
 #include "snapshot/find_kernel.h"
 #endif

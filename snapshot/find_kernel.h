@@ -7,12 +7,13 @@
  * from memory: (a) bucket address, (b) tags, entry address, (c) key. What is not right in the home bucket's first match goes to
  * the miss list without a branch; the caller resolves it one by one. */
 #ifndef WR_STRIP
-#define WR_STRIP 64u
-#define WR_LONG_AHEAD 16u
+#define WR_STRIP       64u
+#define WR_LONG_AHEAD  16u
 #define WR_STRIPS_RING 4u /* passes are two strips apart at most; a power of two */
 #endif
 
-static inline __attribute__((always_inline)) WR_KERNEL_TARGET uint32_t WR_KERNEL(match)(const wr_bucket *bucket, uint32_t tag)
+static inline __attribute__((always_inline)) WR_KERNEL_TARGET uint32_t WR_KERNEL(match)(const wr_bucket *bucket,
+                                                                                        uint32_t         tag)
 {
 #if WR_KERNEL_AVX2
     __m256i tags = _mm256_load_si256((const __m256i *)bucket->tag);
@@ -32,15 +33,15 @@ typedef struct WR_KERNEL(ring) {
 
 /* Pass (a). */
 static inline __attribute__((always_inline)) WR_KERNEL_TARGET void WR_KERNEL(buckets)(WR_KERNEL(ring) * ring,
-                                                                                     const wr_index *index,
-                                                                                     const uint64_t *hash, uint32_t from,
-                                                                                     uint32_t to)
+                                                                                      const wr_index *index,
+                                                                                      const uint64_t *hash,
+                                                                                      uint32_t from, uint32_t to)
 {
-    const uint64_t low = index->low;
-    const uint32_t norm = index->norm, shift = index->shift;
+    const uint64_t    low = index->low;
+    const uint32_t    norm = index->norm, shift = index->shift;
     wr_bucket *const *directory = index->directory;
     for (uint32_t i = from; i < to; i++) {
-        uint64_t x = (hash[i] - low) << norm;
+        uint64_t         x = (hash[i] - low) << norm;
         const wr_bucket *bucket = directory[x >> shift] + (hash[i] & (WR_SEGMENT_BUCKETS - 1));
         ring->bucket[i & WR_RING_MASK] = bucket;
         ring->tag[i & WR_RING_MASK] = (uint32_t)(x >> 32) | 1;
@@ -49,14 +50,15 @@ static inline __attribute__((always_inline)) WR_KERNEL_TARGET void WR_KERNEL(buc
 }
 
 /* Pass (b). An entry at position 0 is readable and belongs to nobody. */
-static inline __attribute__((always_inline)) WR_KERNEL_TARGET void WR_KERNEL(entries)(WR_KERNEL(ring) * ring, char *base,
-                                                                                     const uint64_t stride, uint32_t from,
-                                                                                     uint32_t to, void **entry)
+static inline __attribute__((always_inline)) WR_KERNEL_TARGET void WR_KERNEL(entries)(WR_KERNEL(ring) * ring,
+                                                                                      char *base, const uint64_t stride,
+                                                                                      uint32_t from, uint32_t to,
+                                                                                      void **entry)
 {
     for (uint32_t i = from; i < to; i++) {
         const wr_bucket *bucket = ring->bucket[i & WR_RING_MASK];
-        uint32_t match = WR_KERNEL(match)(bucket, ring->tag[i & WR_RING_MASK]);
-        char *at = base + bucket->position[(uint32_t)__builtin_ctz(match | 0x80)] * stride;
+        uint32_t         match = WR_KERNEL(match)(bucket, ring->tag[i & WR_RING_MASK]);
+        char            *at = base + bucket->position[(uint32_t)__builtin_ctz(match | 0x80)] * stride;
         __builtin_prefetch(at, 1);
         entry[i] = at;
         ring->bad[i & WR_RING_MASK] = match == 0;
@@ -64,12 +66,12 @@ static inline __attribute__((always_inline)) WR_KERNEL_TARGET void WR_KERNEL(ent
 }
 
 /* entry[i] = the state of key i, or anything when i stands in miss[]. Returns how many stand there, ascending. */
-WR_KERNEL_TARGET uint32_t WR_KERNEL(wr_find_integer)(const wr_index *index, char *base, uint32_t stride, const char *key,
-                                                    uint32_t key_stride, const uint64_t *hash, uint32_t n, uint32_t state_at,
-                                                    void **entry, uint32_t *miss)
+WR_KERNEL_TARGET uint32_t WR_KERNEL(wr_find_integer)(const wr_index *index, char *base, uint32_t stride,
+                                                     const char *key, uint32_t key_stride, const uint64_t *hash,
+                                                     uint32_t n, uint32_t state_at, void **entry, uint32_t *miss)
 {
     WR_KERNEL(ring) ring;
-    uint32_t misses = 0;
+    uint32_t       misses = 0;
     const uint64_t step = key_stride;
     WR_KERNEL(buckets)(&ring, index, hash, 0, n < WR_STRIP ? n : WR_STRIP);
     for (uint32_t at = 0; at < n + WR_STRIP; at += WR_STRIP) {
@@ -92,11 +94,11 @@ WR_KERNEL_TARGET uint32_t WR_KERNEL(wr_find_integer)(const wr_index *index, char
 
 /* The same for a string. Equal length, prefix and tag of a long one: its bytes are compared in a second round, prefetched. */
 WR_KERNEL_TARGET uint32_t WR_KERNEL(wr_find_string)(const wr_index *index, char *base, uint32_t stride, const char *key,
-                                                   uint32_t key_stride, const uint64_t *hash, uint32_t n, uint32_t state_at,
-                                                   void **entry, uint32_t *miss)
+                                                    uint32_t key_stride, const uint64_t *hash, uint32_t n,
+                                                    uint32_t state_at, void **entry, uint32_t *miss)
 {
     WR_KERNEL(ring) ring;
-    uint32_t misses = 0, longs = 0, late[WR_FIND_MAX];
+    uint32_t       misses = 0, longs = 0, late[WR_FIND_MAX];
     const uint64_t step = key_stride;
     WR_KERNEL(buckets)(&ring, index, hash, 0, n < WR_STRIP ? n : WR_STRIP);
     for (uint32_t at = 0; at < n + WR_STRIP; at += WR_STRIP) {

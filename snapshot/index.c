@@ -6,15 +6,15 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-#define SEGMENT_BYTES (WR_SEGMENT_BUCKETS * sizeof(wr_bucket))
-#define DIRECTORY_SLACK 64u      /* directory entries that one segment may cost */
-#define SPLIT_MIN (WR_SEGMENT_FULL / 3) /* emptier segments do not split: their keys were chosen */
+#define SEGMENT_BYTES   (WR_SEGMENT_BUCKETS * sizeof(wr_bucket))
+#define DIRECTORY_SLACK 64u                   /* directory entries that one segment may cost */
+#define SPLIT_MIN       (WR_SEGMENT_FULL / 3) /* emptier segments do not split: their keys were chosen */
 
 static uint32_t new_segment(wr_index *index, uint32_t depth, uint32_t over)
 {
     check(index->segments < index->segments_max);
     uint32_t id = index->segments++;
-    index->segment[id] = (wr_segment){ .depth = (uint8_t)depth, .over = (uint8_t)over };
+    index->segment[id] = (wr_segment){.depth = (uint8_t)depth, .over = (uint8_t)over};
     wr_budget_add(index->budget, index->table_bytes, SEGMENT_BYTES + sizeof(wr_segment));
     if (index->large && !index->huge && index->segments * SEGMENT_BYTES > WR_HUGE_BYTES / 2) {
         wr_mem_huge(index->bucket, index->bucket_bytes);
@@ -31,8 +31,14 @@ static wr_segment *segment_of(const wr_index *index, const wr_bucket *first)
 wr_err wr_index_init(wr_index *index, uint64_t low, uint64_t range, uint64_t (*hash_of)(const void *, uint32_t),
                      const void *self, wr_budget *budget, uint64_t *table_bytes, bool large, wr_errinfo *info)
 {
-    *index = (wr_index){ .low = low, .hash_of = hash_of, .self = self, .budget = budget, .table_bytes = table_bytes,
-                         .large = large, .depth = 1, .shift = 63 };
+    *index = (wr_index){.low = low,
+                        .hash_of = hash_of,
+                        .self = self,
+                        .budget = budget,
+                        .table_bytes = table_bytes,
+                        .large = large,
+                        .depth = 1,
+                        .shift = 63};
     index->norm = range <= 1 ? 0 : (uint32_t)__builtin_clzll(range - 1);
     index->directory_bytes = sizeof(void *) << WR_DIRECTORY_DEPTH_MAX;
     index->segments_max = UINT64_C(1) << WR_DIRECTORY_DEPTH_MAX;
@@ -46,7 +52,8 @@ wr_err wr_index_init(wr_index *index, uint64_t low, uint64_t range, uint64_t (*h
         wr_index_fini(index);
         return wr_fail(info, WR_MEMORY, "no address space left for a table's index; raise the limit (ulimit -v)");
     }
-    if (index->segments_max > index->bucket_bytes / SEGMENT_BYTES) index->segments_max = index->bucket_bytes / SEGMENT_BYTES;
+    if (index->segments_max > index->bucket_bytes / SEGMENT_BYTES)
+        index->segments_max = index->bucket_bytes / SEGMENT_BYTES;
     uint32_t id = new_segment(index, 0, 0);
     index->directory[0] = index->directory[1] = &index->bucket[(uint64_t)id * WR_SEGMENT_BUCKETS];
     return WR_OK;
@@ -61,7 +68,7 @@ void wr_index_fini(wr_index *index)
     wr_mem_release(index->directory, index->directory_bytes);
     wr_mem_release(index->segment, index->segment_bytes);
     wr_mem_release(index->bucket, index->bucket_bytes);
-    *index = (wr_index){ 0 };
+    *index = (wr_index){0};
 }
 
 /* ---- looking ------------------------------------------------------------------------------------------------------------ */
@@ -74,8 +81,12 @@ static inline uint64_t salted(const wr_index *over, uint64_t hash)
 wr_probe wr_probe_begin(const wr_index *index, uint64_t hash)
 {
     uint64_t x = wr_index_x(index, hash);
-    wr_probe probe = { .index = index, .hash = hash, .segment = wr_index_home(index, x), .tag = wr_index_tag(x),
-                       .bucket = (uint32_t)hash & (WR_SEGMENT_BUCKETS - 1), .left = WR_PROBE_MAX };
+    wr_probe probe = {.index = index,
+                      .hash = hash,
+                      .segment = wr_index_home(index, x),
+                      .tag = wr_index_tag(x),
+                      .bucket = (uint32_t)hash & (WR_SEGMENT_BUCKETS - 1),
+                      .left = WR_PROBE_MAX};
     probe.match = wr_bucket_match(&probe.segment[probe.bucket], probe.tag);
     return probe;
 }
@@ -101,9 +112,9 @@ uint32_t wr_probe_more(wr_probe *probe)
 /* The slot that holds a position, or NULL. *in is the index that has it. */
 static wr_bucket *slot_of(wr_index *index, uint64_t hash, uint32_t position, uint32_t *slot, wr_index **in)
 {
-    uint64_t x = wr_index_x(index, hash);
+    uint64_t   x = wr_index_x(index, hash);
     wr_bucket *segment = wr_index_home(index, x);
-    uint32_t p = (uint32_t)hash & (WR_SEGMENT_BUCKETS - 1);
+    uint32_t   p = (uint32_t)hash & (WR_SEGMENT_BUCKETS - 1);
     for (uint32_t i = 0; i < WR_PROBE_MAX; i++, p = (p + 1) & (WR_SEGMENT_BUCKETS - 1)) {
         for (uint32_t match = wr_bucket_match(&segment[p], wr_index_tag(x)); match != 0; match &= match - 1) {
             *slot = (uint32_t)__builtin_ctz(match);
@@ -118,8 +129,8 @@ static wr_bucket *slot_of(wr_index *index, uint64_t hash, uint32_t position, uin
 
 void wr_index_move(wr_index *index, uint64_t hash, uint32_t from, uint32_t to)
 {
-    uint32_t slot;
-    wr_index *in;
+    uint32_t   slot;
+    wr_index  *in;
     wr_bucket *bucket = slot_of(index, hash, from, &slot, &in);
     check(bucket != NULL);
     bucket->position[slot] = to;
@@ -127,8 +138,8 @@ void wr_index_move(wr_index *index, uint64_t hash, uint32_t from, uint32_t to)
 
 void wr_index_remove(wr_index *index, uint64_t hash, uint32_t position)
 {
-    uint32_t slot;
-    wr_index *in;
+    uint32_t   slot;
+    wr_index  *in;
     wr_bucket *bucket = slot_of(index, hash, position, &slot, &in);
     check(bucket != NULL);
     /* A full bucket may have been passed by a key on its way to the next one: no hole in it, or that key would be lost. */
@@ -161,7 +172,7 @@ static void into_over(wr_index *index, wr_segment *segment, uint64_t hash, uint3
     if (index->over == NULL) {
         wr_index *over = malloc(sizeof *over);
         check(over != NULL);
-        wr_errinfo info = { 0 };
+        wr_errinfo info = {0};
         check(wr_index_init(over, 0, 0, index->hash_of, index->self, index->budget, index->table_bytes, index->large,
                             &info) == WR_OK);
         if (getrandom(&over->salt, sizeof over->salt, GRND_NONBLOCK) != sizeof over->salt)
@@ -207,16 +218,16 @@ static uint64_t hash_at(const wr_index *index, uint32_t position)
 static uint32_t deal(wr_bucket *old, wr_bucket *made, uint32_t bit, stray *strays, uint32_t *moved, uint32_t *kept)
 {
     uint32_t count = 0, stayed = 0, went = 0;
-    bool first_full = wr_bucket_match(&old[0], WR_TAG_FREE) == 0;
-    bool before_full = wr_bucket_match(&old[WR_SEGMENT_BUCKETS - 1], WR_TAG_FREE) == 0;
+    bool     first_full = wr_bucket_match(&old[0], WR_TAG_FREE) == 0;
+    bool     before_full = wr_bucket_match(&old[WR_SEGMENT_BUCKETS - 1], WR_TAG_FREE) == 0;
     for (uint32_t i = 0; i < WR_SEGMENT_BUCKETS; i++) {
         wr_bucket from = old[i];
-        bool full = i == 0 ? first_full : wr_bucket_match(&from, WR_TAG_FREE) == 0;
-        uint32_t a = 0, b = 0;
+        bool      full = i == 0 ? first_full : wr_bucket_match(&from, WR_TAG_FREE) == 0;
+        uint32_t  a = 0, b = 0;
         memset(&old[i], 0, sizeof old[i]);
         if (__builtin_expect(before_full, 0)) {
             for (uint32_t k = 0; k < 8; k++) {
-                strays[count] = (stray){ from.tag[k], from.position[k] };
+                strays[count] = (stray){from.tag[k], from.position[k]};
                 count += from.tag[k] & 1;
             }
         } else {
@@ -244,29 +255,29 @@ static uint32_t deal(wr_bucket *old, wr_bucket *made, uint32_t bit, stray *stray
 /* Splits the segment of x in two by one more bit. */
 static void split(wr_index *index, uint64_t x)
 {
-    uint64_t at = x >> index->shift;
-    wr_bucket *old = index->directory[at];
+    uint64_t    at = x >> index->shift;
+    wr_bucket  *old = index->directory[at];
     wr_segment *segment = segment_of(index, old);
     if (segment->depth == index->depth) {
         double_directory(index);
         at = x >> index->shift;
     }
-    uint32_t depth = segment->depth + 1u;
-    uint32_t id = new_segment(index, depth, segment->over);
+    uint32_t   depth = segment->depth + 1u;
+    uint32_t   id = new_segment(index, depth, segment->over);
     wr_bucket *made = &index->bucket[(uint64_t)id * WR_SEGMENT_BUCKETS];
     segment->depth = (uint8_t)depth;
     uint64_t span = UINT64_C(1) << (index->depth - depth);
     uint64_t base = at & ~(2 * span - 1);
     for (uint64_t i = 0; i < span; i++) index->directory[base + span + i] = made;
 
-    stray strays[WR_SEGMENT_BUCKETS * 8];
+    stray    strays[WR_SEGMENT_BUCKETS * 8];
     uint32_t moved, kept, bit = 32 - depth;
     uint32_t count = deal(old, made, bit, strays, &moved, &kept);
     index->segment[id].live = (uint16_t)moved;
     segment->live = (uint16_t)kept;
     for (uint32_t i = 0; i < count; i++) {
-        uint64_t hash = hash_at(index, strays[i].position);
-        bool up = strays[i].tag >> bit & 1;
+        uint64_t    hash = hash_at(index, strays[i].position);
+        bool        up = strays[i].tag >> bit & 1;
         wr_segment *to = up ? &index->segment[id] : segment;
         if (place(up ? made : old, hash, strays[i].tag, strays[i].position)) {
             to->live++;
@@ -281,7 +292,7 @@ void wr_index_insert(wr_index *index, uint64_t hash, uint32_t position)
 {
     uint64_t x = wr_index_x(index, hash);
     for (;;) {
-        wr_bucket *home = wr_index_home(index, x);
+        wr_bucket  *home = wr_index_home(index, x);
         wr_segment *segment = segment_of(index, home);
         if (segment->live < WR_SEGMENT_FULL && place(home, hash, wr_index_tag(x), position)) {
             segment->live++;

@@ -13,10 +13,10 @@
 #endif
 
 #define WR_SEGMENT_BUCKETS 128u
-#define WR_SEGMENT_FULL (WR_SEGMENT_BUCKETS * 8 * 7 / 10)
-#define WR_PROBE_MAX 8u
-#define WR_TAG_FREE 0u
-#define WR_TAG_DELETED 2u /* real tags are odd */
+#define WR_SEGMENT_FULL    (WR_SEGMENT_BUCKETS * 8 * 7 / 10)
+#define WR_PROBE_MAX       8u
+#define WR_TAG_FREE        0u
+#define WR_TAG_DELETED     2u /* real tags are odd */
 
 typedef struct wr_bucket {
     uint32_t tag[8];
@@ -58,8 +58,8 @@ wr_err wr_index_init(wr_index *index, uint64_t low, uint64_t range, uint64_t (*h
 void   wr_index_fini(wr_index *index);
 /* The key must not be in it. */
 void wr_index_insert(wr_index *index, uint64_t hash, uint32_t position);
-void wr_index_remove(wr_index *index, uint64_t hash, uint32_t position);              /* must be there */
-void wr_index_move(wr_index *index, uint64_t hash, uint32_t from, uint32_t to);       /* must be there */
+void wr_index_remove(wr_index *index, uint64_t hash, uint32_t position);        /* must be there */
+void wr_index_move(wr_index *index, uint64_t hash, uint32_t from, uint32_t to); /* must be there */
 
 static inline uint64_t wr_index_x(const wr_index *index, uint64_t hash)
 {

@@ -10,28 +10,31 @@ bool wr_key_is_string(uint32_t kind, bool *known)
 
 wr_err wr_key_layout_of(wr_key_layout *layout, const weir_key *key, wr_errinfo *info)
 {
-    *layout = (wr_key_layout){ .count = key->count };
-    if (key->count > WR_KEY_FIELDS_MAX) return wr_fail(info, WR_LIMIT, "a key of %u fields; at most %d", key->count, WR_KEY_FIELDS_MAX);
+    *layout = (wr_key_layout){.count = key->count};
+    if (key->count > WR_KEY_FIELDS_MAX)
+        return wr_fail(info, WR_LIMIT, "a key of %u fields; at most %d", key->count, WR_KEY_FIELDS_MAX);
     for (uint32_t i = 0; i < key->count; i++) {
         bool known, string = wr_key_is_string(key->field[i].kind, &known);
-        if (!known) return wr_fail(info, WR_NOT_YET, "a key field of kind %u; keys are bool, integers, time, str and bytes", key->field[i].kind);
-        layout->part[i] = (wr_key_part){ key->field[i].offset, key->field[i].kind, layout->fields_bytes, string };
+        if (!known)
+            return wr_fail(info, WR_NOT_YET, "a key field of kind %u; keys are bool, integers, time, str and bytes",
+                           key->field[i].kind);
+        layout->part[i] = (wr_key_part){key->field[i].offset, key->field[i].kind, layout->fields_bytes, string};
         layout->fields_bytes += string ? 16 : 8;
         layout->strings += string;
     }
     layout->bytes = layout->fields_bytes + (layout->strings != 0 ? 8 : 0);
-    layout->shape = key->count == 0 ? WR_KEY_NONE
-                    : key->count > 1 ? WR_KEY_COMPOSITE
+    layout->shape = key->count == 0        ? WR_KEY_NONE
+                    : key->count > 1       ? WR_KEY_COMPOSITE
                     : layout->strings != 0 ? WR_KEY_STRING
                                            : WR_KEY_INTEGER;
     return WR_OK;
 }
 
-#define LOAD(TYPE, WIDE)                                                                                                 \
-    {                                                                                                                    \
-        TYPE value;                                                                                                      \
-        memcpy(&value, field, sizeof value);                                                                             \
-        return (uint64_t)(WIDE)value;                                                                                    \
+#define LOAD(TYPE, WIDE)                                                                                               \
+    {                                                                                                                  \
+        TYPE value;                                                                                                    \
+        memcpy(&value, field, sizeof value);                                                                           \
+        return (uint64_t)(WIDE)value;                                                                                  \
     }
 
 uint64_t wr_key_widen(uint32_t kind, const void *field)
@@ -61,12 +64,12 @@ void wr_key_narrow(uint32_t kind, uint64_t value, void *field)
 #endif
 }
 
-#define WIDEN_ALL(TYPE, WIDE)                                                                                            \
-    for (uint32_t i = 0; i < n; i++) {                                                                                   \
-        TYPE value;                                                                                                      \
-        memcpy(&value, field + (uint64_t)(pick != NULL ? pick[i] : i) * stride, sizeof value);                           \
-        to[i] = (uint64_t)(WIDE)value;                                                                                   \
-    }                                                                                                                    \
+#define WIDEN_ALL(TYPE, WIDE)                                                                                          \
+    for (uint32_t i = 0; i < n; i++) {                                                                                 \
+        TYPE value;                                                                                                    \
+        memcpy(&value, field + (uint64_t)(pick != NULL ? pick[i] : i) * stride, sizeof value);                         \
+        to[i] = (uint64_t)(WIDE)value;                                                                                 \
+    }                                                                                                                  \
     return;
 
 void wr_key_widen_all(uint32_t kind, const char *field, uint32_t stride, const uint32_t *pick, uint32_t n, uint64_t *to)
@@ -87,8 +90,8 @@ void wr_key_pack(const wr_key_layout *layout, const void *record, void *packed)
 {
     for (uint32_t i = 0; i < layout->count; i++) {
         const wr_key_part *part = &layout->part[i];
-        const char *field = (const char *)record + part->offset;
-        char *to = (char *)packed + part->place;
+        const char        *field = (const char *)record + part->offset;
+        char              *to = (char *)packed + part->place;
         if (part->string) {
             memcpy(to, field, 16);
         } else {
@@ -110,7 +113,8 @@ bool wr_key_equal(const wr_key_layout *layout, const void *packed, const void *e
         weir_str x, y;
         memcpy(&x, (const char *)packed + place, 16);
         memcpy(&y, (const char *)entry + place, 16);
-        if (x.len <= WEIR_STR_INLINE ? memcmp(x.u.tail, y.u.tail, 8) != 0 : !wr_key_far_equal(x.u.far, y.u.far, x.len)) return false;
+        if (x.len <= WEIR_STR_INLINE ? memcmp(x.u.tail, y.u.tail, 8) != 0 : !wr_key_far_equal(x.u.far, y.u.far, x.len))
+            return false;
     }
     return true;
 }
@@ -137,8 +141,8 @@ void wr_key_scatter(const wr_key_layout *layout, const void *entry, void *record
 {
     for (uint32_t i = 0; i < layout->count; i++) {
         const wr_key_part *part = &layout->part[i];
-        char *field = (char *)record + part->offset;
-        const char *from = (const char *)entry + part->place;
+        char              *field = (char *)record + part->offset;
+        const char        *from = (const char *)entry + part->place;
         if (part->string) {
             memcpy(field, from, 16);
         } else {

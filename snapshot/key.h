@@ -33,7 +33,8 @@ bool wr_key_is_string(uint32_t kind, bool *known);
 uint64_t wr_key_widen(uint32_t kind, const void *field);
 void     wr_key_narrow(uint32_t kind, uint64_t value, void *field);
 /* Widens the field of n records (pick == NULL: the first n). */
-void wr_key_widen_all(uint32_t kind, const char *field, uint32_t stride, const uint32_t *pick, uint32_t n, uint64_t *to);
+void wr_key_widen_all(uint32_t kind, const char *field, uint32_t stride, const uint32_t *pick, uint32_t n,
+                      uint64_t *to);
 /* The key of a record as it lies in an entry, without the hash. Far strings are borrowed. */
 void wr_key_pack(const wr_key_layout *layout, const void *record, void *packed);
 bool wr_key_equal(const wr_key_layout *layout, const void *packed, const void *entry);

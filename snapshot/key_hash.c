@@ -22,7 +22,7 @@ static void hash_plain(const char *field, uint32_t stride, uint32_t n, uint64_t 
 }
 
 #if defined(__x86_64__)
-#define AVX2 __attribute__((target("avx2")))
+#define AVX2   __attribute__((target("avx2")))
 #define AVX512 __attribute__((target("avx512f,avx512dq")))
 
 AVX2 static inline __m256i times4(__m256i x, uint64_t factor)
@@ -38,7 +38,7 @@ AVX2 static void hash_avx2(const char *field, uint32_t stride, uint32_t n, uint6
     uint32_t i = 0;
     for (; i + 4 <= n; i += 4) {
         const char *at = field + (uint64_t)i * stride;
-        long long key[4];
+        long long   key[4];
         for (uint32_t k = 0; k < 4; k++) memcpy(&key[k], at + (uint64_t)k * stride, 8);
         __m256i x = _mm256_set_epi64x(key[3], key[2], key[1], key[0]);
         x = times4(_mm256_xor_si256(x, _mm256_srli_epi64(x, 33)), UINT64_C(0xff51afd7ed558ccd));
@@ -53,10 +53,10 @@ AVX512 static void hash_avx512(const char *field, uint32_t stride, uint32_t n, u
 {
     const __m512i first = _mm512_set1_epi64((long long)UINT64_C(0xff51afd7ed558ccd));
     const __m512i second = _mm512_set1_epi64((long long)UINT64_C(0xc4ceb9fe1a85ec53));
-    uint32_t i = 0;
+    uint32_t      i = 0;
     for (; i + 8 <= n; i += 8) {
         const char *at = field + (uint64_t)i * stride;
-        long long key[8];
+        long long   key[8];
         for (uint32_t k = 0; k < 8; k++) memcpy(&key[k], at + (uint64_t)k * stride, 8);
         __m512i x = _mm512_set_epi64(key[7], key[6], key[5], key[4], key[3], key[2], key[1], key[0]);
         x = _mm512_mullo_epi64(_mm512_xor_si512(x, _mm512_srli_epi64(x, 33)), first);
@@ -91,11 +91,11 @@ static void hash_strings(const char *field, uint32_t stride, const uint32_t *pic
 }
 
 /* One field of n <= BLOCK records; pick == NULL: the first n. */
-static void hash_field(const weir_key_field *key, const char *records, uint32_t stride, const uint32_t *pick, uint32_t n,
-                       uint64_t *hash)
+static void hash_field(const weir_key_field *key, const char *records, uint32_t stride, const uint32_t *pick,
+                       uint32_t n, uint64_t *hash)
 {
     const char *field = records + key->offset;
-    bool known;
+    bool        known;
     if (wr_key_is_string(key->kind, &known)) {
         hash_strings(field, stride, pick, n, hash);
         return;
@@ -133,8 +133,8 @@ void wr_key_hash(const weir_key *key, const void *records, uint32_t stride, uint
     }
 }
 
-void wr_key_hash_picked(const weir_key *key, const void *records, uint32_t stride, const uint32_t *pick, uint32_t pick_n,
-                        uint64_t *hash)
+void wr_key_hash_picked(const weir_key *key, const void *records, uint32_t stride, const uint32_t *pick,
+                        uint32_t pick_n, uint64_t *hash)
 {
     for (uint32_t at = 0; at < pick_n; at += BLOCK) {
         uint64_t made[BLOCK];

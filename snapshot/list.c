@@ -1,10 +1,10 @@
 /* snapshot/list.c: lists of records: chunks of a fixed number of rows, doubly linked in order of adding. The cell's body holds
  * the numbers (+ 1) of the first chunk and, shifted by 32, of the last. */
-#include "snapshot/table_inner.h"
 #include "base/limits.h"
+#include "snapshot/table_inner.h"
 
 typedef struct chunk {
-    uint32_t prev, next; /* number + 1 in the group; 0: none */
+    uint32_t prev, next;   /* number + 1 in the group; 0: none */
     uint32_t first, count; /* rows [first, first + count) are there */
     char     row[];
 } chunk;
@@ -31,7 +31,7 @@ static chunk *add_chunk(wr_cell_plan *plan, uint32_t group, weir_cell *cell)
 {
     uint32_t position = wr_family_take(&plan->family, group), last = (uint32_t)(cell->body >> 32);
     uint32_t link = wr_family_number_of(&plan->family, position) + 1;
-    chunk *made = chunk_at(plan, position);
+    chunk   *made = chunk_at(plan, position);
     memset(made, 0, plan->family.stride);
     made->prev = last;
     if (last != 0) open_chunk(plan, group, last)->next = link;
@@ -50,7 +50,7 @@ wr_err wr_cell_list_add(wr_table *table, void *state, weir_cell *cell, const voi
             return WR_RECORD_TOO_LARGE;
     }
     uint32_t last = (uint32_t)(cell->body >> 32);
-    chunk *into = last == 0 ? NULL : open_chunk(plan, group, last);
+    chunk   *into = last == 0 ? NULL : open_chunk(plan, group, last);
     if (into == NULL || into->first + into->count == plan->rows) into = add_chunk(plan, group, cell);
     char *row = into->row + (uint64_t)(into->first + into->count) * size;
     memcpy(row, record, size);
@@ -63,12 +63,17 @@ wr_err wr_cell_list_add(wr_table *table, void *state, weir_cell *cell, const voi
 /* Out of the chain; freed at settle. */
 static void drop_chunk(wr_table *table, wr_cell_plan *plan, uint32_t group, weir_cell *cell, uint32_t link)
 {
-    uint32_t position = position_of(plan, group, link), first = (uint32_t)cell->body, last = (uint32_t)(cell->body >> 32);
+    uint32_t position = position_of(plan, group, link), first = (uint32_t)cell->body,
+             last = (uint32_t)(cell->body >> 32);
     const chunk *gone = chunk_at(plan, position);
-    if (gone->prev != 0) open_chunk(plan, group, gone->prev)->next = gone->next;
-    else first = gone->next;
-    if (gone->next != 0) open_chunk(plan, group, gone->next)->prev = gone->prev;
-    else last = gone->prev;
+    if (gone->prev != 0)
+        open_chunk(plan, group, gone->prev)->next = gone->next;
+    else
+        first = gone->next;
+    if (gone->next != 0)
+        open_chunk(plan, group, gone->next)->prev = gone->prev;
+    else
+        last = gone->prev;
     cell->body = (uint64_t)last << 32 | first;
     wr_table_pend(table, &plan->family, position, 0);
 }
@@ -85,9 +90,9 @@ void wr_cell_list_drop(wr_table *table, void *state, weir_cell *cell, uint32_t o
     check(plan->kind == WEIR_CELL_LIST);
     uint32_t group = wr_table_state_group(table, state);
     while (oldest != 0 && cell->count != 0) {
-        uint32_t link = (uint32_t)cell->body;
+        uint32_t     link = (uint32_t)cell->body;
         const chunk *head = chunk_at(plan, position_of(plan, group, link));
-        uint32_t rows = head->count < oldest ? head->count : oldest;
+        uint32_t     rows = head->count < oldest ? head->count : oldest;
         free_rows(table, plan, head, head->first, rows);
         oldest -= rows;
         cell->count -= rows;
@@ -105,18 +110,18 @@ void wr_list_clear(wr_table *table, void *state, wr_cell_plan *plan, weir_cell *
 {
     uint32_t group = wr_table_state_group(table, state);
     for (uint32_t link = (uint32_t)cell->body; link != 0;) {
-        uint32_t position = position_of(plan, group, link);
+        uint32_t     position = position_of(plan, group, link);
         const chunk *gone = chunk_at(plan, position);
         free_rows(table, plan, gone, gone->first, gone->count);
         link = gone->next;
         wr_table_pend(table, &plan->family, position, 0);
     }
-    *cell = (weir_cell){ 0 };
+    *cell = (weir_cell){0};
 }
 
 bool wr_list_refill(wr_cell_plan *plan, weir_rows *rows)
 {
-    uint32_t group = (uint32_t)(rows->reserved[0] >> 32), link = (uint32_t)rows->reserved[0];
+    uint32_t     group = (uint32_t)(rows->reserved[0] >> 32), link = (uint32_t)rows->reserved[0];
     const chunk *from = chunk_at(plan, position_of(plan, group, link));
     rows->at = from->row + (uint64_t)from->first * plan->element->size;
     rows->end = rows->at + (uint64_t)from->count * plan->element->size;
@@ -129,8 +134,8 @@ bool wr_list_refill(wr_cell_plan *plan, weir_rows *rows)
 void wr_list_rows_remove(wr_table *table, void *state, wr_cell_plan *plan, weir_cell *cell, weir_rows *rows)
 {
     uint32_t group = wr_table_state_group(table, state), link = (uint32_t)rows->reserved[1], size = plan->element->size;
-    chunk *from = open_chunk(plan, group, link);
-    char *row = from->row + (rows->at - size - from->row);
+    chunk   *from = open_chunk(plan, group, link);
+    char    *row = from->row + (rows->at - size - from->row);
     dcheck(row >= from->row + (uint64_t)from->first * size);
     wr_cell_free_strings(table, plan, row);
     memmove(row, row + size, (size_t)(rows->end - rows->at));

@@ -1,14 +1,14 @@
 /* snapshot/near.c: the lookaside: filling, dropping, and the rule when it is on. */
 #include "snapshot/near.h"
-#include "base/mem.h"
 #include "base/limits.h"
+#include "base/mem.h"
 #include "snapshot/table_inner.h"
 
-#define LINE_BYTES (128u * 1024)  /* of both kinds: half of a small second-level cache or less */
-#define TRIAL 16384u              /* records */
+#define LINE_BYTES       (128u * 1024) /* of both kinds: half of a small second-level cache or less */
+#define TRIAL            16384u        /* records */
 #define HITS_MIN_PERCENT 80u
-#define OFF_FIRST (2u << 20)      /* records */
-#define OFF_MAX (4u << 20)
+#define OFF_FIRST        (2u << 20) /* records */
+#define OFF_MAX          (4u << 20)
 
 static uint32_t width_of(uint32_t kind)
 {
@@ -26,10 +26,10 @@ static uint32_t width_of(uint32_t kind)
 
 bool wr_near_init(wr_near *near, const wr_table *table)
 {
-    *near = (wr_near){ .off_length = OFF_FIRST };
+    *near = (wr_near){.off_length = OFF_FIRST};
     const wr_key_layout *key = &table->key;
     if (key->shape != WR_KEY_INTEGER && key->shape != WR_KEY_STRING) return false;
-    bool string = key->shape == WR_KEY_STRING;
+    bool     string = key->shape == WR_KEY_STRING;
     uint64_t lines = LINE_BYTES / (string ? sizeof(weir_near16) : sizeof(weir_near8));
     uint32_t width = string ? 8 : width_of(key->part[0].kind);
     near->bytes = LINE_BYTES + WR_BATCH_RECORDS_MAX * sizeof(uint32_t);
@@ -38,9 +38,12 @@ bool wr_near_init(wr_near *near, const wr_table *table)
     near->budget = table->config.budget;
     near->budget->bytes += near->bytes;
     near->generation = table->generation;
-    near->probe = (weir_near){ .bytes = string ? 16 : 8, .shift = 64 - (uint32_t)__builtin_ctzll(lines), .offset = key->part[0].offset,
-                               .mask = width == 8 ? UINT64_MAX : (UINT64_C(1) << width * 8) - 1, .line = line,
-                               .miss = (uint32_t *)(void *)((char *)line + LINE_BYTES) };
+    near->probe = (weir_near){.bytes = string ? 16 : 8,
+                              .shift = 64 - (uint32_t)__builtin_ctzll(lines),
+                              .offset = key->part[0].offset,
+                              .mask = width == 8 ? UINT64_MAX : (UINT64_C(1) << width * 8) - 1,
+                              .line = line,
+                              .miss = (uint32_t *)(void *)((char *)line + LINE_BYTES)};
     return true;
 }
 
@@ -49,7 +52,7 @@ void wr_near_fini(wr_near *near)
     if (near->probe.line == NULL) return;
     near->budget->bytes -= near->bytes;
     wr_mem_release(near->probe.line, near->bytes);
-    *near = (wr_near){ 0 };
+    *near = (wr_near){0};
 }
 
 bool wr_near_begin(wr_near *near, const wr_table *table, uint32_t n)
@@ -75,7 +78,7 @@ static void fill8(wr_near *near, const char *records, uint32_t stride, void *con
         uint64_t word;
         memcpy(&word, records + (uint64_t)i * stride + near->probe.offset, 8);
         word &= near->probe.mask;
-        line[word * WEIR_NEAR_MIX >> near->probe.shift] = (weir_near8){ word, state[i] };
+        line[word * WEIR_NEAR_MIX >> near->probe.shift] = (weir_near8){word, state[i]};
     }
 }
 
@@ -88,7 +91,7 @@ static void fill16(wr_near *near, const char *records, uint32_t stride, void *co
         memcpy(word, records + (uint64_t)i * stride + near->probe.offset, 16);
         if ((uint32_t)word[0] > WEIR_STR_INLINE) continue; /* holds a pointer: equal keys may differ in it */
         uint64_t mixed = word[0] ^ word[1] * WEIR_NEAR_MIX;
-        line[mixed * WEIR_NEAR_MIX >> near->probe.shift] = (weir_near16){ word[0], word[1], state[i], 0 };
+        line[mixed * WEIR_NEAR_MIX >> near->probe.shift] = (weir_near16){word[0], word[1], state[i], 0};
     }
 }
 
@@ -111,8 +114,10 @@ void wr_near_end(wr_near *near, const wr_table *table, const void *records, uint
 {
     check(near->probe.misses <= n);
     if (fill && near->probe.misses != 0) {
-        if (near->probe.bytes == 8) fill8(near, records, table->config.record->size, state);
-        else fill16(near, records, table->config.record->size, state);
+        if (near->probe.bytes == 8)
+            fill8(near, records, table->config.record->size, state);
+        else
+            fill16(near, records, table->config.record->size, state);
     }
     judge(near, n);
 }

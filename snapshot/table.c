@@ -1,7 +1,7 @@
 /* snapshot/table.c: find, forget, settle and scan. */
-#include "snapshot/table_inner.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "snapshot/table_inner.h"
 #include <stdlib.h>
 
 /* ---- making and freeing ------------------------------------------------------------------------------------------------- */
@@ -12,8 +12,8 @@ static wr_err check_config(const wr_table_config *config, wr_errinfo *info)
     check(config->group_first < config->group_end && config->group_end <= config->max_parallelism);
     check(config->max_parallelism <= WR_PARALLELISM_MAX);
     if (config->state->size > WR_STATE_BYTES_MAX)
-        return wr_fail(info, WR_LIMIT, "state %s of operator %s has %u bytes; at most %d; use a list or a table", config->state->name,
-                       config->uid, config->state->size, WR_STATE_BYTES_MAX);
+        return wr_fail(info, WR_LIMIT, "state %s of operator %s has %u bytes; at most %d; use a list or a table",
+                       config->state->name, config->uid, config->state->size, WR_STATE_BYTES_MAX);
     check(config->state->fields <= WR_FIELDS_MAX);
     return WR_OK;
 }
@@ -44,7 +44,8 @@ static wr_err init(wr_table *table, wr_errinfo *info)
     WR_TRY(wr_cells_init(table, info));
     lay_out(table);
     uint32_t stride = wr_family_stride((uint64_t)table->state_at + config->state->size);
-    WR_TRY(wr_family_init(&table->entries, stride, table->groups, config->budget, &table->bytes, config->large_pages, info));
+    WR_TRY(wr_family_init(&table->entries, stride, table->groups, config->budget, &table->bytes, config->large_pages,
+                          info));
     if (table->has_blobs) WR_TRY(wr_blobs_init(table, info));
     if (table->has_ids) {
         table->ids = calloc(table->groups, sizeof *table->ids);
@@ -53,8 +54,10 @@ static wr_err init(wr_table *table, wr_errinfo *info)
     uint64_t low, range;
     hash_range(config, &low, &range);
     if (table->key.count == 0) low = range = 0;
-    if (table->key.shape == WR_KEY_STRING) table->find = wr_find_string();
-    else if (table->key.shape != WR_KEY_NONE) table->find = wr_find_integer();
+    if (table->key.shape == WR_KEY_STRING)
+        table->find = wr_find_string();
+    else if (table->key.shape != WR_KEY_NONE)
+        table->find = wr_find_integer();
     return wr_index_init(&table->index, low, range, (uint64_t(*)(const void *, uint32_t))wr_table_hash_at, table,
                          config->budget, &table->bytes, config->large_pages, info);
 }
@@ -159,10 +162,12 @@ static void *insert(wr_table *table, const void *key, uint64_t hash)
     uint32_t group = wr_table_group_of(table, hash);
     dcheck(group < table->groups);
     uint32_t position = wr_family_append(&table->entries, group);
-    char *entry = wr_family_at(&table->entries, position);
+    char    *entry = wr_family_at(&table->entries, position);
     memset(entry + table->state_at, 0, table->entries.stride - table->state_at);
-    if (table->key.shape == WR_KEY_INTEGER) memcpy(entry, key, 8);
-    else memcpy(entry, key, table->key.fields_bytes);
+    if (table->key.shape == WR_KEY_INTEGER)
+        memcpy(entry, key, 8);
+    else
+        memcpy(entry, key, table->key.fields_bytes);
     if (table->key.strings != 0) own_key(table, group, entry, hash);
     if (table->has_ids) {
         uint64_t id = (uint64_t)(table->config.group_first + group) << 48 | ++table->ids[group];
@@ -185,18 +190,18 @@ typedef struct wr_keys {
 #define PACKED_BYTES_MAX (WR_KEY_FIELDS_MAX * 16u)
 
 /* Brings the keys of records [first, first + n), or of the picked ones, into one shape. */
-static void gather(const wr_table *table, wr_keys *keys, const char *records, const uint64_t *hash, const uint32_t *pick,
-                   uint32_t n)
+static void gather(const wr_table *table, wr_keys *keys, const char *records, const uint64_t *hash,
+                   const uint32_t *pick, uint32_t n)
 {
     const wr_key_layout *layout = &table->key;
-    uint32_t size = table->config.record->size;
+    uint32_t             size = table->config.record->size;
     keys->hash = hash;
     if (pick != NULL) {
         for (uint32_t i = 0; i < n; i++) keys->hashes[i] = hash[pick[i]];
         keys->hash = keys->hashes;
     }
     const char *field = records + layout->part[0].offset;
-    uint32_t kind = layout->part[0].kind;
+    uint32_t    kind = layout->part[0].kind;
     keys->at = field;
     keys->stride = size;
     bool as_it_lies = layout->shape == WR_KEY_STRING || kind == WEIR_I64 || kind == WEIR_U64 || kind == WEIR_TIME;
@@ -212,7 +217,8 @@ static void gather(const wr_table *table, wr_keys *keys, const char *records, co
         keys->at = keys->packed;
         keys->stride = layout->fields_bytes;
         for (uint32_t i = 0; i < n; i++)
-            wr_key_pack(layout, records + (uint64_t)(pick != NULL ? pick[i] : i) * size, keys->packed + (uint64_t)i * keys->stride);
+            wr_key_pack(layout, records + (uint64_t)(pick != NULL ? pick[i] : i) * size,
+                        keys->packed + (uint64_t)i * keys->stride);
     }
 }
 
@@ -225,7 +231,8 @@ static uint32_t compare_rest(const wr_table *table, const wr_keys *keys, uint32_
         if (next < misses && miss[next] == i) {
             all[count++] = i;
             next++;
-        } else if (!wr_key_equal(&table->key, keys->at + (uint64_t)i * keys->stride, (char *)state[i] - table->state_at)) {
+        } else if (!wr_key_equal(&table->key, keys->at + (uint64_t)i * keys->stride,
+                                 (char *)state[i] - table->state_at)) {
             all[count++] = i;
         }
     }
@@ -239,8 +246,8 @@ static uint32_t find_known(const wr_table *table, const wr_keys *keys, uint32_t 
         for (uint32_t i = 0; i < n; i++) miss[i] = i;
         return n;
     }
-    uint32_t misses = table->find(&table->index, table->entries.base, table->entries.stride, keys->at, keys->stride, keys->hash,
-                                  n, table->state_at, state, miss);
+    uint32_t misses = table->find(&table->index, table->entries.base, table->entries.stride, keys->at, keys->stride,
+                                  keys->hash, n, table->state_at, state, miss);
     if (table->key.shape == WR_KEY_COMPOSITE) return compare_rest(table, keys, n, state, miss, misses);
     return misses;
 }
@@ -297,7 +304,7 @@ bool wr_table_find(wr_table *table, const void *records, uint32_t n, const uint6
 {
     uint32_t size = table->config.record->size, count = pick != NULL ? pick_n : n;
     check(count <= WR_BATCH_RECORDS_MAX);
-    char packed[table->key.shape == WR_KEY_COMPOSITE ? WR_FIND_MAX * PACKED_BYTES_MAX : 1];
+    char    packed[table->key.shape == WR_KEY_COMPOSITE ? WR_FIND_MAX * PACKED_BYTES_MAX : 1];
     wr_keys keys;
     keys.packed = packed;
     for (uint32_t at = 0; at < count; at += WR_FIND_MAX) {
@@ -307,7 +314,7 @@ bool wr_table_find(wr_table *table, const void *records, uint32_t n, const uint6
             find_block(table, &keys, state + at, fresh != NULL ? fresh + at : NULL, block);
             continue;
         }
-        void *found[WR_FIND_MAX];
+        void   *found[WR_FIND_MAX];
         uint8_t made[WR_FIND_MAX];
         gather(table, &keys, records, hash, pick + at, block);
         find_block(table, &keys, found, made, block);
@@ -322,7 +329,8 @@ static void peek_block(const wr_table *table, const wr_keys *keys, void **state,
     uint32_t miss[WR_FIND_MAX];
     if (table->find == NULL) {
         void *only = NULL;
-        if (table->count != 0) only = wr_family_at(&table->entries, wr_family_place(&table->entries, 0, 0)) + table->state_at;
+        if (table->count != 0)
+            only = wr_family_at(&table->entries, wr_family_place(&table->entries, 0, 0)) + table->state_at;
         for (uint32_t i = 0; i < n; i++) state[i] = only;
         return;
     }
@@ -336,7 +344,7 @@ void wr_table_peek(const wr_table *table, const void *records, uint32_t n, const
 {
     uint32_t size = table->config.record->size, count = pick != NULL ? pick_n : n;
     check(count <= WR_BATCH_RECORDS_MAX);
-    char packed[table->key.shape == WR_KEY_COMPOSITE ? WR_FIND_MAX * PACKED_BYTES_MAX : 1];
+    char    packed[table->key.shape == WR_KEY_COMPOSITE ? WR_FIND_MAX * PACKED_BYTES_MAX : 1];
     wr_keys keys;
     keys.packed = packed;
     for (uint32_t at = 0; at < count; at += WR_FIND_MAX) {
@@ -381,7 +389,7 @@ void wr_table_pend(wr_table *table, wr_family *family, uint32_t position, uint32
 {
     if (table->pendings == table->pendings_max)
         table->pending = grown(table->pending, &table->pendings_max, sizeof *table->pending);
-    table->pending[table->pendings++] = (wr_pending){ family, position, class };
+    table->pending[table->pendings++] = (wr_pending){family, position, class};
 }
 
 void wr_table_forget(wr_table *table, void *state)
@@ -423,9 +431,9 @@ static bool all_zero(const char *bytes, uint32_t n)
 static void remove_entry(wr_table *table, uint32_t group, uint32_t number)
 {
     wr_family *entries = &table->entries;
-    uint32_t hole = wr_family_place(entries, group, number);
-    uint32_t last = wr_family_place(entries, group, entries->group[group].count - 1);
-    char *entry = wr_family_at(entries, hole);
+    uint32_t   hole = wr_family_place(entries, group, number);
+    uint32_t   last = wr_family_place(entries, group, entries->group[group].count - 1);
+    char      *entry = wr_family_at(entries, hole);
     for (uint32_t i = 0; i < table->key.count; i++) {
         const weir_str *s = (const weir_str *)(const void *)(entry + table->key.part[i].place);
         if (table->key.part[i].string && s->len > WEIR_STR_INLINE) wr_blob_free(table, s->u.far, s->len);
@@ -444,7 +452,7 @@ static void remove_entry(wr_table *table, uint32_t group, uint32_t number)
 static void remove_forgotten(wr_table *table)
 {
     uint64_t *heap = table->forgotten, before = UINT64_MAX;
-    uint32_t n = table->forgottens;
+    uint32_t  n = table->forgottens;
     table->forgottens = 0;
     for (uint32_t i = n / 2; i-- > 0;) sift(heap, i, n);
     while (n > 0) {
@@ -453,7 +461,7 @@ static void remove_forgotten(wr_table *table)
         sift(heap, 0, n);
         if (where == before) continue; /* forgotten twice */
         before = where;
-        uint32_t group = (uint32_t)(where >> 32), number = (uint32_t)where;
+        uint32_t    group = (uint32_t)(where >> 32), number = (uint32_t)where;
         const char *entry = wr_family_at(&table->entries, wr_family_place(&table->entries, group, number));
         if (all_zero(entry + table->state_at, table->config.state->size)) remove_entry(table, group, number);
     }
@@ -466,8 +474,10 @@ void wr_table_settle(wr_table *table)
     if (table->forgottens != 0) remove_forgotten(table);
     for (uint32_t i = 0; i < table->pendings; i++) {
         const wr_pending *pending = &table->pending[i];
-        if (pending->family == &table->blobs) wr_blob_give(table, pending->position, pending->class);
-        else wr_family_give(pending->family, pending->position);
+        if (pending->family == &table->blobs)
+            wr_blob_give(table, pending->position, pending->class);
+        else
+            wr_family_give(pending->family, pending->position);
     }
     table->pendings = 0;
 }
@@ -477,7 +487,7 @@ void wr_table_settle(wr_table *table)
 uint32_t wr_table_scan_next(wr_table *table, wr_table_scan *scan, void **state, void *keys, uint32_t n)
 {
     const wr_family *entries = &table->entries;
-    uint32_t size = table->config.record->size, count = 0;
+    uint32_t         size = table->config.record->size, count = 0;
     while (count < n && scan->group < table->groups) {
         const wr_group *group = &entries->group[scan->group];
         if (scan->entry >= group->count) {

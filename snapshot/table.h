@@ -40,8 +40,8 @@ void   wr_table_free(wr_table *table); /* NULL is nothing */
  * wr_hash_str, composite keys by wr_hash_fold in field order, no key: 0. Any thread. */
 void wr_key_hash(const weir_key *key, const void *records, uint32_t stride, uint32_t n, uint64_t *hash);
 /* The same for the picked records only: fills hash[pick[j]]. */
-void wr_key_hash_picked(const weir_key *key, const void *records, uint32_t stride, const uint32_t *pick, uint32_t pick_n,
-                        uint64_t *hash);
+void wr_key_hash_picked(const weir_key *key, const void *records, uint32_t stride, const uint32_t *pick,
+                        uint32_t pick_n, uint64_t *hash);
 
 /* Finds or creates the states of all n records, or of the picked ones (pick == NULL: 0 to n-1; indices ascending or not).
  * Fills state[i] and, unless fresh is NULL, fresh[i]: 1 = made for this record. Entries are marked for the snapshot. Pointers
@@ -59,10 +59,11 @@ void wr_table_forget(wr_table *table, void *state);
  * and lets freed cells be used again. All pointers into the table are invalid after it. Costs nothing when there is nothing. */
 void wr_table_settle(wr_table *table);
 
-uint64_t wr_table_count(const wr_table *table);      /* keys */
-uint64_t wr_table_generation(const wr_table *table); /* changes when an entry may have moved: lookaside lines are dropped */
-uint64_t wr_table_bytes(const wr_table *table);      /* this table's share of the budget */
-uint32_t wr_table_state_size(const wr_table *table);
+uint64_t wr_table_count(const wr_table *table); /* keys */
+uint64_t wr_table_generation(
+    const wr_table *table); /* changes when an entry may have moved: lookaside lines are dropped */
+uint64_t               wr_table_bytes(const wr_table *table); /* this table's share of the budget */
+uint32_t               wr_table_state_size(const wr_table *table);
 const wr_table_config *wr_table_config_of(const wr_table *table);
 
 /* A walk over all entries in key-group order. Zero to begin. No find that creates, and no settle, in between. */

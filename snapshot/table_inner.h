@@ -4,22 +4,22 @@
 #include "snapshot/find.h"
 #include "snapshot/key.h"
 
-#define WR_BLOB_UNIT 16u
+#define WR_BLOB_UNIT    16u
 #define WR_BLOB_CLASSES 40u /* 1, 2, 3, 4, 6, 8, 12 ... 2^20 units */
-#define WR_NO_CELL 0xffu
+#define WR_NO_CELL      0xffu
 
 /* One field of the state that owns memory outside it. Owner: its table. */
 typedef struct wr_cell_plan {
     uint32_t         kind; /* WEIR_TEXT, WEIR_STR (a string of an accumulator), WEIR_CELL_VALUE, _LIST, _TABLE */
     uint32_t         offset;
     const weir_type *element;
-    wr_family        family;     /* value: records; list: chunks; table: elements */
-    wr_index         index;      /* table: (id, key of the element) -> position */
-    wr_key_layout    key;        /* table: of the element; one field */
-    uint32_t         rows;       /* list: per chunk */
-    uint32_t         record_at;  /* offset of the record in an element, of the first one in a chunk */
-    bool             has_family; /* value, list, table */
-    uint32_t         strings;    /* string fields of the element */
+    wr_family        family;                /* value: records; list: chunks; table: elements */
+    wr_index         index;                 /* table: (id, key of the element) -> position */
+    wr_key_layout    key;                   /* table: of the element; one field */
+    uint32_t         rows;                  /* list: per chunk */
+    uint32_t         record_at;             /* offset of the record in an element, of the first one in a chunk */
+    bool             has_family;            /* value, list, table */
+    uint32_t         strings;               /* string fields of the element */
     uint32_t         string[WR_FIELDS_MAX]; /* their offsets */
 } wr_cell_plan;
 
@@ -27,7 +27,7 @@ typedef struct wr_cell_plan {
 typedef struct wr_pending {
     wr_family *family;
     uint32_t   position;
-    uint32_t   class; /* blobs: size class */
+    uint32_t class; /* blobs: size class */
 } wr_pending;
 
 struct wr_table {
@@ -38,20 +38,20 @@ struct wr_table {
     uint32_t        groups;
     wr_family       entries;
     wr_index        index;
-    wr_family       blobs;     /* units of 16 bytes; there when has_blobs */
+    wr_family       blobs; /* units of 16 bytes; there when has_blobs */
     bool            has_blobs, marking, capturing;
     uint32_t       *blob_free; /* groups * classes: number + 1 of the first free blob */
     uint64_t        blob_free_bytes;
-    uint64_t       *ids;       /* per group: given so far */
+    uint64_t       *ids; /* per group: given so far */
     uint64_t        generation, count, bytes;
-    wr_find_fn     *find;      /* NULL: composite */
+    wr_find_fn     *find; /* NULL: composite */
     wr_pending     *pending;
     uint64_t       *forgotten; /* group << 32 | number */
     uint32_t        pendings, pendings_max, forgottens, forgottens_max;
     uint32_t        cells;
     wr_cell_plan   *cell;
-    uint8_t        *cell_at;   /* state offset / 8 -> cell, or WR_NO_CELL */
-    char           *image;     /* of the region captured last */
+    uint8_t        *cell_at; /* state offset / 8 -> cell, or WR_NO_CELL */
+    char           *image;   /* of the region captured last */
     uint64_t       *image_bits;
     uint64_t       *ids_begin; /* at wr_capture_begin */
     uint32_t       *blob_free_begin;
@@ -79,9 +79,10 @@ uint64_t wr_table_hash_at(const wr_table *table, uint32_t position);
 void wr_table_pend(wr_table *table, wr_family *family, uint32_t position, uint32_t class);
 
 /* cells.c */
-wr_err wr_cells_init(wr_table *table, wr_errinfo *info);
-void   wr_cells_fini(wr_table *table);
-void   wr_cells_release(wr_table *table, void *state); /* everything that the state owns; the state is zeroed by the caller */
+wr_err        wr_cells_init(wr_table *table, wr_errinfo *info);
+void          wr_cells_fini(wr_table *table);
+void          wr_cells_release(wr_table *table,
+                               void     *state); /* everything that the state owns; the state is zeroed by the caller */
 wr_cell_plan *wr_cell_of(const wr_table *table, const void *state, const void *cell);
 /* Copies a record's strings into blobs of the group, and repoints them; all or nothing. */
 wr_err wr_cell_own_strings(wr_table *table, uint32_t group, const wr_cell_plan *plan, char *record);
@@ -92,20 +93,20 @@ void   wr_cell_free_value(wr_table *table, void *state, wr_cell_plan *plan, weir
 void wr_capture_fini(wr_table *table);
 
 /* list.c, element.c */
-void wr_list_clear(wr_table *table, void *state, wr_cell_plan *plan, weir_cell *cell);
-bool wr_list_refill(wr_cell_plan *plan, weir_rows *rows);
-void wr_list_rows_remove(wr_table *table, void *state, wr_cell_plan *plan, weir_cell *cell, weir_rows *rows);
-void wr_element_clear(wr_table *table, void *state, wr_cell_plan *plan, weir_cell *cell);
-bool wr_element_refill(wr_cell_plan *plan, weir_rows *rows);
-void wr_element_rows_remove(wr_table *table, void *state, wr_cell_plan *plan, weir_cell *cell, weir_rows *rows);
+void     wr_list_clear(wr_table *table, void *state, wr_cell_plan *plan, weir_cell *cell);
+bool     wr_list_refill(wr_cell_plan *plan, weir_rows *rows);
+void     wr_list_rows_remove(wr_table *table, void *state, wr_cell_plan *plan, weir_cell *cell, weir_rows *rows);
+void     wr_element_clear(wr_table *table, void *state, wr_cell_plan *plan, weir_cell *cell);
+bool     wr_element_refill(wr_cell_plan *plan, weir_rows *rows);
+void     wr_element_rows_remove(wr_table *table, void *state, wr_cell_plan *plan, weir_cell *cell, weir_rows *rows);
 uint64_t wr_element_hash_at(const void *plan, uint32_t position);
 
 /* blob.c: immutable bytes. */
-wr_err   wr_blobs_init(wr_table *table, wr_errinfo *info);
-void     wr_blobs_fini(wr_table *table);
-char    *wr_blob_new(wr_table *table, uint32_t group, const char *bytes, uint32_t len); /* 12 < len <= WR_CELL_BYTES_MAX */
-void     wr_blob_free(wr_table *table, const char *bytes, uint32_t len);               /* at settle */
-void     wr_blob_give(wr_table *table, uint32_t position, uint32_t class);
+wr_err wr_blobs_init(wr_table *table, wr_errinfo *info);
+void   wr_blobs_fini(wr_table *table);
+char *wr_blob_new(wr_table *table, uint32_t group, const char *bytes, uint32_t len); /* 12 < len <= WR_CELL_BYTES_MAX */
+void  wr_blob_free(wr_table *table, const char *bytes, uint32_t len);                /* at settle */
+void  wr_blob_give(wr_table *table, uint32_t position, uint32_t class);
 uint32_t wr_blob_class(uint32_t len);
 uint64_t wr_blob_class_units(uint32_t class);
 

@@ -1,14 +1,14 @@
 /* Keyed tables against a naive map: keys are numbers 0 ... K-1 dressed up as each kind of key. */
-#include "snapshot/table.h"
 #include "base/hash.h"
 #include "base/prng.h"
 #include "snapshot/near.h"
+#include "snapshot/table.h"
 #include "snapshot/table_inner.h"
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <cmocka.h>
 
 typedef struct row {
     uint64_t wide;
@@ -23,27 +23,46 @@ typedef struct tally {
 } tally;
 
 static const weir_field row_fields[] = {
-    { .name = "wide", .offset = offsetof(row, wide), .size = 8, .kind = WEIR_U64 },
-    { .name = "narrow", .offset = offsetof(row, narrow), .size = 4, .kind = WEIR_I32 },
-    { .name = "tiny", .offset = offsetof(row, tiny), .size = 1, .kind = WEIR_U8 },
-    { .name = "flag", .offset = offsetof(row, flag), .size = 1, .kind = WEIR_BOOL },
-    { .name = "name", .offset = offsetof(row, name), .size = 16, .kind = WEIR_STR },
-    { .name = "padding", .offset = offsetof(row, padding), .size = 8, .kind = WEIR_U64 },
+    {.name = "wide", .offset = offsetof(row, wide), .size = 8, .kind = WEIR_U64},
+    {.name = "narrow", .offset = offsetof(row, narrow), .size = 4, .kind = WEIR_I32},
+    {.name = "tiny", .offset = offsetof(row, tiny), .size = 1, .kind = WEIR_U8},
+    {.name = "flag", .offset = offsetof(row, flag), .size = 1, .kind = WEIR_BOOL},
+    {.name = "name", .offset = offsetof(row, name), .size = 16, .kind = WEIR_STR},
+    {.name = "padding", .offset = offsetof(row, padding), .size = 8, .kind = WEIR_U64},
 };
-static const weir_type row_type = { .abi_size = sizeof(weir_type), .fields = 6, .name = "row", .size = sizeof(row), .align = 8,
-                                    .field = row_fields };
+static const weir_type row_type = {
+    .abi_size = sizeof(weir_type), .fields = 6, .name = "row", .size = sizeof(row), .align = 8, .field = row_fields};
 static const weir_field tally_fields[] = {
-    { .name = "id", .offset = 0, .size = 8, .kind = WEIR_U64 },
-    { .name = "seen", .offset = 8, .size = 8, .kind = WEIR_U64 },
+    {.name = "id", .offset = 0, .size = 8, .kind = WEIR_U64},
+    {.name = "seen", .offset = 8, .size = 8, .kind = WEIR_U64},
 };
-static const weir_type tally_type = { .abi_size = sizeof(weir_type), .fields = 2, .name = "tally", .size = sizeof(tally), .align = 8,
-                                      .field = tally_fields };
+static const weir_type tally_type = {.abi_size = sizeof(weir_type),
+                                     .fields = 2,
+                                     .name = "tally",
+                                     .size = sizeof(tally),
+                                     .align = 8,
+                                     .field = tally_fields};
 
-#define WIDE { offsetof(row, wide), WEIR_U64 }
-#define NARROW { offsetof(row, narrow), WEIR_I32 }
-#define TINY { offsetof(row, tiny), WEIR_U8 }
-#define FLAG { offsetof(row, flag), WEIR_BOOL }
-#define NAME { offsetof(row, name), WEIR_STR }
+#define WIDE                                                                                                           \
+    {                                                                                                                  \
+        offsetof(row, wide), WEIR_U64                                                                                  \
+    }
+#define NARROW                                                                                                         \
+    {                                                                                                                  \
+        offsetof(row, narrow), WEIR_I32                                                                                \
+    }
+#define TINY                                                                                                           \
+    {                                                                                                                  \
+        offsetof(row, tiny), WEIR_U8                                                                                   \
+    }
+#define FLAG                                                                                                           \
+    {                                                                                                                  \
+        offsetof(row, flag), WEIR_BOOL                                                                                 \
+    }
+#define NAME                                                                                                           \
+    {                                                                                                                  \
+        offsetof(row, name), WEIR_STR                                                                                  \
+    }
 
 enum craft { PLAIN, SAME_TOP, SAME_TOP_AND_LOW, SAME_LOW };
 
@@ -71,7 +90,11 @@ static uint64_t wide_of(enum craft craft, uint64_t id)
 
 static row row_of(enum craft craft, uint64_t id, char *room)
 {
-    row r = { .wide = wide_of(craft, id), .narrow = (int32_t)(id * 3) - 1000, .tiny = (uint8_t)id, .flag = id & 1, .padding = ~id };
+    row r = {.wide = wide_of(craft, id),
+             .narrow = (int32_t)(id * 3) - 1000,
+             .tiny = (uint8_t)id,
+             .flag = id & 1,
+             .padding = ~id};
     int len = id % 3 == 0 ? snprintf(room, NAME_BYTES, "%u", (unsigned)id)
                           : snprintf(room, NAME_BYTES, "name of record %0*u", (int)(8 + id % 50), (unsigned)id);
     r.name = weir_str_of(room, (size_t)len);
@@ -87,7 +110,7 @@ typedef struct world {
     wr_near         near;
     bool            has_near;
     wr_prng         prng;
-    uint64_t       *seen; /* 0: unknown */
+    uint64_t       *seen;    /* 0: unknown */
     uint8_t        *allowed; /* its hash lies in the table's groups */
     uint64_t        known;
     row             rows[BATCH];
@@ -124,17 +147,23 @@ static void setup(world *w, const scenario *s, uint64_t seed)
     memset(w, 0, sizeof *w);
     w->s = s;
     w->prng = wr_prng_of(seed);
-    wr_table_config config = { .uid = "test", .record = &row_type, .key = s->key, .state = &tally_type,
-                               .max_parallelism = s->max_parallelism, .group_first = s->first, .group_end = s->end,
-                               .budget = &w->budget, .large_pages = seed & 1 };
-    wr_errinfo info = { 0 };
+    wr_table_config config = {.uid = "test",
+                              .record = &row_type,
+                              .key = s->key,
+                              .state = &tally_type,
+                              .max_parallelism = s->max_parallelism,
+                              .group_first = s->first,
+                              .group_end = s->end,
+                              .budget = &w->budget,
+                              .large_pages = seed & 1};
+    wr_errinfo      info = {0};
     assert_int_equal(wr_table_new(&w->table, &config, &info), WR_OK);
     w->has_near = s->near && wr_near_init(&w->near, w->table);
     w->seen = calloc(s->keys, sizeof *w->seen);
     w->allowed = calloc(s->keys, 1);
     uint32_t some = 0;
     for (uint32_t id = 0; id < s->keys; id++) {
-        row r = row_of(s->craft, id, names[0]);
+        row      r = row_of(s->craft, id, names[0]);
         uint64_t hash;
         wr_key_hash(&s->key, &r, sizeof r, 1, &hash);
         w->allowed[id] = in_groups(s, hash);
@@ -164,7 +193,7 @@ static void fill_batch(world *w, uint32_t n)
 /* One record as the user's loop sees it. */
 static void update(world *w, uint32_t i, bool is_fresh, bool know_fresh)
 {
-    tally *t = w->state[i];
+    tally   *t = w->state[i];
     uint32_t id = w->ids[i];
     assert_non_null(t);
     if (w->seen[id] == 0) w->known++;
@@ -201,7 +230,7 @@ static void run_near(world *w, uint32_t n)
     near->misses = 0;
     for (uint32_t i = 0; i < n; i++) {
         const char *at = (const char *)&w->rows[i] + near->offset;
-        uint64_t word[2];
+        uint64_t    word[2];
         memcpy(word, at, near->bytes == 8 ? 8 : 16);
         void *state = NULL;
         if (near->bytes == 8) {
@@ -209,13 +238,15 @@ static void run_near(world *w, uint32_t n)
             const weir_near8 *line = &((weir_near8 *)near->line)[(word[0] * WEIR_NEAR_MIX) >> near->shift];
             if (line->key == word[0]) state = line->state;
         } else if (w->rows[i].name.len <= 12) {
-            uint64_t mixed = word[0] ^ word[1] * WEIR_NEAR_MIX;
+            uint64_t           mixed = word[0] ^ word[1] * WEIR_NEAR_MIX;
             const weir_near16 *line = &((weir_near16 *)near->line)[(mixed * WEIR_NEAR_MIX) >> near->shift];
             if (line->lo == word[0] && line->hi == word[1]) state = line->state;
         }
         w->state[i] = state;
-        if (state == NULL) near->miss[near->misses++] = i;
-        else update(w, i, false, false);
+        if (state == NULL)
+            near->miss[near->misses++] = i;
+        else
+            update(w, i, false, false);
     }
     uint32_t misses = near->misses;
     wr_key_hash_picked(&w->s->key, w->rows, sizeof *w->rows, near->miss, misses, w->hash);
@@ -238,17 +269,17 @@ static void run_peek(world *w)
 
 static void check_scan(world *w)
 {
-    wr_table_scan scan = { 0 };
-    static row keys[97];
-    void *state[97];
-    uint64_t count = 0, before = 0;
+    wr_table_scan scan = {0};
+    static row    keys[97];
+    void         *state[97];
+    uint64_t      count = 0, before = 0;
     assert_int_equal(wr_table_count(w->table), w->known);
     for (uint32_t n; (n = wr_table_scan_next(w->table, &scan, state, keys, 97)) != 0;) {
         uint64_t hash[97];
         wr_key_hash(&w->s->key, keys, sizeof *keys, n, hash);
         for (uint32_t i = 0; i < n; i++) {
             const tally *t = state[i];
-            uint64_t group = ((hash[i] >> 32) * w->s->max_parallelism) >> 32, expected;
+            uint64_t     group = ((hash[i] >> 32) * w->s->max_parallelism) >> 32, expected;
             assert_true(group >= before || w->s->key.count == 0);
             before = group;
             assert_true(t->id < w->s->keys && w->seen[t->id] == t->seen);
@@ -265,7 +296,7 @@ static void check_scan(world *w)
 static void run_scenario(const scenario *s, uint64_t seed)
 {
     static world worlds;
-    world *w = &worlds;
+    world       *w = &worlds;
     setup(w, s, seed);
     for (uint32_t b = 0; b < s->batches; b++) {
         uint32_t n = 1 + (uint32_t)wr_prng_below(&w->prng, BATCH);
@@ -291,25 +322,25 @@ static void run_scenario(const scenario *s, uint64_t seed)
 }
 
 static const scenario scenarios[] = {
-    { "u64", { 1, { WIDE } }, 20000, 128, 0, 128, 600, PLAIN, false },
-    { "u64 with a lookaside", { 1, { WIDE } }, 3000, 128, 0, 128, 600, PLAIN, true },
-    { "u64, one group of many", { 1, { WIDE } }, 60000, 128, 77, 78, 200, PLAIN, false },
-    { "u64, a third of the groups", { 1, { WIDE } }, 30000, 96, 32, 64, 400, PLAIN, false },
-    { "u64, groups across the middle", { 1, { WIDE } }, 30000, 100, 33, 66, 400, PLAIN, false },
-    { "u64, many groups", { 1, { WIDE } }, 20000, 32768, 0, 32768, 400, PLAIN, false },
-    { "u64, one group", { 1, { WIDE } }, 20000, 1, 0, 1, 400, PLAIN, false },
-    { "i32", { 1, { NARROW } }, 20000, 128, 0, 128, 400, PLAIN, true },
-    { "u8", { 1, { TINY } }, 256, 128, 0, 128, 200, PLAIN, true },
-    { "bool", { 1, { FLAG } }, 2, 128, 0, 128, 50, PLAIN, false },
-    { "no key", { 0, { WIDE } }, 1, 128, 0, 128, 50, PLAIN, false },
-    { "string", { 1, { NAME } }, 20000, 128, 0, 128, 500, PLAIN, false },
-    { "string with a lookaside", { 1, { NAME } }, 2000, 128, 0, 128, 400, PLAIN, true },
-    { "two integers", { 2, { NARROW, WIDE } }, 20000, 128, 0, 128, 300, PLAIN, false },
-    { "four fields", { 4, { FLAG, NAME, NARROW, WIDE } }, 20000, 128, 0, 128, 300, PLAIN, false },
-    { "string first", { 2, { NAME, TINY } }, 10000, 128, 0, 128, 300, PLAIN, false },
-    { "equal top 40 bits", { 1, { WIDE } }, 20000, 128, 0, 128, 300, SAME_TOP, false },
-    { "equal top 40 bits, one bucket", { 1, { WIDE } }, 20000, 128, 0, 128, 300, SAME_TOP_AND_LOW, false },
-    { "one bucket", { 1, { WIDE } }, 20000, 128, 0, 128, 300, SAME_LOW, false },
+    {"u64", {1, {WIDE}}, 20000, 128, 0, 128, 600, PLAIN, false},
+    {"u64 with a lookaside", {1, {WIDE}}, 3000, 128, 0, 128, 600, PLAIN, true},
+    {"u64, one group of many", {1, {WIDE}}, 60000, 128, 77, 78, 200, PLAIN, false},
+    {"u64, a third of the groups", {1, {WIDE}}, 30000, 96, 32, 64, 400, PLAIN, false},
+    {"u64, groups across the middle", {1, {WIDE}}, 30000, 100, 33, 66, 400, PLAIN, false},
+    {"u64, many groups", {1, {WIDE}}, 20000, 32768, 0, 32768, 400, PLAIN, false},
+    {"u64, one group", {1, {WIDE}}, 20000, 1, 0, 1, 400, PLAIN, false},
+    {"i32", {1, {NARROW}}, 20000, 128, 0, 128, 400, PLAIN, true},
+    {"u8", {1, {TINY}}, 256, 128, 0, 128, 200, PLAIN, true},
+    {"bool", {1, {FLAG}}, 2, 128, 0, 128, 50, PLAIN, false},
+    {"no key", {0, {WIDE}}, 1, 128, 0, 128, 50, PLAIN, false},
+    {"string", {1, {NAME}}, 20000, 128, 0, 128, 500, PLAIN, false},
+    {"string with a lookaside", {1, {NAME}}, 2000, 128, 0, 128, 400, PLAIN, true},
+    {"two integers", {2, {NARROW, WIDE}}, 20000, 128, 0, 128, 300, PLAIN, false},
+    {"four fields", {4, {FLAG, NAME, NARROW, WIDE}}, 20000, 128, 0, 128, 300, PLAIN, false},
+    {"string first", {2, {NAME, TINY}}, 10000, 128, 0, 128, 300, PLAIN, false},
+    {"equal top 40 bits", {1, {WIDE}}, 20000, 128, 0, 128, 300, SAME_TOP, false},
+    {"equal top 40 bits, one bucket", {1, {WIDE}}, 20000, 128, 0, 128, 300, SAME_TOP_AND_LOW, false},
+    {"one bucket", {1, {WIDE}}, 20000, 128, 0, 128, 300, SAME_LOW, false},
 };
 
 static void follows_the_model(void **unused)
@@ -324,20 +355,26 @@ static void follows_the_model(void **unused)
 
 static wr_table *wide_table(wr_budget *budget, uint64_t seed)
 {
-    wr_table_config config = { .uid = "test", .record = &row_type, .key = { 1, { WIDE } }, .state = &tally_type,
-                               .max_parallelism = 128, .group_end = 128, .budget = budget, .large_pages = seed & 1 };
-    wr_table *table;
+    wr_table_config config = {.uid = "test",
+                              .record = &row_type,
+                              .key = {1, {WIDE}},
+                              .state = &tally_type,
+                              .max_parallelism = 128,
+                              .group_end = 128,
+                              .budget = budget,
+                              .large_pages = seed & 1};
+    wr_table       *table;
     assert_int_equal(wr_table_new(&table, &config, NULL), WR_OK);
     return table;
 }
 
 static void put_range(wr_table *table, uint64_t from, uint64_t to, enum craft craft, bool forget)
 {
-    static row rows[1024];
+    static row      rows[1024];
     static uint64_t hash[1024];
-    static void *state[1024];
-    static uint8_t fresh[1024];
-    const weir_key key = { 1, { WIDE } };
+    static void    *state[1024];
+    static uint8_t  fresh[1024];
+    const weir_key  key = {1, {WIDE}};
     for (uint64_t at = from; at < to; at += 1024) {
         uint32_t n = to - at < 1024 ? (uint32_t)(to - at) : 1024;
         for (uint32_t i = 0; i < n; i++) rows[i].wide = wide_of(craft, at + i);
@@ -363,7 +400,7 @@ static void grows_shrinks_and_grows(void **unused)
 #else
     const uint64_t keys = 2000000;
 #endif
-    wr_budget budget = { 0 };
+    wr_budget budget = {0};
     wr_table *table = wide_table(&budget, 1);
     put_range(table, 0, keys, PLAIN, false);
     assert_int_equal(wr_table_count(table), keys);
@@ -386,9 +423,9 @@ static void keys_of_an_enemy_stay_cheap(void **unused)
 {
     (void)unused;
     for (enum craft craft = SAME_TOP; craft <= SAME_LOW; craft++) {
-        wr_budget budget = { 0 };
+        wr_budget budget = {0};
         wr_table *table = wide_table(&budget, 0);
-        uint64_t keys = craft == SAME_LOW ? 100000 : 130000;
+        uint64_t  keys = craft == SAME_LOW ? 100000 : 130000;
         put_range(table, 0, keys, craft, false);
         put_range(table, 0, keys, craft, false);
         assert_int_equal(wr_table_count(table), keys);
@@ -402,7 +439,7 @@ static void keys_of_an_enemy_stay_cheap(void **unused)
 static void budget_is_kept_and_reported(void **unused)
 {
     (void)unused;
-    wr_budget budget = { .bytes_max = 1 << 20 };
+    wr_budget budget = {.bytes_max = 1 << 20};
     wr_table *table = wide_table(&budget, 0);
     put_range(table, 0, 1000, PLAIN, false);
     assert_false(budget.exceeded);
@@ -416,13 +453,13 @@ static void budget_is_kept_and_reported(void **unused)
 static void forgotten_and_used_again_stays(void **unused)
 {
     (void)unused;
-    wr_budget budget = { 0 };
-    wr_table *table = wide_table(&budget, 0);
-    row rows[2] = { { .wide = 7 }, { .wide = 7 } };
-    const weir_key key = { 1, { WIDE } };
-    uint64_t hash[2];
-    void *state[2];
-    uint8_t fresh[2];
+    wr_budget      budget = {0};
+    wr_table      *table = wide_table(&budget, 0);
+    row            rows[2] = {{.wide = 7}, {.wide = 7}};
+    const weir_key key = {1, {WIDE}};
+    uint64_t       hash[2];
+    void          *state[2];
+    uint8_t        fresh[2];
     wr_key_hash(&key, rows, sizeof *rows, 2, hash);
     wr_table_find(table, rows, 2, hash, NULL, 0, state, fresh);
     assert_ptr_equal(state[0], state[1]);
@@ -449,24 +486,24 @@ static void kernels_agree(void **unused)
 {
     (void)unused;
     enum { KEYS = 50000, ASK = 1024 };
-    wr_budget budget = { 0 };
+    wr_budget budget = {0};
     wr_table *table = wide_table(&budget, 0);
     put_range(table, 0, KEYS, PLAIN, false);
-    static row rows[ASK];
+    static row      rows[ASK];
     static uint64_t hash[ASK];
-    static void *a[ASK], *b[ASK];
+    static void    *a[ASK], *b[ASK];
     static uint32_t miss_a[ASK], miss_b[ASK];
-    const weir_key key = { 1, { WIDE } };
-    wr_prng prng = wr_prng_of(3);
+    const weir_key  key = {1, {WIDE}};
+    wr_prng         prng = wr_prng_of(3);
     for (uint32_t n = 0; n <= ASK; n += 1 + n / 3) {
         for (uint32_t i = 0; i < n; i++) rows[i].wide = wide_of(PLAIN, wr_prng_below(&prng, KEYS * 2));
         wr_key_hash(&key, rows, sizeof *rows, n, hash);
         for (uint32_t i = 0; i < n; i++) assert_int_equal(hash[i], wr_fmix64(rows[i].wide));
-        wr_find_fn *find[2] = { wr_find_integer_plain, wr_find_integer() };
-        uint32_t n_a = find[0](&table->index, table->entries.base, table->entries.stride, (const char *)rows, sizeof *rows, hash, n,
-                               table->state_at, a, miss_a);
-        uint32_t n_b = find[1](&table->index, table->entries.base, table->entries.stride, (const char *)rows, sizeof *rows, hash, n,
-                               table->state_at, b, miss_b);
+        wr_find_fn *find[2] = {wr_find_integer_plain, wr_find_integer()};
+        uint32_t    n_a = find[0](&table->index, table->entries.base, table->entries.stride, (const char *)rows,
+                               sizeof *rows, hash, n, table->state_at, a, miss_a);
+        uint32_t    n_b = find[1](&table->index, table->entries.base, table->entries.stride, (const char *)rows,
+                               sizeof *rows, hash, n, table->state_at, b, miss_b);
         assert_int_equal(n_a, n_b);
         assert_memory_equal(miss_a, miss_b, n_a * sizeof *miss_a);
         for (uint32_t i = 0, q = 0; i < n; i++) {
@@ -482,17 +519,22 @@ static void kernels_agree(void **unused)
 static void refuses_what_it_cannot_do(void **unused)
 {
     (void)unused;
-    wr_budget budget = { 0 };
+    wr_budget budget = {0};
     wr_table *table;
     weir_type huge = tally_type;
     huge.size = WR_STATE_BYTES_MAX + 8;
-    wr_table_config config = { .uid = "test", .record = &row_type, .key = { 1, { { 0, WEIR_F64 } } }, .state = &tally_type,
-                               .max_parallelism = 128, .group_end = 128, .budget = &budget };
-    wr_errinfo info = { 0 };
+    wr_table_config config = {.uid = "test",
+                              .record = &row_type,
+                              .key = {1, {{0, WEIR_F64}}},
+                              .state = &tally_type,
+                              .max_parallelism = 128,
+                              .group_end = 128,
+                              .budget = &budget};
+    wr_errinfo      info = {0};
     assert_int_equal(wr_table_new(&table, &config, &info), WR_NOT_YET);
-    config.key = (weir_key){ 1, { WIDE } };
+    config.key = (weir_key){1, {WIDE}};
     config.state = &huge;
-    wr_errinfo info2 = { 0 };
+    wr_errinfo info2 = {0};
     assert_int_equal(wr_table_new(&table, &config, &info2), WR_LIMIT);
     assert_int_equal(budget.bytes, 0);
 }
