@@ -58,15 +58,15 @@ static bool is_io(const wr_draft *draft)
 
 static bool clash(weir_pipeline *p, wr_draft *first, wr_draft *second)
 {
-    const char *where = wr_graph_where(p, first);
     if (first->unread || second->unread) return false;
     if (is_io(first) && is_io(second) && strcmp(first->node.name, second->node.name) == 0) {
-        wr_graph_problem(p, second, WR_GRAPH, "the name is also that of %s; give one of them its own .name", where);
+        wr_graph_problem(p, second, WR_GRAPH, "the name is also that of %s; give one of them its own .name",
+                         wr_graph_where(p, first));
         return true;
     }
     if (strcmp(first->node.uid, second->node.uid) == 0) {
         wr_graph_problem(p, second, WR_GRAPH, "its uid '%s' is also that of %s; give one of them its own .uid",
-                         second->node.uid, where);
+                         second->node.uid, wr_graph_where(p, first));
         return true;
     }
     return false;

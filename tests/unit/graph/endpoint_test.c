@@ -1,3 +1,4 @@
+#include "base/prng.h"
 #include "fixture.h"
 #include "graph/endpoint.h"
 
@@ -140,6 +141,33 @@ static void test_limits(void **state)
     assert_int_equal(code, WR_LIMIT);
 }
 
+/* Whatever bytes come: a problem or an endpoint, never a crash (the sanitizers look on). */
+static void test_any_bytes(void **state)
+{
+    (void)state;
+    static const char pieces[][12] = {"mem:", "//",     "?",      "&",         "=",  "%",     "%41",  "%0",  "limit",
+                                      "12",   "header", "format", "csv",       ",",  "text=", ":ms",  "at=", " ",
+                                      "\t",   "\xff",   "follow", "separator", "x;", "every", "group"};
+    enum { PIECES = sizeof pieces / sizeof pieces[0] };
+    wr_prng prng = wr_prng_of(3);
+    for (int round = 0; round < 20000; round++) {
+        char   text[3][120];
+        size_t used[3] = {0};
+        for (int i = 0; i < 3; i++) {
+            text[i][0] = 0;
+            for (uint64_t n = wr_prng_below(&prng, 10); n > 0; n--) {
+                const char *piece = pieces[wr_prng_below(&prng, PIECES)];
+                used[i] += (size_t)snprintf(text[i] + used[i], sizeof text[i] - used[i], "%s", piece);
+            }
+        }
+        const weir_endpoint *e = MAKE(text[0], .options = text[1], .fields = text[2],
+                                      .format = round % 2 ? "csv" : NULL);
+        assert_non_null(e->path);
+        assert_true((code == WR_OK) == (count_of == 0));
+        if (round % 500 == 0) wr_arena_fini(&arena);
+    }
+}
+
 static int fini(void **state)
 {
     (void)state;
@@ -152,7 +180,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_uri),     cmocka_unit_test(test_defaults_and_options),
         cmocka_unit_test(test_formats), cmocka_unit_test(test_fields),
-        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_limits),  cmocka_unit_test(test_any_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, fini);
 }
