@@ -10,9 +10,9 @@ typedef struct weir_cluster weir_cluster;
 typedef struct weir_job     weir_job;
 typedef struct weir_cluster_options {
     uint32_t    size;
-    uint32_t    slots;     /* threads; 0: as many as usable CPUs */
+    uint32_t    slots;     /* parallelism of what does not say; 0: as many as usable CPUs */
     const char *snapshots; /* URI; not yet */
-    uint64_t    state_max; /* bytes of keyed state in all jobs; 0: no limit */
+    uint64_t    state_max; /* bytes of keyed state of each job; 0: no limit */
     int         weir_end_;
 } weir_cluster_options;
 typedef struct weir_start_options {
@@ -32,7 +32,7 @@ typedef enum weir_job_state {
     WEIR_JOB_FAILED
 } weir_job_state;
 
-/* weir_cluster_open(.slots = 2): starts its threads. NULL: not enough memory or threads; errno says which. */
+/* weir_cluster_open(.slots = 2): each job gets threads of its own when it starts. NULL: no memory. */
 #define weir_cluster_open(...) \
     weir_cluster_open_(        \
         (weir_cluster_options){ .size = sizeof(weir_cluster_options), __VA_ARGS__, .weir_end_ = 0 })

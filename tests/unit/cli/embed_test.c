@@ -1,0 +1,127 @@
+/* Clusters inside a program: start, wait, stop, cancel, failures. ctest: threads */
+#include "connectors/memory.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <weir/embed.h>
+
+#include <cmocka.h>
+
+WEIR_RECORD(number, (uint64_t, n))
+WEIR_RECORD(sum, (uint64_t, key), (uint64_t, n))
+WEIR_STATE(total, (uint64_t, n))
+
+WEIR_MAP(residue, number, in, sum, out, ctx)
+{
+    out->key = in->n % 10;
+    out->n = in->n;
+    if (in->n == (uint64_t)weir_arg_i64(weir_ctx_args(ctx), "fail_at", -1)) weir_fail(ctx, "this number is not wanted");
+    return true;
+}
+
+WEIR_KEYED(add, sum, in, total, state, sum, out)
+{
+    state->n += in->n;
+    sum_emit(out, (sum){.key = in->key, .n = state->n});
+}
+
+static void build(weir_pipeline *p)
+{
+    number_stream numbers = weir_source(number, p, "generator:", .options = "count=1000", .name = "numbers");
+    sum_stream    sums = weir_apply(add, weir_key_by(weir_apply(residue, numbers), key));
+    weir_sink(sums, "collect:", .name = "sums");
+}
+
+static void build_wrong(weir_pipeline *p)
+{
+    number_stream numbers = weir_source(number, p, "generatr:");
+    weir_sink(numbers, "collect:", .name = "sums");
+}
+
+static const weir_type *sum_type(void)
+{
+    return &weir_type_sum;
+}
+
+static void test_runs_and_finishes(void **state)
+{
+    (void)state;
+    wr_collector *sums = wr_collector_new("sums", sum_type(), 0);
+    weir_cluster *c = weir_cluster_open(.slots = 2);
+    weir_job     *job = weir_start(c, build, .name = "residues");
+    assert_int_equal(weir_wait(job, 60 * WEIR_SECOND), WEIR_JOB_FINISHED);
+    assert_null(weir_why(job));
+    assert_true(weir_stop(job, false)); /* after the end: nothing to do */
+    uint64_t greatest[10] = {0}, count = 0;
+    for (sum s; wr_collector_take(sums, &s); count++)
+        if (s.n > greatest[s.key]) greatest[s.key] = s.n;
+    assert_int_equal(count, 1000);
+    uint64_t all = 0;
+    for (int i = 0; i < 10; i++) all += greatest[i];
+    assert_int_equal(all, 999 * 1000 / 2);
+    weir_job_free(job);
+    weir_cluster_close(c);
+    wr_collector_free(sums);
+}
+
+static void test_failure_says_why(void **state)
+{
+    (void)state;
+    wr_collector *sums = wr_collector_new("sums", sum_type(), 0);
+    weir_cluster *c = weir_cluster_open(.slots = 2);
+    weir_job     *job = weir_start(c, build, .args = "fail_at=77 other=1");
+    assert_int_equal(weir_wait(job, 60 * WEIR_SECOND), WEIR_JOB_FAILED);
+    assert_non_null(strstr(weir_why(job), "this number is not wanted"));
+    assert_non_null(strstr(weir_why(job), "residue"));
+    assert_false(weir_stop(job, true));
+    weir_cluster_close(c); /* frees the job */
+    wr_collector_free(sums);
+}
+
+static void test_invalid_pipeline_fails(void **state)
+{
+    (void)state;
+    weir_cluster *c = weir_cluster_open(.slots = 1);
+    weir_job     *job = weir_start(c, build_wrong);
+    assert_int_equal(weir_wait(job, 0), WEIR_JOB_FAILED);
+    assert_non_null(strstr(weir_why(job), "generatr"));
+    weir_cancel(job);
+    weir_job_free(job);
+    job = weir_start(c, build, .restore_from = "file:///nowhere");
+    assert_int_equal(weir_wait(job, 0), WEIR_JOB_FAILED);
+    assert_non_null(strstr(weir_why(job), "not yet"));
+    weir_cluster_close(c);
+}
+
+/* An endless source; set replaces it by name. */
+static weir_job *start_endless(weir_cluster *c)
+{
+    return weir_start(c, build, .name = "endless", .set = "numbers=generator:?rate=10000 sums=blackhole:");
+}
+
+static void test_stop_and_cancel(void **state)
+{
+    (void)state;
+    weir_cluster *c = weir_cluster_open(.slots = 2);
+    weir_job     *job = start_endless(c), *other = start_endless(c);
+    assert_int_equal(weir_wait(job, WEIR_MILLISECOND), WEIR_JOB_RUNNING);
+    assert_true(weir_stop(job, true));
+    assert_int_equal(weir_wait(job, 0), WEIR_JOB_FINISHED);
+    assert_int_equal(weir_wait(other, 0), WEIR_JOB_RUNNING);
+    weir_cancel(other);
+    assert_int_equal(weir_wait(other, 0), WEIR_JOB_CANCELED);
+    assert_null(weir_why(other));
+    weir_cluster_close(c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_runs_and_finishes),
+        cmocka_unit_test(test_failure_says_why),
+        cmocka_unit_test(test_invalid_pipeline_fails),
+        cmocka_unit_test(test_stop_and_cancel),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
