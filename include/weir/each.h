@@ -37,19 +37,27 @@
 /* WEIR_EACH_(M, X, a, b, ...) = M(X, a) M(X, b) ... */
 #define WEIR_EACH_(M, X, ...) WEIR_CAT_(WEIR_EACH_BLOCKS_, WEIR_BLOCKS_(__VA_ARGS__))(M, X, __VA_ARGS__)
 #define WEIR_EACH_BLOCKS_0(M, X, ...) WEIR_CAT_(WEIR_EACH_LAST_, WEIR_COUNT_(__VA_ARGS__))(M, X, __VA_ARGS__)
-#define WEIR_EACH_BLOCKS_1(M, X, ...) WEIR_EACH_16_(WEIR_EACH_BLOCKS_0, M, X, __VA_ARGS__)
-#define WEIR_EACH_BLOCKS_2(M, X, ...) WEIR_EACH_16_(WEIR_EACH_BLOCKS_1, M, X, __VA_ARGS__)
-#define WEIR_EACH_BLOCKS_3(M, X, ...) WEIR_EACH_16_(WEIR_EACH_BLOCKS_2, M, X, __VA_ARGS__)
-#define WEIR_EACH_BLOCKS_4(M, X, ...) WEIR_EACH_16_(WEIR_EACH_BLOCKS_3, M, X, __VA_ARGS__)
-#define WEIR_EACH_BLOCKS_5(M, X, ...) WEIR_EACH_16_(WEIR_EACH_BLOCKS_4, M, X, __VA_ARGS__)
-#define WEIR_EACH_BLOCKS_6(M, X, ...) WEIR_EACH_16_(WEIR_EACH_BLOCKS_5, M, X, __VA_ARGS__)
-#define WEIR_EACH_BLOCKS_7(M, X, ...) WEIR_EACH_16_(WEIR_EACH_BLOCKS_6, M, X, __VA_ARGS__)
+#define WEIR_EACH_BLOCKS_1(M, X, ...) \
+    WEIR_EACH_16_(M, X, __VA_ARGS__) WEIR_EACH_BLOCKS_0(M, X, WEIR_AFTER_16_(__VA_ARGS__))
+#define WEIR_EACH_BLOCKS_2(M, X, ...) \
+    WEIR_EACH_16_(M, X, __VA_ARGS__) WEIR_EACH_BLOCKS_1(M, X, WEIR_AFTER_16_(__VA_ARGS__))
+#define WEIR_EACH_BLOCKS_3(M, X, ...) \
+    WEIR_EACH_16_(M, X, __VA_ARGS__) WEIR_EACH_BLOCKS_2(M, X, WEIR_AFTER_16_(__VA_ARGS__))
+#define WEIR_EACH_BLOCKS_4(M, X, ...) \
+    WEIR_EACH_16_(M, X, __VA_ARGS__) WEIR_EACH_BLOCKS_3(M, X, WEIR_AFTER_16_(__VA_ARGS__))
+#define WEIR_EACH_BLOCKS_5(M, X, ...) \
+    WEIR_EACH_16_(M, X, __VA_ARGS__) WEIR_EACH_BLOCKS_4(M, X, WEIR_AFTER_16_(__VA_ARGS__))
+#define WEIR_EACH_BLOCKS_6(M, X, ...) \
+    WEIR_EACH_16_(M, X, __VA_ARGS__) WEIR_EACH_BLOCKS_5(M, X, WEIR_AFTER_16_(__VA_ARGS__))
+#define WEIR_EACH_BLOCKS_7(M, X, ...) \
+    WEIR_EACH_16_(M, X, __VA_ARGS__) WEIR_EACH_BLOCKS_6(M, X, WEIR_AFTER_16_(__VA_ARGS__))
+#define WEIR_EACH_BLOCKS_MORE_THAN_128(M, X, ...) WEIR_CHECK_(0, "at most 128 fields in one record or state")
 
-/* The first 16, then REST for what follows. */
-#define WEIR_EACH_16_(REST, M, X, a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, aA, aB, aC, aD, aE, aF, ...) \
+/* The first 16, and what follows them. (A macro cannot call itself, so the first 16 do not call for the rest.) */
+#define WEIR_AFTER_16_(a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, aA, aB, aC, aD, aE, aF, ...) __VA_ARGS__
+#define WEIR_EACH_16_(M, X, a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, aA, aB, aC, aD, aE, aF, ...) \
     M(X, a0) M(X, a1) M(X, a2) M(X, a3) M(X, a4) M(X, a5) M(X, a6) M(X, a7) \
-    M(X, a8) M(X, a9) M(X, aA) M(X, aB) M(X, aC) M(X, aD) M(X, aE) M(X, aF) \
-    REST(M, X, __VA_ARGS__)
+    M(X, a8) M(X, a9) M(X, aA) M(X, aB) M(X, aC) M(X, aD) M(X, aE) M(X, aF)
 
 /* The last 1 ... 16. */
 #define WEIR_EACH_LAST_1(M, X, A)       M(X, A)
