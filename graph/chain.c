@@ -3,12 +3,13 @@
 #include "graph/build.h"
 #include <stdio.h>
 
+/* The only input of e->to is e. */
 static bool chainable(const wr_job *job, const wr_edge *e)
 {
     const wr_node *from = &job->node[e->from], *to = &job->node[e->to];
     /* A partitioner of the user's runs always, so that a wrong answer of it shows. */
     bool stays = e->route == WR_ROUTE_FORWARD || (from->parallelism == 1 && e->route != WR_ROUTE_OWN);
-    return stays && e->from_port != WR_PORT_DEAD && to->in_edges == 1 && from->parallelism == to->parallelism &&
+    return stays && e->from_port != WR_PORT_DEAD && from->parallelism == to->parallelism &&
            from->blocking == to->blocking && strcmp(from->slot_group, to->slot_group) == 0 &&
            from->chaining != WEIR_CHAIN_NEVER && to->chaining == WEIR_CHAIN;
 }

@@ -47,8 +47,6 @@ static void mix_node(uint64_t *hash, const wr_node *n)
     mix(hash, n->outs);
     for (uint32_t i = 0; i < n->outs; i++) mix_type(hash, n->out[i]);
     mix_type(hash, n->op && n->kind != WR_NODE_SOURCE && n->kind != WR_NODE_SINK ? n->op->state : NULL);
-    mix_key(hash, &n->key[0]);
-    mix_key(hash, &n->key[1]);
     mix(hash, n->window.window.kind);
 }
 

@@ -70,6 +70,8 @@ static void test_defaults_and_options(void **state)
     MAKE("mem:x?a=%");
     assert_int_equal(code, WR_OPTION);
     assert_int_equal(count_of, 2); /* the sign, and the name */
+    MAKE("mem:?every=-5s");
+    assert_non_null(strstr(problems, "option every=-5s is not a duration"));
     MAKE("mem:%00");
     assert_int_equal(code, WR_URI);
     MAKE("mem:?=1&&x");
