@@ -147,8 +147,7 @@ class Rest(Case):
     def test_format(self):
         with open(os.path.join(HERE, '..', '.clang-format'), encoding='utf-8') as file:
             self.write('.clang-format', file.read())
-        self.tree(base__a_c='int f(void)\n{\n    return 1;\n}\n', base__b_c='int f(void) {\n  return 1; }\n',
-                  tests__misuse__c_c='int   a;\n')
+        self.tree(base__a_c='int f(void)\n{\n    return 1;\n}\n', base__b_c='int f(void) {\n  return 1; }\n')
         self.assertEqual(self.found(check.formatting), ['base/b.c:1: not formatted; run ./dev fmt'])
 
     def test_purity(self):

@@ -130,7 +130,8 @@ WEIR_INLINE_ void weir_own_field_(const weir_out *o, void *field, unsigned kind)
 }
 WEIR_INLINE_ bool weir_same_string_(const void *a, const void *b, unsigned kind)
 {
-    return !WEIR_IS_STRING_KIND_(kind) || memcmp(a, b, sizeof(weir_str)) == 0;
+    /* The count is zero for others: gcc -O0 would warn of reading behind a number even where it never does. */
+    return memcmp(a, b, WEIR_IS_STRING_KIND_(kind) ? sizeof(weir_str) : 0) == 0;
 }
 
 /* ---- emitters -----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,2 @@
+/* what the misuse files include */
+#include "common.h"
