@@ -19,7 +19,7 @@ static inline void stat_add(_Atomic uint64_t *counter, uint64_t by)
 
 static uint32_t emit_capacity(uint32_t stride)
 {
-    uint32_t n = WR_BATCH_BYTES / stride;
+    uint32_t n = WR_CHAIN_BYTES / stride;
     if (n > WR_BATCH_RECORDS_MAX) n = WR_BATCH_RECORDS_MAX;
     return n ? n : 1;
 }

@@ -71,6 +71,10 @@
     }                                                                                                              \
     static inline bool weir_user_##NAME(const T *WEIR_OUT_(__VA_ARGS__), WEIR_CTX_PARAM_(__VA_ARGS__))
 
+/* A small record is held in registers while it is mapped: then the compiler sees that zeroing *OUT does not change *IN, and
+ * drops the zeroes that the body overwrites. Nothing of a larger one is read that the body does not use. */
+#define WEIR_HELD_BYTES_ 64
+
 /* ---- WEIR_MAP(NAME, T, IN, U, OUT [, CTX])     bool: could it be mapped? ---------------------------------------------------
  * *OUT starts zeroed and is built inside the output batch, where the engine guarantees room for all n. false = bad record:
  * .on_error decides; say why with `return weir_reject(ctx, "why")`. Strings put into *OUT come from *IN, weir_keep or
@@ -79,8 +83,9 @@
     static inline bool weir_user_##NAME(const T *IN, U *WEIR_OUT_(__VA_ARGS__), WEIR_CTX_PARAM_(__VA_ARGS__));     \
     WEIR_INLINE_ bool weir_step_##NAME(const T *in_, U *made_, weir_ctx *c_, uint32_t i_)                          \
     {                                                                                                              \
+        const T held_ = *in_;                                                                                      \
         memset(made_, 0, sizeof *made_);                                                                           \
-        if (WEIR_LIKELY_(weir_user_##NAME(in_, made_, c_))) return true;                                           \
+        if (WEIR_LIKELY_(weir_user_##NAME(sizeof(T) <= WEIR_HELD_BYTES_ ? &held_ : in_, made_, c_))) return true;  \
         weir_reject_unmapped(c_, i_);                                                                              \
         return false;                                                                                              \
     }                                                                                                              \
