@@ -1,4 +1,5 @@
-/* weir/kind.h: from a C type to its row in a field table. Preprocessor and templates only; included by weir/types.h. */
+/* weir/kind.h: from a C type to its row in a field table. Preprocessor and templates only.
+ * (check: part of weir/types.h, which includes it.) */
 #ifndef WEIR_KIND_H
 #define WEIR_KIND_H
 

@@ -1,5 +1,5 @@
 /* weir/token.h: splitting a string into tokens, fast. Plain data in the caller's hands: no lock, no allocation, any thread.
- * Included by weir/types.h.
+ * (check: part of weir/types.h, which includes it.)
  *
  * The cursor looks at the string in blocks of 64 bytes and keeps, for the current one, a mask with a bit for each separator.
  * A token then costs two bit scans and one copy of 16 bytes instead of a test per byte. Nothing outside the string is ever
