@@ -44,8 +44,7 @@ static wr_err init_plan(wr_table *table, wr_cell_plan *plan, wr_errinfo *info)
     WR_TRY(wr_family_init(&plan->family, wr_family_stride(bytes), table->groups, config->budget, &table->bytes,
                           config->large_pages, info));
     if (plan->kind != WEIR_CELL_TABLE) return WR_OK;
-    return wr_index_init(&plan->index, 0, 0, wr_element_hash_at, plan, config->budget, &table->bytes,
-                         config->large_pages, info);
+    return wr_index_init(&plan->index, 0, 0, wr_element_hash_at, plan, &plan->family, info);
 }
 
 wr_err wr_cells_init(wr_table *table, wr_errinfo *info)

@@ -2,6 +2,7 @@
 #include "snapshot/family.h"
 #include "base/mem.h"
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define RANGE_BYTES_MAX (UINT64_C(256) << 30)
@@ -33,6 +34,16 @@ uint64_t wr_family_range_bytes(const wr_budget *budget)
     if (bytes > RANGE_BYTES_MAX) bytes = RANGE_BYTES_MAX;
     if (bytes < RANGE_BYTES_MIN) bytes = RANGE_BYTES_MIN;
     return bytes & ~(uint64_t)(WR_HUGE_BYTES - 1);
+}
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
+void wr_family_huge(void *base, uint64_t bytes)
+{
+    wr_mem_huge(base, bytes);
+    (void)madvise(base, WR_HUGE_BYTES, MADV_COLLAPSE); /* advice: an older kernel refuses, and the table works as well */
 }
 
 static uint64_t inverse_of_odd(uint64_t odd)
@@ -123,7 +134,7 @@ void wr_family_grow(wr_family *family, uint32_t group, uint32_t n)
     }
     wr_budget_add(family->budget, family->table_bytes, (int64_t)(bytes + bytes / 64));
     if (family->large && !family->huge && family->next * family->stride > HUGE_FROM_BYTES) {
-        wr_mem_huge(family->base, family->reserved_bytes);
+        wr_family_huge(family->base, family->reserved_bytes);
         family->huge = true;
     }
 }

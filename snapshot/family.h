@@ -67,6 +67,8 @@ void wr_family_retail(wr_family *family, uint32_t group);
 void wr_family_touch_slow(wr_family *family, uint32_t position);
 void wr_family_touch_run(wr_family *family, uint32_t position, uint32_t n);
 void wr_budget_add(wr_budget *budget, uint64_t *table_bytes, int64_t bytes);
+/* Huge pages from here on, and for the first 2 MiB, which were small so far. 0.2 ms, once. */
+void wr_family_huge(void *base, uint64_t bytes);
 /* How much address space a family may want. */
 uint64_t wr_family_range_bytes(const wr_budget *budget);
 /* Address space: at least `least`, if possible `most`; the bytes got, or 0. */

@@ -5,7 +5,7 @@
 #include <immintrin.h>
 
 #define WR_KERNEL(NAME)  NAME##_avx2
-#define WR_KERNEL_TARGET __attribute__((target("avx2,bmi,bmi2")))
+#define WR_KERNEL_TARGET __attribute__((target("avx2,bmi,bmi2,prfchw")))
 #define WR_KERNEL_AVX2   1
 #include "snapshot/find_kernel.h"
 #endif

@@ -3,17 +3,16 @@
  *   WR_KERNEL_TARGET   the function attribute
  *   WR_KERNEL_AVX2     1 when one compare takes a whole bucket's tags
  *
- * Three passes over strips of 64 records, each pass one strip behind the one before, so that a line has a strip's time to come
- * from memory: (a) bucket address, (b) tags, entry address, (c) key. What is not right in the home bucket's first match goes to
- * the miss list without a branch; the caller resolves it one by one. */
+ * Three passes over strips of 64 records, each one strip behind the one before, so that a line has a strip's time to
+ * come from memory: (a) bucket address, (b) tags, entry address, (c) key. What is not right in the home bucket's first
+ * match goes to the miss list without a branch; the caller resolves it one by one. */
 #ifndef WR_STRIP
-#define WR_STRIP       64u
-#define WR_LONG_AHEAD  16u
-#define WR_STRIPS_RING 4u /* passes are two strips apart at most; a power of two */
+#define WR_STRIP 64u
+#define WR_LONG_AHEAD 16u
 #endif
+#define WR_INLINE static inline __attribute__((always_inline)) WR_KERNEL_TARGET
 
-static inline __attribute__((always_inline)) WR_KERNEL_TARGET uint32_t WR_KERNEL(match)(const wr_bucket *bucket,
-                                                                                        uint32_t         tag)
+WR_INLINE uint32_t WR_KERNEL(match)(const wr_bucket *bucket, uint32_t tag)
 {
 #if WR_KERNEL_AVX2
     __m256i tags = _mm256_load_si256((const __m256i *)bucket->tag);
@@ -24,69 +23,82 @@ static inline __attribute__((always_inline)) WR_KERNEL_TARGET uint32_t WR_KERNEL
 #endif
 }
 
-typedef struct WR_KERNEL(ring) {
-    const wr_bucket *bucket[WR_STRIP * WR_STRIPS_RING];
-    uint32_t         tag[WR_STRIP * WR_STRIPS_RING];
-    uint8_t          bad[WR_STRIP * WR_STRIPS_RING];
-} WR_KERNEL(ring);
-#define WR_RING_MASK (WR_STRIP * WR_STRIPS_RING - 1)
-
-/* Pass (a). */
-static inline __attribute__((always_inline)) WR_KERNEL_TARGET void WR_KERNEL(buckets)(WR_KERNEL(ring) * ring,
-                                                                                      const wr_index *index,
-                                                                                      const uint64_t *hash,
-                                                                                      uint32_t from, uint32_t to)
+/* Pass (a). The arithmetic is a loop of its own, so that it is vectorised. */
+WR_INLINE void WR_KERNEL(buckets)(const wr_index *index, const uint64_t *hash, uint32_t n, const wr_bucket **bucket,
+                                  uint32_t *tag)
 {
-    const uint64_t    low = index->low;
-    const uint32_t    norm = index->norm, shift = index->shift;
+    const uint64_t low = index->low;
+    const uint32_t norm = index->norm, shift = index->shift;
     wr_bucket *const *directory = index->directory;
-    for (uint32_t i = from; i < to; i++) {
-        uint64_t         x = (hash[i] - low) << norm;
-        const wr_bucket *bucket = directory[x >> shift] + (hash[i] & (WR_SEGMENT_BUCKETS - 1));
-        ring->bucket[i & WR_RING_MASK] = bucket;
-        ring->tag[i & WR_RING_MASK] = (uint32_t)(x >> 32) | 1;
-        __builtin_prefetch(bucket);
+    uint32_t segment[WR_STRIP], within[WR_STRIP];
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t x = (hash[i] - low) << norm;
+        tag[i] = (uint32_t)(x >> 32) | 1;
+        segment[i] = (uint32_t)(x >> shift);
+        within[i] = (uint32_t)hash[i] & (WR_SEGMENT_BUCKETS - 1);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        bucket[i] = directory[segment[i]] + within[i];
+        __builtin_prefetch(bucket[i]);
     }
 }
 
 /* Pass (b). An entry at position 0 is readable and belongs to nobody. */
-static inline __attribute__((always_inline)) WR_KERNEL_TARGET void WR_KERNEL(entries)(WR_KERNEL(ring) * ring,
-                                                                                      char *base, const uint64_t stride,
-                                                                                      uint32_t from, uint32_t to,
-                                                                                      void **entry)
+WR_INLINE void WR_KERNEL(entries)(const wr_bucket *const *bucket, const uint32_t *tag, uint32_t n, char *base,
+                                  const uint64_t stride, char **entry, uint8_t *bad)
 {
-    for (uint32_t i = from; i < to; i++) {
-        const wr_bucket *bucket = ring->bucket[i & WR_RING_MASK];
-        uint32_t         match = WR_KERNEL(match)(bucket, ring->tag[i & WR_RING_MASK]);
-        char            *at = base + bucket->position[(uint32_t)__builtin_ctz(match | 0x80)] * stride;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t match = WR_KERNEL(match)(bucket[i], tag[i]);
+        char    *at = base + bucket[i]->position[(uint32_t)__builtin_ctz(match | 0x80)] * stride;
         __builtin_prefetch(at, 1);
         entry[i] = at;
-        ring->bad[i & WR_RING_MASK] = match == 0;
+        bad[i] = match == 0;
     }
 }
 
-/* entry[i] = the state of key i, or anything when i stands in miss[]. Returns how many stand there, ascending. */
+/* What the three passes of a look-up share: two strips of each, one being written, one being read. */
+typedef struct WR_KERNEL(strips) {
+    const wr_bucket *bucket[2][WR_STRIP];
+    char            *entry[2][WR_STRIP];
+    uint32_t         tag[2][WR_STRIP];
+    uint8_t          bad[2][WR_STRIP];
+} WR_KERNEL(strips);
+
+/* Passes (a) of strip s + 1 and (b) of strip s. */
+WR_INLINE void WR_KERNEL(advance)(WR_KERNEL(strips) * strips, const wr_index *index, const uint64_t *hash, uint32_t n,
+                                  uint32_t at, char *base, uint64_t stride)
+{
+    uint32_t now = at / WR_STRIP & 1, ahead = at + WR_STRIP;
+    if (ahead < n)
+        WR_KERNEL(buckets)
+    (index, hash + ahead, n - ahead < WR_STRIP ? n - ahead : WR_STRIP, strips->bucket[now ^ 1], strips->tag[now ^ 1]);
+    if (at < n)
+        WR_KERNEL(entries)
+    (strips->bucket[now], strips->tag[now], n - at < WR_STRIP ? n - at : WR_STRIP, base, stride, strips->entry[now],
+     strips->bad[now]);
+}
+
 WR_KERNEL_TARGET uint32_t WR_KERNEL(wr_find_integer)(const wr_index *index, char *base, uint32_t stride,
                                                      const char *key, uint32_t key_stride, const uint64_t *hash,
-                                                     uint32_t n, uint32_t state_at, void **entry, uint32_t *miss)
+                                                     uint32_t n, uint32_t state_at, void **state, uint32_t *miss)
 {
-    WR_KERNEL(ring) ring;
-    uint32_t       misses = 0;
-    const uint64_t step = key_stride;
-    WR_KERNEL(buckets)(&ring, index, hash, 0, n < WR_STRIP ? n : WR_STRIP);
+    WR_KERNEL(strips) strips;
+    uint32_t misses = 0;
+    WR_KERNEL(buckets)(index, hash, n < WR_STRIP ? n : WR_STRIP, strips.bucket[0], strips.tag[0]);
     for (uint32_t at = 0; at < n + WR_STRIP; at += WR_STRIP) {
-        uint32_t to = at + WR_STRIP < n ? at + WR_STRIP : n;
-        uint32_t ahead = at + 2 * WR_STRIP < n ? at + 2 * WR_STRIP : n;
-        WR_KERNEL(buckets)(&ring, index, hash, at + WR_STRIP, ahead);
-        WR_KERNEL(entries)(&ring, base, stride, at, to, entry);
+        WR_KERNEL(advance)(&strips, index, hash, n, at, base, stride);
         if (at == 0) continue;
-        for (uint32_t i = at - WR_STRIP, end = at < n ? at : n; i < end; i++) {
+        uint32_t       from = at - WR_STRIP, count = n - from < WR_STRIP ? n - from : WR_STRIP, was = from / WR_STRIP & 1;
+        const char    *wanted_at = key + (uint64_t)from * key_stride;
+        char *const   *entry = strips.entry[was];
+        const uint8_t *bad = strips.bad[was];
+        for (uint32_t i = 0; i < count; i++, wanted_at += key_stride) {
             uint64_t stored, wanted;
             memcpy(&stored, entry[i], 8);
-            entry[i] = (char *)entry[i] + state_at;
-            memcpy(&wanted, key + i * step, 8);
-            miss[misses] = i;
-            misses += ring.bad[i & WR_RING_MASK] | (stored != wanted);
+            memcpy(&wanted, wanted_at, 8);
+            state[from + i] = entry[i] + state_at;
+            miss[misses] = from + i;
+            misses += bad[i] | (stored != wanted);
         }
     }
     return misses;
@@ -95,41 +107,41 @@ WR_KERNEL_TARGET uint32_t WR_KERNEL(wr_find_integer)(const wr_index *index, char
 /* The same for a string. Equal length, prefix and tag of a long one: its bytes are compared in a second round, prefetched. */
 WR_KERNEL_TARGET uint32_t WR_KERNEL(wr_find_string)(const wr_index *index, char *base, uint32_t stride, const char *key,
                                                     uint32_t key_stride, const uint64_t *hash, uint32_t n,
-                                                    uint32_t state_at, void **entry, uint32_t *miss)
+                                                    uint32_t state_at, void **state, uint32_t *miss)
 {
-    WR_KERNEL(ring) ring;
-    uint32_t       misses = 0, longs = 0, late[WR_FIND_MAX];
+    WR_KERNEL(strips) strips;
+    uint32_t misses = 0, longs = 0, late[WR_FIND_MAX];
     const uint64_t step = key_stride;
-    WR_KERNEL(buckets)(&ring, index, hash, 0, n < WR_STRIP ? n : WR_STRIP);
+    WR_KERNEL(buckets)(index, hash, n < WR_STRIP ? n : WR_STRIP, strips.bucket[0], strips.tag[0]);
     for (uint32_t at = 0; at < n + WR_STRIP; at += WR_STRIP) {
-        uint32_t to = at + WR_STRIP < n ? at + WR_STRIP : n;
-        uint32_t ahead = at + 2 * WR_STRIP < n ? at + 2 * WR_STRIP : n;
-        WR_KERNEL(buckets)(&ring, index, hash, at + WR_STRIP, ahead);
-        WR_KERNEL(entries)(&ring, base, stride, at, to, entry);
+        WR_KERNEL(advance)(&strips, index, hash, n, at, base, stride);
         if (at == 0) continue;
-        for (uint32_t i = at - WR_STRIP, end = at < n ? at : n; i < end; i++) {
+        uint32_t       from = at - WR_STRIP, count = n - from < WR_STRIP ? n - from : WR_STRIP, was = from / WR_STRIP & 1;
+        char *const   *entry = strips.entry[was];
+        const uint8_t *bad = strips.bad[was];
+        for (uint32_t i = 0; i < count; i++) {
             uint64_t stored[2], wanted[2];
             memcpy(stored, entry[i], 16);
-            entry[i] = (char *)entry[i] + state_at;
-            memcpy(wanted, key + i * step, 16);
+            memcpy(wanted, key + (from + i) * step, 16);
+            state[from + i] = entry[i] + state_at;
             uint32_t inlined = (uint32_t)wanted[0] <= WEIR_STR_INLINE;
-            uint32_t bad = ring.bad[i & WR_RING_MASK] | (stored[0] != wanted[0]) | (inlined & (stored[1] != wanted[1]));
-            miss[misses] = i;
-            misses += bad;
-            late[longs] = i;
-            longs += (bad | inlined) ^ 1;
+            uint32_t wrong = bad[i] | (stored[0] != wanted[0]) | (inlined & (stored[1] != wanted[1]));
+            miss[misses] = from + i;
+            misses += wrong;
+            late[longs] = from + i;
+            longs += (wrong | inlined) ^ 1;
         }
     }
     for (uint32_t q = 0; q < longs && q < WR_LONG_AHEAD; q++)
-        __builtin_prefetch(((const weir_str *)(const void *)((char *)entry[late[q]] - state_at))->u.far);
+        __builtin_prefetch(((const weir_str *)(const void *)((char *)state[late[q]] - state_at))->u.far);
     for (uint32_t q = 0; q < longs; q++) {
         uint32_t i = late[q], soon = late[q + WR_LONG_AHEAD < longs ? q + WR_LONG_AHEAD : q];
-        __builtin_prefetch(((const weir_str *)(const void *)((char *)entry[soon] - state_at))->u.far);
-        const weir_str *stored = (const weir_str *)(const void *)((char *)entry[i] - state_at);
+        __builtin_prefetch(((const weir_str *)(const void *)((char *)state[soon] - state_at))->u.far);
+        const weir_str *stored = (const weir_str *)(const void *)((char *)state[i] - state_at);
         const weir_str *wanted = (const weir_str *)(const void *)(key + i * step);
         miss[misses] = i;
         misses += !wr_key_far_equal(stored->u.far, wanted->u.far, wanted->len);
     }
     return misses;
 }
-#undef WR_RING_MASK
+#undef WR_INLINE

@@ -15,30 +15,19 @@ static uint32_t new_segment(wr_index *index, uint32_t depth, uint32_t over)
     check(index->segments < index->segments_max);
     uint32_t id = index->segments++;
     index->segment[id] = (wr_segment){.depth = (uint8_t)depth, .over = (uint8_t)over};
-    wr_budget_add(index->budget, index->table_bytes, SEGMENT_BYTES + sizeof(wr_segment));
+    wr_budget_add(index->family->budget, index->family->table_bytes, SEGMENT_BYTES + sizeof(wr_segment));
     if (index->large && !index->huge && index->segments * SEGMENT_BYTES > WR_HUGE_BYTES / 2) {
-        wr_mem_huge(index->bucket, index->bucket_bytes);
+        wr_family_huge(index->bucket, index->bucket_bytes);
         index->huge = true;
     }
     return id;
 }
 
-static wr_segment *segment_of(const wr_index *index, const wr_bucket *first)
-{
-    return &index->segment[(uint64_t)(first - index->bucket) / WR_SEGMENT_BUCKETS];
-}
-
 wr_err wr_index_init(wr_index *index, uint64_t low, uint64_t range, uint64_t (*hash_of)(const void *, uint32_t),
-                     const void *self, wr_budget *budget, uint64_t *table_bytes, bool large, wr_errinfo *info)
+                     const void *self, const wr_family *family, wr_errinfo *info)
 {
-    *index = (wr_index){.low = low,
-                        .hash_of = hash_of,
-                        .self = self,
-                        .budget = budget,
-                        .table_bytes = table_bytes,
-                        .large = large,
-                        .depth = 1,
-                        .shift = 63};
+    *index = (wr_index){.low = low, .hash_of = hash_of, .self = self, .family = family, .depth = 1, .shift = 63};
+    index->large = family->large;
     index->norm = range <= 1 ? 0 : (uint32_t)__builtin_clzll(range - 1);
     index->directory_bytes = sizeof(void *) << WR_DIRECTORY_DEPTH_MAX;
     index->segments_max = UINT64_C(1) << WR_DIRECTORY_DEPTH_MAX;
@@ -46,7 +35,7 @@ wr_err wr_index_init(wr_index *index, uint64_t low, uint64_t range, uint64_t (*h
     void *bucket = NULL;
     index->directory = wr_mem_reserve(index->directory_bytes);
     index->segment = wr_mem_reserve(index->segment_bytes);
-    index->bucket_bytes = wr_family_reserve(&bucket, wr_family_range_bytes(budget), UINT64_C(1) << 26);
+    index->bucket_bytes = wr_family_reserve(&bucket, wr_family_range_bytes(family->budget), UINT64_C(1) << 26);
     index->bucket = bucket;
     if (index->directory == NULL || index->segment == NULL || bucket == NULL) {
         wr_index_fini(index);
@@ -96,7 +85,7 @@ uint32_t wr_probe_more(wr_probe *probe)
     for (;;) {
         if (--probe->left == 0 || wr_bucket_match(&probe->segment[probe->bucket], WR_TAG_FREE) != 0) {
             const wr_index *index = probe->index;
-            if (index->over == NULL || !segment_of(index, probe->segment)->over) {
+            if (index->over == NULL || !wr_index_segment(index, probe->segment)->over) {
                 probe->left = 1; /* asking again gives 0 again */
                 return 0;
             }
@@ -145,7 +134,7 @@ void wr_index_remove(wr_index *index, uint64_t hash, uint32_t position)
     /* A full bucket may have been passed by a key on its way to the next one: no hole in it, or that key would be lost. */
     bucket->tag[slot] = wr_bucket_match(bucket, WR_TAG_FREE) != 0 ? WR_TAG_FREE : WR_TAG_DELETED;
     bucket->position[slot] = 0;
-    segment_of(in, in->bucket + (uint64_t)(bucket - in->bucket) / WR_SEGMENT_BUCKETS * WR_SEGMENT_BUCKETS)->live--;
+    wr_index_segment(in, bucket)->live--;
     in->live--;
 }
 
@@ -173,8 +162,7 @@ static void into_over(wr_index *index, wr_segment *segment, uint64_t hash, uint3
         wr_index *over = malloc(sizeof *over);
         check(over != NULL);
         wr_errinfo info = {0};
-        check(wr_index_init(over, 0, 0, index->hash_of, index->self, index->budget, index->table_bytes, index->large,
-                            &info) == WR_OK);
+        check(wr_index_init(over, 0, 0, index->hash_of, index->self, index->family, &info) == WR_OK);
         if (getrandom(&over->salt, sizeof over->salt, GRND_NONBLOCK) != sizeof over->salt)
             over->salt = (uint64_t)(uintptr_t)over * WR_HASH_C;
         over->parent = index;
@@ -198,7 +186,7 @@ static void double_directory(wr_index *index)
     index->shift--;
     uint64_t bytes = sizeof(void *) << index->depth;
     if (bytes > WR_PAGE_BYTES) {
-        wr_budget_add(index->budget, index->table_bytes, (int64_t)(bytes - index->directory_counted));
+        wr_budget_add(index->family->budget, index->family->table_bytes, (int64_t)(bytes - index->directory_counted));
         index->directory_counted = bytes;
     }
 }
@@ -257,7 +245,7 @@ static void split(wr_index *index, uint64_t x)
 {
     uint64_t    at = x >> index->shift;
     wr_bucket  *old = index->directory[at];
-    wr_segment *segment = segment_of(index, old);
+    wr_segment *segment = wr_index_segment(index, old);
     if (segment->depth == index->depth) {
         double_directory(index);
         at = x >> index->shift;
@@ -270,11 +258,12 @@ static void split(wr_index *index, uint64_t x)
     uint64_t base = at & ~(2 * span - 1);
     for (uint64_t i = 0; i < span; i++) index->directory[base + span + i] = made;
 
-    stray    strays[WR_SEGMENT_BUCKETS * 8];
+    stray    strays[WR_SEGMENT_BUCKETS * 8 + 1];
     uint32_t moved, kept, bit = 32 - depth;
     uint32_t count = deal(old, made, bit, strays, &moved, &kept);
     index->segment[id].live = (uint16_t)moved;
     segment->live = (uint16_t)kept;
+    for (uint32_t i = 0; i < count; i++) __builtin_prefetch(wr_family_at(index->family, strays[i].position));
     for (uint32_t i = 0; i < count; i++) {
         uint64_t    hash = hash_at(index, strays[i].position);
         bool        up = strays[i].tag >> bit & 1;
@@ -293,7 +282,7 @@ void wr_index_insert(wr_index *index, uint64_t hash, uint32_t position)
     uint64_t x = wr_index_x(index, hash);
     for (;;) {
         wr_bucket  *home = wr_index_home(index, x);
-        wr_segment *segment = segment_of(index, home);
+        wr_segment *segment = wr_index_segment(index, home);
         if (segment->live < WR_SEGMENT_FULL && place(home, hash, wr_index_tag(x), position)) {
             segment->live++;
             index->live++;

@@ -45,8 +45,7 @@ struct wr_index {
     wr_index   *parent; /* whose `over` this is */
     uint64_t (*hash_of)(const void *self, uint32_t position);
     const void *self;
-    wr_budget  *budget;
-    uint64_t   *table_bytes;
+    const wr_family *family; /* where the positions point */
     uint64_t    directory_bytes, bucket_bytes, segment_bytes; /* reserved */
     uint64_t    directory_counted;
     bool        large, huge;
@@ -54,7 +53,7 @@ struct wr_index {
 
 /* The hashes of an index are in [low, low + range); range 0 = 2^64. */
 wr_err wr_index_init(wr_index *index, uint64_t low, uint64_t range, uint64_t (*hash_of)(const void *, uint32_t),
-                     const void *self, wr_budget *budget, uint64_t *table_bytes, bool large, wr_errinfo *info);
+                     const void *self, const wr_family *family, wr_errinfo *info);
 void   wr_index_fini(wr_index *index);
 /* The key must not be in it. */
 void wr_index_insert(wr_index *index, uint64_t hash, uint32_t position);
@@ -87,6 +86,38 @@ static inline uint32_t wr_bucket_match(const wr_bucket *bucket, uint32_t tag)
     for (uint32_t i = 0; i < 8; i++) match |= (uint32_t)(bucket->tag[i] == tag) << i;
     return match;
 #endif
+}
+
+static inline wr_segment *wr_index_segment(const wr_index *index, const wr_bucket *bucket)
+{
+    return &index->segment[(uint64_t)((const char *)bucket - (const char *)index->bucket) /
+                           (WR_SEGMENT_BUCKETS * sizeof(wr_bucket))];
+}
+
+/* The common insert: true when the home bucket shows that the key is not there and has room for it; then it goes into
+ * *slot of *bucket, by wr_index_fill. */
+static inline bool wr_index_room(const wr_index *index, uint64_t hash, wr_bucket **bucket, uint32_t *slot)
+{
+    uint64_t x = wr_index_x(index, hash);
+    *bucket = wr_index_home(index, x) + (hash & (WR_SEGMENT_BUCKETS - 1));
+    const wr_segment *segment = wr_index_segment(index, *bucket);
+    uint32_t          room = wr_bucket_match(*bucket, WR_TAG_FREE);
+    *slot = (uint32_t)__builtin_ctz(room | 0x100);
+    bool known = wr_bucket_match(*bucket, wr_index_tag(x)) != 0;
+    return room != 0 && !known && segment->live < WR_SEGMENT_FULL && !segment->over;
+}
+static inline void wr_index_fill(wr_index *index, uint64_t hash, wr_bucket *bucket, uint32_t slot, uint32_t position)
+{
+    bucket->tag[slot] = wr_index_tag(wr_index_x(index, hash));
+    bucket->position[slot] = position;
+    wr_index_segment(index, bucket)->live++;
+    index->live++;
+}
+static inline void wr_index_prefetch(const wr_index *index, uint64_t hash)
+{
+    const wr_bucket *bucket = wr_index_home(index, wr_index_x(index, hash)) + (hash & (WR_SEGMENT_BUCKETS - 1));
+    __builtin_prefetch(bucket, 1);
+    __builtin_prefetch(wr_index_segment(index, bucket), 1);
 }
 
 /* The candidates for a hash, one after the other: the caller compares keys until one is right.

@@ -36,6 +36,11 @@ static void hash_range(const wr_table_config *config, uint64_t *low, uint64_t *r
     *range = (to - from) << 32; /* 0 when it is all of them */
 }
 
+static uint64_t hash_at(const void *table, uint32_t position)
+{
+    return wr_table_hash_at(table, position);
+}
+
 static wr_err init(wr_table *table, wr_errinfo *info)
 {
     const wr_table_config *config = &table->config;
@@ -58,8 +63,7 @@ static wr_err init(wr_table *table, wr_errinfo *info)
         table->find = wr_find_string();
     else if (table->key.shape != WR_KEY_NONE)
         table->find = wr_find_integer();
-    return wr_index_init(&table->index, low, range, (uint64_t(*)(const void *, uint32_t))wr_table_hash_at, table,
-                         config->budget, &table->bytes, config->large_pages, info);
+    return wr_index_init(&table->index, low, range, hash_at, table, &table->entries, info);
 }
 
 wr_err wr_table_new(wr_table **take, const wr_table_config *config, wr_errinfo *info)
@@ -157,25 +161,32 @@ static void own_key(wr_table *table, uint32_t group, char *entry, uint64_t hash)
     memcpy(entry + table->key.fields_bytes, &hash, 8);
 }
 
-static void *insert(wr_table *table, const void *key, uint64_t hash)
+/* A new entry with its state zeroed, not yet in the index. */
+static uint32_t make_entry(wr_table *table, const void *key, uint64_t hash)
 {
     uint32_t group = wr_table_group_of(table, hash);
     dcheck(group < table->groups);
     uint32_t position = wr_family_append(&table->entries, group);
     char    *entry = wr_family_at(&table->entries, position);
-    memset(entry + table->state_at, 0, table->entries.stride - table->state_at);
-    if (table->key.shape == WR_KEY_INTEGER)
-        memcpy(entry, key, 8);
-    else
-        memcpy(entry, key, table->key.fields_bytes);
+    if (table->entries.stride == 32) memset(entry, 0, 32); /* the common sizes, inline */
+    else if (table->entries.stride == 64) memset(entry, 0, 64);
+    else memset(entry, 0, table->entries.stride);
+    if (table->key.shape == WR_KEY_INTEGER) memcpy(entry, key, 8);
+    else memcpy(entry, key, table->key.fields_bytes);
     if (table->key.strings != 0) own_key(table, group, entry, hash);
     if (table->has_ids) {
         uint64_t id = (uint64_t)(table->config.group_first + group) << 48 | ++table->ids[group];
         memcpy(entry + table->id_at, &id, 8);
     }
-    wr_index_insert(&table->index, hash, position);
     table->count++;
-    return entry + table->state_at;
+    return position;
+}
+
+static void *insert(wr_table *table, const void *key, uint64_t hash)
+{
+    uint32_t position = make_entry(table, key, hash);
+    wr_index_insert(&table->index, hash, position);
+    return wr_family_at(&table->entries, position) + table->state_at;
 }
 
 /* n <= WR_FIND_MAX keys that lie `stride` bytes apart as they do in entries. */
@@ -252,24 +263,34 @@ static uint32_t find_known(const wr_table *table, const wr_keys *keys, uint32_t 
     return misses;
 }
 
-/* The line that an insert will write is cold: ask for it early. */
-static inline void prefetch_tail(const wr_table *table, uint64_t hash)
+/* The lines that an insert will write are cold: ask for them early. */
+static inline void prefetch_insert(const wr_table *table, uint64_t hash)
 {
     const wr_group *group = &table->entries.group[wr_table_group_of(table, hash)];
     __builtin_prefetch(wr_family_at(&table->entries, group->tail), 1);
+    wr_index_prefetch(&table->index, hash);
 }
 
 static void find_or_make(wr_table *table, const wr_keys *keys, void **state, uint8_t *fresh, const uint32_t *miss,
                          uint32_t misses)
 {
-    enum { AHEAD = 8 };
+    enum { AHEAD = 12 };
     for (uint32_t q = 0; q < misses; q++) {
-        uint32_t i = miss[q];
-        if (q + AHEAD < misses) prefetch_tail(table, keys->hash[miss[q + AHEAD]]);
+        uint32_t    i = miss[q];
+        uint64_t    hash = keys->hash[i];
         const char *key = keys->at + (uint64_t)i * keys->stride;
-        state[i] = look_up(table, key, keys->hash[i]);
-        if (state[i] != NULL) continue;
-        state[i] = insert(table, key, keys->hash[i]);
+        wr_bucket  *bucket;
+        uint32_t    slot;
+        if (q + AHEAD < misses) prefetch_insert(table, keys->hash[miss[q + AHEAD]]);
+        if (wr_index_room(&table->index, hash, &bucket, &slot)) {
+            uint32_t position = make_entry(table, key, hash);
+            wr_index_fill(&table->index, hash, bucket, slot, position);
+            state[i] = wr_family_at(&table->entries, position) + table->state_at;
+        } else {
+            state[i] = look_up(table, key, hash);
+            if (state[i] != NULL) continue;
+            state[i] = insert(table, key, hash);
+        }
         if (fresh != NULL) fresh[i] = 1;
     }
 }

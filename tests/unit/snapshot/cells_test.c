@@ -4,11 +4,12 @@
 #include "base/prng.h"
 #include "snapshot/capture.h"
 #include "snapshot/table_inner.h"
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 
 typedef struct event {
     uint64_t user;

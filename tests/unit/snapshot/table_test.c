@@ -4,11 +4,12 @@
 #include "snapshot/near.h"
 #include "snapshot/table.h"
 #include "snapshot/table_inner.h"
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 
 typedef struct row {
     uint64_t wide;
