@@ -110,7 +110,7 @@ static bool csv_decode(const wr_codec *codec, const wr_layout *layout, const cha
     const char      *at = bytes, *end = bytes + n;
     uint32_t         column = 0;
     for (;; at++) {
-        cell c;
+        cell c = {.at = at};
         int  index = column < layout->columns ? layout->field[column] : -1;
         if (!cell_next(&c, &at, end, codec->separator, &scratch, reason))
             return index < 0 ? false : in_field(reason, type->field[index].name);
@@ -146,7 +146,7 @@ bool wr_layout_of_header(wr_layout *layout, const wr_codec *codec, const char *l
         return wr_reason_set(reason, "a header line of %zu bytes; at most %zu are possible", n, sizeof scratch);
     layout->columns = 0;
     for (;; at++) {
-        cell c;
+        cell c = {.at = at};
         if (layout->columns == WR_COLUMNS_MAX)
             return wr_reason_set(reason, "the header has more than %d columns", WR_COLUMNS_MAX);
         if (!cell_next(&c, &at, end, codec->separator, &to, reason)) return in_field(reason, "of the header");

@@ -1,0 +1,360 @@
+/* Sinks: files and folders of parts, print, collect; and weir_encode, weir_decode. */
+#include "tests/unit/connectors/drive.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+typedef struct tally {
+    weir_str word;
+    uint64_t count;
+} tally;
+static const weir_field tally_fields[] = {FIELD(tally, word, WEIR_STR), FIELD(tally, count, WEIR_U64)};
+static const weir_type  tally_type = TYPE(tally, tally_fields);
+
+static const tally some[] = {{{3, "the", {"\0"}}, 7}, {{0, "", {"\0"}}, 0}};
+
+static wr_endpoint_spec spec_of(const char *uri)
+{
+    return (wr_endpoint_spec){.type = &tally_type, .uri = uri, .sink = true};
+}
+
+static const char *uri_of(const folder *f, const char *rest)
+{
+    static char text[512];
+    snprintf(text, sizeof text, "file:%s/%s", f->path, rest);
+    return text;
+}
+
+static void run(drive *d, const char *uri, uint32_t subtask, uint32_t subtasks, uint32_t n)
+{
+    if (!drive_init(d, spec_of(uri))) fail_msg("%s", d->problem.text);
+    d->subtask = subtask;
+    d->subtasks = subtasks;
+    if (drive_open(d)) {
+        for (uint32_t i = 0; i < n; i++) {
+            tally t = {weir_lit("word, longer than twelve"), i};
+            drive_write(d, &t, 1);
+        }
+        wr_op_end(&d->op);
+    } else if (d->op.failure.code == WR_OK) {
+        d->op.failure = d->problem;
+    }
+}
+
+static void assert_file(const folder *f, const char *name, const char *text)
+{
+    char *bytes = file_read_all(folder_path(f, name));
+    assert_string_equal(bytes, text);
+    free(bytes);
+}
+
+static void files_and_folders(void **state)
+{
+    (void)state;
+    folder f = folder_make();
+    drive  d;
+    run(&d, uri_of(&f, "out.csv?header=true"), 0, 1, 2);
+    assert_file(
+        &f, "out.csv",
+        "word,count\n\"word, longer than twelve\",0\n\"word, longer than twelve\",1\n"); /* flushed at the end */
+    drive_close(&d);
+    drive_fini(&d);
+
+    run(&d, uri_of(&f, "out.csv"), 0, 1, 1); /* never over what is there, unless told */
+    assert_contains(d.op.failure.text, "is there already and has 69 bytes");
+    assert_contains(d.op.failure.text, "?overwrite=true");
+    drive_close(&d);
+    drive_fini(&d);
+    run(&d, uri_of(&f, "out.csv?overwrite=true"), 0, 1, 1);
+    drive_close(&d);
+    drive_fini(&d);
+    assert_file(&f, "out.csv", "\"word, longer than twelve\",0\n");
+
+    for (uint32_t i = 3; i-- > 0;) {
+        run(&d, uri_of(&f, "parts"), i, 3, i);
+        drive_close(&d);
+        assert_int_equal(d.op.failure.code, WR_OK);
+        drive_fini(&d);
+    }
+    assert_file(&f, "parts/part-00000", "");
+    assert_file(&f, "parts/part-00001", "\"word, longer than twelve\",0\n");
+    assert_file(&f, "parts/part-00002", "\"word, longer than twelve\",0\n\"word, longer than twelve\",1\n");
+    file_write_text(folder_path(&f, "parts/notes"), "not ours");
+    for (uint32_t i = 0; i < 2; i++) { /* fewer subtasks: the old part goes, other files stay */
+        run(&d, uri_of(&f, "parts?overwrite=true"), i, 2, 0);
+        drive_close(&d);
+        drive_fini(&d);
+    }
+    assert_int_equal(access(folder_path(&f, "parts/part-00002"), F_OK), -1);
+    assert_int_equal(access(folder_path(&f, "parts/part-00001"), F_OK), 0);
+    assert_file(&f, "parts/notes", "not ours");
+    folder_remove(&f);
+}
+
+static void paths_that_cannot_be_written(void **state)
+{
+    (void)state;
+    folder f = folder_make();
+    drive  d;
+    mkdir(folder_path(&f, "d"), 0777);
+    file_write_text(folder_path(&f, "file"), "x");
+    const struct {
+        const char *path;
+        uint32_t    subtasks;
+        const char *text;
+    } cases[] = {
+        {"none/out", 1, "make the folder around it first"},
+        {"d", 1, "is a folder, but 1 subtask writes a file"},
+        {"file", 2, "is a file, but 2 subtasks write a folder"},
+        {"none/out", 2, "cannot make the folder"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        run(&d, uri_of(&f, cases[i].path), 0, cases[i].subtasks, 0);
+        assert_contains(d.op.failure.text, cases[i].text);
+        assert_contains(d.op.failure.text, "sink it (file:");
+        drive_close(&d);
+        drive_fini(&d);
+    }
+    run(&d, uri_of(&f, "d/"), 0, 1, 1); /* a slash at the end asks for a folder */
+    drive_close(&d);
+    drive_fini(&d);
+    assert_file(&f, "d/part-00000", "\"word, longer than twelve\",0\n");
+    folder_remove(&f);
+}
+
+/* A disk that is full after some bytes. */
+static int64_t disk_room;
+static int64_t full_write(void *self, int file, const void *from, size_t bytes)
+{
+    (void)self;
+    if (disk_room == 0) return -ENOSPC;
+    size_t n = bytes < (size_t)disk_room ? bytes : (size_t)disk_room;
+    disk_room -= (int64_t)n;
+    return write(file, from, n); /* short, then refused */
+}
+
+static void a_full_disk_fails_the_task(void **state)
+{
+    (void)state;
+    folder f = folder_make();
+    drive  d;
+    wr_env env = *wr_env_real();
+    env.write = full_write;
+    disk_room = 100;
+    assert_true(drive_init(&d, spec_of(uri_of(&f, "out"))));
+    d.home.env = &env;
+    assert_true(drive_open(&d));
+    for (int i = 0; i < 10; i++) drive_write(&d, some, 2);
+    wr_op_end(&d.op);
+    assert_int_equal(d.op.failure.code, WR_OK); /* 10 * (6 + 2) bytes */
+    for (int i = 0; i < 10; i++) drive_write(&d, some, 2);
+    wr_op_end(&d.op);
+    assert_contains(d.op.failure.text, "No space left on device");
+    drive_close(&d);
+    drive_fini(&d);
+    char *bytes = file_read_all(folder_path(&f, "out"));
+    assert_int_equal(strlen(bytes), 100);
+    free(bytes);
+    folder_remove(&f);
+}
+
+static void what_is_written_is_read_again(void **state)
+{
+    (void)state;
+    static const char *const formats[] = {"csv", "raw"};
+    folder                   f = folder_make();
+    for (int i = 0; i < 2; i++) {
+        drive d;
+        char *text = malloc(300000);
+        memset(text, 'z', 300000);
+        tally            many[] = {{weir_str_of(text, 300000), 1}, {weir_lit("\"quoted\""), 2}, {weir_lit("short"), 3}};
+        wr_endpoint_spec spec = spec_of(uri_of(&f, "t?overwrite=true"));
+        spec.format = formats[i];
+        assert_true(drive_init(&d, spec));
+        assert_true(drive_open(&d));
+        for (int k = 0; k < 20; k++) drive_write(&d, many, 3); /* larger than the buffer */
+        wr_op_end(&d.op);
+        drive_close(&d);
+        drive_fini(&d);
+        spec = (wr_endpoint_spec){.type = &tally_type, .uri = uri_of(&f, "t"), .format = formats[i]};
+        assert_true(drive_init(&d, spec));
+        if (!drive_all(&d)) fail_msg("%s", d.op.failure.text);
+        assert_int_equal(d.count, 60);
+        for (uint32_t k = 0; k < 60; k++) {
+            const tally *t = &((const tally *)(const void *)d.records)[k];
+            assert_int_equal(t->count, k % 3 + 1);
+            assert_true(weir_str_equal(&t->word, &many[k % 3].word));
+        }
+        drive_fini(&d);
+        free(text);
+    }
+    folder_remove(&f);
+}
+
+static void prints_lines(void **state)
+{
+    (void)state;
+    folder f = folder_make();
+    drive  d;
+    fflush(stdout);
+    int saved = dup(STDOUT_FILENO), to = open(folder_path(&f, "out"), O_WRONLY | O_CREAT, 0600);
+    dup2(to, STDOUT_FILENO);
+    close(to);
+    run(&d, "print:?prefix=true", 1, 2, 2);
+    drive_close(&d);
+    drive_fini(&d);
+    run(&d, "print:", 0, 1, 1);
+    drive_close(&d);
+    drive_fini(&d);
+    dup2(saved, STDOUT_FILENO);
+    close(saved);
+    assert_file(
+        &f, "out",
+        "2> \"word, longer than twelve\",0\n2> \"word, longer than twelve\",1\n\"word, longer than twelve\",0\n");
+    run(&d, "print:?to=nowhere", 0, 1, 0);
+    assert_contains(d.op.failure.text, "neither stdout nor stderr");
+    drive_close(&d);
+    drive_fini(&d);
+    folder_remove(&f);
+}
+
+/* In a pipe, pieces up to PIPE_BUF stay whole even when several subtasks write: never more in one call, unless a line is. */
+static size_t  largest_write;
+static int64_t noting_write(void *self, int file, const void *from, size_t bytes)
+{
+    (void)self, (void)file;
+    if (bytes > largest_write) largest_write = bytes;
+    if (((const char *)from)[bytes - 1] != '\n') fail_msg("a write ends within a line");
+    return (int64_t)bytes;
+}
+static int no_stat(void *self, const char *path, wr_file_info *info)
+{
+    (void)self, (void)path, (void)info;
+    return -ENOENT;
+}
+
+static void pipes_get_whole_lines(void **state)
+{
+    (void)state;
+    drive  d;
+    wr_env env = *wr_env_real();
+    env.write = noting_write;
+    env.stat = no_stat;
+    assert_true(drive_init(&d, spec_of("print:")));
+    d.home.env = &env;
+    assert_true(drive_open(&d));
+    for (int i = 0; i < 5000; i++) drive_write(&d, some, 2);
+    wr_op_end(&d.op);
+    assert_in_range(largest_write, 3000, 4096);
+    drive_close(&d);
+    drive_fini(&d);
+}
+
+static void collects(void **state)
+{
+    (void)state;
+    drive         d;
+    tally         t;
+    wr_collector *c = wr_collector_new("results", &tally_type, 1000);
+    assert_false(wr_collector_take(c, &t));
+    run(&d, "collect:results", 0, 1, 3);
+    assert_int_equal(wr_collector_count(c), 3);
+    for (uint64_t i = 0; i < 3; i++) {
+        assert_true(wr_collector_take(c, &t));
+        assert_int_equal(t.count, i);
+        assert_str(&t.word, "word, longer than twelve");
+    }
+    assert_false(wr_collector_take(c, &t));
+    for (int i = 0; i < 100 && d.op.failure.code == WR_OK; i++) drive_write(&d, some, 2);
+    assert_int_equal(d.op.failure.code, WR_LIMIT);
+    assert_contains(d.op.failure.text, "more than 1000 bytes");
+    drive_close(&d);
+    drive_fini(&d);
+    wr_collector_free(c);
+    run(&d, "collect:results", 0, 1, 0);
+    assert_contains(d.op.failure.text, "nobody collects its records");
+    drive_close(&d);
+    drive_fini(&d);
+    run(&d, "blackhole:", 0, 1, 100);
+    assert_int_equal(d.op.failure.code, WR_OK);
+    drive_close(&d);
+    drive_fini(&d);
+}
+
+/* A connector as a third party writes it: both public functions, in one loop. */
+static void echo_write(weir_ctx *ctx)
+{
+    for (uint32_t i = 0; i < ctx->n; i++) {
+        weir_str text = weir_encode(ctx, &((const tally *)ctx->in)[i]);
+        assert_str(&text, i == 0 ? "the,7\n" : ",0\n");
+    }
+}
+
+static void public_encode(void **state)
+{
+    (void)state;
+    static const weir_op echo = {
+        .abi_size = sizeof(weir_op), .kind = WEIR_OP_SINK, .name = "echo", .on_left = echo_write};
+    drive d;
+    assert_true(drive_init(&d, spec_of("print:")));
+    d.node.op = &echo;
+    assert_true(drive_open(&d));
+    drive_write(&d, some, 2);
+    drive_write(&d, some, 2);
+    assert_int_equal(d.op.failure.code, WR_OK);
+    drive_close(&d);
+    drive_fini(&d);
+}
+
+static void words_poll(weir_ctx *ctx)
+{
+    char text[] = "\"a \"\"quoted\"\" word\",1";
+    assert_true(weir_decode(ctx, text, strlen(text), "PLACE", 1));
+    memset(text, '?', sizeof text - 1); /* the record has copies */
+    assert_true(weir_decode(ctx, "short,2", 7, "PLACE", 2));
+    assert_false(weir_decode(ctx, "short,x", 7, "PLACE", 3));
+    ctx->verdict[0] = WEIR_END;
+}
+
+static void words_enumerate(weir_ctx *ctx)
+{
+    *(line *)(void *)ctx->out[0].next = (line){weir_lit("one")};
+    ctx->out[0].next += sizeof(line);
+}
+
+static void public_decode(void **state)
+{
+    (void)state;
+    static const weir_op words = {.abi_size = sizeof(weir_op),
+                                  .kind = WEIR_OP_SOURCE,
+                                  .name = "words",
+                                  .outs = 1,
+                                  .out = wr_endpoint_out,
+                                  .state = &line_type,
+                                  .on_left = words_poll,
+                                  .enumerate = words_enumerate};
+    drive                d;
+    assert_true(drive_init(&d, (wr_endpoint_spec){.type = &tally_type, .uri = "stdin:", .format = "csv"}));
+    d.node.op = &words;
+    assert_false(drive_all(&d));
+    assert_contains(d.op.failure.text, "field count: 'x' is not a whole number; operator it, PLACE:3;");
+    assert_int_equal(d.count, 2);
+    assert_str(&((tally *)(void *)d.records)[0].word, "a \"quoted\" word");
+    drive_fini(&d);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(files_and_folders),
+        cmocka_unit_test(paths_that_cannot_be_written),
+        cmocka_unit_test(a_full_disk_fails_the_task),
+        cmocka_unit_test(what_is_written_is_read_again),
+        cmocka_unit_test(prints_lines),
+        cmocka_unit_test(pipes_get_whole_lines),
+        cmocka_unit_test(collects),
+        cmocka_unit_test(public_encode),
+        cmocka_unit_test(public_decode),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
