@@ -3,6 +3,8 @@
 #include "cli/module.h"
 #include "connectors/connectors.h"
 #include "taskmanager/crash.h"
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 wr_err wr_prepare(wr_prepared *p, const wr_prepare_spec *spec, wr_errinfo *info)
@@ -53,7 +55,10 @@ int wr_prepare_file(wr_prepared *p, const wr_options *options)
     for (uint32_t i = 0; i < options->connector.count; i++) {
         const char *path = options->connector.text[i];
         if (wr_module_look(path, "connector", &info) != WR_OK) return wr_cli_fail(&info);
-        if (wr_connector_load(path, &info) != WR_OK) return wr_cli_fail(&info);
+        char *whole = realpath(
+            path, NULL); /* a bare name would be looked for in the library path; it stays, as the code does */
+        if (whole == NULL) wr_fail_errno(&info, errno, "cannot find the connector %s", path);
+        if (whole == NULL || wr_connector_load(whole, &info) != WR_OK) return wr_cli_fail(&info);
     }
     if (wr_module_open(&module, options->file, &info) != WR_OK) return wr_cli_fail(&info);
     const wr_env         *env = wr_env_real();

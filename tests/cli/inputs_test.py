@@ -1,0 +1,121 @@
+"""Files that are not there, records that cannot be read, bounds that are passed."""
+import os
+import shutil
+
+from kit import COUNT, HEAD, Case, main
+
+WORDS = HEAD + COUNT + """
+WEIR_PIPELINE(words, p)
+{
+    line_stream lines = weir_source(line, p, "file:in.txt", .name = "lines");
+    weir_sink(weir_apply(count, weir_key_by(weir_apply(split, lines), text)), "file:out.csv", .name = "out");
+}
+"""
+# -DPOLICY: what is done with a record that cannot be read.
+TABLE = HEAD + """
+WEIR_RECORD(row, (weir_str, name), (int64_t, amount))
+WEIR_PIPELINE(table, p)
+{
+    row_stream rows = weir_source(row, p, "file:rows.csv", .format = WEIR_CSV, .name = "rows", .on_error = POLICY);
+    weir_sink(rows, "file:out.csv", .name = "out");
+#ifdef LETTERS
+    weir_sink(weir_dead_letters(p), "file:dead.raw", .format = WEIR_RAW, .name = "dead");
+#endif
+}
+"""
+PICKY = HEAD + """
+WEIR_MAP(picky, line, in, line, out, ctx)
+{
+    if (in->text.len == 3) return weir_reject(ctx, "three letters are bad luck");
+    out->text = in->text;
+    return true;
+}
+WEIR_MAP(strict, line, in, line, out, ctx)
+{
+    if (in->text.len == 4) weir_fail(ctx, "four letters are the end");
+    out->text = in->text;
+    return true;
+}
+WEIR_PIPELINE(picky, p)
+{
+    line_stream lines = weir_source(line, p, "file:in.txt", .name = "lines");
+    weir_sink(weir_apply(strict, weir_apply(picky, lines, .on_error = POLICY)), "file:out.txt", .name = "out");
+}
+"""
+
+
+class Inputs(Case):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.build("words", WORDS)
+        for policy in ("FAIL", "SKIP"):
+            cls.build("table_" + policy, TABLE, f"-DPOLICY=WEIR_{policy}")
+            cls.build("picky_" + policy, PICKY, f"-DPOLICY=WEIR_{policy}")
+        cls.build("table_LETTERS", TABLE, "-DPOLICY=WEIR_DEAD_LETTER", "-DLETTERS")
+        cls.write("rows.csv", "ann,1\nbob,two\ncid,3\ndan\neve,5\n")
+
+    def setUp(self):
+        for name in ("out.csv", "out.txt", "dead.raw", "in.txt"):
+            if os.path.isdir(self.path(name)):  # of several subtasks
+                shutil.rmtree(self.path(name))
+            elif os.path.exists(self.path(name)):
+                os.unlink(self.path(name))
+
+    def test_missing_file(self):
+        self.expect(self.weir("run", "words.so", "-p1", "--set", "lines=file:none.txt"), 1, r"error\[E0402 NOT_FOUND\]: .*none\.txt.*lines")
+
+    def test_unreadable_file(self):
+        if os.geteuid() == 0:
+            self.skipTest("root reads everything")
+        os.chmod(self.write("secret.txt", "x"), 0)
+        self.expect(self.weir("run", "words.so", "-p1", "--set", "lines=file:secret.txt"), 8, r"error\[E0403 PERMISSION\]: .*secret\.txt.*lines")
+
+    def test_folder_that_cannot_be_written(self):
+        self.write("in.txt", "a\n")
+        self.expect(self.weir("run", "words.so", "-p1", "--set", "out=file:no/such/folder/out"), 1, r"error\[E0402 NOT_FOUND\]: .*no/such/folder.*out")
+
+    def test_malformed_record_fails(self):
+        got = self.expect(self.weir("run", "table_FAIL.so", "-p1"), 5, r"error\[E0501 BAD_RECORD\]: .*amount.*rows.*rows\.csv:2")
+        self.assertRegex(got.err, r"table failed after")
+
+    def test_malformed_record_is_skipped_and_counted(self):
+        self.expect(self.weir("run", "table_SKIP.so", "-p1"), 0, r"table finished after", r"(?m)^  bad +rows +2 records \(skipped\)$")
+        self.assertEqual(self.read("out.csv"), "ann,1\ncid,3\neve,5\n")
+
+    def test_malformed_record_becomes_a_dead_letter(self):
+        self.expect(self.weir("run", "table_LETTERS.so", "-p1"), 0, r"(?m)^  bad +rows +2 records \(dead letters\)$")
+        self.assertEqual(self.read("out.csv"), "ann,1\ncid,3\neve,5\n")
+        dead = self.read("dead.raw")
+        for word in ("rows.csv:2", "rows.csv:4", "bob,two"):
+            self.assertIn(word, dead)
+
+    def test_rejected_record(self):
+        self.write("in.txt", "a\nbbb\nc\n")
+        self.expect(self.weir("run", "picky_FAIL.so", "-p1"), 5, r"E0501 BAD_RECORD\]: three letters are bad luck; operator picky")
+        self.setUp()
+        self.write("in.txt", "a\nbbb\nc\n")
+        self.expect(self.weir("run", "picky_SKIP.so", "-p1"), 0, r"(?m)^  bad +picky +1 records? \(skipped\)$")
+        self.assertEqual(self.read("out.txt"), "a\nc\n")
+
+    def test_failure_by_user_code(self):
+        self.write("in.txt", "a\ndddd\nc\n")
+        self.expect(self.weir("run", "picky_SKIP.so", "-p1"), 5, r"error\[E0505 USER_FAIL\]: four letters are the end; operator strict subtask \d")
+
+    def test_record_too_large(self):
+        self.write("in.txt", b"short\n" + b"x" * (17 << 20) + b"\nshort\n")
+        self.expect(self.weir("run", "words.so", "-p1"), 5, r"error\[E0501 BAD_RECORD\]: a record of more than \d+ bytes, which is the maximum; operator lines, in\.txt:2")
+
+    def test_large_record_that_fits(self):
+        self.write("in.txt", b"short\n" + b"x" * (3 << 20) + b"\nshort\n")
+        self.expect(self.weir("run", "words.so", "-p1"), 0)
+        self.assertEqual(sorted(len(row) for row in self.read("out.csv").split()), [7, 7, (3 << 20) + 2])
+
+    def test_state_bound(self):
+        self.write("in.txt", "".join(f"word{i}\n" for i in range(200000)))
+        self.expect(self.weir("run", "words.so", "-p1", "--state-max", "256KiB"), 5, r"error\[E0503 STATE_MAX\]: .*count.*--state-max")
+        self.expect(self.weir("run", "words.so", "-p1", "--state-max", "1GiB", "--set", "out=blackhole:"), 0)
+
+
+if __name__ == "__main__":
+    main()
