@@ -5,7 +5,8 @@
 #include "snapshot/table_inner.h"
 
 #define LINE_BYTES       (128u * 1024) /* of both kinds: half of a small second-level cache or less */
-#define TRIAL            16384u        /* records */
+#define WARM_UP          32768u        /* records after the lines were dropped that say nothing: all miss once */
+#define TRIAL            16384u        /* records that are judged */
 #define HITS_MIN_PERCENT 80u
 #define OFF_FIRST        (2u << 20) /* records */
 #define OFF_MAX          (4u << 20)
@@ -26,7 +27,7 @@ static uint32_t width_of(uint32_t kind)
 
 bool wr_near_init(wr_near *near, const wr_table *table)
 {
-    *near = (wr_near){.off_length = OFF_FIRST};
+    *near = (wr_near){.off_length = OFF_FIRST, .cold = WARM_UP};
     const wr_key_layout *key = &table->key;
     if (key->shape != WR_KEY_INTEGER && key->shape != WR_KEY_STRING) return false;
     bool     string = key->shape == WR_KEY_STRING;
@@ -65,6 +66,7 @@ bool wr_near_begin(wr_near *near, const wr_table *table, uint32_t n)
     if (near->generation != table->generation) {
         memset(near->probe.line, 0, LINE_BYTES);
         near->generation = table->generation;
+        near->cold = WARM_UP;
     }
     near->probe.misses = 0;
     return true;
@@ -97,6 +99,10 @@ static void fill16(wr_near *near, const char *records, uint32_t stride, void *co
 
 static void judge(wr_near *near, uint32_t n)
 {
+    if (near->cold > 0) {
+        near->cold = near->cold > n ? near->cold - n : 0;
+        return;
+    }
     near->seen += n;
     near->hits += n - near->probe.misses;
     if (near->seen < TRIAL) return;
