@@ -113,11 +113,26 @@ static inline void wr_index_fill(wr_index *index, uint64_t hash, wr_bucket *buck
     wr_index_segment(index, bucket)->live++;
     index->live++;
 }
-static inline void wr_index_prefetch(const wr_index *index, uint64_t hash)
+
+/* What a look-up that missed in the home bucket will read, asked for in two steps: first the bucket behind a full one, later
+ * the entry that it names. */
+static inline const wr_bucket *wr_index_second(const wr_index *index, uint64_t hash)
 {
-    const wr_bucket *bucket = wr_index_home(index, wr_index_x(index, hash)) + (hash & (WR_SEGMENT_BUCKETS - 1));
-    __builtin_prefetch(bucket, 1);
+    const wr_bucket *segment = wr_index_home(index, wr_index_x(index, hash));
+    uint32_t         p = (uint32_t)hash & (WR_SEGMENT_BUCKETS - 1);
+    bool             full = wr_bucket_match(&segment[p], WR_TAG_FREE) == 0;
+    return &segment[(p + full) & (WR_SEGMENT_BUCKETS - 1)];
+}
+static inline void wr_index_ask_bucket(const wr_index *index, uint64_t hash)
+{
+    __builtin_prefetch(wr_index_second(index, hash), 1);
+}
+static inline void wr_index_ask_entry(const wr_index *index, uint64_t hash)
+{
+    const wr_bucket *bucket = wr_index_second(index, hash);
+    uint32_t         match = wr_bucket_match(bucket, wr_index_tag(wr_index_x(index, hash)));
     __builtin_prefetch(wr_index_segment(index, bucket), 1);
+    __builtin_prefetch(wr_family_at(index->family, bucket->position[(uint32_t)__builtin_ctz(match | 0x80)]), 1);
 }
 
 /* The candidates for a hash, one after the other: the caller compares keys until one is right.

@@ -263,25 +263,39 @@ static uint32_t find_known(const wr_table *table, const wr_keys *keys, uint32_t 
     return misses;
 }
 
-/* The lines that an insert will write are cold: ask for them early. */
-static inline void prefetch_insert(const wr_table *table, uint64_t hash)
+/* Misses are resolved one by one, but the lines that this will touch are asked for ahead, in two steps. */
+enum { FAR = 24, NEAR = 12 };
+
+static inline void ask_ahead(const wr_table *table, const wr_keys *keys, const uint32_t *miss, uint32_t misses, uint32_t q,
+                             bool inserts)
 {
+    if (q + FAR < misses) wr_index_ask_bucket(&table->index, keys->hash[miss[q + FAR]]);
+    if (q + NEAR >= misses) return;
+    uint64_t hash = keys->hash[miss[q + NEAR]];
+    wr_index_ask_entry(&table->index, hash);
+    if (!inserts) return;
     const wr_group *group = &table->entries.group[wr_table_group_of(table, hash)];
     __builtin_prefetch(wr_family_at(&table->entries, group->tail), 1);
-    wr_index_prefetch(&table->index, hash);
+}
+
+/* The first ones of a list, before its loop. */
+static void ask_first(const wr_table *table, const wr_keys *keys, const uint32_t *miss, uint32_t misses)
+{
+    for (uint32_t q = 0; q < FAR && q < misses; q++) wr_index_ask_bucket(&table->index, keys->hash[miss[q]]);
+    for (uint32_t q = 0; q < NEAR && q < misses; q++) wr_index_ask_entry(&table->index, keys->hash[miss[q]]);
 }
 
 static void find_or_make(wr_table *table, const wr_keys *keys, void **state, uint8_t *fresh, const uint32_t *miss,
                          uint32_t misses)
 {
-    enum { AHEAD = 12 };
+    ask_first(table, keys, miss, misses);
     for (uint32_t q = 0; q < misses; q++) {
         uint32_t    i = miss[q];
         uint64_t    hash = keys->hash[i];
         const char *key = keys->at + (uint64_t)i * keys->stride;
         wr_bucket  *bucket;
         uint32_t    slot;
-        if (q + AHEAD < misses) prefetch_insert(table, keys->hash[miss[q + AHEAD]]);
+        ask_ahead(table, keys, miss, misses, q, true);
         if (wr_index_room(&table->index, hash, &bucket, &slot)) {
             uint32_t position = make_entry(table, key, hash);
             wr_index_fill(&table->index, hash, bucket, slot, position);
@@ -356,8 +370,11 @@ static void peek_block(const wr_table *table, const wr_keys *keys, void **state,
         return;
     }
     uint32_t misses = find_known(table, keys, n, state, miss);
-    for (uint32_t q = 0; q < misses; q++)
+    ask_first(table, keys, miss, misses);
+    for (uint32_t q = 0; q < misses; q++) {
+        ask_ahead(table, keys, miss, misses, q, false);
         state[miss[q]] = look_up(table, keys->at + (uint64_t)miss[q] * keys->stride, keys->hash[miss[q]]);
+    }
 }
 
 void wr_table_peek(const wr_table *table, const void *records, uint32_t n, const uint64_t *hash, const uint32_t *pick,
