@@ -7,6 +7,7 @@
 #define LINE_BYTES       (128u * 1024) /* of both kinds: half of a small second-level cache or less */
 #define WARM_UP          32768u        /* records after the lines were dropped that say nothing: all miss once */
 #define TRIAL            16384u        /* records that are judged */
+#define DROP_RARE        (16u * WARM_UP)
 #define HITS_MIN_PERCENT 80u
 #define OFF_FIRST        (2u << 20) /* records */
 #define OFF_MAX          (4u << 20)
@@ -66,8 +67,11 @@ bool wr_near_begin(wr_near *near, const wr_table *table, uint32_t n)
     if (near->generation != table->generation) {
         memset(near->probe.line, 0, LINE_BYTES);
         near->generation = table->generation;
-        near->cold = WARM_UP;
+        /* Dropped now and then, by barriers: warm up again. Dropped all the time, by deletes: that counts. */
+        if (near->since_drop >= DROP_RARE) near->cold = WARM_UP;
+        near->since_drop = 0;
     }
+    near->since_drop += n;
     near->probe.misses = 0;
     return true;
 }

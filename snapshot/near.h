@@ -12,6 +12,7 @@ typedef struct wr_near {
     uint64_t   generation; /* of the table, when the lines were filled */
     uint64_t   seen, hits; /* of this trial */
     uint64_t   cold;       /* records until it begins: the lines fill */
+    uint64_t   since_drop; /* records since the lines were dropped */
     uint64_t   off_left;   /* records until the next trial; 0: on */
     uint64_t   off_length; /* of the next pause */
     uint64_t   bytes;      /* of line and miss */
