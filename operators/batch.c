@@ -89,7 +89,10 @@ void wr_pool_give(wr_pool *pool, wr_batch *b)
     pool->free = b;
 }
 
-void wr_batch_free(wr_batch *b) { free(b); }
+void wr_batch_free(wr_batch *b)
+{
+    free(b);
+}
 
 void wr_pool_fini(wr_pool *pool)
 {
@@ -118,8 +121,10 @@ void wr_pipe_init(wr_pipe *c, wr_pool *pool, wr_parker *consumer, wr_parker *pro
 void wr_pipe_reclaim(wr_pipe *c)
 {
     for (wr_batch *b; (b = wr_ring_pop(&c->home)) != NULL;) {
-        if (b->stride == 0) free(b); /* a control element */
-        else wr_pool_give(c->pool, b);
+        if (b->stride == 0)
+            free(b); /* a control element */
+        else
+            wr_pool_give(c->pool, b);
     }
 }
 

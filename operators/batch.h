@@ -18,16 +18,16 @@ typedef struct wr_batch wr_batch;
 
 /* Owner: the pool's slot while it is filled, then the consumer's slot, then by the return ring the pool's slot again. */
 struct wr_batch {
-    uint32_t  kind; /* enum wr_element */
+    uint32_t  kind;        /* enum wr_element */
     uint32_t  n, capacity; /* records */
     uint32_t  heap_used, heap_bytes;
     uint32_t  stride;
-    int64_t   at;     /* watermark in ns, barrier id */
-    uint64_t  split;  /* of the source that made the records */
+    int64_t   at;    /* watermark in ns, barrier id */
+    uint64_t  split; /* of the source that made the records */
     char     *records, *heap;
-    wr_batch *next;   /* free list, overdraft list */
+    wr_batch *next;    /* free list, overdraft list */
     bool      special; /* of its own size: freed when it comes home */
-    size_t    bytes;  /* of the allocation */
+    size_t    bytes;   /* of the allocation */
 };
 
 /* Slot-owned. Batches of one geometry; `out` are those not at home. */
@@ -43,10 +43,13 @@ void      wr_pool_init(wr_pool *pool, uint32_t stride, bool has_strings, uint32_
 void      wr_pool_fini(wr_pool *pool); /* every batch must be home or freed by wr_batch_free */
 wr_batch *wr_pool_take(wr_pool *pool); /* never NULL: aborts the process when the system has no memory */
 /* A batch for one record with more string bytes than an ordinary heap holds. */
-wr_batch *wr_pool_take_special(wr_pool *pool, size_t heap_bytes);
-void      wr_pool_give(wr_pool *pool, wr_batch *batch);
-void      wr_batch_free(wr_batch *batch);
-static inline bool wr_pool_tight(const wr_pool *pool) { return pool->out > pool->cap; }
+wr_batch          *wr_pool_take_special(wr_pool *pool, size_t heap_bytes);
+void               wr_pool_give(wr_pool *pool, wr_batch *batch);
+void               wr_batch_free(wr_batch *batch);
+static inline bool wr_pool_tight(const wr_pool *pool)
+{
+    return pool->out > pool->cap;
+}
 
 /* One direction between two subtasks. Its two sides live on two slots (or on one). */
 typedef struct wr_pipe {
@@ -55,10 +58,10 @@ typedef struct wr_pipe {
 
     /* Producer's slot. */
     wr_pool   *pool;
-    wr_batch  *open;             /* being filled, or NULL */
+    wr_batch  *open; /* being filled, or NULL */
     int64_t    open_since_ns;
     wr_batch  *pending, **pending_end; /* did not fit into the ring: the overdraft */
-    wr_parker *consumer;         /* frozen */
+    wr_parker *consumer;               /* frozen */
     uint64_t   batches;
 
     /* Consumer's slot. */

@@ -2,17 +2,23 @@
 #include "base/check.h"
 #include "operators/op.h"
 
-static inline wr_op *op_of(const weir_ctx *ctx) { return (wr_op *)ctx->engine; }
+static inline wr_op *op_of(const weir_ctx *ctx)
+{
+    return (wr_op *)ctx->engine;
+}
 
 static void cell_result(weir_ctx *ctx, wr_err err)
 {
     if (err == WR_OK) return;
     wr_op *op = op_of(ctx);
-    wr_op_fail(op, err, "a string of a cell is larger than %d MiB; operator %s subtask %u; keep less", WR_CELL_BYTES_MAX >> 20,
-               op->node->uid, op->subtask);
+    wr_op_fail(op, err, "a string of a cell is larger than %d MiB; operator %s subtask %u; keep less",
+               WR_CELL_BYTES_MAX >> 20, op->node->uid, op->subtask);
 }
 
-void weir_forget(weir_ctx *ctx) { wr_table_forget(op_of(ctx)->table, ctx->current); }
+void weir_forget(weir_ctx *ctx)
+{
+    wr_table_forget(op_of(ctx)->table, ctx->current);
+}
 
 void weir_text_set(weir_ctx *ctx, weir_text *cell, weir_str s)
 {
@@ -68,7 +74,10 @@ weir_rows weir_cell_rows(const weir_ctx *ctx, const weir_cell *cell, const weir_
     (void)type;
     return wr_cell_rows(op_of(ctx)->table, ctx->current, cell);
 }
-bool weir_rows_refill(weir_rows *rows, size_t size) { return wr_cell_rows_refill(rows, size); }
+bool weir_rows_refill(weir_rows *rows, size_t size)
+{
+    return wr_cell_rows_refill(rows, size);
+}
 void weir_rows_remove(weir_ctx *ctx, weir_cell *cell, weir_rows *rows, const weir_type *type)
 {
     (void)type;
@@ -81,10 +90,41 @@ void weir_record_own(weir_ctx *ctx, const weir_type *type, void *to, const void 
 }
 
 /* Timers come with event time; a state that has them is refused when the graph is built, so nobody gets here. */
-static void no_timers(const weir_ctx *ctx) { wr_op_fail(op_of(ctx), WR_NOT_YET, "timers; operator %s", op_of(ctx)->node->uid); }
-void weir_event_timer_set(weir_ctx *ctx, weir_event_timer *cell, weir_time at) { (void)cell; (void)at; no_timers(ctx); }
-void weir_event_timer_clear(weir_ctx *ctx, weir_event_timer *cell) { (void)cell; no_timers(ctx); }
-bool weir_event_timer_fired(const weir_ctx *ctx, const weir_event_timer *cell) { (void)cell; no_timers(ctx); return false; }
-void weir_clock_timer_set(weir_ctx *ctx, weir_clock_timer *cell, weir_time at) { (void)cell; (void)at; no_timers(ctx); }
-void weir_clock_timer_clear(weir_ctx *ctx, weir_clock_timer *cell) { (void)cell; no_timers(ctx); }
-bool weir_clock_timer_fired(const weir_ctx *ctx, const weir_clock_timer *cell) { (void)cell; no_timers(ctx); return false; }
+static void no_timers(const weir_ctx *ctx)
+{
+    wr_op_fail(op_of(ctx), WR_NOT_YET, "timers; operator %s", op_of(ctx)->node->uid);
+}
+void weir_event_timer_set(weir_ctx *ctx, weir_event_timer *cell, weir_time at)
+{
+    (void)cell;
+    (void)at;
+    no_timers(ctx);
+}
+void weir_event_timer_clear(weir_ctx *ctx, weir_event_timer *cell)
+{
+    (void)cell;
+    no_timers(ctx);
+}
+bool weir_event_timer_fired(const weir_ctx *ctx, const weir_event_timer *cell)
+{
+    (void)cell;
+    no_timers(ctx);
+    return false;
+}
+void weir_clock_timer_set(weir_ctx *ctx, weir_clock_timer *cell, weir_time at)
+{
+    (void)cell;
+    (void)at;
+    no_timers(ctx);
+}
+void weir_clock_timer_clear(weir_ctx *ctx, weir_clock_timer *cell)
+{
+    (void)cell;
+    no_timers(ctx);
+}
+bool weir_clock_timer_fired(const weir_ctx *ctx, const weir_clock_timer *cell)
+{
+    (void)cell;
+    no_timers(ctx);
+    return false;
+}

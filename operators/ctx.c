@@ -5,19 +5,45 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <weir/io.h>
 
-static inline wr_op *op_of(const weir_ctx *ctx) { return (wr_op *)ctx->engine; }
+static inline wr_op *op_of(const weir_ctx *ctx)
+{
+    return (wr_op *)ctx->engine;
+}
 
-weir_time weir_now(const weir_ctx *ctx) { return (weir_time){ op_of(ctx)->home->now_ns }; }
-weir_time weir_watermark(const weir_ctx *ctx) { return (weir_time){ op_of(ctx)->home->watermark_ns }; }
-uint64_t  weir_batch_id(const weir_ctx *ctx) { return op_of(ctx)->home->epoch; }
-const weir_args *weir_ctx_args(const weir_ctx *ctx) { return op_of(ctx)->args; }
-const weir_endpoint *weir_endpoint_of(const weir_ctx *ctx) { return op_of(ctx)->endpoint; }
+weir_time weir_now(const weir_ctx *ctx)
+{
+    return (weir_time){op_of(ctx)->home->now_ns};
+}
+weir_time weir_watermark(const weir_ctx *ctx)
+{
+    return (weir_time){op_of(ctx)->home->watermark_ns};
+}
+uint64_t weir_batch_id(const weir_ctx *ctx)
+{
+    return op_of(ctx)->home->epoch;
+}
+const weir_args *weir_ctx_args(const weir_ctx *ctx)
+{
+    return op_of(ctx)->args;
+}
+const weir_endpoint *weir_endpoint_of(const weir_ctx *ctx)
+{
+    return op_of(ctx)->endpoint;
+}
 
 void weir_fail(weir_ctx *ctx, const char *reason)
 {
     wr_op *op = op_of(ctx);
     wr_op_fail(op, WR_USER_FAIL, "%s; operator %s subtask %u", reason, op->node->uid, op->subtask);
+}
+
+const weir_sink_id *weir_sink_id_of(const weir_ctx *ctx)
+{
+    wr_op *op = op_of(ctx);
+    op->sink_id = (weir_sink_id){op->home->job, op->home->job, op->node->uid, op->subtask, op->subtasks};
+    return &op->sink_id;
 }
 
 /* ---- bad records ---- */
@@ -51,7 +77,10 @@ void weir_reject_unmapped(weir_ctx *ctx, uint32_t at)
     op->rejected = false;
 }
 
-static weir_str str_of_text(const char *text) { return weir_str_of(text, strlen(text)); }
+static weir_str str_of_text(const char *text)
+{
+    return weir_str_of(text, strlen(text));
+}
 
 void wr_op_bad(wr_op *op, const char *reason, const char *place, const void *raw, size_t raw_bytes)
 {
@@ -60,16 +89,18 @@ void wr_op_bad(wr_op *op, const char *reason, const char *place, const void *raw
     char where[96] = "";
     if (place == NULL) {
         snprintf(where, sizeof where, "record %llu of subtask %u",
-                 (unsigned long long)atomic_load_explicit(&op->stats.in, memory_order_relaxed) - op->ctx.n + op->ctx.at, op->subtask);
+                 (unsigned long long)atomic_load_explicit(&op->stats.in, memory_order_relaxed) - op->ctx.n + op->ctx.at,
+                 op->subtask);
         place = where;
     }
     if (op->on_error == WEIR_SKIP) return;
     if (op->on_error != WEIR_DEAD_LETTER || op->dead == NULL) {
-        wr_op_fail(op, WR_BAD_RECORD, "%s; operator %s, %s; correct the record, or set .on_error to WEIR_SKIP or WEIR_DEAD_LETTER",
-                   reason, op->node->uid, place);
+        wr_op_fail(op, WR_BAD_RECORD,
+                   "%s; operator %s, %s; correct the record, or set .on_error to WEIR_SKIP or WEIR_DEAD_LETTER", reason,
+                   op->node->uid, place);
         return;
     }
-    wr_emit *e = op->dead;
+    wr_emit  *e = op->dead;
     weir_out *o = e->pub;
     if (o->next == o->end) {
         weir_grown g = weir_out_grow(o->engine, o->next);
@@ -77,10 +108,13 @@ void wr_op_bad(wr_op *op, const char *reason, const char *place, const void *raw
         o->end = g.end;
     }
     wr_dead *dead = (wr_dead *)(void *)o->next;
-    *dead = (wr_dead){ .uid = str_of_text(op->node->uid), .reason = str_of_text(reason), .source = str_of_text(op->node->name),
-                       .position = str_of_text(place), .at = weir_now(&op->ctx) };
+    *dead = (wr_dead){.uid = str_of_text(op->node->uid),
+                      .reason = str_of_text(reason),
+                      .source = str_of_text(op->node->name),
+                      .position = str_of_text(place),
+                      .at = weir_now(&op->ctx)};
     dead->record.raw = weir_str_of(raw ? raw : "", raw ? raw_bytes : 0);
-    weir_str *s[] = { &dead->uid, &dead->reason, &dead->source, &dead->position, &dead->record.raw };
+    weir_str *s[] = {&dead->uid, &dead->reason, &dead->source, &dead->position, &dead->record.raw};
     for (size_t i = 0; i < sizeof s / sizeof s[0]; i++) {
         if (s[i]->len > WEIR_STR_INLINE) weir_out_own(o->engine, s[i]);
     }
@@ -118,8 +152,8 @@ weir_str weir_format(weir_ctx *ctx, const char *format, ...)
 
 void weir_log(weir_ctx *ctx, uint32_t level, const char *format, ...)
 {
-    static const wr_log_level levels[] = { WR_LOG_DEBUG, WR_LOG_INFO, WR_LOG_WARN, WR_LOG_ERROR };
-    wr_log_level to = level <= WEIR_LOG_ERROR ? levels[level] : WR_LOG_ERROR;
+    static const wr_log_level levels[] = {WR_LOG_DEBUG, WR_LOG_INFO, WR_LOG_WARN, WR_LOG_ERROR};
+    wr_log_level              to = level <= WEIR_LOG_ERROR ? levels[level] : WR_LOG_ERROR;
     if (!wr_log_wanted(to)) return;
     wr_op *op = op_of(ctx);
     char   where[WR_NAME_BYTES_MAX + 16];
@@ -136,7 +170,7 @@ void weir_log(weir_ctx *ctx, uint32_t level, const char *format, ...)
 struct wr_held {
     struct wr_held      *next;
     const weir_resource *resource;
-    _Alignas(16) char    self[];
+    _Alignas(16) char self[];
 };
 
 void *weir_resource_of(weir_ctx *ctx, const weir_resource *resource)
@@ -151,7 +185,8 @@ void *weir_resource_of(weir_ctx *ctx, const weir_resource *resource)
     h->next = op->held;
     op->held = h;
     if (!resource->open(h->self, op->args)) {
-        wr_op_fail(op, WR_USER_FAIL, "resource %s did not open; operator %s subtask %u; look at its open function and arguments",
+        wr_op_fail(op, WR_USER_FAIL,
+                   "resource %s did not open; operator %s subtask %u; look at its open function and arguments",
                    resource->name, op->node->uid, op->subtask);
     }
     return h->self;

@@ -7,7 +7,8 @@ static bool same_field(const weir_type *type, const void *a, const void *b)
 {
     const weir_field *f = &type->field[0];
     const char       *x = (const char *)a + f->offset, *y = (const char *)b + f->offset;
-    if (f->kind == WEIR_STR || f->kind == WEIR_BYTES) return weir_str_equal((const weir_str *)(const void *)x, (const weir_str *)(const void *)y);
+    if (f->kind == WEIR_STR || f->kind == WEIR_BYTES)
+        return weir_str_equal((const weir_str *)(const void *)x, (const weir_str *)(const void *)y);
     return memcmp(x, y, f->size) == 0;
 }
 
@@ -41,7 +42,7 @@ static void take_push(wr_op *op, const wr_view *view, uint32_t port)
     }
 }
 
-static const wr_kernel take_kernel = { .name = "splits", .push = take_push };
+static const wr_kernel take_kernel = {.name = "splits", .push = take_push};
 
 wr_err wr_enumerator_init(wr_enumerator *e, const wr_op *like, wr_errinfo *info)
 {
@@ -65,7 +66,8 @@ wr_err wr_enumerator_init(wr_enumerator *e, const wr_op *like, wr_errinfo *info)
     e->taker.kernel = &take_kernel;
     e->taker.kernel_state = e;
     e->op.emit[0].target = calloc(1, sizeof(wr_target));
-    if (e->op.emit[0].target == NULL) return wr_fail(info, WR_MEMORY, "no memory for the enumerator of %s", like->node->uid);
+    if (e->op.emit[0].target == NULL)
+        return wr_fail(info, WR_MEMORY, "no memory for the enumerator of %s", like->node->uid);
     e->op.emit[0].target[0].op = &e->taker;
     e->op.emit[0].targets = 1;
     return WR_OK;
@@ -90,4 +92,7 @@ bool wr_enumerator_run(wr_enumerator *e)
     return !wr_op_failed(&e->op);
 }
 
-const void *wr_enumerator_next(const wr_enumerator *e) { return e->assigned < e->count ? e->split[e->assigned] : NULL; }
+const void *wr_enumerator_next(const wr_enumerator *e)
+{
+    return e->assigned < e->count ? e->split[e->assigned] : NULL;
+}

@@ -6,12 +6,12 @@
 
 /* Owned by its own thread, where enumerate may block. */
 typedef struct wr_enumerator {
-    weir_op          def;       /* the source, as an operator that gives splits */
-    weir_op          take;      /* and one that takes them */
+    weir_op          def;  /* the source, as an operator that gives splits */
+    weir_op          take; /* and one that takes them */
     const weir_type *outs[1];
     wr_op            op, taker;
     wr_arena         arena;
-    void           **split;     /* all known, in order */
+    void           **split; /* all known, in order */
     uint32_t         count, capacity, assigned;
 } wr_enumerator;
 
@@ -21,6 +21,9 @@ void   wr_enumerator_fini(wr_enumerator *e);
 /* Calls enumerate; splits whose first field is known are ignored. False: it failed, see e->op.failure. */
 bool wr_enumerator_run(wr_enumerator *e);
 /* The next split that no reader has, or NULL; stays so until wr_enumerator_assigned. */
-const void *wr_enumerator_next(const wr_enumerator *e);
-static inline void wr_enumerator_assigned(wr_enumerator *e) { e->assigned++; }
+const void        *wr_enumerator_next(const wr_enumerator *e);
+static inline void wr_enumerator_assigned(wr_enumerator *e)
+{
+    e->assigned++;
+}
 #endif

@@ -59,8 +59,10 @@ static void pipe_seal(wr_exchange *x, wr_pipe *p)
     if (b == NULL) return;
     p->open = NULL;
     x->open--;
-    if (b->n == 0) wr_pool_give(&x->pool, b);
-    else wr_pipe_send(p, b, x->home->env);
+    if (b->n == 0)
+        wr_pool_give(&x->pool, b);
+    else
+        wr_pipe_send(p, b, x->home->env);
 }
 
 static wr_batch *pipe_open(wr_exchange *x, wr_pipe *p)
@@ -99,8 +101,10 @@ static void own_strings(const wr_exchange *x, wr_batch *b, char *to)
 static void put_special(wr_exchange *x, wr_pipe *p, const char *record, size_t heap)
 {
     if (heap + x->stride > WR_RECORD_BYTES_MAX) {
-        wr_op_fail(x->op, WR_RECORD_TOO_LARGE, "a record of %zu bytes is larger than %d MiB; output of operator %s subtask %u; "
-                   "split it or drop its long strings", heap + x->stride, WR_RECORD_BYTES_MAX >> 20, x->op->node->uid, x->op->subtask);
+        wr_op_fail(x->op, WR_RECORD_TOO_LARGE,
+                   "a record of %zu bytes is larger than %d MiB; output of operator %s subtask %u; "
+                   "split it or drop its long strings",
+                   heap + x->stride, WR_RECORD_BYTES_MAX >> 20, x->op->node->uid, x->op->subtask);
         return;
     }
     pipe_seal(x, p); /* order */
@@ -113,7 +117,7 @@ static void put_special(wr_exchange *x, wr_pipe *p, const char *record, size_t h
 
 static void put_with_strings(wr_exchange *x, wr_pipe *p, const char *record)
 {
-    size_t heap = record_heap_bytes(x, record);
+    size_t    heap = record_heap_bytes(x, record);
     wr_batch *b = pipe_open(x, p);
     if (heap > b->heap_bytes - b->heap_used) {
         if (heap > x->pool.heap_bytes) {
@@ -129,10 +133,11 @@ static void put_with_strings(wr_exchange *x, wr_pipe *p, const char *record)
     if (++b->n == b->capacity) pipe_seal(x, p);
 }
 
-#define COPY_LISTED(BYTES)                                                                                              \
+#define COPY_LISTED(BYTES)                                                                                             \
     for (uint32_t i = 0; i < n; i++) memcpy(to + (size_t)i * (BYTES), from + (size_t)list[i] * (BYTES), (BYTES))
 
-static void copy_listed(char *restrict to, const char *restrict from, const uint32_t *restrict list, uint32_t n, uint32_t stride)
+static void copy_listed(char *restrict to, const char *restrict from, const uint32_t *restrict list, uint32_t n,
+                        uint32_t stride)
 {
     switch (stride) {
     case 8: COPY_LISTED(8); break;
@@ -155,7 +160,7 @@ static void put_listed(wr_exchange *x, wr_pipe *p, const char *records, const ui
     }
     while (n > 0) {
         wr_batch *b = pipe_open(x, p);
-        uint32_t k = b->capacity - b->n;
+        uint32_t  k = b->capacity - b->n;
         if (k > n) k = n;
         copy_listed(b->records + (size_t)b->n * x->stride, records, list, k, x->stride);
         b->n += k;
@@ -174,7 +179,7 @@ static void put_run(wr_exchange *x, wr_pipe *p, const char *first, uint32_t n)
     }
     while (n > 0) {
         wr_batch *b = pipe_open(x, p);
-        uint32_t k = b->capacity - b->n;
+        uint32_t  k = b->capacity - b->n;
         if (k > n) k = n;
         memcpy(b->records + (size_t)b->n * x->stride, first, (size_t)k * x->stride);
         b->n += k;
@@ -206,7 +211,8 @@ static void push_rebalance(wr_exchange *x, const wr_view *view)
 {
     uint32_t slices = view->n < x->channels ? view->n : x->channels;
     for (uint32_t s = 0; s < slices; s++) {
-        uint32_t first = (uint32_t)((uint64_t)view->n * s / slices), end = (uint32_t)((uint64_t)view->n * (s + 1) / slices);
+        uint32_t first = (uint32_t)((uint64_t)view->n * s / slices),
+                 end = (uint32_t)((uint64_t)view->n * (s + 1) / slices);
         put_run(x, x->channel[(x->next + s) % x->channels], view->records + (size_t)first * x->stride, end - first);
     }
     x->next = (x->next + slices) % x->channels;
@@ -222,7 +228,8 @@ static void push_verdicts(wr_exchange *x, const wr_view *view)
 
 static void push_shuffle(wr_exchange *x, const wr_view *view)
 {
-    for (uint32_t i = 0; i < view->n; i++) x->verdict[i] = (uint32_t)(((wr_prng_next(&x->home->random) >> 32) * x->channels) >> 32);
+    for (uint32_t i = 0; i < view->n; i++)
+        x->verdict[i] = (uint32_t)(((wr_prng_next(&x->home->random) >> 32) * x->channels) >> 32);
     push_verdicts(x, view);
 }
 
@@ -232,14 +239,19 @@ static void push_own(wr_exchange *x, const wr_view *view)
     x->own.n = view->n;
     x->own.time = view->time;
     x->own.engine = x->op;
-    wr_op *up = wr_op_running;
+    wr_op     *up = wr_op_running;
+    weir_loop *up_loop = wr_loop_running;
     wr_op_running = x->op;
+    wr_loop_running = x->edge->own; /* the crash report must not take it for a loop of the operator */
     x->edge->own(&x->own);
     wr_op_running = up;
+    wr_loop_running = up_loop;
     for (uint32_t i = 0; i < view->n; i++) {
         if (x->verdict[i] < x->channels) continue;
-        wr_op_fail(x->op, WR_USER_FAIL, "the partitioner behind operator %s chose channel %u of %u; record %u of its batch; "
-                   "return a number below `channels`", x->op->node->uid, x->verdict[i], x->channels, i);
+        wr_op_fail(x->op, WR_USER_FAIL,
+                   "the partitioner behind operator %s chose channel %u of %u; record %u of its batch; "
+                   "return a number below `channels`",
+                   x->op->node->uid, x->verdict[i], x->channels, i);
         return;
     }
     push_verdicts(x, view);
@@ -263,8 +275,10 @@ void wr_exchange_push(wr_exchange *x, const wr_view *view)
         }
     }
     if (x->pool.exhausted) {
-        wr_op_fail(x->op, WR_OVERDRAFT, "one call emitted more than %d MiB beyond its room; operator %s subtask %u, record %u of %u; "
-                   "emit less per record", WR_OVERDRAFT_BYTES_MAX >> 20, x->op->node->uid, x->op->subtask, x->op->ctx.at, x->op->ctx.n);
+        wr_op_fail(x->op, WR_OVERDRAFT,
+                   "one call emitted more than %d MiB beyond its room; operator %s subtask %u, record %u of %u; "
+                   "emit less per record",
+                   WR_OVERDRAFT_BYTES_MAX >> 20, x->op->node->uid, x->op->subtask, x->op->ctx.at, x->op->ctx.n);
     }
 }
 

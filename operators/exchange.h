@@ -5,24 +5,24 @@
 
 /* Slot-owned, by the producer. */
 struct wr_exchange {
-    const wr_edge  *edge;
+    const wr_edge   *edge;
     const weir_type *type;
-    wr_home        *home;
-    wr_op          *op;        /* that feeds it: strings of its chain, failures */
-    wr_pool         pool;
-    wr_pipe    **channel;   /* frozen after build */
-    uint32_t        channels;
-    uint32_t        max_parallelism;
-    uint32_t        stride;
-    uint32_t        strings;   /* number of string fields */
-    uint16_t       *string_at; /* their offsets */
-    uint32_t       *bound;     /* hash: channel c takes h >> 32 in [bound[c], bound[c + 1]) */
-    uint32_t        next;      /* rebalance */
-    uint32_t        open;      /* channels with an open batch */
-    uint64_t       *hash;      /* scratch of one batch */
-    uint32_t       *list;      /* selection of one channel */
-    uint32_t       *verdict;
-    weir_ctx        own;       /* for the user's partitioner */
+    wr_home         *home;
+    wr_op           *op; /* that feeds it: strings of its chain, failures */
+    wr_pool          pool;
+    wr_pipe        **channel; /* frozen after build */
+    uint32_t         channels;
+    uint32_t         max_parallelism;
+    uint32_t         stride;
+    uint32_t         strings;   /* number of string fields */
+    uint16_t        *string_at; /* their offsets */
+    uint32_t        *bound;     /* hash: channel c takes h >> 32 in [bound[c], bound[c + 1]) */
+    uint32_t         next;      /* rebalance */
+    uint32_t         open;      /* channels with an open batch */
+    uint64_t        *hash;      /* scratch of one batch */
+    uint32_t        *list;      /* selection of one channel */
+    uint32_t        *verdict;
+    weir_ctx         own; /* for the user's partitioner */
 };
 
 wr_err wr_exchange_init(wr_exchange *x, const wr_edge *edge, wr_op *op, wr_pipe **channel, uint32_t channels,
@@ -30,12 +30,12 @@ wr_err wr_exchange_init(wr_exchange *x, const wr_edge *edge, wr_op *op, wr_pipe 
 void   wr_exchange_fini(wr_exchange *x);
 void   wr_exchange_push(wr_exchange *x, const wr_view *view);
 /* One record to one channel, sent at once: splits. */
-void   wr_exchange_put(wr_exchange *x, uint32_t channel, const void *record);
+void wr_exchange_put(wr_exchange *x, uint32_t channel, const void *record);
 /* Sends open batches: all of them, or those open since before `older_than_ns`. */
-void   wr_exchange_send_open(wr_exchange *x, int64_t older_than_ns);
-void   wr_exchange_control(wr_exchange *x, uint32_t kind, int64_t at);
+void wr_exchange_send_open(wr_exchange *x, int64_t older_than_ns);
+void wr_exchange_control(wr_exchange *x, uint32_t kind, int64_t at);
 /* Tries to move the overdraft on; true when the producer may run. */
-bool   wr_exchange_ready(wr_exchange *x);
+bool wr_exchange_ready(wr_exchange *x);
 
 /* Selects indices i of [0, n) with lo <= hash[i] >> 32 <= last, ascending; list has room for n + 16. Picks AVX-512, AVX2 or
  * scalar code at start. */

@@ -1,17 +1,17 @@
 /* State per key: keyed functions, and accumulators of one window over the whole input. */
-#include "operators/kernels.h"
 #include "base/check.h"
+#include "operators/kernels.h"
 #include "snapshot/near.h"
 #include <stdlib.h>
 
 /* Index arrays of one batch. Slot-owned, one per keyed operator: they stay in its cache. */
 typedef struct keyed {
     _Alignas(WR_CACHE_LINE) uint64_t hash[WR_BATCH_RECORDS_MAX];
-    void   *state[WR_BATCH_RECORDS_MAX];
-    uint8_t fresh[WR_BATCH_RECORDS_MAX];
-    wr_near near;
-    bool    has_near, reads;
-    char   *keys; /* results: records with only the key fields set */
+    void         *state[WR_BATCH_RECORDS_MAX];
+    uint8_t       fresh[WR_BATCH_RECORDS_MAX];
+    wr_near       near;
+    bool          has_near, reads;
+    char         *keys; /* results: records with only the key fields set */
     wr_table_scan scan;
 } keyed;
 
@@ -22,15 +22,15 @@ static wr_err keyed_open(wr_op *op, wr_errinfo *info)
     memset(k, 0, sizeof *k);
     op->kernel_state = k;
     wr_key_groups   groups = wr_key_groups_of(op->subtask, op->subtasks, op->max_parallelism);
-    wr_table_config config = { .uid = op->node->uid,
-                               .record = op->def->left,
-                               .key = op->node->key[0],
-                               .state = op->def->state,
-                               .max_parallelism = op->max_parallelism,
-                               .group_first = groups.first,
-                               .group_end = groups.end,
-                               .budget = op->home->budget,
-                               .large_pages = true };
+    wr_table_config config = {.uid = op->node->uid,
+                              .record = op->def->left,
+                              .key = op->node->key[0],
+                              .state = op->def->state,
+                              .max_parallelism = op->max_parallelism,
+                              .group_first = groups.first,
+                              .group_end = groups.end,
+                              .budget = op->home->budget,
+                              .large_pages = true};
     WR_TRY(wr_table_new(&op->table, &config, info));
     k->reads = (op->def->flags & WEIR_OP_READS) != 0;
     k->has_near = op->def->on_near != NULL && !k->reads && wr_near_init(&k->near, op->table);
@@ -55,11 +55,12 @@ static void keyed_close(wr_op *op)
 
 static void fail_state_max(wr_op *op)
 {
-    wr_op_fail(op, WR_STATE_MAX,
-               "keyed state is larger than --state-max (%llu of %llu bytes in this slot); operator %s subtask %u with %llu keys; "
-               "raise --state-max, run with more slots, or forget keys",
-               (unsigned long long)op->home->budget->bytes, (unsigned long long)op->home->budget->bytes_max, op->node->uid,
-               op->subtask, (unsigned long long)wr_table_count(op->table));
+    wr_op_fail(
+        op, WR_STATE_MAX,
+        "keyed state is larger than --state-max (%llu of %llu bytes in this slot); operator %s subtask %u with %llu keys; "
+        "raise --state-max, run with more slots, or forget keys",
+        (unsigned long long)op->home->budget->bytes, (unsigned long long)op->home->budget->bytes_max, op->node->uid,
+        op->subtask, (unsigned long long)wr_table_count(op->table));
 }
 
 static void note_state(wr_op *op)
@@ -72,8 +73,10 @@ static void note_state(wr_op *op)
 static void run_found(wr_op *op, keyed *k, const wr_view *view, const uint32_t *pick, uint32_t pick_n)
 {
     weir_ctx *ctx = &op->ctx;
-    if (k->reads) wr_table_peek(op->table, view->records, view->n, k->hash, pick, pick_n, k->state);
-    else if (!wr_table_find(op->table, view->records, view->n, k->hash, pick, pick_n, k->state, k->fresh)) fail_state_max(op);
+    if (k->reads)
+        wr_table_peek(op->table, view->records, view->n, k->hash, pick, pick_n, k->state);
+    else if (!wr_table_find(op->table, view->records, view->n, k->hash, pick, pick_n, k->state, k->fresh))
+        fail_state_max(op);
     ctx->pick = pick;
     ctx->pick_n = pick_n;
     wr_op_call(op, op->def->on_left);
@@ -96,7 +99,8 @@ static void keyed_push(wr_op *op, const wr_view *view, uint32_t port)
         uint32_t misses = k->near.probe.misses;
         check(misses <= n);
         if (misses > 0 && !wr_op_failed(op)) {
-            wr_key_hash_picked(&op->node->key[0], view->records, op->def->left->size, k->near.probe.miss, misses, k->hash);
+            wr_key_hash_picked(&op->node->key[0], view->records, op->def->left->size, k->near.probe.miss, misses,
+                               k->hash);
             run_found(op, k, view, k->near.probe.miss, misses);
         }
         wr_near_end(&k->near, op->table, view->records, n, k->state, true);
@@ -109,11 +113,12 @@ static void keyed_push(wr_op *op, const wr_view *view, uint32_t port)
     note_state(op);
 }
 
-const wr_kernel wr_kernel_keyed = { .name = "keyed", .open = keyed_open, .push = keyed_push, .close = keyed_close };
+const wr_kernel wr_kernel_keyed = {.name = "keyed", .open = keyed_open, .push = keyed_push, .close = keyed_close};
 
 /* ---- one window over the whole input: the accumulator is the key's entry, results come at the end ---- */
 
-static const weir_span WHOLE[WR_BATCH_RECORDS_MAX] = { [0 ... WR_BATCH_RECORDS_MAX - 1] = { { INT64_MIN + 1 }, { INT64_MAX } } };
+static const weir_span WHOLE[WR_BATCH_RECORDS_MAX] = {
+    [0 ... WR_BATCH_RECORDS_MAX - 1] = {{INT64_MIN + 1}, {INT64_MAX}}};
 
 static bool window_end(wr_op *op)
 {
@@ -134,7 +139,7 @@ static bool window_end(wr_op *op)
     ctx->in = k->keys;
     ctx->window = WHOLE;
     ctx->time = NULL;
-    wr_op_borrow(op, &(wr_view){ 0 });
+    wr_op_borrow(op, &(wr_view){0});
     wr_op_call(op, op->def->on_result);
     wr_op_settle(op);
     ctx->window = NULL;
@@ -142,5 +147,7 @@ static bool window_end(wr_op *op)
     return false;
 }
 
-const wr_kernel wr_kernel_aggregate = { .name = "aggregate", .open = keyed_open, .push = keyed_push, .end = window_end, .close = keyed_close };
-const wr_kernel wr_kernel_reduce = { .name = "reduce", .open = keyed_open, .push = keyed_push, .end = window_end, .close = keyed_close };
+const wr_kernel wr_kernel_aggregate = {
+    .name = "aggregate", .open = keyed_open, .push = keyed_push, .end = window_end, .close = keyed_close};
+const wr_kernel wr_kernel_reduce = {
+    .name = "reduce", .open = keyed_open, .push = keyed_push, .end = window_end, .close = keyed_close};

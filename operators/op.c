@@ -33,9 +33,11 @@ static wr_err emit_init(wr_op *op, uint32_t index, const weir_type *type, wr_err
     e->index = index;
     e->stride = type->size;
     e->capacity = emit_capacity(type->size);
-    size_t bytes = ((size_t)e->stride * e->capacity + WR_BATCH_SPARE_BYTES + WR_CACHE_LINE - 1) & ~(size_t)(WR_CACHE_LINE - 1);
+    size_t bytes = ((size_t)e->stride * e->capacity + WR_BATCH_SPARE_BYTES + WR_CACHE_LINE - 1) &
+                   ~(size_t)(WR_CACHE_LINE - 1);
     if (posix_memalign((void **)&e->base, WR_CACHE_LINE, bytes) != 0) {
-        return wr_fail(info, WR_MEMORY, "no memory for the output buffer; operator %s; lower the parallelism", op->node->uid);
+        return wr_fail(info, WR_MEMORY, "no memory for the output buffer; operator %s; lower the parallelism",
+                       op->node->uid);
     }
     e->pub->next = e->base;
     e->pub->end = e->base + (size_t)e->stride * e->capacity;
@@ -51,31 +53,30 @@ static void emit_deliver(wr_emit *e, char *next)
     if (n == 0) return;
     e->records += n;
     stat_add(&e->op->stats.out, n);
-    wr_view view = { .records = e->base,
-                     .n = n,
-                     .borrowed = e->pub->borrowed,
-                     .borrowed_bytes = e->pub->borrowed_bytes };
+    wr_view view = {.records = e->base, .n = n, .borrowed = e->pub->borrowed, .borrowed_bytes = e->pub->borrowed_bytes};
     for (uint32_t i = 0; i < e->targets; i++) {
         wr_target *t = &e->target[i];
-        if (t->op != NULL) wr_op_push(t->op, &view, t->port);
-        else wr_exchange_push(t->exchange, &view);
+        if (t->op != NULL)
+            wr_op_push(t->op, &view, t->port);
+        else
+            wr_exchange_push(t->exchange, &view);
     }
 }
 
 weir_grown weir_out_grow(void *engine, char *next)
 {
-    wr_emit *e = engine;
+    wr_emit   *e = engine;
     wr_op     *op = wr_op_running; /* the chain below runs in between */
     weir_loop *loop = wr_loop_running;
     emit_deliver(e, next);
     wr_op_running = op;
     wr_loop_running = loop;
-    return (weir_grown){ e->base, e->base + (size_t)e->stride * e->capacity, NULL };
+    return (weir_grown){e->base, e->base + (size_t)e->stride * e->capacity, NULL};
 }
 
 void weir_out_own(void *engine, weir_str *s)
 {
-    wr_emit *e = engine;
+    wr_emit    *e = engine;
     wr_scratch *scratch = &e->op->home->scratch;
     if (wr_scratch_holds(scratch, s->u.far)) return;
     char *copy = wr_scratch_take(scratch, s->len);
@@ -110,9 +111,10 @@ void wr_op_settle(wr_op *op)
         emit_deliver(e, full);
     }
     if (op->home->scratch.exhausted && !wr_op_failed(op)) {
-        wr_op_fail(op, WR_OVERDRAFT,
-                   "one call kept more than %d MiB of strings; operator %s subtask %u, record %u of %u; emit less per record",
-                   WR_OVERDRAFT_BYTES_MAX >> 20, op->node->uid, op->subtask, op->ctx.at, op->ctx.n);
+        wr_op_fail(
+            op, WR_OVERDRAFT,
+            "one call kept more than %d MiB of strings; operator %s subtask %u, record %u of %u; emit less per record",
+            WR_OVERDRAFT_BYTES_MAX >> 20, op->node->uid, op->subtask, op->ctx.at, op->ctx.n);
     }
 }
 
@@ -129,7 +131,10 @@ void wr_op_call(wr_op *op, weir_loop *loop)
     wr_loop_running = up_loop;
 }
 
-static void scratch_enter(wr_home *home) { home->depth++; }
+static void scratch_enter(wr_home *home)
+{
+    home->depth++;
+}
 static void scratch_leave(wr_home *home)
 {
     if (--home->depth == 0) wr_scratch_reset(&home->scratch);
@@ -161,7 +166,10 @@ void wr_op_flush(wr_op *op)
     if (!wr_op_failed(op) && op->kernel->flush != NULL) op->kernel->flush(op);
 }
 
-bool wr_op_failed(const wr_op *op) { return op->failure.code != WR_OK; }
+bool wr_op_failed(const wr_op *op)
+{
+    return op->failure.code != WR_OK;
+}
 
 void wr_op_fail(wr_op *op, wr_err code, const char *format, ...)
 {
@@ -190,12 +198,14 @@ wr_err wr_op_init(wr_op *op, wr_errinfo *info)
 {
     const weir_op *def = op->def;
     op->kernel = wr_kernel_of(def->kind);
-    if (op->kernel == NULL) return wr_fail(info, WR_NOT_YET, "this kind of operator does not run yet; operator %s", op->node->uid);
+    if (op->kernel == NULL)
+        return wr_fail(info, WR_NOT_YET, "this kind of operator does not run yet; operator %s", op->node->uid);
     bool sink = def->kind == WEIR_OP_SINK;
     op->outs = sink ? 0 : def->outs;
     op->out = calloc(op->outs + 1, sizeof *op->out);
     op->emit = calloc(op->outs + 1, sizeof *op->emit);
-    if (op->out == NULL || op->emit == NULL) return wr_fail(info, WR_MEMORY, "no memory for operator %s", op->node->uid);
+    if (op->out == NULL || op->emit == NULL)
+        return wr_fail(info, WR_MEMORY, "no memory for operator %s", op->node->uid);
     for (uint32_t i = 0; i < op->outs; i++) { /* a connector by URI learns its type from the node */
         WR_TRY(emit_init(op, i, def->out[i] != NULL ? def->out[i] : op->node->type, info));
     }

@@ -12,6 +12,7 @@
 #include "graph/job.h"
 #include "operators/batch.h"
 #include "snapshot/table.h"
+#include <weir/io.h>
 
 typedef struct wr_op       wr_op;
 typedef struct wr_emit     wr_emit;
@@ -38,10 +39,10 @@ typedef struct wr_target {
 
 /* Memory that lives until the batch is done: bump allocation over a list of chunks. Slot-owned. */
 typedef struct wr_scratch {
-    char              *at, *end;
+    char                    *at, *end;
     struct wr_scratch_chunk *chunk, *spare;
-    uint64_t           bytes;
-    bool               exhausted; /* one call kept more than WR_OVERDRAFT_BYTES_MAX */
+    uint64_t                 bytes;
+    bool                     exhausted; /* one call kept more than WR_OVERDRAFT_BYTES_MAX */
 } wr_scratch;
 void *wr_scratch_take(wr_scratch *s, size_t bytes);
 bool  wr_scratch_holds(const wr_scratch *s, const char *p);
@@ -54,8 +55,8 @@ struct wr_emit {
     weir_out        *pub;
     const weir_type *type;
     uint32_t         stride, capacity, index;
-    char            *base;    /* capacity records and spare bytes behind them */
-    bool             lent;    /* base is another emitter's: see wr_op_share_buffers */
+    char            *base; /* capacity records and spare bytes behind them */
+    bool             lent; /* base is another emitter's: see wr_op_share_buffers */
     wr_target       *target;
     uint32_t         targets;
     uint64_t         records; /* emitted so far */
@@ -68,11 +69,11 @@ typedef struct wr_op_stats {
 
 /* User metrics: found by the address of their descriptor. Slot-owned; values are relaxed atomics for readers. */
 typedef struct wr_metric {
-    const void       *id;
-    const char       *name;
-    uint32_t          kind; /* 1 counter, 2 gauge, 3 histogram */
-    _Atomic uint64_t  value; /* gauge: bits of the double; histogram: sum */
-    _Atomic uint64_t  count;
+    const void      *id;
+    const char      *name;
+    uint32_t         kind;  /* 1 counter, 2 gauge, 3 histogram */
+    _Atomic uint64_t value; /* gauge: bits of the double; histogram: sum */
+    _Atomic uint64_t count;
 } wr_metric;
 
 /* What all operators of a slot share. Slot-owned. */
@@ -81,52 +82,53 @@ struct wr_home {
     wr_parker    *parker;
     wr_budget    *budget;
     wr_prng       random;
-    int64_t       now_ns;      /* wall clock, read once per call of a tasklet */
+    int64_t       now_ns; /* wall clock, read once per call of a tasklet */
     int64_t       mono_ns;
     int64_t       watermark_ns;
     uint64_t      epoch;
     uint32_t      slot;
     const char   *job;
-    wr_scratch    scratch;     /* weir_keep, weir_format, far strings of emitted records */
-    uint32_t      depth;       /* pushes under way: scratch is reset when the outermost ends */
-    char         *buffer[2];   /* see wr_op_share_buffers */
+    wr_scratch    scratch;   /* weir_keep, weir_format, far strings of emitted records */
+    uint32_t      depth;     /* pushes under way: scratch is reset when the outermost ends */
+    char         *buffer[2]; /* see wr_op_share_buffers */
 };
 
 /* An operator of one subtask. Slot-owned. */
 struct wr_op {
-    const weir_op   *def;
-    const wr_node   *node;
-    const wr_kernel *kernel;
-    wr_home         *home;
-    wr_op           *up;       /* the operator that feeds it in the chain, or NULL: head */
-    weir_ctx         ctx;
-    weir_out        *out;      /* def->outs of them, handed to the loops */
-    wr_emit         *emit;
-    uint32_t         outs;
-    wr_emit         *dead;     /* dead letters leave here; NULL: not routed */
-    uint32_t         on_error; /* enum weir_policy, resolved */
-    bool             rejected; /* weir_reject spoke in this call already */
-    uint32_t         rejected_at;
-    wr_errinfo       failure;  /* first failure; code WR_OK: none */
-    wr_table        *table;    /* keyed operators */
-    void            *kernel_state; /* of this kind, made by kernel->open */
-    const struct weir_endpoint *endpoint; /* connectors by URI */
-    const weir_args *args;
-    struct wr_held  *held;     /* open resources */
-    wr_metric       *metric;
-    _Atomic uint32_t metrics;
-    wr_op_stats      stats;
-    uint32_t         max_parallelism, subtask, subtasks;
+    const weir_op              *def;
+    const wr_node              *node;
+    const wr_kernel            *kernel;
+    wr_home                    *home;
+    wr_op                      *up; /* the operator that feeds it in the chain, or NULL: head */
+    weir_ctx                    ctx;
+    weir_out                   *out; /* def->outs of them, handed to the loops */
+    wr_emit                    *emit;
+    uint32_t                    outs;
+    wr_emit                    *dead;     /* dead letters leave here; NULL: not routed */
+    uint32_t                    on_error; /* enum weir_policy, resolved */
+    bool                        rejected; /* weir_reject spoke in this call already */
+    uint32_t                    rejected_at;
+    wr_errinfo                  failure;      /* first failure; code WR_OK: none */
+    wr_table                   *table;        /* keyed operators */
+    void                       *kernel_state; /* of this kind, made by kernel->open */
+    const struct weir_endpoint *endpoint;     /* connectors by URI */
+    const weir_args            *args;
+    struct wr_held             *held; /* open resources */
+    wr_metric                  *metric;
+    _Atomic uint32_t            metrics;
+    wr_op_stats                 stats;
+    uint32_t                    max_parallelism, subtask, subtasks;
+    weir_sink_id                sink_id;
 };
 
 /* What a kind of operator does. One const table per kind, all listed in operators/kernels.c. */
 struct wr_kernel {
     const char *name;
-    wr_err (*open)(wr_op *op, wr_errinfo *info);                     /* before the first batch, on the slot's thread */
-    void (*push)(wr_op *op, const wr_view *view, uint32_t port);     /* a batch */
-    bool (*end)(wr_op *op); /* all inputs ended: a batch of last results; true: that was all */
-    void (*flush)(wr_op *op);                                        /* barrier, idle: sinks make visible what they hold */
-    void (*close)(wr_op *op);                                        /* always, also after a failure */
+    wr_err (*open)(wr_op *op, wr_errinfo *info);                 /* before the first batch, on the slot's thread */
+    void (*push)(wr_op *op, const wr_view *view, uint32_t port); /* a batch */
+    bool (*end)(wr_op *op);   /* all inputs ended: a batch of last results; true: that was all */
+    void (*flush)(wr_op *op); /* barrier, idle: sinks make visible what they hold */
+    void (*close)(wr_op *op); /* always, also after a failure */
 };
 const wr_kernel *wr_kernel_of(uint32_t op_kind); /* NULL: this kind does not run yet */
 
@@ -159,6 +161,6 @@ void wr_op_bad(wr_op *op, const char *reason, const char *place, const void *raw
 void wr_op_close_resources(wr_op *op);
 
 /* The operator whose user code runs on this thread, for the crash report; NULL: none. */
-extern _Thread_local wr_op *wr_op_running;
+extern _Thread_local wr_op     *wr_op_running;
 extern _Thread_local weir_loop *wr_loop_running;
 #endif

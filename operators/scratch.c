@@ -1,5 +1,5 @@
-#include "operators/op.h"
 #include "base/check.h"
+#include "operators/op.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -27,8 +27,10 @@ void *wr_scratch_take(wr_scratch *s, size_t bytes)
     size_t rounded = (bytes + 7) & ~(size_t)7;
     if ((size_t)(s->end - s->at) < rounded) {
         struct wr_scratch_chunk *c = s->spare;
-        if (c != NULL && c->bytes >= rounded) s->spare = NULL;
-        else c = chunk_new(rounded > WR_BATCH_HEAP_BYTES ? rounded : WR_BATCH_HEAP_BYTES);
+        if (c != NULL && c->bytes >= rounded)
+            s->spare = NULL;
+        else
+            c = chunk_new(rounded > WR_BATCH_HEAP_BYTES ? rounded : WR_BATCH_HEAP_BYTES);
         c->next = s->chunk;
         s->chunk = c;
         s->at = c->memory;

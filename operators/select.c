@@ -36,7 +36,7 @@ __attribute__((target("avx512f,avx512vl"))) static uint32_t range_avx512(const u
     const __m512i high = _mm512_set1_epi64((int64_t)(((uint64_t)last << 32) | UINT32_MAX));
     __m256i       index = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     for (; i + 8 <= n; i += 8) {
-        __m512i h = _mm512_loadu_si512(hash + i);
+        __m512i  h = _mm512_loadu_si512(hash + i);
         __mmask8 in = _mm512_cmpge_epu64_mask(h, low) & _mm512_cmple_epu64_mask(h, high);
         /* Compress in the register: a compressing store is microcoded on some CPUs. Lanes beyond are overwritten. */
         _mm256_storeu_si256((__m256i *)(void *)(list + k), _mm256_maskz_compress_epi32(in, index));
@@ -57,13 +57,16 @@ static select_range *range_pick(void)
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") ? range_avx512 : range_scalar;
 }
 #else
-static select_range *range_pick(void) { return range_scalar; }
+static select_range *range_pick(void)
+{
+    return range_scalar;
+}
 #endif
 
 uint32_t wr_select_range(const uint64_t *hash, uint32_t n, uint32_t lo, uint32_t last, uint32_t *list)
 {
     static select_range *_Atomic chosen; /* every thread would choose the same */
-    select_range *f = atomic_load_explicit(&chosen, memory_order_relaxed);
+    select_range                *f = atomic_load_explicit(&chosen, memory_order_relaxed);
     if (__builtin_expect(f == NULL, 0)) {
         f = range_pick();
         atomic_store_explicit(&chosen, f, memory_order_relaxed);

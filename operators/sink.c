@@ -20,8 +20,10 @@ static wr_err sink_open(wr_op *op, wr_errinfo *info)
     s->opened = s->verdict != 0 && !wr_op_failed(op);
     if (s->opened) return WR_OK;
     if (wr_op_failed(op)) return wr_fail(info, op->failure.code, "%s", op->failure.text);
-    return wr_fail(info, WR_USER_FAIL, "the open function of the sink returned false; operator %s subtask %u (%s:%u); "
-                   "let it call weir_fail(ctx, reason)", op->node->uid, op->subtask, op->def->file ? op->def->file : "?", op->def->line);
+    return wr_fail(info, WR_USER_FAIL,
+                   "the open function of the sink returned false; operator %s subtask %u (%s:%u); "
+                   "let it call weir_fail(ctx, reason)",
+                   op->node->uid, op->subtask, op->def->file ? op->def->file : "?", op->def->line);
 }
 
 static void sink_push(wr_op *op, const wr_view *view, uint32_t port)
@@ -44,7 +46,8 @@ static void sink_flush(wr_op *op)
     op->ctx.n = 1;
     wr_op_call(op, op->def->flush);
     if (s->verdict == 0 && !wr_op_failed(op)) {
-        wr_op_fail(op, WR_USER_FAIL, "the flush function of the sink returned false; operator %s subtask %u", op->node->uid, op->subtask);
+        wr_op_fail(op, WR_USER_FAIL, "the flush function of the sink returned false; operator %s subtask %u",
+                   op->node->uid, op->subtask);
     }
 }
 
@@ -67,4 +70,5 @@ static void sink_close(wr_op *op)
     op->kernel_state = NULL;
 }
 
-const wr_kernel wr_kernel_sink = { .name = "sink", .open = sink_open, .push = sink_push, .end = sink_end, .flush = sink_flush, .close = sink_close };
+const wr_kernel wr_kernel_sink = {
+    .name = "sink", .open = sink_open, .push = sink_push, .end = sink_end, .flush = sink_flush, .close = sink_close};

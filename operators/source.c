@@ -1,6 +1,6 @@
 /* Sources: splits, polls, pace. */
-#include "operators/kernels.h"
 #include "base/check.h"
+#include "operators/kernels.h"
 #include <stdlib.h>
 #include <weir/io.h>
 
@@ -9,21 +9,29 @@ enum { POLLS_BEFORE_ANOTHER = 64 }; /* a split that is still not at its end then
 /* One open split: its record, which is its position, and the reader that works on it. */
 typedef struct split {
     void    *record, *local;
-    char   **owned;   /* far strings of the record, by field: ours */
+    char   **owned; /* far strings of the record, by field: ours */
     bool     idle, ended;
     uint32_t polls;
 } split;
 
+/* What other threads may touch of a source. */
+struct weir_waker {
+    const wr_env *env;
+    wr_parker    *parker;
+    _Atomic bool  called; /* set by any thread, taken by the source's */
+};
+
 /* Slot-owned. */
 typedef struct source {
-    split  **open;
-    uint32_t count, capacity, next;
-    uint32_t verdict;
-    void    *state[1];
-    int64_t  wake_mono_ns; /* INT64_MAX: not asked for */
-    int      wake_fd;      /* -1: none */
-    double   allowed;      /* records that rate_max allows now */
-    int64_t  paced_mono_ns;
+    split    **open;
+    uint32_t   count, capacity, next;
+    uint32_t   verdict;
+    void      *state[1];
+    int64_t    wake_mono_ns; /* INT64_MAX: not asked for */
+    int        wake_fd;      /* -1: none */
+    double     allowed;      /* records that rate_max allows now */
+    int64_t    paced_mono_ns;
+    weir_waker waker;
 } source;
 
 static wr_err source_open(wr_op *op, wr_errinfo *info)
@@ -33,6 +41,8 @@ static wr_err source_open(wr_op *op, wr_errinfo *info)
     op->kernel_state = s;
     s->wake_mono_ns = INT64_MAX;
     s->wake_fd = -1;
+    s->waker.env = op->home->env;
+    s->waker.parker = op->home->parker;
     op->ctx.verdict = &s->verdict;
     op->ctx.state = s->state;
     op->ctx.n = 1;
@@ -92,8 +102,10 @@ void wr_source_add(wr_op *op, const void *record)
     s->verdict = 1;
     if (op->def->open != NULL) wr_op_call(op, op->def->open);
     if (s->verdict == 0 && !wr_op_failed(op)) {
-        wr_op_fail(op, WR_USER_FAIL, "the open function of the source returned false; operator %s subtask %u (%s:%u); "
-                   "let it call weir_fail(ctx, reason)", op->node->uid, op->subtask, op->def->file ? op->def->file : "?", op->def->line);
+        wr_op_fail(op, WR_USER_FAIL,
+                   "the open function of the source returned false; operator %s subtask %u (%s:%u); "
+                   "let it call weir_fail(ctx, reason)",
+                   op->node->uid, op->subtask, op->def->file ? op->def->file : "?", op->def->line);
     }
 }
 
@@ -199,4 +211,18 @@ void weir_wake_after(weir_ctx *ctx, weir_duration d)
     if (until < s->wake_mono_ns) s->wake_mono_ns = until;
 }
 
-const wr_kernel wr_kernel_source = { .name = "source", .open = source_open, .close = source_close };
+weir_waker *weir_waker_of(weir_ctx *ctx)
+{
+    wr_op *op = ctx->engine;
+    check(op->def->kind == WEIR_OP_SOURCE);
+    return &((source *)op->kernel_state)->waker;
+}
+
+/* The slot polls its sources whenever it is awake, so waking it is all. */
+void weir_wake(weir_waker *waker)
+{
+    atomic_store_explicit(&waker->called, true, memory_order_release);
+    wr_parker_wake(waker->env, waker->parker);
+}
+
+const wr_kernel wr_kernel_source = {.name = "source", .open = source_open, .close = source_close};

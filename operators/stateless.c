@@ -1,6 +1,6 @@
 /* filter, map, flat map: one loop over the batch. */
-#include "operators/kernels.h"
 #include "base/check.h"
+#include "operators/kernels.h"
 
 /* MAP and FILTER write without looking for room: they get it beforehand, in pieces where their records are larger. */
 static void push_one_to_one(wr_op *op, const wr_view *view, uint32_t port)
@@ -31,6 +31,6 @@ static void push_flat_map(wr_op *op, const wr_view *view, uint32_t port)
     wr_op_settle(op);
 }
 
-const wr_kernel wr_kernel_map = { .name = "map", .push = push_one_to_one };
-const wr_kernel wr_kernel_filter = { .name = "filter", .push = push_one_to_one };
-const wr_kernel wr_kernel_flat_map = { .name = "flat map", .push = push_flat_map };
+const wr_kernel wr_kernel_map = {.name = "map", .push = push_one_to_one};
+const wr_kernel wr_kernel_filter = {.name = "filter", .push = push_one_to_one};
+const wr_kernel wr_kernel_flat_map = {.name = "flat map", .push = push_flat_map};

@@ -185,7 +185,7 @@ static const char *role(void)
     if (loop == def->close) return ", in its close function";
     if (loop == def->enumerate) return ", in its enumerate function";
     if (loop == def->flush) return ", in its flush function";
-    return "";
+    return ", in the partitioner behind it";
 }
 
 static void put_place(void)

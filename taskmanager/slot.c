@@ -1,5 +1,6 @@
 #include "taskmanager/slot.h"
 #include "base/check.h"
+#include "base/log.h"
 #include "taskmanager/crash.h"
 
 enum {
@@ -28,12 +29,27 @@ static int64_t read_clock(wr_slot *s)
     return now;
 }
 
+/* Once per tasklet: who blocks is to be told, and its neighbours' logs are not to be flooded. */
+static void name_the_slow(wr_tasklet *t, int64_t spent_ns)
+{
+    if (t->named_slow) return;
+    t->named_slow = true;
+    wr_log(WR_LOG_WARN,
+           "task %s subtask %u held its slot for %lld ms; nothing else ran there; give what blocks .blocking = true",
+           t->vertex->name, t->subtask->index, (long long)(spent_ns / 1000000));
+}
+
 /* A call's time ends where the next one's begins. Waiting is counted by what the tasklet said when it was called last. */
 static void charge(wr_slot *s, wr_tasklet *t, int64_t now)
 {
-    if (s->last != NULL && s->last->called == WR_CALLED_PROGRESS) add_relaxed(&s->last->busy_ns, (uint64_t)(now - s->last->called_mono_ns));
+    if (s->last != NULL && s->last->called == WR_CALLED_PROGRESS) {
+        int64_t spent = now - s->last->called_mono_ns;
+        add_relaxed(&s->last->busy_ns, (uint64_t)spent);
+        if (spent > (int64_t)WR_WATCHDOG_MS * 1000000 && !s->last->subtask->own_thread) name_the_slow(s->last, spent);
+    }
     if (t->called_mono_ns != 0 && t->called != WR_CALLED_PROGRESS) {
-        add_relaxed(t->called == WR_CALLED_BLOCKED ? &t->back_pressured_ns : &t->idle_ns, (uint64_t)(now - t->called_mono_ns));
+        add_relaxed(t->called == WR_CALLED_BLOCKED ? &t->back_pressured_ns : &t->idle_ns,
+                    (uint64_t)(now - t->called_mono_ns));
     }
     s->last = t;
     t->called_mono_ns = now;
@@ -98,8 +114,10 @@ static void park(wr_slot *s)
         int64_t now = env->mono_ns(env->self);
         if (until - now < timeout) timeout = until > now ? until - now : 0;
     }
-    if (fds > 0) env->park_fds(env->self, &s->parker, timeout, fd, fds);
-    else env->park(env->self, &s->parker, timeout);
+    if (fds > 0)
+        env->park_fds(env->self, &s->parker, timeout, fd, fds);
+    else
+        env->park(env->self, &s->parker, timeout);
 }
 
 static inline void relax(void)

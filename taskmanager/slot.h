@@ -15,10 +15,10 @@ struct wr_slot {
     char         name[16];
     wr_thread   *thread;
     int64_t      wall_offset_ns, wall_read_mono_ns;
-    wr_tasklet  *last; /* called last: its time is not counted yet */
+    wr_tasklet  *last;                    /* called last: its time is not counted yet */
     int64_t      gap_ns, arrived_mono_ns; /* between arrivals of work, smoothed */
-    void       (*notify)(void *self);
-    void        *notify_self;
+    void (*notify)(void *self);
+    void *notify_self;
 };
 
 /* Calls every tasklet once. True: one of them did something. *done: all of them are. */

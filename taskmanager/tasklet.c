@@ -1,8 +1,14 @@
 #include "taskmanager/tasklet.h"
 #include "base/check.h"
 
-static uint32_t command_of(const wr_tasklet *t) { return atomic_load_explicit(&t->command, memory_order_acquire); }
-static void     become(wr_tasklet *t, wr_task_state state) { atomic_store_explicit(&t->state, state, memory_order_release); }
+static uint32_t command_of(const wr_tasklet *t)
+{
+    return atomic_load_explicit(&t->command, memory_order_acquire);
+}
+static void become(wr_tasklet *t, wr_task_state state)
+{
+    atomic_store_explicit(&t->state, state, memory_order_release);
+}
 
 /* ---- end ---- */
 
@@ -48,7 +54,10 @@ static void forward(wr_tasklet *t, uint32_t kind, int64_t at)
 }
 
 /* All that was sent has left, the end included. */
-static enum wr_called finish(wr_tasklet *t) { return ready(t) ? leave(t, WR_TASK_FINISHED) : WR_CALLED_BLOCKED; }
+static enum wr_called finish(wr_tasklet *t)
+{
+    return ready(t) ? leave(t, WR_TASK_FINISHED) : WR_CALLED_BLOCKED;
+}
 
 /* One step of the end: operator by operator from the head, each until it has no more results. */
 static enum wr_called end_step(wr_tasklet *t)
@@ -73,8 +82,8 @@ static enum wr_called open_all(wr_tasklet *t)
     become(t, WR_TASK_INITIALIZING);
     /* Sinks first: what is emitted while a source opens finds its way ready. */
     for (uint32_t i = t->ops; i > 0; i--) {
-        wr_op *op = &t->op[i - 1];
-        wr_errinfo info = { 0 };
+        wr_op     *op = &t->op[i - 1];
+        wr_errinfo info = {0};
         wr_err     err = wr_op_open(op, &info);
         if (err != WR_OK) {
             t->failure = info;
@@ -138,7 +147,7 @@ static void take(wr_tasklet *t, wr_pipe *p, wr_batch *b)
 {
     switch (b->kind) {
     case WR_RECORDS: {
-        wr_view view = { .records = b->records, .n = b->n, .borrowed = b->heap, .borrowed_bytes = b->heap_used };
+        wr_view view = {.records = b->records, .n = b->n, .borrowed = b->heap, .borrowed_bytes = b->heap_used};
         wr_op_push(&t->op[0], &view, p->port);
         break;
     }
@@ -177,7 +186,8 @@ static bool take_split(wr_tasklet *t)
     wr_batch *b = wr_ring_pop(&t->splits->data);
     if (b == NULL) return false;
     if (b->kind == WR_END) t->splits_ended = true;
-    for (uint32_t i = 0; b->kind == WR_RECORDS && i < b->n; i++) wr_source_add(&t->op[0], b->records + (size_t)i * b->stride);
+    for (uint32_t i = 0; b->kind == WR_RECORDS && i < b->n; i++)
+        wr_source_add(&t->op[0], b->records + (size_t)i * b->stride);
     wr_pipe_return(t->splits, b, t->home->env);
     return true;
 }
@@ -256,7 +266,8 @@ static enum wr_called run(wr_tasklet *t)
     if (progress) {
         t->quiet = false;
         /* A channel that is rarely hit must not starve under load. */
-        for (uint32_t i = 0; i < t->exchanges; i++) wr_exchange_send_open(&t->exchange[i], t->home->mono_ns - WR_FLUSH_NS);
+        for (uint32_t i = 0; i < t->exchanges; i++)
+            wr_exchange_send_open(&t->exchange[i], t->home->mono_ns - WR_FLUSH_NS);
         return WR_CALLED_PROGRESS;
     }
     if (!t->quiet) {
@@ -281,12 +292,14 @@ enum wr_called wr_tasklet_call(wr_tasklet *t)
 
 void wr_tasklet_waits(const wr_tasklet *t, int *fd, uint32_t *fds, int64_t *until_mono_ns)
 {
-    int64_t until = INT64_MAX;
-    int     wanted = -1;
+    int64_t  until = INT64_MAX;
+    int      wanted = -1;
     uint32_t state = atomic_load_explicit(&t->state, memory_order_relaxed);
     if (state >= WR_TASK_FINISHED) return;
-    if (t->enumerator != NULL) until = t->discover_mono_ns;
-    else if (t->opened > 0 && t->op[0].def->kind == WEIR_OP_SOURCE && !t->ended) wr_source_waits(&t->op[0], &wanted, &until);
+    if (t->enumerator != NULL)
+        until = t->discover_mono_ns;
+    else if (t->opened > 0 && t->op[0].def->kind == WEIR_OP_SOURCE && !t->ended)
+        wr_source_waits(&t->op[0], &wanted, &until);
     if (wanted >= 0 && *fds < WR_PARK_FDS_MAX) fd[(*fds)++] = wanted;
     if (until < *until_mono_ns) *until_mono_ns = until;
 }

@@ -31,16 +31,17 @@ typedef struct wr_tasklet {
     wr_pipe          *splits; /* sources: from their enumerator, or NULL */
     bool              splits_ended, barrier_held;
     int64_t           barrier, watermark;
-    uint32_t          opened;  /* operators whose open succeeded */
-    uint32_t          ending;  /* the operator that gives its last results; ops: all did */
+    uint32_t          opened;          /* operators whose open succeeded */
+    uint32_t          ending;          /* the operator that gives its last results; ops: all did */
     bool              ended, said_end; /* all inputs did; the outputs know it */
-    bool              quiet;   /* idle, and everything open was sent */
+    bool              quiet;           /* idle, and everything open was sent */
     wr_enumerator    *enumerator;
     int64_t           discover_mono_ns;
-    wr_errinfo        failure;  /* before `state` becomes FAILED */
-    _Atomic uint32_t  state;    /* wr_task_state; written by the slot, release */
-    _Atomic uint32_t  command;  /* written by the worker's owner */
-    enum wr_called    called;         /* what the last call said, and when it began */
+    wr_errinfo        failure; /* before `state` becomes FAILED */
+    _Atomic uint32_t  state;   /* wr_task_state; written by the slot, release */
+    _Atomic uint32_t  command; /* written by the worker's owner */
+    bool              named_slow;
+    enum wr_called    called; /* what the last call said, and when it began */
     int64_t           called_mono_ns;
     _Atomic uint64_t  busy_ns, idle_ns, back_pressured_ns;
     uint32_t          reported; /* worker's owner */

@@ -384,6 +384,12 @@ bool wr_worker_step(wr_worker *w, uint32_t slot)
     return wr_slot_step(&w->slot[slot]);
 }
 
+wr_slot *wr_worker_slot(wr_worker *w, uint32_t slot)
+{
+    check(slot < w->slots && !w->started);
+    return &w->slot[slot];
+}
+
 wr_op *wr_worker_op(wr_worker *w, uint32_t node, uint32_t subtask)
 {
     return node < w->exec->job->nodes && subtask < w->exec->job->node[node].parallelism ? op_at(w, node, subtask) : NULL;

@@ -63,6 +63,8 @@ void wr_worker_free(wr_worker *w); /* joined, or never started */
 uint32_t wr_worker_slots(const wr_worker *w); /* slots and own threads */
 /* Calls one tasklet of the slot once. True: it did something. */
 bool wr_worker_step(wr_worker *w, uint32_t slot);
+/* The slot itself, to look at and to send elements from its sources between two steps. */
+wr_slot *wr_worker_slot(wr_worker *w, uint32_t slot);
 
 /* ---- what it measures; any thread, while the worker lives ---- */
 typedef struct wr_operator_stats {
