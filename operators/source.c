@@ -18,7 +18,6 @@ typedef struct split {
 struct weir_waker {
     const wr_env *env;
     wr_parker    *parker;
-    _Atomic bool  called; /* set by any thread, taken by the source's */
 };
 
 /* Slot-owned. */
@@ -221,7 +220,6 @@ weir_waker *weir_waker_of(weir_ctx *ctx)
 /* The slot polls its sources whenever it is awake, so waking it is all. */
 void weir_wake(weir_waker *waker)
 {
-    atomic_store_explicit(&waker->called, true, memory_order_release);
     wr_parker_wake(waker->env, waker->parker);
 }
 
