@@ -1,6 +1,9 @@
 /* connectors/format_csv.c: comma-separated values after RFC 4180: a field in quotes may hold the separator, quotes (written
  * twice) and, with multiline=true, line breaks. Numbers are strict: no blanks, no empty cells. */
 #include "connectors/format.h"
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 /* One cell of a line. */
 typedef struct cell {
@@ -8,6 +11,21 @@ typedef struct cell {
     size_t      n;
     bool        quoted, rewritten; /* rewritten: lies in scratch */
 } cell;
+
+/* The first of two characters in [p, end), or end. */
+static inline const char *find_either(const char *p, const char *end, char a, char b)
+{
+#ifdef __SSE2__
+    const __m128i all_a = _mm_set1_epi8(a), all_b = _mm_set1_epi8(b);
+    for (; end - p >= 16; p += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
+        int     mask = _mm_movemask_epi8(_mm_or_si128(_mm_cmpeq_epi8(bytes, all_a), _mm_cmpeq_epi8(bytes, all_b)));
+        if (mask != 0) return p + __builtin_ctz((unsigned)mask);
+    }
+#endif
+    while (p < end && *p != a && *p != b) p++;
+    return p;
+}
 
 /* Reads the cell that begins at *at and moves *at to its separator or to end. Scratch moves behind what was put there. */
 static bool cell_quoted(cell *c, const char **at, const char *end, char separator, char **scratch, wr_reason *reason)
@@ -45,7 +63,7 @@ static bool cell_next(cell *c, const char **at, const char *end, char separator,
 {
     const char *p = *at;
     if (p < end && *p == '"') return cell_quoted(c, at, end, separator, scratch, reason);
-    while (p < end && *p != separator && *p != '"') p++;
+    p = find_either(p, end, separator, '"');
     if (p < end && *p == '"')
         return wr_reason_set(reason, "a quote within a field that does not begin with one; put the field in quotes");
     *c = (cell){.at = *at, .n = (size_t)(p - *at)};

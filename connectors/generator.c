@@ -118,6 +118,12 @@ static void store_integer(char *to, uint32_t bytes, uint64_t value)
     memcpy(to, &value, bytes);
 }
 
+/* 0 to bound - 1 out of a hash, without a division. */
+static uint64_t below(uint64_t hash, uint64_t bound)
+{
+    return (uint64_t)(((unsigned __int128)hash * bound) >> 64);
+}
+
 static void fill_number(const generator *g, uint32_t kind, uint64_t number, uint64_t hash, char *to)
 {
     double d = (double)(hash >> 11) * 0x1p-53 * (double)g->keys;
@@ -130,7 +136,7 @@ static void fill_number(const generator *g, uint32_t kind, uint64_t number, uint
         memcpy(to, &ns, sizeof ns);
         return;
     }
-    default: store_integer(to, wr_kind_bytes(kind), hash % g->keys); return;
+    default: store_integer(to, wr_kind_bytes(kind), below(hash, g->keys)); return;
     }
 }
 
@@ -145,7 +151,7 @@ static void fill_string(generator *g, const weir_field *field, uint64_t hash, ch
         memcpy(end, field->name, name);
         end += name;
         *end++ = '-';
-        end += wr_text_of_u64(end, hash % g->keys);
+        end += wr_text_of_u64(end, below(hash, g->keys));
     }
     *(weir_str *)(void *)to = weir_str_of(text, (size_t)(end - text));
     if (end - text > (int)WEIR_STR_INLINE) g->strings_used += (size_t)(end - text);
