@@ -5,5 +5,5 @@ WEIR_RECORD(line, (weir_str, text))
 
 WEIR_PIPELINE(echo, p)
 {
-    weir_sink(weir_source(line, p, "stdin:"), "print:");
+    weir_sink(weir_source(line, p, "stdin:", .name = "lines"), "print:", .name = "echo");
 }

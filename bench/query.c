@@ -63,12 +63,13 @@ WEIR_SOURCE(generate, share, at, generator, g, bid, out, ctx, shares, generator_
         if (!g->going) return WEIR_IDLE;
     }
     uint64_t x = at->rng, next = at->next, end = at->end, keys = g->keys, sources = g->sources;
-    for (; next < end && weir_room(&out->out); next++) {
-        x = meter_xorshift(x);
-        bid_emit(out, (bid){.auction = meter_below(x, keys),
-                            .bidder = x & 0xfffff,
-                            .price = meter_price(x),
-                            .ts = next * sources / EVENTS_PER_MS});
+    while (next < end && weir_room(&out->out)) { /* one round per millisecond of event time: no division per record */
+        uint64_t ts = next * sources / EVENTS_PER_MS, later = ((ts + 1) * EVENTS_PER_MS + sources - 1) / sources;
+        for (uint64_t until = later < end ? later : end; next < until && weir_room(&out->out); next++) {
+            x = meter_xorshift(x);
+            bid_emit(out,
+                     (bid){.auction = meter_below(x, keys), .bidder = x & 0xfffff, .price = meter_price(x), .ts = ts});
+        }
     }
     at->rng = x;
     at->next = next;
