@@ -29,6 +29,7 @@ const char *const wr_cli_lines_program[] = {"weir", "crash-lines", NULL};
     X(dwfl_lineinfo)                                                                                                   \
     X(dwfl_module_addrdie)                                                                                             \
     X(dwarf_getscopes)                                                                                                 \
+    X(dwarf_getscopes_die)                                                                                             \
     X(dwarf_tag)                                                                                                       \
     X(dwarf_diename)                                                                                                   \
     X(dwarf_attr)                                                                                                      \
@@ -62,20 +63,23 @@ static struct {
 
 static void print_repeats(void)
 {
-    if (last_frame.again > 0) printf("       ... and %d times more\n", last_frame.again);
+    if (last_frame.again > 0) printf("       ... and %d more of these\n", last_frame.again);
     last_frame.again = 0;
 }
 
 /* The loops that the macros of the headers make around user functions. */
 static bool is_loop(const char *function)
 {
-    static const char *const PREFIX[] = {"weir_loop_", "weir_near_loop_", "weir_push_"};
+    static const char *const PREFIX[] = {"weir_loop_",         "weir_near_loop_", "weir_push_",     "weir_poll_into_",
+                                         "weir_enumerate_of_", "weir_open_of_",   "weir_close_of_", "weir_flush_of_",
+                                         "weir_result_of_",    "weir_merge_of_"};
     for (size_t i = 0; i < sizeof PREFIX / sizeof PREFIX[0]; i++)
         if (strncmp(function, PREFIX[i], strlen(PREFIX[i])) == 0) return true;
     return false;
 }
 
-static void print_frame(const char *function, const char *file, int line, const char *module)
+/* part: of the frame that was printed last, which an optimizer may have cut into several. */
+static void print_frame(const char *function, const char *file, int line, const char *module, bool part)
 {
     static const char USER[] = "weir_user_"; /* the macros put it before the names of operators */
     if (function == NULL) function = "?";
@@ -83,7 +87,7 @@ static void print_frame(const char *function, const char *file, int line, const 
     if (strncmp(function, USER, sizeof USER - 1) == 0) function += sizeof USER - 1;
     if (last_frame.function != NULL && strcmp(function, last_frame.function) == 0 && file == last_frame.file &&
         line == last_frame.line) {
-        last_frame.again++;
+        last_frame.again += !part;
         return;
     }
     print_repeats();
@@ -132,15 +136,22 @@ static void print_address(Dwfl *dwfl, Dwarf_Addr address, bool *last)
     *last = symbol != NULL && strcmp(symbol, "wr_op_call") == 0;
     if (*last) return; /* from here outwards it is the engine */
     scopes = cu != NULL ? dw.dwarf_getscopes(cu, address - bias, &scope) : 0;
-    bool printed = false;
+    if (scopes > 0) { /* those are where the code was written; who called it is the chain of the innermost one */
+        Dwarf_Die *chain = NULL;
+        scopes = dw.dwarf_getscopes_die(&scope[0], &chain);
+        free(scope);
+        scope = chain;
+    }
+    bool printed = false, part = false;
     for (int i = 0; i < scopes && !printed; i++) {
         int tag = dw.dwarf_tag(&scope[i]);
         if (tag != DW_TAG_inlined_subroutine && tag != DW_TAG_subprogram) continue;
         printed = tag == DW_TAG_subprogram;
-        print_frame(dw.dwarf_diename(&scope[i]), file, line, path);
+        print_frame(dw.dwarf_diename(&scope[i]), file, line, path, part);
+        part = true;
         if (!printed) file = call_site(cu, &scope[i], &line);
     }
-    if (!printed) print_frame(symbol, file, line, path);
+    if (!printed) print_frame(symbol, file, line, path, false);
     free(scope);
 }
 
