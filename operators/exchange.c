@@ -4,7 +4,11 @@
 #include "graph/job.h"
 #include <stdlib.h>
 
-enum { LIST_SPARE = 64 }; /* vector code writes whole lanes */
+enum {
+    LIST_SPARE = 64, /* vector code writes whole lanes */
+    PREFETCH_BYTES = 1024,
+    SELECT_CHANNELS_MAX = 16 /* up to here a vector pass per channel is faster than a sort */
+};
 
 wr_err wr_exchange_init(wr_exchange *x, const wr_edge *edge, wr_op *op, wr_pipe **channel, uint32_t channels,
                         uint32_t max_parallelism)
@@ -20,13 +24,20 @@ wr_err wr_exchange_init(wr_exchange *x, const wr_edge *edge, wr_op *op, wr_pipe 
     x->stride = edge->type->size;
     x->string_at = calloc(edge->type->fields + 1, sizeof *x->string_at);
     x->bound = calloc(channels + 1, sizeof *x->bound);
+    x->start = calloc(channels + 1, sizeof *x->start);
     x->hash = aligned_alloc(WR_CACHE_LINE, WR_BATCH_RECORDS_MAX * sizeof *x->hash);
     x->list = aligned_alloc(WR_CACHE_LINE, (WR_BATCH_RECORDS_MAX + LIST_SPARE) * sizeof *x->list);
     x->verdict = aligned_alloc(WR_CACHE_LINE, (WR_BATCH_RECORDS_MAX + LIST_SPARE) * sizeof *x->verdict);
-    if (!x->string_at || !x->bound || !x->hash || !x->list || !x->verdict) return WR_MEMORY;
+    if (!x->string_at || !x->bound || !x->start || !x->hash || !x->list || !x->verdict) return WR_MEMORY;
     for (uint32_t i = 0; i < edge->type->fields; i++) {
         uint32_t kind = edge->type->field[i].kind;
         if (kind == WEIR_STR || kind == WEIR_BYTES) x->string_at[x->strings++] = (uint16_t)edge->type->field[i].offset;
+    }
+    if (channels > SELECT_CHANNELS_MAX && edge->route == WR_ROUTE_HASH) {
+        x->of_group = calloc(max_parallelism, sizeof *x->of_group);
+        if (x->of_group == NULL) return WR_MEMORY;
+        for (uint32_t g = 0; g < max_parallelism; g++)
+            x->of_group[g] = (uint16_t)wr_subtask_of(g, channels, max_parallelism);
     }
     uint32_t cap = channels * WR_EXCLUSIVE_BATCHES + 2 * WR_RING_MAX; /* its own, and a floating pool */
     wr_pool_init(&x->pool, x->stride, x->strings > 0, cap);
@@ -45,6 +56,8 @@ void wr_exchange_fini(wr_exchange *x)
 {
     free(x->string_at);
     free(x->bound);
+    free(x->of_group);
+    free(x->start);
     free(x->hash);
     free(x->list);
     free(x->verdict);
@@ -133,8 +146,12 @@ static void put_with_strings(wr_exchange *x, wr_pipe *p, const char *record)
     if (++b->n == b->capacity) pipe_seal(x, p);
 }
 
+/* The lines of a batch that came home belong to the consumer's CPU: asking for them ahead hides the way. */
 #define COPY_LISTED(BYTES)                                                                                             \
-    for (uint32_t i = 0; i < n; i++) memcpy(to + (size_t)i * (BYTES), from + (size_t)list[i] * (BYTES), (BYTES))
+    for (uint32_t i = 0; i < n; i++) {                                                                                 \
+        __builtin_prefetch(to + (size_t)i * (BYTES) + PREFETCH_BYTES, 1);                                              \
+        memcpy(to + (size_t)i * (BYTES), from + (size_t)list[i] * (BYTES), (BYTES));                                   \
+    }
 
 static void copy_listed(char *restrict to, const char *restrict from, const uint32_t *restrict list, uint32_t n,
                         uint32_t stride)
@@ -191,6 +208,8 @@ static void put_run(wr_exchange *x, wr_pipe *p, const char *first, uint32_t n)
 
 /* ---- routes ---- */
 
+static void push_hash_many(wr_exchange *x, const wr_view *view, const uint64_t *hash);
+
 static void push_hash(wr_exchange *x, const wr_view *view)
 {
     const uint64_t *hash = view->hash;
@@ -198,11 +217,34 @@ static void push_hash(wr_exchange *x, const wr_view *view)
         wr_key_hash(&x->edge->key, view->records, x->stride, view->n, x->hash);
         hash = x->hash;
     }
+    if (x->channels > SELECT_CHANNELS_MAX) {
+        push_hash_many(x, view, hash);
+        return;
+    }
     for (uint32_t c = 0; c < x->channels; c++) {
         uint32_t last = c + 1 < x->channels ? x->bound[c + 1] - 1 : UINT32_MAX;
         if (c + 1 < x->channels && x->bound[c + 1] == x->bound[c]) continue; /* more subtasks than key groups */
         uint32_t n = wr_select_range(hash, view->n, x->bound[c], last, x->list);
         put_listed(x, x->channel[c], view->records, x->list, n);
+    }
+}
+
+/* Many channels: a pass over the batch for each costs more than sorting it once by channel. */
+static void push_hash_many(wr_exchange *x, const wr_view *view, const uint64_t *hash)
+{
+    uint32_t  n = view->n;
+    uint32_t *start = x->start; /* channels + 1 of them: where each channel's part of the list begins */
+    memset(start, 0, (x->channels + 1) * sizeof *start);
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t c = x->of_group[wr_key_group_of(hash[i], x->max_parallelism)];
+        x->verdict[i] = c;
+        start[c + 1]++;
+    }
+    for (uint32_t c = 0; c < x->channels; c++) start[c + 1] += start[c];
+    for (uint32_t i = 0; i < n; i++) x->list[start[x->verdict[i]]++] = i;
+    /* Filling has moved each start to its end, which is the next one's start. */
+    for (uint32_t c = 0, from = 0; c < x->channels; from = start[c++]) {
+        if (start[c] > from) put_listed(x, x->channel[c], view->records, x->list + from, start[c] - from);
     }
 }
 

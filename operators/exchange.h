@@ -17,6 +17,8 @@ struct wr_exchange {
     uint32_t         strings;   /* number of string fields */
     uint16_t        *string_at; /* their offsets */
     uint32_t        *bound;     /* hash: channel c takes h >> 32 in [bound[c], bound[c + 1]) */
+    uint32_t        *start;     /* of each channel in a sorted list */
+    uint16_t        *of_group;  /* hash over many channels: the channel of each key group */
     uint32_t         next;      /* rebalance */
     uint32_t         open;      /* channels with an open batch */
     uint64_t        *hash;      /* scratch of one batch */
