@@ -7,7 +7,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-/* A batch as it came, with copies of its strings behind the records. Owned by the list, then by the thread that takes. */
+/* A batch as it came, with copies of its strings behind the records. Owned by the list, then by who takes. */
 typedef struct kept {
     struct kept *next;
     uint32_t     n, taken;
@@ -106,7 +106,7 @@ bool wr_collector_take(wr_collector *collector, void *record)
     return true;
 }
 
-/* ---- the sinks -------------------------------------------------------------------------------------------------------- */
+/* ---- the sinks --------------------------------------------------------------------------------------------------- */
 
 /* One subtask's. */
 typedef struct collect_writer {

@@ -16,8 +16,8 @@ extern const weir_type *const wr_endpoint_out[1]; /* NULL: the endpoint's type *
 WR_CONNECTORS(WR_CONNECTOR_DECLARE_)
 #undef WR_CONNECTOR_DECLARE_
 
-/* Built in or loaded; n bytes of scheme. NULL: there is none, and *did_you_mean is a scheme that may have been meant, or NULL.
- * Any thread, once all wr_connector_load calls are done. */
+/* Built in or loaded; n bytes of scheme. NULL: there is none, and *did_you_mean is a scheme that may have been meant,
+ * or NULL. Any thread, once all wr_connector_load calls are done. */
 const weir_connector *wr_connector_find(const char *scheme, size_t n, const char **did_you_mean);
 /* The same, and a check of a finished endpoint: members of wr_job_settings. */
 const weir_connector *wr_connector_resolve(void *self, const char *scheme, size_t n, const char **did_you_mean);
@@ -25,8 +25,8 @@ wr_err wr_connector_inspect(void *self, const struct weir_endpoint *endpoint, bo
 /* Connector i of all, built-in ones first, or NULL behind the last. For help. */
 const weir_connector *wr_connector_at(uint32_t i);
 
-/* Loads a third party's connector: a .so that exports `const weir_connector weir_connector_v1`. Everything in it is checked
- * before it is used. It stays loaded until the process ends. Not while jobs are built; one thread. */
+/* Loads a third party's connector: a .so that exports `const weir_connector weir_connector_v1`. Everything in it is
+ * checked before it is used. It stays loaded until the process ends. Not while jobs are built; one thread. */
 wr_err wr_connector_load(const char *path, wr_errinfo *info);
 /* Whether a descriptor can be used; place names it for people. */
 wr_err wr_connector_check(const weir_connector *connector, const char *place, wr_errinfo *info);

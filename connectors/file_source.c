@@ -1,7 +1,7 @@
 /* connectors/file_source.c: files, cut into splits by byte ranges, read in parallel.
  *
- * A record belongs to the split in which it begins. A split that begins within a file starts one byte earlier and skips to
- * behind the next line end: so it is right also when a line begins exactly at its first byte. */
+ * A record belongs to the split in which it begins. A split that begins within a file starts one byte earlier and
+ * skips to behind the next line end: so it is right also when a line begins exactly at its first byte. */
 #include "base/text.h"
 #include "connectors/connectors.h"
 #include "connectors/names.h"
@@ -56,7 +56,7 @@ typedef struct file_reader {
     char     *path;
 } file_reader;
 
-/* ---- splits ----------------------------------------------------------------------------------------------------------- */
+/* ---- splits ------------------------------------------------------------------------------------------------------ */
 
 /* lines: records end with a line break; others begin exactly at `first`. */
 static void emit_split(weir_out *out, const wr_name *file, int64_t first, int64_t end, bool lines, wr_arena *arena)
@@ -117,7 +117,7 @@ static void file_enumerate(weir_ctx *ctx)
     wr_arena_fini(&arena);
 }
 
-/* ---- places ----------------------------------------------------------------------------------------------------------- */
+/* ---- places ------------------------------------------------------------------------------------------------------ */
 
 static int64_t count_lines(const wr_env *env, int file, int64_t bytes)
 {
@@ -149,7 +149,7 @@ static void file_place(const wr_reader *reader, weir_ctx *ctx, size_t at, char *
     }
 }
 
-/* ---- reading ---------------------------------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
 
 /* Reads the header line, which says where each field stands. Sets *bytes to its length. */
 static bool read_header(file_reader *f, weir_ctx *ctx, int64_t *bytes)

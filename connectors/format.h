@@ -1,7 +1,7 @@
 /* connectors/format.h: records from bytes and back, driven by the field table.
  *
- * A codec is a record type, a format and how fields are called outside, prepared once. Decoding never allocates: strings point
- * into the bytes they came from, or into scratch when a quoted text had to be rewritten. */
+ * A codec is a record type, a format and how fields are called outside, prepared once. Decoding never allocates:
+ * strings point into the bytes they came from, or into scratch when a quoted text had to be rewritten. */
 #ifndef WR_CONNECTORS_FORMAT_H
 #define WR_CONNECTORS_FORMAT_H
 #include "base/error.h"
@@ -76,7 +76,7 @@ struct wr_format {
     const char *summary;
     bool        lines; /* records end with a line break */
     wr_err (*prepare)(wr_codec *codec, wr_errinfo *info);
-    /* The first record in bytes. Sets frame->whole to 0 when it does not end within them. False: no record can begin so. */
+    /* The first record in bytes. frame->whole is 0 when it does not end within them. False: no record begins so. */
     bool (*frame)(const wr_codec *codec, const char *bytes, size_t n, wr_frame *frame, wr_reason *reason);
     /* scratch has room for n bytes. record is not a record when it returns false. */
     bool (*decode)(const wr_codec *codec, const wr_layout *layout, const char *bytes, size_t n, void *record,
@@ -101,8 +101,8 @@ bool wr_value_read(const weir_field *field, uint32_t unit, const char *text, siz
 size_t wr_value_bound(const weir_field *field);
 char  *wr_value_write(const weir_field *field, uint32_t unit, const void *record, char *to);
 
-/* One line {field=value, ...} for people: crash reports, dead letters, logs. Cut to n - 1 bytes and a zero byte; returns the
- * bytes written. Long strings are cut. Allocates nothing. */
+/* One line {field=value, ...} for people: crash reports, dead letters, logs. Cut to n - 1 bytes and a zero byte;
+ * returns the bytes written. Long strings are cut. Allocates nothing. */
 size_t wr_record_print(const weir_type *type, const void *record, char *text, size_t n);
 
 static inline bool wr_kind_is_string(uint32_t kind)

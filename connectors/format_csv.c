@@ -1,5 +1,5 @@
-/* connectors/format_csv.c: comma-separated values after RFC 4180: a field in quotes may hold the separator, quotes (written
- * twice) and, with multiline=true, line breaks. Numbers are strict: no blanks, no empty cells. */
+/* connectors/format_csv.c: comma-separated values after RFC 4180: a field in quotes may hold the separator, quotes
+ * (written twice) and, with multiline=true, line breaks. Numbers are strict: no blanks, no empty cells. */
 #include "connectors/format.h"
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -27,7 +27,8 @@ static inline const char *find_either(const char *p, const char *end, char a, ch
     return p;
 }
 
-/* Reads the cell that begins at *at and moves *at to its separator or to end. Scratch moves behind what was put there. */
+/* Reads the cell that begins at *at and moves *at to its separator or to end. Scratch moves behind what was put
+ * there. */
 static bool cell_quoted(cell *c, const char **at, const char *end, char separator, char **scratch, wr_reason *reason)
 {
     const char *from = *at + 1;

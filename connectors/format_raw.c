@@ -1,5 +1,5 @@
-/* connectors/format_raw.c: the fields in their order, packed, little-endian; strings as a 32-bit length and their bytes.
- * Records stand one behind the other with nothing between. */
+/* connectors/format_raw.c: the fields in their order, packed, little-endian; strings as a 32-bit length and their
+ * bytes. Records stand one behind the other with nothing between. */
 #include "connectors/format.h"
 
 static uint32_t load_length(const char *from)

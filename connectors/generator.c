@@ -1,5 +1,5 @@
-/* connectors/generator.c: records made from their number. Record i is the same in every run, however many splits there are:
- * split k of S makes the records k, k + S, k + 2 S, ... */
+/* connectors/generator.c: records made from their number. Record i is the same in every run, however many splits there
+ * are: split k of S makes the records k, k + S, k + 2 S, ... */
 #include "base/hash.h"
 #include "base/text.h"
 #include "connectors/connectors.h"

@@ -48,7 +48,7 @@ void wr_host_fail_errno(weir_ctx *ctx, int number, const char *verb, const char 
                strerror(number), endpoint->sink ? "sink" : "source", endpoint->name, endpoint->uri, hint);
 }
 
-/* ---- weir_decode, weir_encode: for connectors that are not built in -------------------------------------------------- */
+/* ---- weir_decode, weir_encode: for connectors that are not built in ---------------------------------------------- */
 
 /* A resource of the subtask: owner and thread as those of its loops. */
 typedef struct shared_codec {

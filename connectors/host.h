@@ -31,8 +31,8 @@ void wr_host_fail_errno(weir_ctx *ctx, int number, const char *verb, const char 
 bool     wr_option_has(const weir_endpoint *endpoint, const char *option);
 uint64_t wr_option_u64(const weir_endpoint *endpoint, const char *option, uint64_t otherwise);
 
-/* Takes over the record that was built at out->next: its far strings are made to live long enough, its event time is unknown.
- * With a fused loop behind the source the record lies elsewhere and is handed to it. */
+/* Takes over the record that was built at out->next: its far strings are made to live long enough, its event time is
+ * unknown. With a fused loop behind the source the record lies elsewhere and is handed to it. */
 static inline void wr_emit_record(weir_out *out, const wr_codec *codec, char *record)
 {
     for (uint32_t i = 0; i < codec->strings; i++) {

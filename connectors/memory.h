@@ -1,13 +1,13 @@
-/* connectors/memory.h: what a program that holds Weir in itself gives to "test:" sources and takes from "collect:" sinks. */
+/* connectors/memory.h: what an embedding program gives to "test:" sources and takes from "collect:" sinks. */
 #ifndef WR_CONNECTORS_MEMORY_H
 #define WR_CONNECTORS_MEMORY_H
 #include <stdbool.h>
 #include <stdint.h>
 #include <weir/types.h>
 
-/* ---- test: ------------------------------------------------------------------------------------------------------------
- * A queue of records. It keeps all of them, so that a source that is set back reads them again. The source "test:NAME" takes
- * the queue NAME, and "test:" the one that is called like its operator. */
+/* ---- test: -----------------------------------------------------------------------------------------------------
+ * A queue of records. It keeps all of them, so that a source that is set back reads them again. The source "test:NAME"
+ * takes the queue NAME, and "test:" the one that is called like its operator. */
 typedef struct wr_test_queue wr_test_queue;
 
 /* Before the source opens. NULL: there is a queue of that name. type must outlive the queue. */
@@ -20,8 +20,8 @@ uint64_t wr_test_queue_count(const wr_test_queue *queue);
 /* Called after each push and at the end, on that thread: to wake a slot that waits. NULL: nobody. */
 void wr_test_queue_on_push(wr_test_queue *queue, void (*wake)(void *arg), void *arg);
 
-/* ---- collect: ---------------------------------------------------------------------------------------------------------
- * Records that reached the sink "collect:NAME" (or, without NAME, called like its operator), in each subtask's order. */
+/* ---- collect: --------------------------------------------------------------------------------------------------
+ * Records that reached the sink "collect:NAME" (without NAME: called like its operator), in each subtask's order. */
 typedef struct wr_collector wr_collector;
 
 /* Before the sink opens. bytes_max: more than that at once fails the job; 0: WR_OVERDRAFT_BYTES_MAX. */

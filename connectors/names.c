@@ -1,5 +1,5 @@
-/* connectors/names.c: lists, patterns and folders of files. Patterns go through the environment's list of a folder, level by
- * level, so that a simulated file system is searched like a real one. */
+/* connectors/names.c: lists, patterns and folders of files. Patterns go through the environment's list of a folder,
+ * level by level, so that a simulated file system is searched like a real one. */
 #include "connectors/names.h"
 #include <errno.h>
 #include <fnmatch.h>

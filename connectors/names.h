@@ -16,9 +16,9 @@ typedef struct wr_names {
     uint32_t count, room;
 } wr_names;
 
-/* Parts of `path` are separated by commas; a part is a file, a folder (its files, without hidden ones and those that begin
- * with '_'), or a pattern with * ? [...]. A file that is called like the whole path wins. WR_NOT_FOUND when a part means
- * nothing; WR_CONFIG when it is no regular file. Blocks. */
+/* Parts of `path` are separated by commas; a part is a file, a folder (its files, without hidden ones and those that
+ * begin with '_'), or a pattern with * ? [...]. A file that is called like the whole path wins. WR_NOT_FOUND when a
+ * part means nothing; WR_CONFIG when it is no regular file. Blocks. */
 wr_err wr_names_find(wr_names *names, wr_arena *arena, const wr_env *env, const char *path, wr_errinfo *info);
 
 #endif

@@ -25,7 +25,8 @@ static void print_open(weir_ctx *ctx)
     writer->path = error ? "standard error" : "standard output";
     if (weir_endpoint_u64(endpoint, "prefix") != 0)
         writer->prefix_bytes = (size_t)snprintf(writer->prefix, sizeof writer->prefix, "%u> ", ctx->subtask + 1);
-    /* All subtasks write to one pipe without a lock: the system keeps a write together up to PIPE_BUF bytes. To a file, any. */
+    /* All subtasks write to one pipe without a lock: the system keeps a write together up to PIPE_BUF bytes. To a
+     * file, any. */
     bool is_file = env->stat(env->self, error ? "/proc/self/fd/2" : "/proc/self/fd/1", &file) == 0 && file.is_file;
     if (!wr_writer_open(writer, ctx, is_file ? FILE_BYTES : PIPE_BUF)) return;
     ctx->verdict[0] = ctx->subtask > 0 || wr_writer_header(writer, ctx);

@@ -66,7 +66,7 @@ static void bad_record(wr_reader *reader, weir_ctx *ctx, const char *why, size_t
     wr_op_bad(wr_host_op(ctx), why, place, reader->buffer + reader->begin, n);
 }
 
-/* ---- plain lines ------------------------------------------------------------------------------------------------------ */
+/* ---- plain lines ------------------------------------------------------------------------------------------------- */
 
 /* The text format into a record of one string: the line ends of 64 bytes at once, no call per record. */
 static enum wr_read emit_lines(wr_reader *reader, weir_out *out, size_t limit)
@@ -102,7 +102,7 @@ out:
     return next == room ? WR_READ_FULL : WR_READ_HUNGRY;
 }
 
-/* ---- any format ------------------------------------------------------------------------------------------------------- */
+/* ---- any format -------------------------------------------------------------------------------------------------- */
 
 /* Goes behind the next line end. False: there is none in the window. */
 static bool skip_line(wr_reader *reader)

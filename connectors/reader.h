@@ -1,7 +1,7 @@
 /* connectors/reader.h: bytes in, records out: what files and standard input have in common.
  *
- * A reader holds a window of the input. Its owner puts bytes behind the window between two polls and says where in it the
- * next record lies; records point into the window, which stays untouched until the next poll. */
+ * A reader holds a window of the input. Its owner puts bytes behind the window between two polls and says where in it
+ * the next record lies; records point into the window, which stays untouched until the next poll. */
 #ifndef WR_CONNECTORS_READER_H
 #define WR_CONNECTORS_READER_H
 #include "connectors/host.h"
@@ -39,8 +39,8 @@ enum wr_read {
 bool wr_reader_open(wr_reader *reader, weir_ctx *ctx);
 void wr_reader_close(wr_reader *reader);
 
-/* Between two polls only: where further bytes go. Drops what lies before begin: *dropped bytes. At least one byte of room, or
- * NULL after it has failed the task. */
+/* Between two polls only: where further bytes go. Drops what lies before begin: *dropped bytes. At least one byte of
+ * room, or NULL after it has failed the task. */
 char *wr_reader_space(wr_reader *reader, weir_ctx *ctx, size_t *room, size_t *dropped);
 
 /* Emits records that begin below buffer[limit]. */

@@ -1,5 +1,6 @@
-/* connectors/stdin.c: standard input, read by one subtask. It cannot be read twice: after a restart it goes on with what
- * comes then. The descriptor is shared with whoever started us, so it is never made non-blocking: we ask before we read. */
+/* connectors/stdin.c: standard input, read by one subtask. It cannot be read twice: after a restart it goes on with
+ * what comes then. The descriptor is shared with whoever started us, so it is never made non-blocking: we ask before
+ * we read. */
 #include "connectors/connectors.h"
 #include "connectors/reader.h"
 #include <errno.h>

@@ -123,7 +123,7 @@ void wr_test_queue_on_push(wr_test_queue *queue, void (*wake)(void *arg), void *
     queue->wake_arg = arg;
 }
 
-/* ---- the source ------------------------------------------------------------------------------------------------------- */
+/* ---- the source -------------------------------------------------------------------------------------------------- */
 
 typedef struct test_split {
     weir_str name;

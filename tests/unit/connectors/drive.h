@@ -1,5 +1,5 @@
-/* tests/unit/connectors/drive.h: runs a source or sink by URI through the engine's own operators, in one thread, and keeps
- * what comes out. */
+/* tests/unit/connectors/drive.h: runs a source or sink by URI through the engine's own operators, in one thread, and
+ * keeps what comes out. */
 #ifndef WR_TESTS_CONNECTORS_DRIVE_H
 #define WR_TESTS_CONNECTORS_DRIVE_H
 #include "base/arena.h"
@@ -11,6 +11,7 @@
 #include "graph/job.h"
 #include "operators/enumerate.h"
 #include "operators/kernels.h"
+#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -31,7 +32,6 @@
         .abi_size = sizeof(weir_type), .fields = sizeof FIELDS / sizeof FIELDS[0], .name = #NAME,                      \
         .size = sizeof(NAME), .align = _Alignof(NAME), .field = FIELDS                                                 \
     }
-#define ATOMIC_SET(TO, VALUE) atomic_store(&(TO), VALUE)
 
 typedef struct line {
     weir_str text;
@@ -194,7 +194,7 @@ WEIR_UNUSED_ static void drive_write(drive *d, const void *records, uint32_t n)
     wr_op_push(&d->op, &view, 0);
 }
 
-/* ---- files in a folder of their own ----------------------------------------------------------------------------------- */
+/* ---- files in a folder of their own ------------------------------------------------------------------------------ */
 
 typedef struct folder {
     char path[64];
@@ -202,17 +202,20 @@ typedef struct folder {
 
 WEIR_UNUSED_ static folder folder_make(void)
 {
-    folder f;
-    strcpy(f.path, "/tmp/weir-test-XXXXXX");
+    folder f = {"/tmp/weir-test-XXXXXX"};
     assert_non_null(mkdtemp(f.path));
     return f;
 }
 
+static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *at)
+{
+    (void)info, (void)kind, (void)at;
+    return remove(path);
+}
+
 WEIR_UNUSED_ static void folder_remove(const folder *f)
 {
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", f->path);
-    assert_int_equal(system(command), 0);
+    assert_int_equal(nftw(f->path, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
 }
 
 /* "PATH/name", in a ring of buffers: good for a few calls. */

@@ -14,6 +14,12 @@ static const char *uri_of(const folder *f, const char *rest)
     return text;
 }
 
+static void append(char *to, size_t bytes, const char *text)
+{
+    size_t used = strlen(to);
+    snprintf(to + used, bytes - used, "%s", text);
+}
+
 /* The lines that a plain loop finds. */
 static uint32_t expected_lines(const char *bytes, size_t n, char lines[][64])
 {
@@ -261,7 +267,7 @@ static void csv_files(void **state)
     const int rows = 100;
     for (int i = 0; i < rows; i++) {
         snprintf(row, sizeof row, "%d;x;\"name \"\"%d\"\" of many\"\r\n", i, i);
-        strcat(text, row);
+        append(text, sizeof text, row);
     }
     file_write_text(folder_path(&f, "t.csv"), text);
     for (int cut = 0; cut < 200; cut += cut < 40 ? 1 : 17) {
@@ -302,7 +308,7 @@ static void bad_records_have_a_place(void **state)
     folder f = folder_make();
     drive  d;
     char   text[512] = "", place[512];
-    for (int i = 1; i <= 20; i++) strcat(text, i == 7 || i == 13 ? "a,x\n" : "a,1\n");
+    for (int i = 1; i <= 20; i++) append(text, sizeof text, i == 7 || i == 13 ? "a,x\n" : "a,1\n");
     file_write_text(folder_path(&f, "t"), text);
     for (int cut = 0; cut < 80; cut += 9) { /* the line is right in whatever split it lies */
         char             option[64];
@@ -333,7 +339,7 @@ static void records_above_the_maximum(void **state)
     char  *text = malloc(n + 64);
     memset(text, 'x', n);
     memcpy(text, "first\n", 6);
-    strcpy(text + n, "\nlast\n");
+    memcpy(text + n, "\nlast\n", 7);
     file_write_text(folder_path(&f, "t"), text);
     assert_true(drive_init(&d, spec_of(&line_type, uri_of(&f, "t"), NULL)));
     assert_false(drive_all(&d));
@@ -353,7 +359,7 @@ static void records_above_the_maximum(void **state)
         drive_fini(&d);
     }
     memset(text, 'x', WR_RECORD_BYTES_MAX); /* the longest that fits */
-    strcpy(text + WR_RECORD_BYTES_MAX - sizeof(line), "\nlast");
+    memcpy(text + WR_RECORD_BYTES_MAX - sizeof(line), "\nlast", 6);
     file_write_text(folder_path(&f, "t"), text);
     assert_true(drive_init(&d, spec_of(&line_type, uri_of(&f, "t"), NULL)));
     if (!drive_all(&d)) fail_msg("%s", d.op.failure.text);

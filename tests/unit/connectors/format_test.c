@@ -103,9 +103,8 @@ static void assert_same(const weir_type *type, const void *a, const void *b)
     for (uint32_t i = 0; i < type->fields; i++) {
         const weir_field *f = &type->field[i];
         const char       *x = (const char *)a + f->offset, *y = (const char *)b + f->offset;
-        bool              same = wr_kind_is_string(f->kind)
-                                     ? weir_str_equal((const weir_str *)(const void *)x, (const weir_str *)(const void *)y)
-                                     : memcmp(x, y, f->size) == 0;
+        const weir_str   *s = (const weir_str *)(const void *)x, *t = (const weir_str *)(const void *)y;
+        bool              same = wr_kind_is_string(f->kind) ? weir_str_equal(s, t) : memcmp(x, y, f->size) == 0;
         if (!same) fail_msg("field %s differs", f->name);
     }
 }

@@ -218,7 +218,8 @@ static void prints_lines(void **state)
     folder_remove(&f);
 }
 
-/* In a pipe, pieces up to PIPE_BUF stay whole even when several subtasks write: never more in one call, unless a line is. */
+/* In a pipe, pieces up to PIPE_BUF stay whole even when several subtasks write: never more in one call, unless a line
+ * is. */
 static size_t  largest_write;
 static int64_t noting_write(void *self, int file, const void *from, size_t bytes)
 {
