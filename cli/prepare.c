@@ -58,7 +58,10 @@ int wr_prepare_file(wr_prepared *p, const wr_options *options)
         char *whole = realpath(
             path, NULL); /* a bare name would be looked for in the library path; it stays, as the code does */
         if (whole == NULL) wr_fail_errno(&info, errno, "cannot find the connector %s", path);
-        if (whole == NULL || wr_connector_load(whole, &info) != WR_OK) return wr_cli_fail(&info);
+        if (whole == NULL || wr_connector_load(whole, &info) != WR_OK) {
+            free(whole);
+            return wr_cli_fail(&info);
+        }
     }
     if (wr_module_open(&module, options->file, &info) != WR_OK) return wr_cli_fail(&info);
     const wr_env         *env = wr_env_real();
