@@ -32,5 +32,7 @@ wr_err wr_connector_load(const char *path, wr_errinfo *info);
 wr_err wr_connector_check(const weir_connector *connector, const char *place, wr_errinfo *info);
 
 extern const weir_op wr_file_source, wr_file_sink;
+/* An option that only the other direction has would be ignored without a word. */
+wr_err wr_file_check_options(const struct weir_endpoint *endpoint, bool sink, wr_errinfo *info);
 
 #endif

@@ -172,6 +172,20 @@ const weir_op wr_file_sink = {
     .close = file_close,
 };
 
+/* In the order of the options below: which direction each one is for. */
+static const bool for_sinks[] = {false, false, false, true, true};
+
+wr_err wr_file_check_options(const weir_endpoint *endpoint, bool sink, wr_errinfo *info)
+{
+    const weir_connector *file = &wr_connector_file;
+    for (uint32_t i = 0; i < file->options; i++) {
+        if (!endpoint->value[i].given || for_sinks[i] == sink) continue;
+        return wr_fail(info, WR_OPTION, "option %s is for %s, and this is a %s; leave it out", file->option[i].name,
+                       sink ? "sources" : "sinks", sink ? "sink" : "source");
+    }
+    return WR_OK;
+}
+
 static const weir_option_def options[] = {
     {"split-bytes", WEIR_OPTION_BYTES, 0, "16MiB",
      "source: larger files are read in parts of this size, side by side; 0: never"},
@@ -181,6 +195,7 @@ static const weir_option_def options[] = {
     {"overwrite", WEIR_OPTION_BOOL, 0, "false", "sink: replaces what is there; otherwise it must be empty"},
     {"sync", WEIR_OPTION_BOOL, 0, "true", "sink: the end waits until the disk has everything"},
 };
+_Static_assert(sizeof options / sizeof options[0] == sizeof for_sinks, "each option has its direction");
 _Static_assert(WR_SPLIT_BYTES == WR_MIB(16), "the default of split-bytes above is written out");
 
 const weir_connector wr_connector_file = {

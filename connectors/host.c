@@ -28,7 +28,14 @@ wr_err wr_endpoint_codec(wr_codec **codec, const weir_endpoint *endpoint, wr_err
         .header = endpoint->header,
         .multiline = wr_option_u64(endpoint, "multiline", 0) != 0,
     };
-    return wr_codec_new(codec, &spec, info);
+    WR_TRY(wr_codec_new(codec, &spec, info));
+    bool blank = wr_option_u64(endpoint, "skip-blank", 0) != 0;
+    if ((!blank || (*codec)->format->lines) && (!spec.multiline || (*codec)->format == &wr_format_csv)) return WR_OK;
+    wr_fail(info, WR_OPTION, "option %s has no meaning in format %s; leave it out",
+            spec.multiline ? "multiline" : "skip-blank", (*codec)->format->name);
+    wr_codec_free(*codec);
+    *codec = NULL;
+    return WR_OPTION;
 }
 
 wr_codec *wr_host_codec(const weir_ctx *ctx)

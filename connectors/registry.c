@@ -61,9 +61,10 @@ static bool is_built_in(const weir_connector *connector)
 
 wr_err wr_connector_inspect(void *self, const weir_endpoint *endpoint, bool sink, wr_errinfo *info)
 {
-    (void)self, (void)sink;
+    (void)self;
     wr_codec *codec = NULL;
     if (endpoint->connector == NULL || endpoint->type == NULL || endpoint->format == NULL) return WR_OK;
+    if (endpoint->connector == &wr_connector_file) WR_TRY(wr_file_check_options(endpoint, sink, info));
     bool own_format = wr_format_find(endpoint->format) == NULL && !is_built_in(endpoint->connector);
     if (own_format) return WR_OK; /* a third party's connector checks what it brings */
     wr_err err = wr_endpoint_codec(&codec, endpoint, info);

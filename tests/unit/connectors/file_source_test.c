@@ -420,6 +420,15 @@ static void options_are_checked(void **state)
     assert_false(drive_init(&d, spec_of(&pair_type, "file:x", NULL)));
     assert_contains(d.problem.text, "use .format = WEIR_CSV");
     drive_fini(&d);
+    assert_false(drive_init(&d, spec_of(&line_type, "file:x?overwrite=true", NULL)));
+    assert_contains(d.problem.text, "option overwrite is for sinks, and this is a source");
+    drive_fini(&d);
+    assert_false(drive_init(&d, spec_of(&line_type, "file:x?multiline=true", NULL)));
+    assert_contains(d.problem.text, "option multiline has no meaning in format text");
+    drive_fini(&d);
+    assert_false(drive_init(&d, spec_of(&pair_type, "file:x?skip-blank=true", "raw")));
+    assert_contains(d.problem.text, "option skip-blank has no meaning in format raw");
+    drive_fini(&d);
     folder f = folder_make();
     file_write_text(folder_path(&f, "t"), "\na\n\r\n\nb\n\n");
     assert_true(drive_init(&d, spec_of(&line_type, uri_of(&f, "t?skip-blank=yes"), NULL)));
