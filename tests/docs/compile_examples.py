@@ -1,39 +1,28 @@
 #!/usr/bin/env python3
-"""Compiles each C example of README.md and docs/*.md that is a whole program, with gcc and clang.
+"""Compiles each C and C++ example of the documentation that is a whole program, with gcc and clang.
 
 usage: compile_examples.py ROOT BUILD
-
-A fenced block marked ```c that includes a <weir/...> header is a whole program. A block without is a fragment and is
-left alone. A block marked ```cpp is compiled as C++17.
 """
 import concurrent.futures
-import glob
 import os
 import re
 import subprocess
 import sys
 import tempfile
 
-
-def blocks(path):
-    """(line, language, text) of each whole program in a page."""
-    with open(path, encoding='utf-8') as file:
-        text = file.read()
-    for found in re.finditer(r'^( *)```(c|cpp)\n(.*?)^\1```', text, re.M | re.S):
-        if re.search(r'#include\s*<weir/', found.group(3)):
-            yield text.count('\n', 0, found.start()) + 2, found.group(2), found.group(3)
+import pages
 
 
 def compile_block(job):
-    root, folder, flags, page, line, language, text, compiler = job
-    name = f'{folder}/{os.path.basename(page)}_{line}_{compiler}'
-    source = f'{name}.{"c" if language == "c" else "cc"}'
+    root, folder, flags, block, compiler = job
+    name = f'{folder}/{re.sub(r"[^a-z0-9]", "_", block.place.lower())}_{compiler}'
+    source = f'{name}.{"c" if block.language == "c" else "cc"}'
     with open(source, 'w', encoding='utf-8') as file:
-        file.write(text)
-    kind = '-std=c17' if language == 'c' else '-std=c++17'
+        file.write(block.text)
+    kind = '-std=gnu17' if block.language == 'c' else '-std=c++17'
     command = [compiler, kind, '-Wall', '-Wextra', '-Werror', '-shared', *flags, source, '-o', name + '.so']
     result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    return None if result.returncode == 0 else f'{page}:{line}: does not compile with {compiler}:\n{result.stderr}'
+    return None if result.returncode == 0 else f'{block.place}: does not compile with {compiler}:\n{result.stderr}'
 
 
 def main():
@@ -41,16 +30,14 @@ def main():
     environment = dict(os.environ, PKG_CONFIG_PATH=os.path.join(build, 'pkgconfig'))
     flags = subprocess.run(['pkg-config', '--cflags', 'weir'], env=environment, capture_output=True, text=True,
                            check=True).stdout.split()
-    pages = [os.path.join(root, 'README.md'), *sorted(glob.glob(os.path.join(root, 'docs', '*.md')))]
-    pages = [page for page in pages if os.path.exists(page)]
-    programs = [(os.path.relpath(page, root), *block) for page in pages for block in blocks(page)]
+    programs = [block for page in pages.pages(root) for block in pages.blocks(root, page) if block.is_program]
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        jobs = [(root, folder, flags, *program, compiler) for program in programs for language in [program[2]]
-                for compiler in (('gcc', 'clang') if language == 'c' else ('g++', 'clang++'))]
+        jobs = [(root, folder, flags, block, compiler) for block in programs
+                for compiler in (('gcc', 'clang') if block.language == 'c' else ('g++', 'clang++'))]
         failures = list(filter(None, pool.map(compile_block, jobs)))
     for failure in failures:
         print(failure)
-    print(f'{len(programs)} programs in {len(pages)} pages, {len(failures)} failures')
+    print(f'{len(programs)} programs, {len(failures)} failures')
     return 1 if failures else 0
 
 

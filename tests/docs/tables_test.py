@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+"""docs/errors.md and docs/limits.md say what the sources say, and links between pages lead somewhere.
+
+usage: tables_test.py ROOT
+"""
+import os
+import re
+import sys
+import unittest
+
+import pages
+
+ROOT = '.'
+REACTION = {'WR_RETRY': 'retry', 'WR_FAIL_TASK': 'task fails', 'WR_FAIL_JOB': 'job fails', 'WR_FATAL': 'process ends'}
+
+
+def rows(text, heading, columns):
+    """The rows of the first table behind a heading, without code marks."""
+    section = text.split(f'\n## {heading}\n', 1)[1].split('\n## ', 1)[0]
+    found = [[cell.strip().strip('`') for cell in line.strip('|').split('|')] for line in section.splitlines()
+             if line.startswith('|')]
+    return [row[:columns] for row in found[2:]]
+
+
+class Tables(unittest.TestCase):
+    maxDiff = None
+
+    def test_errors(self):
+        source, page = pages.read(ROOT, 'base/error.h'), pages.read(ROOT, 'docs/errors.md')
+        exits = {name: number for name, number in re.findall(r'^    (WR_EXIT_\w+) = (\d+)', source, re.M)}
+        table = re.findall(r'^\s*X\((\w+),\s*(\d+),\s*(\w+),\s*(\w+),\s*"([^"]*)"\)', source, re.M)
+        self.assertGreater(len(table), 20)
+        self.assertEqual(rows(page, 'Errors', 5), [[f'E0{number}', name, text, exits[code], REACTION[reaction]]
+                                                   for name, number, code, reaction, text in table])
+        self.assertEqual([row[0] for row in rows(page, 'Exit codes', 1)], list(exits.values()))
+
+    def test_limits(self):
+        source, page = pages.read(ROOT, 'base/limits.h'), pages.read(ROOT, 'docs/limits.md')
+        value = {name: size(text, source) for name, text in re.findall(r'^#define (WR_[A-Z_]+)\s+([^/\n]+?)\s*(?:/\*.*)?$',
+                                                                       source, re.M)}
+        told = []
+        for heading in re.findall(r'^## (.*)$', page, re.M):
+            told += rows(page, heading, 2)
+        self.assertGreater(len(told), 20)
+        for limit, text in told:
+            self.assertEqual(size(text, source), value[limit], limit)
+        # What is no bound of anything that a user can meet.
+        inside = {'WR_CACHE_LINE', 'WR_PAGE_BYTES', 'WR_HUGE_BYTES'}
+        self.assertEqual(sorted({limit for limit, _ in told}), sorted(set(value) - inside))
+
+    def test_links(self):
+        for page in pages.pages(ROOT):
+            text = re.sub(r'```.*?```', '', pages.read(ROOT, page), flags=re.S)
+            for link in re.findall(r'\]\(([^)#:]+)(?:#[^)]*)?\)', text):
+                target = os.path.join(ROOT, os.path.dirname(page), link)
+                self.assertTrue(os.path.exists(target), f'{page}: no {link}')
+
+
+def size(text, source):
+    """"32 KiB", "WR_KIB(32)", "1,024", "100 ms", or the name of another bound: bytes, ns, or a count."""
+    text = text.strip().replace(',', '')
+    if text.startswith('WR_') and '(' not in text:
+        return size(re.search(rf'^#define {text}\s+([^/\n]+)', source, re.M).group(1), source)
+    unit = {'KiB': 1 << 10, 'MiB': 1 << 20, 'ns': 1, 'us': 1000, 'ms': 10**6}
+    found = re.fullmatch(r'WR_([KM])IB\((\d+)\)|(\d+)(?: (KiB|MiB|B|ns|us|ms))?', text)
+    if not found:
+        raise ValueError(f'not a size: {text!r}')
+    if found.group(1):
+        return int(found.group(2)) * unit[found.group(1) + 'iB']
+    return int(found.group(3)) * unit.get(found.group(4), 1)
+
+
+if __name__ == '__main__':
+    ROOT = sys.argv.pop(1)
+    unittest.main(argv=sys.argv)
