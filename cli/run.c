@@ -7,6 +7,7 @@
 #include "cli/progress.h"
 #include "taskmanager/crash.h"
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -16,13 +17,13 @@ enum {
 };
 
 /* Shared with the signal handler. */
-static wr_local             *running;
-static volatile sig_atomic_t interrupts;
+static wr_local   *running;
+static _Atomic int interrupts; /* the handler may run on any thread that does not block it */
 
 static void on_interrupt(int number)
 {
     (void)number;
-    int count = ++interrupts;
+    int count = atomic_fetch_add(&interrupts, 1) + 1;
     if (count == 1) wr_local_stop(running);
     if (count == 2) wr_local_cancel(running);
     if (count > 2) _exit(WR_EXIT_INTERRUPTED); /* user code does not let go, and the user has no patience left */
@@ -63,14 +64,20 @@ static void leave_if_it_hangs(const wr_local *local, wr_progress *progress, cons
 
 static void run_to_the_end(wr_local *local, wr_progress *progress, const wr_env *env, bool terminal)
 {
-    int told = 0;
+    int      told = 0;
+    sigset_t ours, before;
+    sigemptyset(&ours);
+    sigaddset(&ours, SIGINT);
+    sigaddset(&ours, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &ours, &before); /* slots inherit it: a signal must not cut a sleep of user code short */
     wr_local_start(local);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     for (;;) {
         bool    ending = wr_local_state(local) != WR_JOB_RUNNING;
         int64_t timeout_ms = terminal ? LINE_EVERY_MS : ending ? 1000 : -1;
         if (wr_local_step(local, timeout_ms < 0 ? -1 : timeout_ms * 1000000)) break;
         if (wr_crash_under_way()) continue;
-        int now = interrupts;
+        int now = atomic_load(&interrupts);
         if (now > told) {
             wr_progress_clear(progress);
             fputs(now == 1 ? "weir: stopping: the sources end, results are written; once more cancels\n"
