@@ -1,4 +1,5 @@
-/* weir build: calls the compiler with the flags of `pkg-config --cflags weir`, from the build tree as well as installed. */
+/* weir build: calls the compiler with the flags of `pkg-config --cflags weir`, from the build tree as well as
+ * installed. */
 #include "base/env.h"
 #include "cli/options.h"
 #include <errno.h>
@@ -21,8 +22,8 @@ static bool is_cpp(const char *path)
     return ends_with(path, ".cc") || ends_with(path, ".cpp") || ends_with(path, ".cxx") || ends_with(path, ".C");
 }
 
-/* The folder that holds weir/pipeline.h: beside the program's folder when installed (PREFIX/bin, PREFIX/include), above it in
- * the build tree (build/release, include), else where the build was told. */
+/* The folder that holds weir/pipeline.h: beside the program's folder when installed (PREFIX/bin, PREFIX/include),
+ * above it in the build tree (build/release, include), else where the build was told. */
 static bool find_headers(char folder[WR_PATH_BYTES_MAX])
 {
     char    self[WR_PATH_BYTES_MAX - 64], file[WR_PATH_BYTES_MAX + 32];
@@ -36,7 +37,7 @@ static bool find_headers(char folder[WR_PATH_BYTES_MAX])
         snprintf(file, sizeof file, "%s/weir/pipeline.h", folder);
         if (access(file, R_OK) != 0) continue;
         char *straight = realpath(folder, NULL);
-        if (straight != NULL && strlen(straight) < WR_PATH_BYTES_MAX) strcpy(folder, straight);
+        if (straight != NULL) snprintf(folder, WR_PATH_BYTES_MAX, "%s", straight);
         free(straight);
         return true;
     }
@@ -83,7 +84,7 @@ static bool is_clang(char *const compiler[], int words)
     for (int i = 0; i < words && n < (int)sizeof command; i++)
         n += snprintf(command + n, sizeof command - (size_t)n, "%s ", compiler[i]);
     if (n >= (int)sizeof command - 32) return false;
-    strcat(command, "--version 2>/dev/null");
+    snprintf(command + n, sizeof command - (size_t)n, "--version 2>/dev/null");
     FILE *pipe = popen(command, "r");
     if (pipe == NULL) return false;
     bool clang = false;
@@ -95,10 +96,9 @@ static bool is_clang(char *const compiler[], int words)
 /* x.c -> x.so beside it. */
 static void default_output(char to[WR_PATH_BYTES_MAX], const char *source)
 {
-    snprintf(to, WR_PATH_BYTES_MAX, "%.*s", WR_PATH_BYTES_MAX - 4, source);
-    char *dot = strrchr(to, '.'), *slash = strrchr(to, '/');
-    if (dot != NULL && dot != to && (slash == NULL || dot > slash + 1)) *dot = 0;
-    strcat(to, ".so");
+    const char *dot = strrchr(source, '.'), *slash = strrchr(source, '/'), *name = slash != NULL ? slash + 1 : source;
+    size_t      n = dot != NULL && dot > name ? (size_t)(dot - source) : strlen(source);
+    snprintf(to, WR_PATH_BYTES_MAX, "%.*s.so", (int)n, source);
 }
 
 static wr_err look_at_source(const char *path, wr_errinfo *info)

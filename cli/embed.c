@@ -1,4 +1,5 @@
-/* weir/embed.h: clusters inside other programs. Each job has a worker of its own and a thread that plays its JobManager. */
+/* weir/embed.h: clusters inside other programs. Each job has a worker of its own and a thread that plays its
+ * JobManager. */
 #include "cli/local.h"
 #include "cli/prepare.h"
 #include <errno.h>

@@ -1,5 +1,6 @@
-/* cli/local.h: the embedded cluster: the job machine of jobmanager/ and the worker of taskmanager/, joined in one process. It
- * is what `weir run` and an embedding program run on. JobManager and worker share their fate here: no lease, no heartbeat. */
+/* cli/local.h: the embedded cluster: the job machine of jobmanager/ and the worker of taskmanager/, joined in one
+ * process. It is what `weir run` and an embedding program run on. JobManager and worker share their fate here: no
+ * lease, no heartbeat. */
 #ifndef WR_CLI_LOCAL_H
 #define WR_CLI_LOCAL_H
 #include "jobmanager/core_job.h"
@@ -20,8 +21,8 @@ typedef struct wr_local_options {
 wr_err wr_local_new(wr_local **take, const wr_exec *exec, const wr_local_options *options, wr_errinfo *info);
 /* Starts the threads. What fails from here on is the job's failure, not an error of the call. */
 void wr_local_start(wr_local *l);
-/* Does what is due, after waiting at most timeout_ns for something to be (negative: no limit). True: the job has ended, and
- * its threads too. */
+/* Does what is due, after waiting at most timeout_ns for something to be (negative: no limit). True: the job has
+ * ended, and its threads too. */
 bool wr_local_step(wr_local *l, int64_t timeout_ns);
 /* Any thread, and signal handlers. stop: sources end, results come. cancel: ends at once. */
 void wr_local_stop(wr_local *l);

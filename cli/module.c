@@ -184,8 +184,8 @@ wr_err wr_module_accept(const weir_module *m, const char *path, wr_errinfo *info
         if (r->theirs != 0 && (r->equal ? r->theirs == r->ours : r->theirs <= r->ours)) continue;
         return wr_fail(
             info, WR_WRONG_ABI,
-            "built by headers %u where %s has %zu bytes, and Weir %s (headers %u) has %zu; %s; compile it again with the "
-            "headers of this version",
+            "built by headers %u where %s has %zu bytes, and Weir %s (headers %u) has %zu; %s; compile it again with "
+            "the headers of this version",
             m->header, r->what, r->theirs, WR_VERSION, WEIR_HEADER, r->ours, path);
     }
     if (m->build == NULL || m->name == NULL)

@@ -37,9 +37,10 @@ enum { FLAG_COUNT_ALL = sizeof FLAGS / sizeof FLAGS[0] };
 
 static const wr_verb VERBS[] = {
     {"run", "PIPELINE.so [FLAGS] [-- NAME=VALUE...]", "run a pipeline in this process until its input ends", "psjPSqcl",
-     "Ends when all sources have ended. The first SIGINT or SIGTERM stops the sources: what was read is processed, results\n"
-     "are written, and the exit code is 0. A second one cancels (130). Standard output carries data only; progress and the\n"
-     "summary go to standard error. With --json the summary is one JSON object, the last line of standard error.\n"
+     "Ends when all sources have ended. The first SIGINT or SIGTERM stops the sources: what was read is\n"
+     "processed, results are written, and the exit code is 0. A second one cancels (130).\n"
+     "Standard output carries data only; progress and the summary go to standard error. With --json the\n"
+     "summary is one JSON object, the last line of standard error.\n"
      "What stands behind -- are arguments of the pipeline.",
      1, 1, true, false, wr_cli_run},
     {"build", "SOURCE.c [-o FILE.so] [-- COMPILER FLAGS...]", "compile a pipeline", "oq",

@@ -1,4 +1,5 @@
-/* cli/options.h: the verbs of `weir` and their flags, both from tables: parsing, help and "did you mean" read the same rows. */
+/* cli/options.h: the verbs of `weir` and their flags, both from tables: parsing, help and "did you mean" read the
+ * same rows. */
 #ifndef WR_CLI_OPTIONS_H
 #define WR_CLI_OPTIONS_H
 #include "base/error.h"

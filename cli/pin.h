@@ -11,8 +11,8 @@ typedef struct wr_pin {
     bool on; /* false: no slot is pinned */
 } wr_pin;
 
-/* how: NULL is "auto". auto pins when there is one slot for each CPU of the machine and this process may use all of them:
- * with fewer slots the system finds idle CPUs better than we do, and on a part of a machine others may sit. */
+/* how: NULL is "auto". auto pins when there is one slot for each CPU of the machine and this process may use all of
+ * them: with fewer slots the system finds idle CPUs better than we do, and on a part of a machine others may sit. */
 wr_err wr_pin_parse(wr_pin *pin, const char *how, uint32_t slots, wr_errinfo *info);
 
 #endif

@@ -1,4 +1,5 @@
-/* cli/prepare.h: from a build function to an execution graph: what run, plan, check and an embedding program have in common. */
+/* cli/prepare.h: from a build function to an execution graph: what run, plan, check and an embedding program have in
+ * common. */
 #ifndef WR_CLI_PREPARE_H
 #define WR_CLI_PREPARE_H
 #include "cli/options.h"
@@ -26,7 +27,8 @@ typedef struct wr_prepared {
 wr_err wr_prepare(wr_prepared *p, const wr_prepare_spec *spec, wr_errinfo *info);
 void   wr_prepared_fini(wr_prepared *p);
 
-/* For verbs: loads connectors and the pipeline file, then prepares. Prints whatever is wrong, all of it; gives the exit code. */
+/* For verbs: loads connectors and the pipeline file, then prepares. Prints whatever is wrong, all of it; gives the
+ * exit code. */
 int wr_prepare_file(wr_prepared *p, const wr_options *options);
 
 #endif

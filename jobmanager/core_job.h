@@ -1,6 +1,6 @@
-/* jobmanager/core_job.h: the life of one job, as a pure machine: events in, actions out. It knows no clock, thread, file or
- * worker; a shell turns reports of workers into events, and actions into calls or messages. The same events give the same
- * actions. Memory is fixed when it is made. */
+/* jobmanager/core_job.h: the life of one job, as a pure machine: events in, actions out. It knows no clock, thread,
+ * file or worker; a shell turns reports of workers into events, and actions into calls or messages. The same events
+ * give the same actions. Memory is fixed when it is made. */
 #ifndef WR_JOBMANAGER_CORE_JOB_H
 #define WR_JOBMANAGER_CORE_JOB_H
 #include "base/error.h"
@@ -105,8 +105,8 @@ static inline uint32_t wr_core_job_actions_max(uint32_t subtasks)
 /* execution: memory for `capacity` subtasks, which must outlive the machine. */
 void wr_core_job_init(wr_core_job *job, wr_execution *execution, uint32_t capacity, int64_t now_ms);
 /* One event. Writes actions, in the order in which they must be done, and returns how many; cap is at least
- * wr_core_job_actions_max of the subtasks. What workers report is checked and, when it does not fit, ignored and counted;
- * a wrong call of the shell is a failed check. */
+ * wr_core_job_actions_max of the subtasks. What workers report is checked and, when it does not fit, ignored and
+ * counted; a wrong call of the shell is a failed check. */
 uint32_t wr_core_job_step(wr_core_job *job, const wr_job_event *event, wr_job_action *actions, uint32_t cap);
 /* Checks what must hold between any two steps. step does it by itself. */
 void wr_core_job_check(const wr_core_job *job);

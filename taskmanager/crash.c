@@ -1,5 +1,5 @@
-/* Runs in signal handlers: no allocation, no lock, no stdio. What may itself crash (reading a broken stack, printing a broken
- * record) is a stage of its own: a second fault there goes on with what is left. */
+/* Runs in signal handlers: no allocation, no lock, no stdio. What may itself crash (reading a broken stack, printing
+ * a broken record) is a stage of its own: a second fault there goes on with what is left. */
 #include "taskmanager/crash.h"
 #include "base/check.h"
 #include "connectors/format.h"
@@ -276,10 +276,9 @@ static void put_head(void)
         put("; in ");
         put(crash.in);
     }
-    put(user
-            ? "; what sinks had written stays; correct the code at the first lines of the backtrace, and compile with -g if "
-              "they name no file\n"
-            : "; please report it with the backtrace\n");
+    put(user ? "; what sinks had written stays; correct the code at the first lines of the backtrace, and compile with "
+               "-g if they name no file\n"
+             : "; please report it with the backtrace\n");
 }
 
 /* ---- backtrace ---- */
