@@ -43,7 +43,8 @@ uint64_t wr_family_range_bytes(const wr_budget *budget)
 void wr_family_huge(void *base, uint64_t bytes)
 {
     wr_mem_huge(base, bytes);
-    (void)madvise(base, WR_HUGE_BYTES, MADV_COLLAPSE); /* advice: an older kernel refuses, and the table works as well */
+    (void)madvise(base, WR_HUGE_BYTES,
+                  MADV_COLLAPSE); /* advice: an older kernel refuses, and the table works as well */
 }
 
 static uint64_t inverse_of_odd(uint64_t odd)

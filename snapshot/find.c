@@ -7,10 +7,23 @@
 #define WR_KERNEL_AVX2 0
 #include "snapshot/find_kernel.h"
 
+#if defined(__x86_64__)
+bool wr_find_has_avx2(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+}
+bool wr_find_has_avx512(void)
+{
+    return wr_find_has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
+}
+#endif
+
 wr_find_fn *wr_find_integer(void)
 {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2")) return wr_find_integer_avx2;
+    if (wr_find_has_avx512()) return wr_find_integer_avx512;
+    if (wr_find_has_avx2()) return wr_find_integer_avx2;
 #endif
     return wr_find_integer_plain;
 }
@@ -18,7 +31,8 @@ wr_find_fn *wr_find_integer(void)
 wr_find_fn *wr_find_string(void)
 {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2")) return wr_find_string_avx2;
+    if (wr_find_has_avx512()) return wr_find_string_avx512;
+    if (wr_find_has_avx2()) return wr_find_string_avx2;
 #endif
     return wr_find_string_plain;
 }

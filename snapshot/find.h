@@ -13,6 +13,9 @@ typedef uint32_t wr_find_fn(const wr_index *index, char *base, uint32_t stride, 
 wr_find_fn wr_find_integer_plain, wr_find_string_plain;
 #if defined(__x86_64__)
 wr_find_fn wr_find_integer_avx2, wr_find_string_avx2;
+wr_find_fn wr_find_integer_avx512, wr_find_string_avx512;
+bool       wr_find_has_avx2(void);
+bool       wr_find_has_avx512(void);
 #endif
 wr_find_fn *wr_find_integer(void);
 wr_find_fn *wr_find_string(void);

@@ -7,7 +7,7 @@
  * come from memory: (a) bucket address, (b) tags, entry address, (c) key. What is not right in the home bucket's first
  * match goes to the miss list without a branch; the caller resolves it one by one. */
 #ifndef WR_STRIP
-#define WR_STRIP 64u
+#define WR_STRIP      64u
 #define WR_LONG_AHEAD 16u
 #endif
 #define WR_INLINE static inline __attribute__((always_inline)) WR_KERNEL_TARGET
@@ -27,10 +27,10 @@ WR_INLINE uint32_t WR_KERNEL(match)(const wr_bucket *bucket, uint32_t tag)
 WR_INLINE void WR_KERNEL(buckets)(const wr_index *index, const uint64_t *hash, uint32_t n, const wr_bucket **bucket,
                                   uint32_t *tag)
 {
-    const uint64_t low = index->low;
-    const uint32_t norm = index->norm, shift = index->shift;
+    const uint64_t    low = index->low;
+    const uint32_t    norm = index->norm, shift = index->shift;
     wr_bucket *const *directory = index->directory;
-    uint32_t segment[WR_STRIP], within[WR_STRIP];
+    uint32_t          segment[WR_STRIP], within[WR_STRIP];
     for (uint32_t i = 0; i < n; i++) {
         uint64_t x = (hash[i] - low) << norm;
         tag[i] = (uint32_t)(x >> 32) | 1;
@@ -69,11 +69,9 @@ WR_INLINE void WR_KERNEL(advance)(WR_KERNEL(strips) * strips, const wr_index *in
                                   uint32_t at, char *base, uint64_t stride)
 {
     uint32_t now = at / WR_STRIP & 1, ahead = at + WR_STRIP;
-    if (ahead < n)
-        WR_KERNEL(buckets)
+    if (ahead < n) WR_KERNEL(buckets)
     (index, hash + ahead, n - ahead < WR_STRIP ? n - ahead : WR_STRIP, strips->bucket[now ^ 1], strips->tag[now ^ 1]);
-    if (at < n)
-        WR_KERNEL(entries)
+    if (at < n) WR_KERNEL(entries)
     (strips->bucket[now], strips->tag[now], n - at < WR_STRIP ? n - at : WR_STRIP, base, stride, strips->entry[now],
      strips->bad[now]);
 }
@@ -88,9 +86,9 @@ WR_KERNEL_TARGET uint32_t WR_KERNEL(wr_find_integer)(const wr_index *index, char
     for (uint32_t at = 0; at < n + WR_STRIP; at += WR_STRIP) {
         WR_KERNEL(advance)(&strips, index, hash, n, at, base, stride);
         if (at == 0) continue;
-        uint32_t       from = at - WR_STRIP, count = n - from < WR_STRIP ? n - from : WR_STRIP, was = from / WR_STRIP & 1;
-        const char    *wanted_at = key + (uint64_t)from * key_stride;
-        char *const   *entry = strips.entry[was];
+        uint32_t     from = at - WR_STRIP, count = n - from < WR_STRIP ? n - from : WR_STRIP, was = from / WR_STRIP & 1;
+        const char  *wanted_at = key + (uint64_t)from * key_stride;
+        char *const *entry = strips.entry[was];
         const uint8_t *bad = strips.bad[was];
         for (uint32_t i = 0; i < count; i++, wanted_at += key_stride) {
             uint64_t stored, wanted;
@@ -110,14 +108,14 @@ WR_KERNEL_TARGET uint32_t WR_KERNEL(wr_find_string)(const wr_index *index, char 
                                                     uint32_t state_at, void **state, uint32_t *miss)
 {
     WR_KERNEL(strips) strips;
-    uint32_t misses = 0, longs = 0, late[WR_FIND_MAX];
+    uint32_t       misses = 0, longs = 0, late[WR_FIND_MAX];
     const uint64_t step = key_stride;
     WR_KERNEL(buckets)(index, hash, n < WR_STRIP ? n : WR_STRIP, strips.bucket[0], strips.tag[0]);
     for (uint32_t at = 0; at < n + WR_STRIP; at += WR_STRIP) {
         WR_KERNEL(advance)(&strips, index, hash, n, at, base, stride);
         if (at == 0) continue;
-        uint32_t       from = at - WR_STRIP, count = n - from < WR_STRIP ? n - from : WR_STRIP, was = from / WR_STRIP & 1;
-        char *const   *entry = strips.entry[was];
+        uint32_t     from = at - WR_STRIP, count = n - from < WR_STRIP ? n - from : WR_STRIP, was = from / WR_STRIP & 1;
+        char *const *entry = strips.entry[was];
         const uint8_t *bad = strips.bad[was];
         for (uint32_t i = 0; i < count; i++) {
             uint64_t stored[2], wanted[2];

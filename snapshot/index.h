@@ -44,11 +44,11 @@ struct wr_index {
     uint64_t    salt;
     wr_index   *parent; /* whose `over` this is */
     uint64_t (*hash_of)(const void *self, uint32_t position);
-    const void *self;
-    const wr_family *family; /* where the positions point */
-    uint64_t    directory_bytes, bucket_bytes, segment_bytes; /* reserved */
-    uint64_t    directory_counted;
-    bool        large, huge;
+    const void      *self;
+    const wr_family *family;                                       /* where the positions point */
+    uint64_t         directory_bytes, bucket_bytes, segment_bytes; /* reserved */
+    uint64_t         directory_counted;
+    bool             large, huge;
 };
 
 /* The hashes of an index are in [low, low + range); range 0 = 2^64. */

@@ -168,11 +168,16 @@ static uint32_t make_entry(wr_table *table, const void *key, uint64_t hash)
     dcheck(group < table->groups);
     uint32_t position = wr_family_append(&table->entries, group);
     char    *entry = wr_family_at(&table->entries, position);
-    if (table->entries.stride == 32) memset(entry, 0, 32); /* the common sizes, inline */
-    else if (table->entries.stride == 64) memset(entry, 0, 64);
-    else memset(entry, 0, table->entries.stride);
-    if (table->key.shape == WR_KEY_INTEGER) memcpy(entry, key, 8);
-    else memcpy(entry, key, table->key.fields_bytes);
+    if (table->entries.stride == 32)
+        memset(entry, 0, 32); /* the common sizes, inline */
+    else if (table->entries.stride == 64)
+        memset(entry, 0, 64);
+    else
+        memset(entry, 0, table->entries.stride);
+    if (table->key.shape == WR_KEY_INTEGER)
+        memcpy(entry, key, 8);
+    else
+        memcpy(entry, key, table->key.fields_bytes);
     if (table->key.strings != 0) own_key(table, group, entry, hash);
     if (table->has_ids) {
         uint64_t id = (uint64_t)(table->config.group_first + group) << 48 | ++table->ids[group];
@@ -263,32 +268,25 @@ static uint32_t find_known(const wr_table *table, const wr_keys *keys, uint32_t 
     return misses;
 }
 
-/* Misses are resolved one by one, but the lines that this will touch are asked for ahead, in two steps. */
-enum { FAR = 24, NEAR = 12 };
+/* Misses are resolved one by one, but what that will touch is asked for 32 at a time, in two steps. */
+#define ASK_AT_ONCE 32u
 
-static inline void ask_ahead(const wr_table *table, const wr_keys *keys, const uint32_t *miss, uint32_t misses, uint32_t q,
-                             bool inserts)
+static inline void ask_ahead(const wr_table *table, const wr_keys *keys, const uint32_t *miss, uint32_t misses,
+                             uint32_t q, bool inserts)
 {
-    if (q + FAR < misses) wr_index_ask_bucket(&table->index, keys->hash[miss[q + FAR]]);
-    if (q + NEAR >= misses) return;
-    uint64_t hash = keys->hash[miss[q + NEAR]];
-    wr_index_ask_entry(&table->index, hash);
-    if (!inserts) return;
-    const wr_group *group = &table->entries.group[wr_table_group_of(table, hash)];
-    __builtin_prefetch(wr_family_at(&table->entries, group->tail), 1);
-}
-
-/* The first ones of a list, before its loop. */
-static void ask_first(const wr_table *table, const wr_keys *keys, const uint32_t *miss, uint32_t misses)
-{
-    for (uint32_t q = 0; q < FAR && q < misses; q++) wr_index_ask_bucket(&table->index, keys->hash[miss[q]]);
-    for (uint32_t q = 0; q < NEAR && q < misses; q++) wr_index_ask_entry(&table->index, keys->hash[miss[q]]);
+    if (q % ASK_AT_ONCE != 0) return;
+    uint32_t end = misses - q < ASK_AT_ONCE ? misses : q + ASK_AT_ONCE;
+    for (uint32_t i = q; i < end; i++) wr_index_ask_bucket(&table->index, keys->hash[miss[i]]);
+    for (uint32_t i = q; inserts && i < end; i++) {
+        const wr_group *group = &table->entries.group[wr_table_group_of(table, keys->hash[miss[i]])];
+        __builtin_prefetch(wr_family_at(&table->entries, group->tail), 1);
+    }
+    for (uint32_t i = q; i < end; i++) wr_index_ask_entry(&table->index, keys->hash[miss[i]]);
 }
 
 static void find_or_make(wr_table *table, const wr_keys *keys, void **state, uint8_t *fresh, const uint32_t *miss,
                          uint32_t misses)
 {
-    ask_first(table, keys, miss, misses);
     for (uint32_t q = 0; q < misses; q++) {
         uint32_t    i = miss[q];
         uint64_t    hash = keys->hash[i];
@@ -323,7 +321,7 @@ static void find_only(wr_table *table, void **state, uint8_t *fresh, uint32_t n)
 
 static void find_block(wr_table *table, wr_keys *keys, void **state, uint8_t *fresh, uint32_t n)
 {
-    uint32_t miss[WR_FIND_MAX];
+    uint32_t miss[WR_FIND_MAX + 1];
     if (fresh != NULL) memset(fresh, 0, n);
     if (table->find == NULL) {
         find_only(table, state, fresh, n);
@@ -361,7 +359,7 @@ bool wr_table_find(wr_table *table, const void *records, uint32_t n, const uint6
 
 static void peek_block(const wr_table *table, const wr_keys *keys, void **state, uint32_t n)
 {
-    uint32_t miss[WR_FIND_MAX];
+    uint32_t miss[WR_FIND_MAX + 1];
     if (table->find == NULL) {
         void *only = NULL;
         if (table->count != 0)
@@ -370,7 +368,6 @@ static void peek_block(const wr_table *table, const wr_keys *keys, void **state,
         return;
     }
     uint32_t misses = find_known(table, keys, n, state, miss);
-    ask_first(table, keys, miss, misses);
     for (uint32_t q = 0; q < misses; q++) {
         ask_ahead(table, keys, miss, misses, q, false);
         state[miss[q]] = look_up(table, keys->at + (uint64_t)miss[q] * keys->stride, keys->hash[miss[q]]);

@@ -483,35 +483,49 @@ static void forgotten_and_used_again_stays(void **unused)
     wr_table_free(table);
 }
 
+enum { ASK = 1024 };
+static void    *a[ASK], *b[ASK];
+static uint32_t miss_a[ASK + 1], miss_b[ASK + 1];
+
+static uint32_t find_with(wr_find_fn *find, const wr_table *table, const row *rows, const uint64_t *hash, uint32_t n,
+                          void **state, uint32_t *miss)
+{
+    return find(&table->index, table->entries.base, table->entries.stride, (const char *)rows, sizeof *rows, hash, n,
+                table->state_at, state, miss);
+}
+
+static void same_answer(uint32_t n_b, uint32_t n_a, uint32_t n)
+{
+    assert_int_equal(n_a, n_b);
+    assert_memory_equal(miss_a, miss_b, n_a * sizeof *miss_a);
+    for (uint32_t i = 0, q = 0; i < n; i++) {
+        bool missed = q < n_a && miss_a[q] == i;
+        q += missed;
+        if (!missed) assert_ptr_equal(a[i], b[i]);
+    }
+}
+
 static void kernels_agree(void **unused)
 {
     (void)unused;
-    enum { KEYS = 50000, ASK = 1024 };
+    enum { KEYS = 50000 };
     wr_budget budget = {0};
     wr_table *table = wide_table(&budget, 0);
     put_range(table, 0, KEYS, PLAIN, false);
     static row      rows[ASK];
     static uint64_t hash[ASK];
-    static void    *a[ASK], *b[ASK];
-    static uint32_t miss_a[ASK], miss_b[ASK];
     const weir_key  key = {1, {WIDE}};
     wr_prng         prng = wr_prng_of(3);
     for (uint32_t n = 0; n <= ASK; n += 1 + n / 3) {
         for (uint32_t i = 0; i < n; i++) rows[i].wide = wide_of(PLAIN, wr_prng_below(&prng, KEYS * 2));
         wr_key_hash(&key, rows, sizeof *rows, n, hash);
         for (uint32_t i = 0; i < n; i++) assert_int_equal(hash[i], wr_fmix64(rows[i].wide));
-        wr_find_fn *find[2] = {wr_find_integer_plain, wr_find_integer()};
-        uint32_t    n_a = find[0](&table->index, table->entries.base, table->entries.stride, (const char *)rows,
-                               sizeof *rows, hash, n, table->state_at, a, miss_a);
-        uint32_t    n_b = find[1](&table->index, table->entries.base, table->entries.stride, (const char *)rows,
-                               sizeof *rows, hash, n, table->state_at, b, miss_b);
-        assert_int_equal(n_a, n_b);
-        assert_memory_equal(miss_a, miss_b, n_a * sizeof *miss_a);
-        for (uint32_t i = 0, q = 0; i < n; i++) {
-            bool missed = q < n_a && miss_a[q] == i;
-            q += missed;
-            if (!missed) assert_ptr_equal(a[i], b[i]);
-        }
+        uint32_t n_a = find_with(wr_find_integer_plain, table, rows, hash, n, a, miss_a);
+#if defined(__x86_64__)
+        if (wr_find_has_avx2()) same_answer(find_with(wr_find_integer_avx2, table, rows, hash, n, b, miss_b), n_a, n);
+        if (wr_find_has_avx512())
+            same_answer(find_with(wr_find_integer_avx512, table, rows, hash, n, b, miss_b), n_a, n);
+#endif
         assert_true(n == 0 || n_a < n || n < 4);
     }
     wr_table_free(table);
