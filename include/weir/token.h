@@ -1,9 +1,10 @@
 /* weir/token.h: splitting a string into tokens, fast. Plain data in the caller's hands: no lock, no allocation, any thread.
  * (check: part of weir/types.h, which includes it.)
  *
- * The cursor looks at the string in blocks of 64 bytes and keeps, for the current one, a mask with a bit for each separator.
- * A token then costs two bit scans and one copy of 16 bytes instead of a test per byte. Nothing outside the string is ever
- * read: what is left at its end is read by loads that overlap what was read before. */
+ * The cursor looks at the string in blocks of 64 bytes and keeps two masks of the current one: where tokens begin and where
+ * they stop. A token then costs two bit scans and one copy of 16 bytes instead of a test per byte, and the next one does not
+ * wait for it: each mask only loses its lowest bit. Nothing outside the string is ever read: what is left at its end is read
+ * by loads that overlap what was read before. */
 #ifndef WEIR_TOKEN_H
 #define WEIR_TOKEN_H
 #ifdef __SSE2__
@@ -13,10 +14,11 @@
 /* Owner: the caller, usually a local variable. Borrows the string. */
 typedef struct weir_cursor {
     const char *begin, *end;
-    const char *at;        /* behind the last token and its separator */
-    const char *block;     /* where the 64 bytes of `mask` begin */
-    uint64_t    mask;      /* bit i: block[i] is a separator, lies behind the end, or has been given out */
-    int         separator; /* that `mask` is about; -1: none yet */
+    const char *at;            /* where the last token stopped */
+    const char *block;         /* where the 64 bytes of the masks begin */
+    const char *open;          /* start of a token that an earlier block did not end, or NULL */
+    uint64_t    starts, stops; /* bit i: a token begins at block[i]; stops before block[i]. Without those given out */
+    int         separator;     /* that the masks are about; -1: none yet */
 } weir_cursor;
 
 WEIR_INLINE_ uint64_t weir_load64_(const char *at)
@@ -105,50 +107,63 @@ WEIR_INLINE_ weir_str weir_str_inline_(const char *begin, const char *at, const 
 WEIR_FN_ weir_cursor weir_str_cursor(const weir_str *s)
 {
     const char *bytes = weir_str_data(s);
-    weir_cursor c = { bytes, bytes + s->len, bytes, bytes, 0, -1 };
+    weir_cursor c = { bytes, bytes + s->len, bytes, bytes, NULL, 0, 0, -1 };
     return c;
+}
+
+/* The masks of the block; bytes behind the end of the string count as separators. */
+WEIR_INLINE_ void weir_cursor_look_(weir_cursor *c)
+{
+    uint64_t apart = weir_separators_(c->begin, c->block, c->end, (char)c->separator);
+    uint64_t before = ~apart << 1 | (uint64_t)(c->open != NULL); /* bit i: the byte before i belongs to a token */
+    c->starts = ~apart & ~before;
+    c->stops = apart & before;
+}
+
+/* No token stops in this block any more: goes on to the next. false: the string is read, or its last token is open. */
+WEIR_INLINE_ bool weir_cursor_next_block_(weir_cursor *c)
+{
+    if (c->starts) c->open = c->block + __builtin_ctzll(c->starts);
+    c->starts = 0;
+    if (c->end - c->block <= 64) return false;
+    c->block += 64;
+    weir_cursor_look_(c);
+    return true;
 }
 
 /* The next token between separators; empty ones are skipped. false: there is none. *token borrows the string's bytes, so it
  * lives as long as they do. The separator may change from call to call: it then counts from behind the last token. */
 WEIR_INLINE_ bool weir_next_token(weir_cursor *c, char separator, weir_str *token)
 {
+    const char *from, *to;
     if (WEIR_RARE_(c->separator != (unsigned char)separator)) {
-        if (c->at >= c->end) return false;
-        c->block = c->at;
-        c->mask = weir_separators_(c->begin, c->block, c->end, separator);
+        c->block = c->separator < 0 || c->at == c->end ? c->at : c->at + 1;
         c->separator = (unsigned char)separator;
+        c->open = NULL;
+        c->starts = c->stops = 0;
+        if (c->block < c->end) weir_cursor_look_(c);
     }
-    while (c->mask == ~UINT64_C(0)) {
-        if (c->end - c->block <= 64) return false;
-        c->block += 64;
-        c->mask = weir_separators_(c->begin, c->block, c->end, separator);
+    while (WEIR_RARE_(!c->stops)) {
+        if (weir_cursor_next_block_(c)) continue;
+        if (!c->open) return false;
+        from = c->open;
+        to = c->end;
+        c->open = NULL;
+        goto found;
     }
-    uint32_t    start = (uint32_t)__builtin_ctzll(~c->mask);
-    const char *from = c->block + start;
-    uint64_t    stops = c->mask >> start;
-    const char *to;
-    if (WEIR_LIKELY_(stops)) {
-        uint32_t stop = start + (uint32_t)__builtin_ctzll(stops);
-        to = c->block + stop;
-        c->mask |= (UINT64_C(2) << stop) - 1;
+    to = c->block + __builtin_ctzll(c->stops);
+    c->stops &= c->stops - 1;
+    if (WEIR_RARE_(c->open != NULL)) {
+        from = c->open;
+        c->open = NULL;
     } else {
-        do {
-            c->mask = ~UINT64_C(0);
-            to = c->end;
-            if (c->end - c->block <= 64) break;
-            c->block += 64;
-            c->mask = weir_separators_(c->begin, c->block, c->end, separator);
-            if (!c->mask) continue;
-            uint32_t stop = (uint32_t)__builtin_ctzll(c->mask);
-            to = c->block + stop;
-            c->mask |= (UINT64_C(2) << stop) - 1;
-            break;
-        } while (true);
+        from = c->block + __builtin_ctzll(c->starts);
+        c->starts &= c->starts - 1;
     }
-    c->at = to == c->end ? to : to + 1;
-    size_t n = (size_t)(to - from);
-    *token = n <= WEIR_STR_INLINE ? weir_str_inline_(c->begin, from, c->end, (uint32_t)n) : weir_str_of(from, n);
+found:
+    c->at = to;
+    uint32_t n = (uint32_t)(to - from);
+    *token = WEIR_LIKELY_(n <= WEIR_STR_INLINE) ? weir_str_inline_(c->begin, from, c->end, n) : weir_str_of(from, n);
     return true;
 }
 #endif
