@@ -89,13 +89,13 @@ class Page:
         self.ran['files'] += 1
 
     def is_run_by_the_page(self, at):
-        """A later command, before the file is replaced, runs what is built of it."""
+        """A later command, before the file is replaced, runs what is built of it, or shows what is wrong with it."""
         name = self.blocks[at].name
         made = re.sub(r'\.\w+\Z', '.so', os.path.basename(name))
         for block in self.blocks[at + 1:]:
             if block.name == name:
                 return False
-            if block.language == 'console' and any(re.search(r'weir run\b', c) and made in c for c, _ in commands(block)):
+            if block.language == 'console' and any(re.search(r'weir (run|check)\b', c) and made in c for c, _ in commands(block)):
                 return True
         return False
 

@@ -36,7 +36,7 @@ class Tables(unittest.TestCase):
 
     def test_limits(self):
         source, page = pages.read(ROOT, 'base/limits.h'), pages.read(ROOT, 'docs/limits.md')
-        value = {name: size(text, source) for name, text in re.findall(r'^#define (WR_[A-Z_]+)\s+([^/\n]+?)\s*(?:/\*.*)?$',
+        value = {name: size(text, source) for name, text in re.findall(r'^#define (WR_[A-Z_]+)[ \t]+([^/\n]+?)[ \t]*(?:/\*.*)?$',
                                                                        source, re.M)}
         told = []
         for heading in re.findall(r'^## (.*)$', page, re.M):
@@ -47,6 +47,14 @@ class Tables(unittest.TestCase):
         # What is no bound of anything that a user can meet.
         inside = {'WR_CACHE_LINE', 'WR_PAGE_BYTES', 'WR_HUGE_BYTES'}
         self.assertEqual(sorted({limit for limit, _ in told}), sorted(set(value) - inside))
+
+    def test_roadmap_names_what_is_refused(self):
+        page = pages.read(ROOT, 'docs/roadmap.md').split('\n## What is refused today\n')[1]
+        later = pages.read(ROOT, 'graph/later.c').split('later_kinds[] = {')[1].split('};')[0]
+        kinds = [entry for what in re.findall(r'\{WEIR_OP_\w+, "([^"]*)"', later) for entry in re.findall(r'WEIR_\w+', what)]
+        self.assertGreater(len(kinds), 5)
+        for kind in kinds:
+            self.assertIn(f'`{kind}', page)
 
     def test_links(self):
         for page in pages.pages(ROOT):
