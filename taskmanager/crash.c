@@ -260,9 +260,15 @@ static void put_split(void)
     put_n(line, wr_record_print(def->state, crash.ctx.state[0], line, sizeof line));
 }
 
+/* Threads that we start are known; others are the pipeline's, or those of a library that it brought. */
+static bool is_users(void)
+{
+    return crash.op != NULL || crash.in != NULL || alt_stack == NULL;
+}
+
 static void put_head(void)
 {
-    bool user = crash.op != NULL || crash.in != NULL;
+    bool user = is_users();
     report.n = 0;
     if (terminal) put("\r\033[K");
     put(user ? "weir: error[E0506 CRASH]: the pipeline's own code crashed: "
@@ -275,6 +281,8 @@ static void put_head(void)
     } else if (crash.in != NULL) {
         put("; in ");
         put(crash.in);
+    } else if (user) {
+        put("; in a thread that Weir did not start");
     }
     put(user ? "; what sinks had written stays; correct the code at the first lines of the backtrace, and compile with "
                "-g if they name no file\n"
@@ -340,6 +348,11 @@ static bool run_lines_program(void)
     return child > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
+static int exit_code(void)
+{
+    return is_users() ? WR_EXIT_JOB_FAILED : WR_EXIT_FAILED;
+}
+
 _Noreturn static void finish(void)
 {
     switch (crash.stage) {
@@ -354,7 +367,7 @@ _Noreturn static void finish(void)
     write_report();
     crash.stage = STAGE_LINES;
     if (lines_program == NULL || !run_lines_program()) put_addresses();
-    _exit(WR_EXIT_JOB_FAILED);
+    _exit(exit_code());
 }
 
 /* ---- replay ---- */
@@ -489,7 +502,7 @@ static void handler(int number, siginfo_t *info, void *context)
     case STAGE_REPLAY: finish(); /* again: crash.at is the record */
     case STAGE_RECORD: finish(); /* without the record */
     case STAGE_BRIEF:
-    case STAGE_LINES: _exit(WR_EXIT_JOB_FAILED); /* cannot be helped */
+    case STAGE_LINES: _exit(exit_code()); /* cannot be helped */
     }
     if (replayable()) {
         crash.stage = STAGE_REPLAY;

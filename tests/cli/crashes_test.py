@@ -48,6 +48,7 @@ WEIR_PIPELINE(crash, p)
 
 # Crashes where -- where=NAME says, outside of plain operators.
 EDGES = HEAD + r"""
+#include <pthread.h>
 WEIR_RECORD(part, (weir_str, name), (uint64_t, at))
 WEIR_RECORD(number, (uint64_t, n))
 WEIR_STATE(adder, (uint64_t, sum))
@@ -56,6 +57,7 @@ typedef struct writer { int unused; } writer;
 static int *volatile nothing;
 static const char *where = "";
 static void crash_in(const char *place) { if (strcmp(where, place) == 0) *nothing = 1; }
+static void *own_thread(void *arg) { crash_in("thread"); return arg; }
 static void list_parts(part_out *out, weir_ctx *ctx)
 {
     (void)ctx;
@@ -102,6 +104,11 @@ WEIR_SINK(keep, number, in, writer, w, ctx, open_sink, flush_sink, close_sink)
 {
     (void)w, (void)ctx;
     if (in->n == 800) crash_in("write");
+    if (in->n == 801 && strcmp(where, "thread") == 0) {
+        pthread_t thread;
+        pthread_create(&thread, NULL, own_thread, NULL);
+        pthread_join(thread, NULL);
+    }
 }
 WEIR_PIPELINE(edges, p)
 {
@@ -191,6 +198,9 @@ class Crashes(Case):
 
     def test_partitioner(self):
         self.edge("partition", "operator late, .*, in the partitioner behind it", "#1 +spread")
+
+    def test_thread_of_the_pipeline(self):
+        self.edge("thread", "in a thread that Weir did not start", "#1 +own_thread")
 
     def test_crash_that_does_not_happen_again(self):
         self.edge("once", r"operator late, .*, record unknown, one of \d+ in its batch;", "#1 +late")

@@ -2,6 +2,7 @@
 import json
 import os
 import signal
+import time
 
 from kit import COUNT, HEAD, Case, main
 
@@ -137,6 +138,17 @@ class Running(Case):
         _, err = process.communicate(timeout=100)
         self.assertEqual(process.returncode, 130, err)
         self.assertRegex(err.decode(), r"error\[E0507 CANCELED\]|did not end within")
+
+    def test_user_code_that_does_not_return(self):
+        self.build("stuck", SLOW.replace("usleep(500);", 'write(2, "stuck\\n", 6); for (;;) pause();'))
+        self.write("few.txt", "x\n")
+        process = self.start("run", "stuck.so", "-p", "1", "--set", "lines=file:few.txt")
+        self.assertEqual(process.stderr.readline(), b"stuck\n")
+        for _ in range(3):  # the third one waits for nobody
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.02)
+        process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 130)
 
 
 if __name__ == "__main__":
