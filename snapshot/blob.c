@@ -1,5 +1,6 @@
-/* snapshot/blob.c: immutable bytes of strings, in units of 16 bytes and size classes, per key group. Up to 8 KiB a blob lies in
- * one region, above it is a run of regions. A blob never moves. Freed ones join the free list of their class and group. */
+/* snapshot/blob.c: immutable bytes of strings, in units of 16 bytes and size classes, per key group. Up to 8 KiB a
+ * blob lies in one region, above it is a run of regions. A blob never moves. Freed ones join the free list of their
+ * class and group. */
 #include "base/limits.h"
 #include "base/mem.h"
 #include "snapshot/table_inner.h"

@@ -12,7 +12,7 @@ typedef struct undo {
 
 #define UNDO_UNIT 8u
 
-/* ---- one family --------------------------------------------------------------------------------------------------------- */
+/* ---- one family -------------------------------------------------------------------------------------------------- */
 
 static uint64_t bitmap_bytes(const wr_family *family)
 {
@@ -126,7 +126,7 @@ static void family_outcome(wr_family *family, bool durable)
     clear_bits(family, capture->saved);
 }
 
-/* ---- the families of a table -------------------------------------------------------------------------------------------- */
+/* ---- the families of a table ------------------------------------------------------------------------------------- */
 
 /* The i-th family in the order of files, or NULL when the table has no such. */
 static wr_family *family_at(const wr_table *table, uint32_t i)
@@ -215,8 +215,8 @@ wr_err wr_capture_begin(wr_table *table, bool full, wr_errinfo *info)
     return WR_OK;
 }
 
-/* The region's bytes as they were: a copy of what is there, with the saved bytes over it; the oldest record of an entry is its
- * only one. */
+/* The region's bytes as they were: a copy of what is there, with the saved bytes over it; the oldest record of an
+ * entry is its only one. */
 static void copy_region(wr_table *table, wr_family *family, uint32_t position, uint32_t entries)
 {
     const wr_capture *capture = &family->capture;

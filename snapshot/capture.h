@@ -1,8 +1,8 @@
 /* snapshot/capture.h: an image of a table as it was at one moment, taken in small steps while the table changes.
  *
- * Owner: the table's slot. begin is the barrier: it remembers counts and swaps bitmaps. Then wr_capture_next hands out the
- * regions, group by group; whatever is written in the meantime saves its old bytes first. end forgets the saved bytes, and
- * outcome says what became of the snapshot: the bits of one that failed are dirty again. */
+ * Owner: the table's slot. begin is the barrier: it remembers counts and swaps bitmaps. Then wr_capture_next hands
+ * out the regions, group by group; whatever is written in the meantime saves its old bytes first. end forgets the
+ * saved bytes, and outcome says what became of the snapshot: the bits of one that failed are dirty again. */
 #ifndef WR_SNAPSHOT_CAPTURE_H
 #define WR_SNAPSHOT_CAPTURE_H
 #include "snapshot/table.h"

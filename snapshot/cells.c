@@ -1,9 +1,10 @@
-/* snapshot/cells.c: what the fields of a state own: texts, strings of accumulators, values; and the way to lists and tables. */
+/* snapshot/cells.c: what the fields of a state own: texts, strings of accumulators, values; and the way to lists and
+ * tables. */
 #include "base/limits.h"
 #include "snapshot/table_inner.h"
 #include <stdlib.h>
 
-/* ---- plans -------------------------------------------------------------------------------------------------------------- */
+/* ---- plans ------------------------------------------------------------------------------------------------------- */
 
 static bool is_string(uint32_t kind)
 {
@@ -25,7 +26,8 @@ static wr_err plan_element(wr_cell_plan *plan, const weir_field *field, wr_errin
     return wr_key_layout_of(&plan->key, &key, info);
 }
 
-/* Bytes before the records: none of a value, prev, next, first and count of a chunk, id, prev and next of an element. */
+/* Bytes before the records: none of a value, prev, next, first and count of a chunk, id, prev and next of an
+ * element. */
 static void plan_rows(wr_cell_plan *plan, uint32_t *bytes)
 {
     uint32_t size = plan->element->size == 0 ? 1 : plan->element->size;
@@ -92,7 +94,7 @@ wr_cell_plan *wr_cell_of(const wr_table *table, const void *state, const void *c
     return &table->cell[table->cell_at[offset / 8]];
 }
 
-/* ---- strings ------------------------------------------------------------------------------------------------------------ */
+/* ---- strings ----------------------------------------------------------------------------------------------------- */
 
 static weir_str *string_at(char *record, uint32_t offset)
 {
@@ -160,7 +162,7 @@ wr_err wr_cell_record_own(wr_table *table, void *to, const void *from)
     return WR_OK;
 }
 
-/* ---- values ------------------------------------------------------------------------------------------------------------- */
+/* ---- values ------------------------------------------------------------------------------------------------------ */
 
 const void *wr_cell_value_get(const wr_table *table, const void *state, const weir_cell *cell)
 {
@@ -198,7 +200,7 @@ void wr_cell_free_value(wr_table *table, void *state, wr_cell_plan *plan, weir_c
     *cell = (weir_cell){0};
 }
 
-/* ---- all kinds ---------------------------------------------------------------------------------------------------------- */
+/* ---- all kinds --------------------------------------------------------------------------------------------------- */
 
 static void clear(wr_table *table, void *state, wr_cell_plan *plan, void *cell)
 {
@@ -226,8 +228,8 @@ void wr_cells_release(wr_table *table, void *state)
         clear(table, state, &table->cell[i], (char *)state + table->cell[i].offset);
 }
 
-/* In weir_rows: source = the plan, reserved[0] = group << 32 | number + 1 of what comes next (0: nothing), reserved[1] = the
- * number + 1 of what [at, end) lies in. */
+/* In weir_rows: source = the plan, reserved[0] = group << 32 | number + 1 of what comes next (0: nothing),
+ * reserved[1] = the number + 1 of what [at, end) lies in. */
 weir_rows wr_cell_rows(const wr_table *table, const void *state, const weir_cell *cell)
 {
     weir_rows rows = {.left = cell->count};

@@ -1,6 +1,6 @@
-/* snapshot/element.c: tables in a state: elements under (id of the key, key of the element), found by an index of the operator
- * and linked with the others of their key in order of first put. The cell's body holds the numbers (+ 1) of the first element
- * and, shifted by 32, of the last. */
+/* snapshot/element.c: tables in a state: elements under (id of the key, key of the element), found by an index of
+ * the operator and linked with the others of their key in order of first put. The cell's body holds the numbers (+
+ * 1) of the first element and, shifted by 32, of the last. */
 #include "base/limits.h"
 #include "snapshot/table_inner.h"
 

@@ -1,9 +1,10 @@
-/* snapshot/family.h: entries of one size, in regions that belong to one key group each. Everything that a snapshot holds is an
- * entry of a family: keys with their states, elements of tables, chunks of lists, bytes of strings.
+/* snapshot/family.h: entries of one size, in regions that belong to one key group each. Everything that a snapshot
+ * holds is an entry of a family: keys with their states, elements of tables, chunks of lists, bytes of strings.
  *
- * Owner: a table, its slot's thread. An entry has a position (address = base + position * stride, for ever) and a number in its
- * group (0, 1, 2 ...), which is what a snapshot keeps. Regions of a group have g, g, 2g, 4g ... entries up to 16 KiB (`full`),
- * then all `full`: so the region of a number is arithmetic. Position 0 is nobody's: garbage may point at it. */
+ * Owner: a table, its slot's thread. An entry has a position (address = base + position * stride, for ever) and a
+ * number in its group (0, 1, 2 ...), which is what a snapshot keeps. Regions of a group have g, g, 2g, 4g ...
+ * entries up to 16 KiB (`full`), then all `full`: so the region of a number is arithmetic. Position 0 is nobody's:
+ * garbage may point at it. */
 #ifndef WR_SNAPSHOT_FAMILY_H
 #define WR_SNAPSHOT_FAMILY_H
 #include "base/check.h"

@@ -5,8 +5,8 @@
 
 #define WR_FIND_MAX 1024u /* keys in one call */
 
-/* state[i] = the state of key i, or anything when i stands in miss[]; returns how many stand there. key: the first key (8 bytes,
- * or a weir_str), which an entry begins with; the state lies state_at behind. */
+/* state[i] = the state of key i, or anything when i stands in miss[]; returns how many stand there. key: the first
+ * key (8 bytes, or a weir_str), which an entry begins with; the state lies state_at behind. */
 typedef uint32_t wr_find_fn(const wr_index *index, char *base, uint32_t stride, const char *key, uint32_t key_stride,
                             const uint64_t *hash, uint32_t n, uint32_t state_at, void **state, uint32_t *miss);
 

@@ -7,8 +7,7 @@
  * come from memory: (a) bucket address, (b) tags, entry address, (c) key. What is not right in the home bucket's first
  * match goes to the miss list without a branch; the caller resolves it one by one. */
 #ifndef WR_STRIP
-#define WR_STRIP      64u
-#define WR_LONG_AHEAD 16u
+#define WR_STRIP 64u
 #endif
 #define WR_INLINE static inline __attribute__((always_inline)) WR_KERNEL_TARGET
 
@@ -102,7 +101,8 @@ WR_KERNEL_TARGET uint32_t WR_KERNEL(wr_find_integer)(const wr_index *index, char
     return misses;
 }
 
-/* The same for a string. Equal length, prefix and tag of a long one: its bytes are compared in a second round, prefetched. */
+/* The same for a string. Equal length, prefix and tag of a long one: its bytes are compared in a second round,
+ * prefetched. */
 WR_KERNEL_TARGET uint32_t WR_KERNEL(wr_find_string)(const wr_index *index, char *base, uint32_t stride, const char *key,
                                                     uint32_t key_stride, const uint64_t *hash, uint32_t n,
                                                     uint32_t state_at, void **state, uint32_t *miss)
@@ -123,6 +123,8 @@ WR_KERNEL_TARGET uint32_t WR_KERNEL(wr_find_string)(const wr_index *index, char 
             memcpy(wanted, key + (from + i) * step, 16);
             state[from + i] = entry[i] + state_at;
             uint32_t inlined = (uint32_t)wanted[0] <= WEIR_STR_INLINE;
+            uint64_t far = inlined - UINT64_C(1); /* all ones when the bytes lie elsewhere */
+            __builtin_prefetch((const char *)(uintptr_t)((stored[1] & far) | ((uint64_t)(uintptr_t)entry[i] & ~far)));
             uint32_t wrong = bad[i] | (stored[0] != wanted[0]) | (inlined & (stored[1] != wanted[1]));
             miss[misses] = from + i;
             misses += wrong;
@@ -130,11 +132,8 @@ WR_KERNEL_TARGET uint32_t WR_KERNEL(wr_find_string)(const wr_index *index, char 
             longs += (wrong | inlined) ^ 1;
         }
     }
-    for (uint32_t q = 0; q < longs && q < WR_LONG_AHEAD; q++)
-        __builtin_prefetch(((const weir_str *)(const void *)((char *)state[late[q]] - state_at))->u.far);
     for (uint32_t q = 0; q < longs; q++) {
-        uint32_t i = late[q], soon = late[q + WR_LONG_AHEAD < longs ? q + WR_LONG_AHEAD : q];
-        __builtin_prefetch(((const weir_str *)(const void *)((char *)state[soon] - state_at))->u.far);
+        uint32_t        i = late[q];
         const weir_str *stored = (const weir_str *)(const void *)((char *)state[i] - state_at);
         const weir_str *wanted = (const weir_str *)(const void *)(key + i * step);
         miss[misses] = i;

@@ -60,7 +60,7 @@ void wr_index_fini(wr_index *index)
     *index = (wr_index){0};
 }
 
-/* ---- looking ------------------------------------------------------------------------------------------------------------ */
+/* ---- looking ----------------------------------------------------------------------------------------------------- */
 
 static inline uint64_t salted(const wr_index *over, uint64_t hash)
 {
@@ -131,14 +131,15 @@ void wr_index_remove(wr_index *index, uint64_t hash, uint32_t position)
     wr_index  *in;
     wr_bucket *bucket = slot_of(index, hash, position, &slot, &in);
     check(bucket != NULL);
-    /* A full bucket may have been passed by a key on its way to the next one: no hole in it, or that key would be lost. */
+    /* A full bucket may have been passed by a key on its way to the next one: no hole in it, or that key would be
+     * lost. */
     bucket->tag[slot] = wr_bucket_match(bucket, WR_TAG_FREE) != 0 ? WR_TAG_FREE : WR_TAG_DELETED;
     bucket->position[slot] = 0;
     wr_index_segment(in, bucket)->live--;
     in->live--;
 }
 
-/* ---- growing ------------------------------------------------------------------------------------------------------------ */
+/* ---- growing ----------------------------------------------------------------------------------------------------- */
 
 /* Into a segment that is not full; false when no bucket near home has room. */
 static bool place(wr_bucket *segment, uint64_t hash, uint32_t tag, uint32_t position)

@@ -1,10 +1,11 @@
 /* snapshot/index.h: from a hash to positions in a family. Holds no keys: who asks compares them.
  *
- * Owner: a table, its slot's thread. Buckets of one cache line (8 tags, 8 positions) in segments of 8 KiB under a directory over
- * the top bits of x = (hash - low) << norm, so that the directory begins at the table's own hash range. The bucket comes from the
- * low bits of the hash, the tag from the top of x: a split needs no key, except for entries away from home. A key is at most
- * WR_PROBE_MAX buckets away from home. Where that and the greatest depth do not suffice (keys chosen by an enemy), it goes to
- * `over`, a second index over a salted hash, which nobody can aim at. */
+ * Owner: a table, its slot's thread. Buckets of one cache line (8 tags, 8 positions) in segments of 8 KiB under a
+ * directory over the top bits of x = (hash - low) << norm, so that the directory begins at the table's own hash
+ * range. The bucket comes from the low bits of the hash, the tag from the top of x: a split needs no key, except for
+ * entries away from home. A key is at most WR_PROBE_MAX buckets away from home. Where that and the greatest depth do
+ * not suffice (keys chosen by an enemy), it goes to `over`, a second index over a salted hash, which nobody can aim
+ * at. */
 #ifndef WR_SNAPSHOT_INDEX_H
 #define WR_SNAPSHOT_INDEX_H
 #include "snapshot/family.h"
@@ -114,8 +115,8 @@ static inline void wr_index_fill(wr_index *index, uint64_t hash, wr_bucket *buck
     index->live++;
 }
 
-/* What a look-up that missed in the home bucket will read, asked for in two steps: first the bucket behind a full one, later
- * the entry that it names. */
+/* What a look-up that missed in the home bucket will read, asked for in two steps: first the bucket behind a full
+ * one, later the entry that it names. */
 static inline const wr_bucket *wr_index_second(const wr_index *index, uint64_t hash)
 {
     const wr_bucket *segment = wr_index_home(index, wr_index_x(index, hash));

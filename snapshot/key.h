@@ -43,7 +43,8 @@ uint64_t wr_key_hash_packed(const wr_key_layout *layout, const void *packed);
 /* Back into a record. */
 void wr_key_scatter(const wr_key_layout *layout, const void *entry, void *record);
 
-/* The bytes of two strings of equal length and more than 12 bytes. Inline: memcmp through the linker costs more than this. */
+/* The bytes of two strings of equal length and more than 12 bytes. Inline: memcmp through the linker costs more than
+ * this. */
 static inline bool wr_key_far_equal(const char *a, const char *b, uint32_t len)
 {
     uint64_t x, y, difference = 0;

@@ -1,5 +1,5 @@
-/* snapshot/key_hash.c: hashes of a whole batch of keys. One integer key of 8 bytes is the case that matters: it has a version
- * for AVX2 (32-bit products) and one for AVX-512 (64-bit products), chosen at run time. */
+/* snapshot/key_hash.c: hashes of a whole batch of keys. One integer key of 8 bytes is the case that matters: it has
+ * a version for AVX2 (32-bit products) and one for AVX-512 (64-bit products), chosen at run time. */
 #include "base/check.h"
 #include "base/hash.h"
 #include "snapshot/key.h"

@@ -1,5 +1,5 @@
-/* snapshot/list.c: lists of records: chunks of a fixed number of rows, doubly linked in order of adding. The cell's body holds
- * the numbers (+ 1) of the first chunk and, shifted by 32, of the last. */
+/* snapshot/list.c: lists of records: chunks of a fixed number of rows, doubly linked in order of adding. The cell's
+ * body holds the numbers (+ 1) of the first chunk and, shifted by 32, of the last. */
 #include "base/limits.h"
 #include "snapshot/table_inner.h"
 

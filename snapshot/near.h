@@ -1,8 +1,9 @@
 /* snapshot/near.h: the lookaside of a keyed operator: lines that the user's loop probes inline, and when they pay.
  * Owner: the operator's slot, its thread.
  *
- * One batch: if (wr_near_begin(...)) { ctx->near = &near->probe; on_near(ctx); resolve the near->probe.misses indices of
- * near->probe.miss with wr_table_find; wr_near_end(...); on_left with pick = miss } else hash, find, on_left. */
+ * One batch: if (wr_near_begin(...)) { ctx->near = &near->probe; on_near(ctx); resolve the near->probe.misses
+ * indices of near->probe.miss with wr_table_find; wr_near_end(...); on_left with pick = miss } else hash, find,
+ * on_left. */
 #ifndef WR_SNAPSHOT_NEAR_H
 #define WR_SNAPSHOT_NEAR_H
 #include "snapshot/table.h"
@@ -24,8 +25,8 @@ bool wr_near_init(wr_near *near, const wr_table *table);
 void wr_near_fini(wr_near *near);
 /* Whether this batch of n records shall use on_near. Drops all lines when the table's generation has changed. */
 bool wr_near_begin(wr_near *near, const wr_table *table, uint32_t n);
-/* After the misses were resolved (state[i] for each i of miss): fills their lines and keeps the statistics. fill = false for
- * loops with const state, whose entries are not marked. */
+/* After the misses were resolved (state[i] for each i of miss): fills their lines and keeps the statistics. fill =
+ * false for loops with const state, whose entries are not marked. */
 void wr_near_end(wr_near *near, const wr_table *table, const void *records, uint32_t n, void *const *state, bool fill);
 
 #endif

@@ -4,7 +4,7 @@
 #include "snapshot/table_inner.h"
 #include <stdlib.h>
 
-/* ---- making and freeing ------------------------------------------------------------------------------------------------- */
+/* ---- making and freeing ------------------------------------------------------------------------------------------ */
 
 static wr_err check_config(const wr_table_config *config, wr_errinfo *info)
 {
@@ -119,7 +119,7 @@ const wr_table_config *wr_table_config_of(const wr_table *table)
     return &table->config;
 }
 
-/* ---- find --------------------------------------------------------------------------------------------------------------- */
+/* ---- find -------------------------------------------------------------------------------------------------------- */
 
 uint64_t wr_table_hash_at(const wr_table *table, uint32_t position)
 {
@@ -410,7 +410,7 @@ void wr_table_touch(wr_table *table, void *const *state, uint32_t n)
     for (uint32_t i = 0; i < n; i++) wr_family_touch_slow(&table->entries, wr_table_position_of(table, state[i]));
 }
 
-/* ---- forget and settle -------------------------------------------------------------------------------------------------- */
+/* ---- forget and settle ------------------------------------------------------------------------------------------- */
 
 static void *grown(void *array, uint32_t *max, size_t size)
 {
@@ -461,8 +461,8 @@ static bool all_zero(const char *bytes, uint32_t n)
     return (any | word) == 0;
 }
 
-/* Takes an entry out; its group's last entry fills the hole. Both positions go through the snapshot hook: the hole is written
- * here, the last one when it is used again. */
+/* Takes an entry out; its group's last entry fills the hole. Both positions go through the snapshot hook: the hole
+ * is written here, the last one when it is used again. */
 static void remove_entry(wr_table *table, uint32_t group, uint32_t number)
 {
     wr_family *entries = &table->entries;
@@ -517,7 +517,7 @@ void wr_table_settle(wr_table *table)
     table->pendings = 0;
 }
 
-/* ---- scan --------------------------------------------------------------------------------------------------------------- */
+/* ---- scan -------------------------------------------------------------------------------------------------------- */
 
 uint32_t wr_table_scan_next(wr_table *table, wr_table_scan *scan, void **state, void *keys, uint32_t n)
 {

@@ -1,7 +1,8 @@
 /* snapshot/table.h: keyed state of one operator in one slot: a table from key to state, and the cells of the states.
  *
- * Owner: the slot that runs the operator; one thread; nothing here takes a lock. All memory of state is counted in the slot's
- * wr_budget. One batch goes: wr_key_hash, wr_table_find, the user's loop (cells, wr_table_forget), wr_table_settle. */
+ * Owner: the slot that runs the operator; one thread; nothing here takes a lock. All memory of state is counted in
+ * the slot's wr_budget. One batch goes: wr_key_hash, wr_table_find, the user's loop (cells, wr_table_forget),
+ * wr_table_settle. */
 #ifndef WR_SNAPSHOT_TABLE_H
 #define WR_SNAPSHOT_TABLE_H
 #include "base/error.h"
@@ -9,8 +10,8 @@
 #include <stdint.h>
 #include <weir/op.h>
 
-/* Owner: a slot, its thread. Memory of keyed state: counted, and bounded by --state-max. `exceeded` stays set; state handed out
- * is complete all the same, and the caller fails the task after the batch. Zero: no bound. */
+/* Owner: a slot, its thread. Memory of keyed state: counted, and bounded by --state-max. `exceeded` stays set; state
+ * handed out is complete all the same, and the caller fails the task after the batch. Zero: no bound. */
 typedef struct wr_budget {
     uint64_t bytes;     /* now: regions, index, bitmaps, undo */
     uint64_t bytes_max; /* 0: no bound */
@@ -31,8 +32,8 @@ typedef struct wr_table_config {
     bool             large_pages; /* ask for huge pages once the table is large */
 } wr_table_config;
 
-/* WR_MEMORY when the system has no address space, WR_LIMIT when a bound of base/limits.h is exceeded, WR_NOT_YET for a kind
- * of key or cell that is not available. */
+/* WR_MEMORY when the system has no address space, WR_LIMIT when a bound of base/limits.h is exceeded, WR_NOT_YET for
+ * a kind of key or cell that is not available. */
 wr_err wr_table_new(wr_table **take, const wr_table_config *config, wr_errinfo *info);
 void   wr_table_free(wr_table *table); /* NULL is nothing */
 
@@ -43,20 +44,22 @@ void wr_key_hash(const weir_key *key, const void *records, uint32_t stride, uint
 void wr_key_hash_picked(const weir_key *key, const void *records, uint32_t stride, const uint32_t *pick,
                         uint32_t pick_n, uint64_t *hash);
 
-/* Finds or creates the states of all n records, or of the picked ones (pick == NULL: 0 to n-1; indices ascending or not).
- * Fills state[i] and, unless fresh is NULL, fresh[i]: 1 = made for this record. Entries are marked for the snapshot. Pointers
- * stay valid until wr_table_settle. n <= WR_BATCH_RECORDS_MAX. False when the budget is exceeded: state[] is complete. */
+/* Finds or creates the states of all n records, or of the picked ones (pick == NULL: 0 to n-1; indices ascending or
+ * not). Fills state[i] and, unless fresh is NULL, fresh[i]: 1 = made for this record. Entries are marked for the
+ * snapshot. Pointers stay valid until wr_table_settle. n <= WR_BATCH_RECORDS_MAX. False when the budget is exceeded:
+ * state[] is complete. */
 bool wr_table_find(wr_table *table, const void *records, uint32_t n, const uint64_t *hash, const uint32_t *pick,
                    uint32_t pick_n, void **state, uint8_t *fresh);
 /* Looks only: state[i] = NULL when the key is unknown; marks nothing. What it gives must not be written. */
 void wr_table_peek(const wr_table *table, const void *records, uint32_t n, const uint64_t *hash, const uint32_t *pick,
                    uint32_t pick_n, void **state);
 
-/* Zeroes a state that wr_table_find gave in this batch, and releases what its cells own. The entry goes at wr_table_settle,
- * unless its state is no longer zero then: a later record of the batch has used it again. */
+/* Zeroes a state that wr_table_find gave in this batch, and releases what its cells own. The entry goes at
+ * wr_table_settle, unless its state is no longer zero then: a later record of the batch has used it again. */
 void wr_table_forget(wr_table *table, void *state);
-/* After each batch in which find, forget or a cell was used: removes forgotten entries (the group's last entry fills the hole)
- * and lets freed cells be used again. All pointers into the table are invalid after it. Costs nothing when there is nothing. */
+/* After each batch in which find, forget or a cell was used: removes forgotten entries (the group's last entry fills
+ * the hole) and lets freed cells be used again. All pointers into the table are invalid after it. Costs nothing when
+ * there is nothing. */
 void wr_table_settle(wr_table *table);
 
 uint64_t wr_table_count(const wr_table *table); /* keys */
@@ -71,16 +74,17 @@ typedef struct wr_table_scan {
     uint32_t group; /* next one, relative to group_first */
     uint32_t entry; /* next one in the group */
 } wr_table_scan;
-/* Up to n entries: their states, and in keys[] (may be NULL) n records of the record type with only the key fields set, all
- * else zero; strings point into the table. Returns how many; 0 at the end. Marks nothing: to write, wr_table_touch first. */
+/* Up to n entries: their states, and in keys[] (may be NULL) n records of the record type with only the key fields
+ * set, all else zero; strings point into the table. Returns how many; 0 at the end. Marks nothing: to write,
+ * wr_table_touch first. */
 uint32_t wr_table_scan_next(wr_table *table, wr_table_scan *scan, void **state, void *keys, uint32_t n);
 /* Marks entries that were not given by wr_table_find in this epoch, before they are written. */
 void wr_table_touch(wr_table *table, void *const *state, uint32_t n);
 
-/* ---- cells: the engine's side of weir_text_set and its like ---------------------------------------------------------------
- * `state` is the state that holds the cell, `cell` points into it; it must be marked (wr_table_find). Setters copy, strings
- * included, and return WR_OK or WR_RECORD_TOO_LARGE (a string longer than WR_CELL_BYTES_MAX; nothing changed then). What a
- * getter gives is valid until wr_table_settle, even when the cell changes. */
+/* ---- cells: the engine's side of weir_text_set and its like ------------------------------------------------------
+ * `state` is the state that holds the cell, `cell` points into it; it must be marked (wr_table_find). Setters copy,
+ * strings included, and return WR_OK or WR_RECORD_TOO_LARGE (a string longer than WR_CELL_BYTES_MAX; nothing changed
+ * then). What a getter gives is valid until wr_table_settle, even when the cell changes. */
 weir_str    wr_cell_text_get(const weir_text *cell);
 wr_err      wr_cell_text_set(wr_table *table, void *state, weir_text *cell, weir_str text);
 const void *wr_cell_value_get(const wr_table *table, const void *state, const weir_cell *cell); /* NULL: none */
@@ -96,8 +100,8 @@ weir_rows wr_cell_rows(const wr_table *table, const void *state, const weir_cell
 bool      wr_cell_rows_refill(weir_rows *rows, size_t size);
 /* Takes the row given last out of its list or table; the iteration goes on. */
 void wr_cell_rows_remove(wr_table *table, void *state, weir_cell *cell, weir_rows *rows);
-/* `to` is a state of the table whose type has string fields (an accumulator): copies the record with its strings, releases the
- * strings that `to` had. `from` may hold strings of `to`. */
+/* `to` is a state of the table whose type has string fields (an accumulator): copies the record with its strings,
+ * releases the strings that `to` had. `from` may hold strings of `to`. */
 wr_err wr_cell_record_own(wr_table *table, void *to, const void *from);
 
 #endif
