@@ -17,6 +17,25 @@ const weir_module weir_module_v1 = {
     %s
 };
 """
+CONNECTOR = """#include <weir/connector.h>
+#include <stdio.h>
+static void put(weir_ctx *ctx)
+{
+    const weir_endpoint *e = weir_endpoint_of(ctx);
+    for (uint32_t i = 0; i < ctx->n; i++) {
+        weir_str text = weir_encode(ctx, (const char *)ctx->in + i * weir_endpoint_type(e)->size);
+        printf("%s%.*s", weir_endpoint_str(e, "prefix"), (int)text.len, weir_str_data(&text));
+    }
+    fflush(stdout);
+}
+static const weir_op sink = { .abi_size = sizeof(weir_op), .kind = WEIR_OP_SINK, .name = "shout", .on_left = put };
+static const weir_option_def option[] = { { "prefix", WEIR_OPTION_STR, 0, "> ", "what stands before each record" } };
+__attribute__((visibility("default"))) extern const weir_connector weir_connector_v1;
+const weir_connector weir_connector_v1 = {
+    .magic = WEIR_CONNECTOR_MAGIC, .abi = ABI, .size = sizeof(weir_connector), .scheme = "shout", .summary = "shouts",
+    .sink_formats = "text csv", .option = option, .options = 1, .sink = &sink,
+};
+"""
 
 
 class Modules(Case):
@@ -110,6 +129,17 @@ class Modules(Case):
         for verb in ("run", "check", "plan"):
             self.error(self.weir(verb, "good.so", "--connector", "none.so"), 1, 402, "NOT_FOUND", "cannot open the connector")
             self.error(self.weir(verb, "good.so", "--connector", "good.so"), 7, 201, "NOT_A_PIPELINE", "not a connector")
+
+    def test_connector_of_a_third_party(self):
+        self.build("shout", CONNECTOR, "-DABI=WEIR_ABI")
+        self.build("old", CONNECTOR, "-DABI=99")
+        self.write("in.txt", "a long line of text\nb\n")
+        flags = ("run", "good.so", "-q", "-p1", "--set", "out=shout:?prefix=!", "--connector")
+        self.expect(self.weir(*flags, "shout.so"), 0, r"^$", out="!a long line of text\n!b\n")
+        self.error(self.weir(*flags, "old.so"), 7, 202, "WRONG_ABI", "a connector of ABI 99, and this Weir has 1")
+        self.error(self.weir("run", "good.so", "--set", "out=shuot:", "--connector", "shout.so"), 2, 302, "URI", "shuot", "did you mean.*shout")
+        self.error(self.weir("run", "good.so", "--set", "out=shout:?prefx=1", "--connector", "shout.so"), 2, 303, "OPTION",
+                   "did you mean.*prefix")
 
     def test_good_one(self):
         got = self.expect(self.weir("check", "good.so"), 0, r"^$")
