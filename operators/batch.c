@@ -144,9 +144,9 @@ void wr_pipe_send(wr_pipe *c, wr_batch *b, const wr_env *env)
 bool wr_pipe_flush(wr_pipe *c, const wr_env *env)
 {
     if (c->pending == NULL) return true;
-    wr_pipe_reclaim(c);
     bool sent = false;
     while (c->pending != NULL) {
+        wr_pipe_reclaim(c); /* each time: a fast consumer could fill the home ring while a long overdraft leaves */
         wr_batch *b = c->pending, *next = b->next; /* read before the push: afterwards it is the consumer's */
         if (!wr_ring_push(&c->data, b)) break;
         c->pending = next;
