@@ -1,0 +1,92 @@
+/* The simulated environment: a clock that moves when it is read or told to, seeded random, an empty file system, no
+ * threads. Parkers are flags: whoever is woken is stepped sooner or later anyway. */
+#include "base/check.h"
+#include "tests/sim/sim.h"
+#include <errno.h>
+#include <stddef.h>
+
+static int64_t mono_ns(void *self)
+{
+    sim_clock *c = self;
+    c->now_ns += 1 + (int64_t)wr_prng_below(&c->random, 1500);
+    return c->now_ns;
+}
+static int64_t wall_ns(void *self)
+{
+    return mono_ns(self) + INT64_C(1700000000000000000);
+}
+static uint64_t random_bits(void *self)
+{
+    return wr_prng_next(&((sim_clock *)self)->random);
+}
+
+static int open_file(void *self, const char *path, int flags)
+{
+    (void)self;
+    (void)path;
+    return flags & WR_OPEN_CREATE ? -EROFS : -ENOENT;
+}
+static int stat_file(void *self, const char *path, wr_file_info *info)
+{
+    (void)self;
+    (void)path;
+    (void)info;
+    return -ENOENT;
+}
+
+static int cpu_count(void *self)
+{
+    (void)self;
+    return 1;
+}
+
+static int parker_init(void *self, wr_parker *parker)
+{
+    parker->fd = (int)((sim_clock *)self)->parkers++;
+    return 0;
+}
+static void parker_fini(void *self, wr_parker *parker)
+{
+    ((sim_clock *)self)->parkers--;
+    parker->fd = -1;
+}
+static void wake(void *self, wr_parker *parker)
+{
+    atomic_store(&parker->state, WR_PARKER_AWAKE);
+    ((sim_clock *)self)->wakes++;
+}
+/* A slot that is stepped never parks, and nobody starts threads. */
+static void park(void *self, wr_parker *parker, int64_t timeout_ns)
+{
+    (void)self;
+    (void)parker;
+    (void)timeout_ns;
+    check(!"the simulator parks nobody");
+}
+static int thread_start(void *self, wr_thread **thread, void (*run)(void *arg), void *arg, const char *name, int cpu)
+{
+    (void)self;
+    (void)thread;
+    (void)run;
+    (void)arg;
+    (void)name;
+    (void)cpu;
+    check(!"the simulator has one thread");
+    return -EAGAIN;
+}
+
+wr_env sim_env(sim_clock *clock)
+{
+    return (wr_env){.self = clock,
+                    .mono_ns = mono_ns,
+                    .wall_ns = wall_ns,
+                    .random = random_bits,
+                    .open = open_file,
+                    .stat = stat_file,
+                    .cpu_count = cpu_count,
+                    .parker_init = parker_init,
+                    .parker_fini = parker_fini,
+                    .park = park,
+                    .wake = wake,
+                    .thread_start = thread_start};
+}
