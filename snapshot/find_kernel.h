@@ -1,4 +1,4 @@
-/* snapshot/find_kernel.h: the batch look-up, compiled once per instruction set. The includer defines
+/* check: part. snapshot/find_kernel.h: the batch look-up, compiled once per instruction set. The includer defines
  *   WR_KERNEL(NAME)    NAME with the set's suffix
  *   WR_KERNEL_TARGET   the function attribute
  *   WR_KERNEL_AVX2     1 when one compare takes a whole bucket's tags

@@ -4,7 +4,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include <stdlib.h>
-#include <sys/random.h>
+#include <sys/auxv.h>
 
 #define SEGMENT_BYTES   (WR_SEGMENT_BUCKETS * sizeof(wr_bucket))
 #define DIRECTORY_SLACK 64u                   /* directory entries that one segment may cost */
@@ -164,8 +164,8 @@ static void into_over(wr_index *index, wr_segment *segment, uint64_t hash, uint3
         check(over != NULL);
         wr_errinfo info = {0};
         check(wr_index_init(over, 0, 0, index->hash_of, index->self, index->family, &info) == WR_OK);
-        if (getrandom(&over->salt, sizeof over->salt, GRND_NONBLOCK) != sizeof over->salt)
-            over->salt = (uint64_t)(uintptr_t)over * WR_HASH_C;
+        memcpy(&over->salt, (const void *)getauxval(AT_RANDOM),
+               sizeof over->salt); /* never seen outside: only time shows it */
         over->parent = index;
         index->over = over;
     }

@@ -124,6 +124,10 @@ static inline const wr_bucket *wr_index_second(const wr_index *index, uint64_t h
     bool             full = wr_bucket_match(&segment[p], WR_TAG_FREE) == 0;
     return &segment[(p + full) & (WR_SEGMENT_BUCKETS - 1)];
 }
+static inline void wr_index_ask_home(const wr_index *index, uint64_t hash)
+{
+    __builtin_prefetch(wr_index_home(index, wr_index_x(index, hash)) + (hash & (WR_SEGMENT_BUCKETS - 1)), 1);
+}
 static inline void wr_index_ask_bucket(const wr_index *index, uint64_t hash)
 {
     __builtin_prefetch(wr_index_second(index, hash), 1);

@@ -483,21 +483,50 @@ static void remove_entry(wr_table *table, uint32_t group, uint32_t number)
     table->count--;
 }
 
+/* What the removal of the next entries will touch: their buckets, the last entries of their groups and the buckets of those.
+ * where: group << 32 | number, ascending; the last ones come first. */
+static void ask_removals(const wr_table *table, const uint64_t *where, uint32_t n)
+{
+    const wr_family *entries = &table->entries;
+    uint32_t         last[ASK_AT_ONCE], lasts = 0, before = UINT32_MAX, same = 0;
+    for (uint32_t i = n; i-- > 0;) {
+        uint32_t group = (uint32_t)(where[i] >> 32), position = wr_family_place(entries, group, (uint32_t)where[i]);
+        wr_index_ask_home(&table->index, wr_table_hash_at(table, position));
+        same = group == before ? same + 1 : 0;
+        before = group;
+        if (same >= entries->group[group].count) continue;
+        last[lasts] = wr_family_place(entries, group, entries->group[group].count - 1 - same);
+        __builtin_prefetch(wr_family_at(entries, last[lasts++]));
+    }
+    for (uint32_t i = 0; i < lasts; i++) wr_index_ask_home(&table->index, wr_table_hash_at(table, last[i]));
+}
+
+static void sort(uint64_t *where, uint32_t n)
+{
+    for (uint32_t i = n / 2; i-- > 0;) sift(where, i, n);
+    for (uint32_t i = n; i-- > 1;) {
+        uint64_t most = where[0];
+        where[0] = where[i];
+        where[i] = most;
+        sift(where, 0, i);
+    }
+}
+
 /* From the highest number of a group down: so what moves into a hole is never itself still to be removed. */
 static void remove_forgotten(wr_table *table)
 {
-    uint64_t *heap = table->forgotten, before = UINT64_MAX;
-    uint32_t  n = table->forgottens;
+    const wr_family *entries = &table->entries;
+    uint64_t        *where = table->forgotten, before = UINT64_MAX;
+    uint32_t         n = table->forgottens;
     table->forgottens = 0;
-    for (uint32_t i = n / 2; i-- > 0;) sift(heap, i, n);
-    while (n > 0) {
-        uint64_t where = heap[0];
-        heap[0] = heap[--n];
-        sift(heap, 0, n);
-        if (where == before) continue; /* forgotten twice */
-        before = where;
-        uint32_t    group = (uint32_t)(where >> 32), number = (uint32_t)where;
-        const char *entry = wr_family_at(&table->entries, wr_family_place(&table->entries, group, number));
+    sort(where, n);
+    for (uint32_t done = 0; n > 0; n--, done++) {
+        uint32_t ahead = n < ASK_AT_ONCE ? n : ASK_AT_ONCE;
+        if (done % ASK_AT_ONCE == 0) ask_removals(table, where + n - ahead, ahead);
+        if (where[n - 1] == before) continue; /* forgotten twice */
+        before = where[n - 1];
+        uint32_t    group = (uint32_t)(before >> 32), number = (uint32_t)before;
+        const char *entry = wr_family_at(entries, wr_family_place(entries, group, number));
         if (all_zero(entry + table->state_at, table->config.state->size)) remove_entry(table, group, number);
     }
     table->generation++;
@@ -519,6 +548,20 @@ void wr_table_settle(wr_table *table)
 
 /* ---- scan -------------------------------------------------------------------------------------------------------- */
 
+/* The keys of n entries that lie side by side, as records. */
+static void scatter_keys(const wr_table *table, const char *entry, uint32_t n, char *record)
+{
+    uint64_t size = table->config.record->size, stride = table->entries.stride;
+    uint32_t kind = table->key.part[0].kind;
+    memset(record, 0, n * size);
+    if (table->key.shape == WR_KEY_INTEGER && (kind == WEIR_U64 || kind == WEIR_I64 || kind == WEIR_TIME)) {
+        record += table->key.part[0].offset;
+        for (uint32_t i = 0; i < n; i++) memcpy(record + i * size, entry + i * stride, 8);
+        return;
+    }
+    for (uint32_t i = 0; i < n; i++) wr_key_scatter(&table->key, entry + i * stride, record + i * size);
+}
+
 uint32_t wr_table_scan_next(wr_table *table, wr_table_scan *scan, void **state, void *keys, uint32_t n)
 {
     const wr_family *entries = &table->entries;
@@ -534,16 +577,12 @@ uint32_t wr_table_scan_next(wr_table *table, wr_table_scan *scan, void **state, 
         uint32_t end = first + wr_family_region_entries(entries, region);
         if (end > group->count) end = group->count;
         if (end - scan->entry > n - count) end = scan->entry + (n - count);
-        char *entry = wr_family_at(entries, group->region[region] + (scan->entry - first));
-        for (; scan->entry < end; scan->entry++, entry += entries->stride) {
-            state[count] = entry + table->state_at;
-            if (keys != NULL) {
-                char *record = (char *)keys + (uint64_t)count * size;
-                memset(record, 0, size);
-                wr_key_scatter(&table->key, entry, record);
-            }
-            count++;
-        }
+        const char *entry = wr_family_at(entries, group->region[region] + (scan->entry - first));
+        uint32_t    more = end - scan->entry;
+        if (keys != NULL) scatter_keys(table, entry, more, (char *)keys + (uint64_t)count * table->config.record->size);
+        for (uint32_t i = 0; i < more; i++)
+            state[count++] = (void *)(uintptr_t)(entry + (uint64_t)i * entries->stride + table->state_at);
+        scan->entry = end;
     }
     return count;
 }

@@ -1,7 +1,8 @@
-/* bench/micro/table_bench.c: what the keyed table costs, nanoseconds per record, medians of 5 rounds. Built on demand:
+/* bench/micro/table_bench.c: what the keyed table costs, nanoseconds per record, medians of 5 rounds. Built on
+ * demand:
  *   cc -std=gnu17 -D_GNU_SOURCE -O3 -I. -Iinclude bench/micro/table_bench.c build/lib/libweir.a -lm -o table_bench
- * The loop around the table is the reference query's without its filter: generate 1,024 records of 32 bytes, hash, find,
- * update {sum, count}. */
+ * The loop around the table is the reference query's without its filter: generate 1,024 records of 32 bytes, hash,
+ * find, update {sum, count}. */
 #include "base/hash.h"
 #include "snapshot/near.h"
 #include "snapshot/table.h"
@@ -136,7 +137,8 @@ static wr_table *make(const weir_type *record, const weir_key *key, wr_budget *b
     return table;
 }
 
-/* A virtual machine's host hands out memory when it is touched first, at 10 ms for 2 MiB; that is not ours to measure. */
+/* A virtual machine's host hands out memory when it is touched first, at 10 ms for 2 MiB; that is not ours to
+ * measure. */
 static void warm_memory(uint64_t bytes)
 {
     char *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -170,7 +172,7 @@ static void grow(wr_table *table, uint64_t keys, bool print)
     if (!print) return;
     qsort(batch_us, batches, sizeof *batch_us, by_value);
     printf(
-        "grow to %9lu keys: %5.1f ns per insert; batch of 1,024: median %.0f us, p99.9 %.0f us, worst %.0f us; %.1f bytes per key\n",
+        "grow to %9lu keys: %5.1f ns per insert; batch: median %.0f us, p99.9 %.0f us, worst %.0f us; %.1f bytes per key\n",
         keys, all / (double)keys, batch_us[batches / 2], batch_us[(uint64_t)batches * 999 / 1000],
         batch_us[batches - 1], (double)wr_table_bytes(table) / (double)keys);
     free(batch_us);
@@ -279,7 +281,7 @@ int main(int argc, char **argv)
     uint64_t  most = argc > 1 ? strtoull(argv[1], NULL, 10) : 10000000;
     cpu_set_t set;
     CPU_ZERO(&set);
-    CPU_SET(argc > 2 ? atoi(argv[2]) : 0, &set);
+    CPU_SET(argc > 2 ? strtoul(argv[2], NULL, 10) : 0, &set);
     sched_setaffinity(0, sizeof set, &set);
     if (argc > 3) {
         integers(most, 16 << 20);

@@ -69,7 +69,7 @@ static const weir_type keep_type = {
 
 enum { USERS = 60, ROWS = 400, KEYS = 40, BATCH = 32 };
 
-/* ---- the model ---------------------------------------------------------------------------------------------------------- */
+/* ---- the model --------------------------------------------------------------------------------------------------- */
 
 typedef struct model {
     bool     known;
@@ -173,7 +173,7 @@ static void check_user(const keep *k, const model *m)
     assert_true(rows.at == rows.end && !wr_cell_rows_refill(&rows, sizeof(point)));
 }
 
-/* ---- random changes ------------------------------------------------------------------------------------------------------ */
+/* ---- random changes ---------------------------------------------------------------------------------------------- */
 
 static uint32_t below(uint32_t bound)
 {
@@ -441,7 +441,7 @@ static void large_texts(void **unused)
     end_world();
 }
 
-/* ---- accumulators with strings ------------------------------------------------------------------------------------------ */
+/* ---- accumulators with strings ----------------------------------------------------------------------------------- */
 
 typedef struct best {
     weir_str a, b;
@@ -497,7 +497,7 @@ static void records_are_owned(void **unused)
     wr_table_free(table);
 }
 
-/* ---- captures ------------------------------------------------------------------------------------------------------------ */
+/* ---- captures ---------------------------------------------------------------------------------------------------- */
 
 /* A raw copy of every family, by group and number. */
 typedef struct copy {
@@ -537,8 +537,9 @@ static void free_copy(copy *c)
         for (uint32_t f = 0; f < 8; f++) free(c->bytes[g][f]);
 }
 
-/* What was never written below the count may hold anything; a blob's last unit may be garbage behind its bytes: but nothing may
- * change between begin and capture, so all bytes are compared. Applies the image to `onto`: increments bring some entries only. */
+/* What was never written below the count may hold anything; a blob's last unit may be garbage behind its bytes: but
+ * nothing may change between begin and capture, so all bytes are compared. Applies the image to `onto`: increments
+ * bring some entries only. */
 static void apply(copy *onto, const wr_region_image *image)
 {
     char *bytes = onto->bytes[image->group][image->family];
