@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""docs/errors.md and docs/limits.md say what the sources say, and links between pages lead somewhere.
+"""docs/errors.md, docs/limits.md and the manual page say what the sources say, and links between pages lead somewhere.
 
 usage: tables_test.py ROOT
 """
@@ -33,6 +33,8 @@ class Tables(unittest.TestCase):
         self.assertEqual(rows(page, 'Errors', 5), [[f'E0{number}', name, text, exits[code], REACTION[reaction]]
                                                    for name, number, code, reaction, text in table])
         self.assertEqual([row[0] for row in rows(page, 'Exit codes', 1)], list(exits.values()))
+        manual = pages.read(ROOT, 'docs/weir.1').split('\n.SH EXIT STATUS\n')[1].split('\n.SH ')[0]
+        self.assertEqual(re.findall(r'^\.B (\d+)', manual, re.M), list(exits.values()))
 
     def test_limits(self):
         source, page = pages.read(ROOT, 'base/limits.h'), pages.read(ROOT, 'docs/limits.md')
