@@ -565,7 +565,7 @@ static void scatter_keys(const wr_table *table, const char *entry, uint32_t n, c
 uint32_t wr_table_scan_next(wr_table *table, wr_table_scan *scan, void **state, void *keys, uint32_t n)
 {
     const wr_family *entries = &table->entries;
-    uint32_t         size = table->config.record->size, count = 0;
+    uint32_t         count = 0;
     while (count < n && scan->group < table->groups) {
         const wr_group *group = &entries->group[scan->group];
         if (scan->entry >= group->count) {
