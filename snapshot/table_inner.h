@@ -6,6 +6,7 @@
 
 #define WR_BLOB_UNIT    16u
 #define WR_BLOB_CLASSES 40u /* 1, 2, 3, 4, 6, 8, 12 ... 2^20 units */
+#define WR_ASK_AT_ONCE  32u /* look-ups that are prefetched together */
 #define WR_NO_CELL      0xffu
 
 /* One field of the state that owns memory outside it. Owner: its table. */

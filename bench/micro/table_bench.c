@@ -171,10 +171,10 @@ static void grow(wr_table *table, uint64_t keys, bool print)
     }
     if (!print) return;
     qsort(batch_us, batches, sizeof *batch_us, by_value);
-    printf(
-        "grow to %9lu keys: %5.1f ns per insert; batch: median %.0f us, p99.9 %.0f us, worst %.0f us; %.1f bytes per key\n",
-        keys, all / (double)keys, batch_us[batches / 2], batch_us[(uint64_t)batches * 999 / 1000],
-        batch_us[batches - 1], (double)wr_table_bytes(table) / (double)keys);
+    printf("grow to %9lu keys: %5.1f ns per insert; batch: median %.0f us, p99.9 %.0f us, worst %.0f us; "
+           "%.1f bytes per key\n",
+           keys, all / (double)keys, batch_us[batches / 2], batch_us[(uint64_t)batches * 999 / 1000],
+           batch_us[batches - 1], (double)wr_table_bytes(table) / (double)keys);
     free(batch_us);
 }
 
