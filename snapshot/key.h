@@ -40,6 +40,12 @@ void wr_key_pack(const wr_key_layout *layout, const void *record, void *packed);
 bool wr_key_equal(const wr_key_layout *layout, const void *packed, const void *entry);
 /* Of a packed key without looking at a stored hash. */
 uint64_t wr_key_hash_packed(const wr_key_layout *layout, const void *packed);
+/* wr_fmix64 of n words that lie `stride` bytes apart, for each instruction set; wr_key_hash chooses. */
+typedef void    wr_key_words_fn(const char *field, uint32_t stride, uint32_t n, uint64_t *hash);
+wr_key_words_fn wr_key_words_plain;
+#if defined(__x86_64__)
+wr_key_words_fn wr_key_words_avx2, wr_key_words_avx512;
+#endif
 /* Back into a record. */
 void wr_key_scatter(const wr_key_layout *layout, const void *entry, void *record);
 

@@ -10,9 +10,7 @@
 
 #define BLOCK 512u /* keys widened at a time; on the stack */
 
-typedef void hash_fn(const char *field, uint32_t stride, uint32_t n, uint64_t *hash);
-
-static void hash_plain(const char *field, uint32_t stride, uint32_t n, uint64_t *hash)
+void wr_key_words_plain(const char *field, uint32_t stride, uint32_t n, uint64_t *hash)
 {
     for (uint32_t i = 0; i < n; i++) {
         uint64_t key;
@@ -33,7 +31,7 @@ AVX2 static inline __m256i times4(__m256i x, uint64_t factor)
     return _mm256_add_epi64(_mm256_mul_epu32(x, low), _mm256_slli_epi64(cross, 32));
 }
 
-AVX2 static void hash_avx2(const char *field, uint32_t stride, uint32_t n, uint64_t *hash)
+AVX2 void wr_key_words_avx2(const char *field, uint32_t stride, uint32_t n, uint64_t *hash)
 {
     uint32_t i = 0;
     for (; i + 4 <= n; i += 4) {
@@ -46,10 +44,10 @@ AVX2 static void hash_avx2(const char *field, uint32_t stride, uint32_t n, uint6
         x = _mm256_xor_si256(x, _mm256_srli_epi64(x, 33));
         _mm256_storeu_si256((__m256i *)(void *)(hash + i), x);
     }
-    hash_plain(field + (uint64_t)i * stride, stride, n - i, hash + i);
+    wr_key_words_plain(field + (uint64_t)i * stride, stride, n - i, hash + i);
 }
 
-AVX512 static void hash_avx512(const char *field, uint32_t stride, uint32_t n, uint64_t *hash)
+AVX512 void wr_key_words_avx512(const char *field, uint32_t stride, uint32_t n, uint64_t *hash)
 {
     const __m512i first = _mm512_set1_epi64((long long)UINT64_C(0xff51afd7ed558ccd));
     const __m512i second = _mm512_set1_epi64((long long)UINT64_C(0xc4ceb9fe1a85ec53));
@@ -64,17 +62,17 @@ AVX512 static void hash_avx512(const char *field, uint32_t stride, uint32_t n, u
         x = _mm512_xor_si512(x, _mm512_srli_epi64(x, 33));
         _mm512_storeu_si512(hash + i, x);
     }
-    hash_plain(field + (uint64_t)i * stride, stride, n - i, hash + i);
+    wr_key_words_plain(field + (uint64_t)i * stride, stride, n - i, hash + i);
 }
 #endif
 
-static hash_fn *choose(void)
+static wr_key_words_fn *choose(void)
 {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512dq")) return hash_avx512;
-    if (__builtin_cpu_supports("avx2")) return hash_avx2;
+    if (__builtin_cpu_supports("avx512dq")) return wr_key_words_avx512;
+    if (__builtin_cpu_supports("avx2")) return wr_key_words_avx2;
 #endif
-    return hash_plain;
+    return wr_key_words_plain;
 }
 
 static void hash_words(const char *field, uint32_t stride, uint32_t n, uint64_t *hash)

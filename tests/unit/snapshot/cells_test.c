@@ -31,7 +31,7 @@ typedef struct keep {
 static const weir_field note_fields[] = {{.name = "name", .offset = 0, .size = 16, .kind = WEIR_STR},
                                          {.name = "value", .offset = 16, .size = 4, .kind = WEIR_U32}};
 static const weir_type  note_type = {
-     .abi_size = sizeof(weir_type), .fields = 2, .name = "note", .size = sizeof(note), .align = 8, .field = note_fields};
+     .abi_size = sizeof(weir_type), .fields = 2, .name = "note", .size = sizeof(note), .field = note_fields};
 static const weir_field point_fields[] = {{.name = "x", .offset = 0, .size = 4, .kind = WEIR_I32},
                                           {.name = "y", .offset = 4, .size = 4, .kind = WEIR_U32}};
 static const weir_type  point_type = {.abi_size = sizeof(weir_type),
@@ -451,7 +451,7 @@ static const weir_field best_fields[] = {{.name = "a", .offset = 0, .size = 16, 
                                          {.name = "b", .offset = 16, .size = 16, .kind = WEIR_STR},
                                          {.name = "n", .offset = 32, .size = 8, .kind = WEIR_U64}};
 static const weir_type  best_type = {
-     .abi_size = sizeof(weir_type), .fields = 3, .name = "best", .size = sizeof(best), .align = 8, .field = best_fields};
+     .abi_size = sizeof(weir_type), .fields = 3, .name = "best", .size = sizeof(best), .field = best_fields};
 
 static void records_are_owned(void **unused)
 {

@@ -531,6 +531,27 @@ static void kernels_agree(void **unused)
     wr_table_free(table);
 }
 
+static void hashes_agree(void **unused)
+{
+    (void)unused;
+    static uint64_t word[300], expected[100], hash[100];
+    wr_prng         prng = wr_prng_of(4);
+    for (uint32_t i = 0; i < 300; i++) word[i] = wr_prng_next(&prng);
+    for (uint32_t n = 0; n <= 100; n++) {
+        for (uint32_t i = 0; i < n; i++) expected[i] = wr_fmix64(word[i * 3]);
+        wr_key_words_plain((const char *)word, 24, n, hash);
+        assert_memory_equal(hash, expected, n * 8);
+#if defined(__x86_64__)
+        memset(hash, 0, sizeof hash);
+        if (__builtin_cpu_supports("avx2")) wr_key_words_avx2((const char *)word, 24, n, hash);
+        if (__builtin_cpu_supports("avx2")) assert_memory_equal(hash, expected, n * 8);
+        memset(hash, 0, sizeof hash);
+        if (__builtin_cpu_supports("avx512dq")) wr_key_words_avx512((const char *)word, 24, n, hash);
+        if (__builtin_cpu_supports("avx512dq")) assert_memory_equal(hash, expected, n * 8);
+#endif
+    }
+}
+
 static void refuses_what_it_cannot_do(void **unused)
 {
     (void)unused;
@@ -563,6 +584,7 @@ int main(void)
         cmocka_unit_test(budget_is_kept_and_reported),
         cmocka_unit_test(forgotten_and_used_again_stays),
         cmocka_unit_test(kernels_agree),
+        cmocka_unit_test(hashes_agree),
         cmocka_unit_test(refuses_what_it_cannot_do),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
