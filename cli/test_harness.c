@@ -1,5 +1,5 @@
-/* weir/test.h: a pipeline in one thread under a clock that the test moves. The engine is the one that `weir run` has; only
- * the clock of its environment is another, and slots are stepped here instead of by threads. */
+/* weir/test.h: a pipeline in one thread under a clock that the test moves. The engine is the one that `weir run` has;
+ * only the clock of its environment is another, and slots are stepped here instead of by threads. */
 #include "base/arena.h"
 #include "connectors/connectors.h"
 #include "connectors/memory.h"
@@ -270,7 +270,8 @@ static void look_for_failure(weir_test *t)
     }
 }
 
-/* Steps every tasklet in turn. Quiet is a second round without progress: in the first one idle tasklets send what they hold. */
+/* Steps every tasklet in turn. Quiet is a second round without progress: in the first one idle tasklets send what they
+ * hold. */
 static void run(weir_test *t)
 {
     uint32_t slots = wr_worker_slots(t->worker);
