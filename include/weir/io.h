@@ -49,7 +49,7 @@ WEIR_EXTERN_C_END_
                     "source " #NAME ": must be bool " #OPEN "(const " #P " *split, " #R " *reader, weir_ctx *ctx)") \
     WEIR_SIGNATURE_(WEIR_OUT_(__VA_ARGS__), void, (R *),                                                           \
                     "source " #NAME ": close must be void (" #R " *reader)")                                       \
-    WEIR_INLINE_ weir_poll weir_user_##NAME(P *, R *, T##_out *, weir_ctx *);                                     \
+    WEIR_BODY_ weir_poll weir_user_##NAME(P *, R *, T##_out *, weir_ctx *);                                     \
     WEIR_INLINE_ void weir_poll_into_##NAME(weir_ctx *c_, void *out_)                                              \
     {                                                                                                              \
         c_->verdict[0] = (uint32_t)weir_user_##NAME((P *)c_->state[0], (R *)c_->local, (T##_out *)out_, c_);       \

@@ -13,7 +13,7 @@
     WEIR_KEYED_(NAME, T, S, S, U, 0u, __VA_ARGS__)                                                                 \
     WEIR_TIMER_LOOP_(NAME, T, S, U, __VA_ARGS__)                                                                   \
     WEIR_KEYED_OP_(NAME, T, S, U, 0u, __VA_ARGS__)                                                                 \
-    static inline void weir_user_##NAME(const T *IN, S *ST, U##_out *WEIR_OUT_(__VA_ARGS__),                       \
+    WEIR_BODY_ void weir_user_##NAME(const T *IN, S *ST, U##_out *WEIR_OUT_(__VA_ARGS__),                       \
                                         WEIR_CTX_PARAM_(__VA_ARGS__))
 
 /* ---- WEIR_KEYED_READ(NAME, T, IN, S, ST, U, OUT [, CTX])     ST is const, and NULL for a key that has no state --------------
@@ -22,12 +22,12 @@
     WEIR_NO_TIMER_(NAME, S)                                                                                        \
     WEIR_KEYED_(NAME, T, S, const S, U, WEIR_OP_READS, __VA_ARGS__)                                                \
     WEIR_KEYED_OP_(NAME, T, S, U, WEIR_OP_READS, __VA_ARGS__)                                                      \
-    static inline void weir_user_##NAME(const T *IN, const S *ST, U##_out *WEIR_OUT_(__VA_ARGS__),                 \
+    WEIR_BODY_ void weir_user_##NAME(const T *IN, const S *ST, U##_out *WEIR_OUT_(__VA_ARGS__),                 \
                                         WEIR_CTX_PARAM_(__VA_ARGS__))
 
 /* The loops of a keyed function. STATE is S or const S. */
 #define WEIR_KEYED_(NAME, T, S, STATE, U, FLAGS, ...)                                                              \
-    static inline void weir_user_##NAME(const T *, STATE *, U##_out *, weir_ctx *);                                \
+    WEIR_BODY_ void weir_user_##NAME(const T *, STATE *, U##_out *, weir_ctx *);                                \
     WEIR_LOOP_ weir_loop_##NAME(weir_ctx *c_)                                                                      \
     {                                                                                                              \
         const bool tracks_ = WEIR_TRACKS_(__VA_ARGS__);                                                            \
@@ -101,25 +101,25 @@
  * weir_connect(NAME, left keyed, right keyed). The timer's key is an L. */
 #define WEIR_LEFT(NAME, L, IN, S, ST, U, ...)                                                                      \
     WEIR_LEFT_(NAME, L, S, S, U, 0u, __VA_ARGS__)                                                                  \
-    static inline void weir_user_left_##NAME(const L *IN, S *ST, U##_out *WEIR_OUT_(__VA_ARGS__),                  \
+    WEIR_BODY_ void weir_user_left_##NAME(const L *IN, S *ST, U##_out *WEIR_OUT_(__VA_ARGS__),                  \
                                              WEIR_CTX_PARAM_(__VA_ARGS__))
 #define WEIR_LEFT_READ(NAME, L, IN, S, ST, U, ...)                                                                 \
     WEIR_LEFT_(NAME, L, S, const S, U, WEIR_OP_READS, __VA_ARGS__)                                                 \
-    static inline void weir_user_left_##NAME(const L *IN, const S *ST, U##_out *WEIR_OUT_(__VA_ARGS__),            \
+    WEIR_BODY_ void weir_user_left_##NAME(const L *IN, const S *ST, U##_out *WEIR_OUT_(__VA_ARGS__),            \
                                              WEIR_CTX_PARAM_(__VA_ARGS__))
 #define WEIR_RIGHT(NAME, R, IN, S, ST, U, ...)                                                                     \
     WEIR_RIGHT_CHECK_(NAME, S, U)                                                                                  \
     WEIR_SIDE_LOOP_(NAME, right, R, S, U, __VA_ARGS__)                                                             \
     WEIR_TIMER_LOOP_(NAME, weir_left_##NAME, S, U, __VA_ARGS__)                                                    \
     WEIR_RIGHT_OP_(NAME, R, S, U, 0u, WEIR_TIMER_OF_(NAME, __VA_ARGS__), __VA_ARGS__)                              \
-    static inline void weir_user_right_##NAME(const R *IN, S *ST, U##_out *WEIR_OUT_(__VA_ARGS__),                 \
+    WEIR_BODY_ void weir_user_right_##NAME(const R *IN, S *ST, U##_out *WEIR_OUT_(__VA_ARGS__),                 \
                                               WEIR_CTX_PARAM_(__VA_ARGS__))
 #define WEIR_RIGHT_READ(NAME, R, IN, S, ST, U, ...)                                                                \
     WEIR_RIGHT_CHECK_(NAME, S, U)                                                                                  \
     WEIR_SIDE_LOOP_(NAME, right, R, const S, U, __VA_ARGS__)                                                       \
     WEIR_TIMER_LOOP_(NAME, weir_left_##NAME, S, U, __VA_ARGS__)                                                    \
     WEIR_RIGHT_OP_(NAME, R, S, U, WEIR_OP_READS_RIGHT, WEIR_TIMER_OF_(NAME, __VA_ARGS__), __VA_ARGS__)             \
-    static inline void weir_user_right_##NAME(const R *IN, const S *ST, U##_out *WEIR_OUT_(__VA_ARGS__),           \
+    WEIR_BODY_ void weir_user_right_##NAME(const R *IN, const S *ST, U##_out *WEIR_OUT_(__VA_ARGS__),           \
                                               WEIR_CTX_PARAM_(__VA_ARGS__))
 
 #define WEIR_LEFT_(NAME, L, S, STATE, U, FLAGS, ...)                                                               \
@@ -134,7 +134,7 @@
 
 /* One side's loop: as that of WEIR_KEYED, but without lookaside. */
 #define WEIR_SIDE_LOOP_(NAME, SIDE, T, STATE, U, ...)                                                              \
-    static inline void weir_user_##SIDE##_##NAME(const T *, STATE *, U##_out *, weir_ctx *);                       \
+    WEIR_BODY_ void weir_user_##SIDE##_##NAME(const T *, STATE *, U##_out *, weir_ctx *);                       \
     WEIR_LOOP_ weir_loop_##SIDE##_##NAME(weir_ctx *c_)                                                             \
     {                                                                                                              \
         const bool tracks_ = WEIR_TRACKS_(__VA_ARGS__);                                                            \

@@ -25,7 +25,7 @@
  * The engine guarantees room for all n. Each record is copied and only then kept or not, so that the loop has no branch.
  * Its strings live as long as the input's: nothing to own. */
 #define WEIR_FILTER(NAME, T, ...)                                                                                  \
-    static inline bool weir_user_##NAME(const T *WEIR_OUT_(__VA_ARGS__), WEIR_CTX_PARAM_(__VA_ARGS__));            \
+    WEIR_BODY_ bool weir_user_##NAME(const T *WEIR_OUT_(__VA_ARGS__), WEIR_CTX_PARAM_(__VA_ARGS__));            \
     WEIR_LOOP_ weir_loop_##NAME(weir_ctx *c_)                                                                      \
     {                                                                                                              \
         const bool tracks_ = WEIR_TRACKS_(__VA_ARGS__);                                                            \
@@ -69,7 +69,7 @@
         if (weir_strings_##T && keep_) weir_own_##T(&out_->out, slot_);                                            \
         weir_keep_if_(&out_->out, sizeof(T), keep_);                                                               \
     }                                                                                                              \
-    static inline bool weir_user_##NAME(const T *WEIR_OUT_(__VA_ARGS__), WEIR_CTX_PARAM_(__VA_ARGS__))
+    WEIR_BODY_ bool weir_user_##NAME(const T *WEIR_OUT_(__VA_ARGS__), WEIR_CTX_PARAM_(__VA_ARGS__))
 
 /* A small record is held in registers while it is mapped: then the compiler sees that zeroing *OUT does not change *IN, and
  * drops the zeroes that the body overwrites. Nothing of a larger one is read that the body does not use. */
@@ -80,7 +80,7 @@
  * .on_error decides; say why with `return weir_reject(ctx, "why")`. Strings put into *OUT come from *IN, weir_keep or
  * weir_format. */
 #define WEIR_MAP(NAME, T, IN, U, ...)                                                                              \
-    static inline bool weir_user_##NAME(const T *IN, U *WEIR_OUT_(__VA_ARGS__), WEIR_CTX_PARAM_(__VA_ARGS__));     \
+    WEIR_BODY_ bool weir_user_##NAME(const T *IN, U *WEIR_OUT_(__VA_ARGS__), WEIR_CTX_PARAM_(__VA_ARGS__));     \
     WEIR_INLINE_ bool weir_step_##NAME(const T *in_, U *made_, weir_ctx *c_, uint32_t i_)                          \
     {                                                                                                              \
         const T held_ = *in_;                                                                                      \
@@ -127,11 +127,11 @@
         if (weir_strings_##U && mapped_) weir_own_##U(&out_->out, slot_);                                          \
         weir_keep_if_(&out_->out, sizeof(U), mapped_);                                                             \
     }                                                                                                              \
-    static inline bool weir_user_##NAME(const T *IN, U *WEIR_OUT_(__VA_ARGS__), WEIR_CTX_PARAM_(__VA_ARGS__))
+    WEIR_BODY_ bool weir_user_##NAME(const T *IN, U *WEIR_OUT_(__VA_ARGS__), WEIR_CTX_PARAM_(__VA_ARGS__))
 
 /* ---- WEIR_FLAT_MAP(NAME, T, IN, U, OUT [, CTX])     emits any number; U may be a record or WEIR_OUTPUTS --------------------- */
 #define WEIR_FLAT_MAP(NAME, T, IN, U, ...)                                                                           \
-    static inline void weir_user_##NAME(const T *IN, U##_out *WEIR_OUT_(__VA_ARGS__), WEIR_CTX_PARAM_(__VA_ARGS__)); \
+    WEIR_BODY_ void weir_user_##NAME(const T *IN, U##_out *WEIR_OUT_(__VA_ARGS__), WEIR_CTX_PARAM_(__VA_ARGS__)); \
     WEIR_INLINE_ void weir_push_##NAME(const T *in_, U##_out *out_, weir_ctx *c_, uint32_t i_)                       \
     {                                                                                                                \
         (void)i_;                                                                                                    \
@@ -147,7 +147,7 @@
     };                                                                                                               \
     WEIR_APPLY_STREAM_(NAME, T, U)                                                                                   \
     WEIR_FUSABLE_(NAME, T, U, WEIR_TRACKS_(__VA_ARGS__))                                                             \
-    static inline void weir_user_##NAME(const T *IN, U##_out *WEIR_OUT_(__VA_ARGS__), WEIR_CTX_PARAM_(__VA_ARGS__))
+    WEIR_BODY_ void weir_user_##NAME(const T *IN, U##_out *WEIR_OUT_(__VA_ARGS__), WEIR_CTX_PARAM_(__VA_ARGS__))
 
 /* Pushes every record into a local copy of the emitters. */
 #define WEIR_PUSH_LOOP_(NAME, T, EMITTERS, LOAD, TRACKS)                          \

@@ -7,7 +7,7 @@
 /* ---- WEIR_REDUCE(NAME, T, SO_FAR, IN)     folds two T into one, in place; associative. The result is that T -----------------
  * The accumulator owns its strings: one is copied when the fold has changed it. */
 #define WEIR_REDUCE(NAME, T, SO_FAR, IN)                                                                           \
-    static inline void weir_user_##NAME(T *, const T *);                                                           \
+    WEIR_BODY_ void weir_user_##NAME(T *, const T *);                                                           \
     WEIR_INLINE_ void weir_fold_##NAME(weir_ctx *c_, T *into_, const T *from_, bool fresh_)                        \
     {                                                                                                              \
         if (!weir_strings_##T) {                                                                                   \
@@ -57,7 +57,7 @@
         .on_result = weir_result_of_##NAME,                                                                        \
     };                                                                                                             \
     WEIR_APPLY_WINDOWED_(NAME, T, T)                                                                               \
-    static inline void weir_user_##NAME(T *SO_FAR, const T *IN)
+    WEIR_BODY_ void weir_user_##NAME(T *SO_FAR, const T *IN)
 
 /* ---- WEIR_AGGREGATE(NAME, T, IN, A, ACC, U, MERGE, RESULT [, RETRACT])     the body adds one record to the accumulator -------
  *   void MERGE(A *into, const A *from)
@@ -72,7 +72,7 @@
     WEIR_SIGNATURE_(WEIR_OUT_(__VA_ARGS__), void, (const T *, const A *, U##_out *, weir_ctx *),                   \
                     "aggregate " #NAME ": the result function must be void (const " #T " *key, const " #A          \
                     " *acc, " #U "_out *out, weir_ctx *ctx)")                                                      \
-    static inline void weir_user_##NAME(const T *, A *);                                                           \
+    WEIR_BODY_ void weir_user_##NAME(const T *, A *);                                                           \
     WEIR_LOOP_ weir_loop_##NAME(weir_ctx *c_)                                                                      \
     {                                                                                                              \
         const T     *in_ = (const T *)c_->in;                                                                      \
@@ -109,7 +109,7 @@
         .on_result = weir_result_of_##NAME,                                                                        \
     };                                                                                                             \
     WEIR_APPLY_WINDOWED_(NAME, T, U)                                                                               \
-    static inline void weir_user_##NAME(const T *IN, A *ACC)
+    WEIR_BODY_ void weir_user_##NAME(const T *IN, A *ACC)
 #define WEIR_RETRACT_1(NAME, A, RESULT)
 #define WEIR_RETRACT_2(NAME, A, RESULT, RETRACT)                                                                   \
     WEIR_SIGNATURE_(RETRACT, void, (A *, const A *),                                                               \
@@ -124,7 +124,7 @@
 /* ---- WEIR_WINDOW(NAME, T, ROWS, U, OUT [, CTX])     all rows of one window at once -------------------------------------------
  * T_next(ROWS) walks them; weir_window_of(ctx) says from when to when. */
 #define WEIR_WINDOW(NAME, T, ROWS, U, ...)                                                                         \
-    static inline void weir_user_##NAME(T##_rows *, U##_out *, weir_ctx *);                                        \
+    WEIR_BODY_ void weir_user_##NAME(T##_rows *, U##_out *, weir_ctx *);                                        \
     WEIR_LOOP_ weir_loop_##NAME(weir_ctx *c_)                                                                      \
     {                                                                                                              \
         U##_out out_ = weir_load_##U(c_, true);                                                                    \
@@ -139,14 +139,14 @@
         .on_result = weir_loop_##NAME,                                                                             \
     };                                                                                                             \
     WEIR_APPLY_WINDOWED_(NAME, T, U)                                                                               \
-    static inline void weir_user_##NAME(T##_rows *ROWS, U##_out *WEIR_OUT_(__VA_ARGS__), WEIR_CTX_PARAM_(__VA_ARGS__))
+    WEIR_BODY_ void weir_user_##NAME(T##_rows *ROWS, U##_out *WEIR_OUT_(__VA_ARGS__), WEIR_CTX_PARAM_(__VA_ARGS__))
 
 /* ---- WEIR_UPDATE(NAME, T, KEY, ROWS, S, ST, U, OUT [, CTX])     as WEIR_WINDOW, with a state that outlives windows -----------
  * Runs for all known keys, also those without rows: Spark's updateStateByKey. weir_forget(ctx) drops the key. */
 #define WEIR_UPDATE(NAME, T, KEY, ROWS, S, ST, U, ...)                                                             \
     WEIR_CHECK_(!weir_timers_##S,                                                                                  \
                 "operator " #NAME ": WEIR_UPDATE runs at every window end; state " #S " needs no timers")          \
-    static inline void weir_user_##NAME(const T *, T##_rows *, S *, U##_out *, weir_ctx *);                        \
+    WEIR_BODY_ void weir_user_##NAME(const T *, T##_rows *, S *, U##_out *, weir_ctx *);                        \
     WEIR_LOOP_ weir_loop_##NAME(weir_ctx *c_)                                                                      \
     {                                                                                                              \
         const T *key_ = (const T *)c_->key;                                                                        \
@@ -164,7 +164,7 @@
         .on_result = weir_loop_##NAME,                                                                             \
     };                                                                                                             \
     WEIR_APPLY_WINDOWED_(NAME, T, U)                                                                               \
-    static inline void weir_user_##NAME(WEIR_UNUSED_ const T *KEY, T##_rows *ROWS, S *ST,                          \
+    WEIR_BODY_ void weir_user_##NAME(WEIR_UNUSED_ const T *KEY, T##_rows *ROWS, S *ST,                          \
                                         U##_out *WEIR_OUT_(__VA_ARGS__), WEIR_CTX_PARAM_(__VA_ARGS__))
 
 /* ---- WEIR_TRIGGER(NAME, T, IN, S, ST, CTX [, ON_TIMER])     weir_fire: after each record ---------------------------------------

@@ -144,7 +144,7 @@ WEIR_INLINE_ bool weir_same_string_(const void *a, const void *b, unsigned kind)
     WEIR_INLINE_ T##_out weir_load_##T(weir_ctx *c_, bool timed_) \
     {                                                \
         T##_out out_;                                \
-        memcpy(&out_, c_->out, sizeof out_);         \
+        out_ = *(T##_out *)(void *)c_->out;          \
         weir_plain_(&out_.out, timed_);              \
         return out_;                                 \
     }
@@ -157,7 +157,7 @@ WEIR_INLINE_ void weir_plain_(weir_out *o, bool timed)
 }
 
 /* The local copy of all emitters, back to the engine. */
-#define WEIR_STORE_(C, LOCAL) memcpy((C)->out, &(LOCAL), sizeof(LOCAL))
+#define WEIR_STORE_(C, LOCAL) (*(__typeof__(LOCAL) *)(void *)(C)->out = (LOCAL))
 
 /* Room for one record at o->next. A loop that knows that there is no event time keeps that knowledge. */
 WEIR_INLINE_ void weir_need_(weir_out *o)
