@@ -1,5 +1,4 @@
 /* The test harness of weir/test.h, as users have it. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -10,6 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include <weir/test.h>
+
+#include <cmocka.h>
 
 WEIR_RECORD(line, (weir_str, text))
 WEIR_RECORD(word, (weir_str, text))
