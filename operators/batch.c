@@ -178,8 +178,8 @@ void wr_pipe_return(wr_pipe *c, wr_batch *b, const wr_env *env)
 {
     /* The home ring has room for all that can be in flight: the producer empties it at each send. */
     check(wr_ring_push(&c->home, b));
-    /* A producer that waits for room is woken when it can send a few batches, or it would park again after each. What is
-     * known here of the ring's content is never too much; the rest of it will be taken, and then it is woken. */
+    /* A producer that waits for room is woken when it can send a few batches, or it would park again after each. What
+     * is known here of the ring's content is never too much; the rest of it will be taken, and then it is woken. */
     if (c->data.pushed_seen - atomic_load_explicit(&c->data.popped, memory_order_relaxed) > WR_RING_MAX / 2) return;
     wr_parker_wake(env, c->producer);
 }
