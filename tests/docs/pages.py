@@ -19,8 +19,9 @@ class Block:
 
     @property
     def is_program(self):
-        """A whole program; a block without an include is a fragment."""
-        return self.language in ('c', 'cpp') and re.search(r'#include\s*<weir/', self.text) is not None
+        """A whole program; a block without an include is a fragment, and one that includes another file needs its page."""
+        return (self.language in ('c', 'cpp') and re.search(r'#include\s*<weir/', self.text) is not None and
+                '#include "' not in self.text)
 
     @property
     def is_pipeline(self):
