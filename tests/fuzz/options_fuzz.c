@@ -1,0 +1,43 @@
+/* The command line: one argument per line of the input. Whatever is taken points into the arguments and is within bounds. */
+#include "cli/options.h"
+#include "tests/fuzz/fuzz.h"
+
+enum { ARGS_MAX = 96 };
+
+static bool inside(const char *text, char *const args[], int count)
+{
+    for (int i = 0; i < count; i++) {
+        if (text >= args[i] && text <= args[i] + strlen(args[i])) return true;
+    }
+    return text == NULL;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+{
+    static const char *const verbs[] = {"run", "build", "check", "plan", "version", "help", "check-here"};
+    input                    in = {bytes, bytes + size};
+    char                    *args[ARGS_MAX];
+    wr_errinfo               info = {0}, unknown = {0};
+    wr_options               o;
+    bool                     help = false;
+    int                      count = 0;
+    const wr_verb           *verb = wr_verb_find(verbs[take_u8(&in) % 7], &info);
+    must(verb != NULL && info.code == WR_OK);
+    while (rest(&in) > 0 && count < ARGS_MAX) args[count++] = take_text(&in, '\n');
+    if (count > 0 && wr_verb_find(args[0], &unknown) == NULL) must(unknown.code == WR_USAGE);
+
+    wr_err err = wr_options_parse(&o, verb, count, args, &help, &info);
+    must(err == info.code);
+    if (err == WR_OK && !help) {
+        must(inside(o.file, args, count) && inside(o.pin, args, count) && inside(o.log, args, count));
+        must(inside(o.output, args, count) && o.parallelism <= WR_SLOTS_MAX);
+        must((o.file != NULL) >= (verb->files_min > 0) && (int)o.rests <= count);
+        must(o.set.count <= WR_CLI_LIST_MAX && o.connector.count <= WR_CLI_LIST_MAX);
+        for (uint32_t i = 0; i < o.set.count; i++) must(o.set.text[i][0] != 0 && inside(o.set.text[i], args, count));
+        must(o.rests == 0 || verb->takes_rest);
+    } else if (err != WR_OK) {
+        must(info.text[0] != 0 && err == WR_USAGE);
+    }
+    for (int i = 0; i < count; i++) free(args[i]);
+    return 0;
+}
