@@ -85,6 +85,8 @@ static int64_t split_bytes(const weir_endpoint *endpoint, const wr_codec *codec)
 {
     uint64_t bytes = weir_endpoint_u64(endpoint, "split-bytes");
     if (bytes == 0 || bytes > INT64_MAX / 2 || codec->multiline) return 0;
+    /* The first split of CSV reaches behind the mark of UTF-8 (3 bytes), or no split would have the record there. */
+    if (codec->format == &wr_format_csv && bytes < 4) bytes = 4;
     if (codec->format->lines) return (int64_t)bytes;
     if (codec->record_bytes == 0) return 0; /* where a record begins can only be known from the one before */
     return (int64_t)(bytes / codec->record_bytes + 1) * codec->record_bytes;

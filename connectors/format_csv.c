@@ -1,6 +1,7 @@
 /* connectors/format_csv.c: comma-separated values after RFC 4180: a field in quotes may hold the separator, quotes
  * (written twice) and, with multiline=true, line breaks. Numbers are strict: no blanks, no empty cells. */
 #include "connectors/format.h"
+#include <ctype.h>
 #ifdef __SSE2__
 #include <emmintrin.h>
 #endif
@@ -84,9 +85,10 @@ static wr_err csv_prepare(wr_codec *codec, wr_errinfo *info)
             return wr_fail(info, WR_FORMAT,
                            "format csv is text and cannot hold weir_bytes; record %s, field %s; use raw, or weir_str",
                            type->name, type->field[i].name);
-        bool numeric = strchr("+-.0123456789eE:TZ[] ", separator) != NULL;
-        if (numeric && !wr_kind_is_string(type->field[i].kind))
-            return wr_fail(info, WR_OPTION, "separator: '%c' can stand in numbers and times; use , ; or a tab",
+        /* Letters: true, nan, inf, 1e9, 2024-05-06T07:08:09Z. */
+        bool stands = isalnum(separator) || strchr("+-.:[] ", separator) != NULL;
+        if (stands && !wr_kind_is_string(type->field[i].kind))
+            return wr_fail(info, WR_OPTION, "separator: '%c' can stand in numbers, bools and times; use , ; or a tab",
                            separator);
     }
     return WR_OK;

@@ -58,6 +58,16 @@ static bool raw_frame(const wr_codec *codec, const char *bytes, size_t n, wr_fra
     return true;
 }
 
+/* Any other byte in a bool is undefined behaviour for whoever reads it. */
+static bool are_bools(const char *bytes, const weir_field *field, wr_reason *reason)
+{
+    for (uint32_t i = 0; i < field->size; i++) {
+        unsigned char byte = (unsigned char)bytes[i];
+        if (byte > 1) return wr_reason_set(reason, "field %s: byte %u is no bool (0 or 1)", field->name, byte);
+    }
+    return true;
+}
+
 static bool raw_decode(const wr_codec *codec, const wr_layout *layout, const char *bytes, size_t n, void *record,
                        char *scratch, wr_reason *reason)
 {
@@ -74,8 +84,7 @@ static bool raw_decode(const wr_codec *codec, const wr_layout *layout, const cha
         if (!string) {
             copy_elements(to, bytes + at, field);
             at += fixed;
-            if (field->kind == WEIR_BOOL && (unsigned char)*to > 1)
-                return wr_reason_set(reason, "field %s: byte %u is no bool (0 or 1)", field->name, (unsigned char)*to);
+            if ((field->kind & ~(uint32_t)WEIR_ARRAY) == WEIR_BOOL && !are_bools(to, field, reason)) return false;
             continue;
         }
         uint32_t length = load_length(bytes + at);

@@ -312,6 +312,10 @@ static void map_field(wr_parse *s, wr_endpoint_field *fields, const char *text, 
         bad(s, WR_OPTION, ".fields gives '%s' a unit, but it is no weir_time; leave ':%s' out", name, colon + 1);
     }
     if (unit) *colon = 0;
+    if (!*outside) {
+        bad(s, WR_OPTION, ".fields gives '%s' a unit but no name; write %s=NAME:%s", name, name, colon + 1);
+        return;
+    }
     if (fields[at].name != type->field[at].name) {
         bad(s, WR_OPTION, ".fields names '%s' twice; once is enough", name);
     }
