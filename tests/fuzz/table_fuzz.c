@@ -126,10 +126,10 @@ static void settle(world *w)
 
 static void look(world *w, uint32_t first, uint32_t n)
 {
-    record   r[BATCH];
-    char     room[BATCH][48];
-    uint64_t hash[BATCH];
-    void    *state[BATCH];
+    static record   r[BATCH];
+    static char     room[BATCH][48];
+    static uint64_t hash[BATCH];
+    static void    *state[BATCH];
     for (uint32_t i = 0; i < n; i++) r[i] = record_of(w, (first + i) % IDS, room[i]);
     wr_key_hash(&keys[w->key], r, sizeof *r, n, hash);
     wr_table_peek(w->table, r, n, hash, NULL, n, state);
