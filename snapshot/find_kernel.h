@@ -67,12 +67,27 @@ typedef struct WR_KERNEL(strips) {
 WR_INLINE void WR_KERNEL(advance)(WR_KERNEL(strips) * strips, const wr_index *index, const uint64_t *hash, uint32_t n,
                                   uint32_t at, char *base, uint64_t stride)
 {
-    uint32_t now = at / WR_STRIP & 1, ahead = at + WR_STRIP;
-    if (ahead < n) WR_KERNEL(buckets)
-    (index, hash + ahead, n - ahead < WR_STRIP ? n - ahead : WR_STRIP, strips->bucket[now ^ 1], strips->tag[now ^ 1]);
-    if (at < n) WR_KERNEL(entries)
-    (strips->bucket[now], strips->tag[now], n - at < WR_STRIP ? n - at : WR_STRIP, base, stride, strips->entry[now],
-     strips->bad[now]);
+    uint32_t now = at / WR_STRIP & 1, next = now ^ 1, ahead = at + WR_STRIP;
+    uint32_t a_n = ahead >= n ? 0 : n - ahead < WR_STRIP ? n - ahead : WR_STRIP;
+    uint32_t b_n = at >= n ? 0 : n - at < WR_STRIP ? n - at : WR_STRIP;
+    WR_KERNEL(buckets)(index, hash + ahead, a_n, strips->bucket[next], strips->tag[next]);
+    WR_KERNEL(entries)(strips->bucket[now], strips->tag[now], b_n, base, stride, strips->entry[now], strips->bad[now]);
+}
+
+/* How far the misses have been asked for. */
+typedef struct WR_KERNEL(asked) {
+    uint32_t buckets, entries;
+} WR_KERNEL(asked);
+
+/* The misses of this strip ask for the bucket behind their home, those of the strip before for the entry that it
+ * names. Few misses are known keys away from home; many are new keys, and the caller asks for those shortly before
+ * it inserts them. */
+WR_INLINE void WR_KERNEL(ask_misses)(WR_KERNEL(asked) * asked, const wr_index *index, const uint64_t *hash,
+                                     const uint32_t *miss, uint32_t misses)
+{
+    for (; asked->entries < asked->buckets; asked->entries++) wr_index_ask_entry(index, hash[miss[asked->entries]]);
+    if (misses - asked->buckets > WR_STRIP / 8) asked->entries = asked->buckets = misses;
+    for (; asked->buckets < misses; asked->buckets++) wr_index_ask_bucket(index, hash[miss[asked->buckets]]);
 }
 
 WR_KERNEL_TARGET uint32_t WR_KERNEL(wr_find_integer)(const wr_index *index, char *base, uint32_t stride,
@@ -80,6 +95,7 @@ WR_KERNEL_TARGET uint32_t WR_KERNEL(wr_find_integer)(const wr_index *index, char
                                                      uint32_t n, uint32_t state_at, void **state, uint32_t *miss)
 {
     WR_KERNEL(strips) strips;
+    WR_KERNEL(asked) asked = {0};
     uint32_t misses = 0;
     WR_KERNEL(buckets)(index, hash, n < WR_STRIP ? n : WR_STRIP, strips.bucket[0], strips.tag[0]);
     for (uint32_t at = 0; at < n + WR_STRIP; at += WR_STRIP) {
@@ -97,7 +113,9 @@ WR_KERNEL_TARGET uint32_t WR_KERNEL(wr_find_integer)(const wr_index *index, char
             miss[misses] = from + i;
             misses += bad[i] | (stored != wanted);
         }
+        WR_KERNEL(ask_misses)(&asked, index, hash, miss, misses);
     }
+    WR_KERNEL(ask_misses)(&asked, index, hash, miss, misses);
     return misses;
 }
 
@@ -108,6 +126,7 @@ WR_KERNEL_TARGET uint32_t WR_KERNEL(wr_find_string)(const wr_index *index, char 
                                                     uint32_t state_at, void **state, uint32_t *miss)
 {
     WR_KERNEL(strips) strips;
+    WR_KERNEL(asked) asked = {0};
     uint32_t       misses = 0, longs = 0, late[WR_FIND_MAX];
     const uint64_t step = key_stride;
     WR_KERNEL(buckets)(index, hash, n < WR_STRIP ? n : WR_STRIP, strips.bucket[0], strips.tag[0]);
@@ -131,7 +150,9 @@ WR_KERNEL_TARGET uint32_t WR_KERNEL(wr_find_string)(const wr_index *index, char 
             late[longs] = from + i;
             longs += (wrong | inlined) ^ 1;
         }
+        WR_KERNEL(ask_misses)(&asked, index, hash, miss, misses);
     }
+    WR_KERNEL(ask_misses)(&asked, index, hash, miss, misses);
     for (uint32_t q = 0; q < longs; q++) {
         uint32_t        i = late[q];
         const weir_str *stored = (const weir_str *)(const void *)((char *)state[i] - state_at);

@@ -136,8 +136,10 @@ static inline void wr_index_ask_entry(const wr_index *index, uint64_t hash)
 {
     const wr_bucket *bucket = wr_index_second(index, hash);
     uint32_t         match = wr_bucket_match(bucket, wr_index_tag(wr_index_x(index, hash)));
+    const char      *entry = wr_family_at(index->family, bucket->position[(uint32_t)__builtin_ctz(match | 0x80)]);
+    uintptr_t        none = (uintptr_t)(match != 0) - 1; /* all ones: it names no entry, so nothing new is asked for */
+    __builtin_prefetch((const void *)(((uintptr_t)entry & ~none) | ((uintptr_t)bucket & none)), 1);
     __builtin_prefetch(wr_index_segment(index, bucket), 1);
-    __builtin_prefetch(wr_family_at(index->family, bucket->position[(uint32_t)__builtin_ctz(match | 0x80)]), 1);
 }
 
 /* The candidates for a hash, one after the other: the caller compares keys until one is right.

@@ -11,7 +11,7 @@ uint64_t wr_table_hash_at(const wr_table *table, uint32_t position)
     return hash;
 }
 
-static bool same_key(const wr_table *table, const void *key, const void *entry)
+static inline bool same_key(const wr_table *table, const void *key, const void *entry)
 {
     if (table->key.shape != WR_KEY_INTEGER) return wr_key_equal(&table->key, key, entry);
     uint64_t a, b;
@@ -149,8 +149,8 @@ static uint32_t find_known(const wr_table *table, const wr_keys *keys, uint32_t 
     return misses;
 }
 
-/* Misses are resolved one by one, but what that will touch is asked for some at a time, in two steps. */
-
+/* Many misses: what the next ones will touch is asked for some at a time, in two steps. (Few: the look-up has done
+ * it.) */
 static inline void ask_ahead(const wr_table *table, const wr_keys *keys, const uint32_t *miss, uint32_t misses,
                              uint32_t q, bool inserts)
 {
@@ -164,16 +164,32 @@ static inline void ask_ahead(const wr_table *table, const wr_keys *keys, const u
     for (uint32_t i = q; i < end; i++) wr_index_ask_entry(&table->index, keys->hash[miss[i]]);
 }
 
+/* Most keys that are not at home are in the bucket behind it: the short way to them. NULL: not seen there. */
+static inline void *look_behind(const wr_table *table, const void *key, uint64_t hash)
+{
+    const wr_bucket *second = wr_index_second(&table->index, hash);
+    uint32_t         match = wr_bucket_match(second, wr_index_tag(wr_index_x(&table->index, hash)));
+    if (match == 0) return NULL;
+    char *entry = wr_family_at(&table->entries, second->position[(uint32_t)__builtin_ctz(match)]);
+    return same_key(table, key, entry) ? entry + table->state_at : NULL;
+}
+
 static void find_or_make(wr_table *table, const wr_keys *keys, void **state, uint8_t *fresh, const uint32_t *miss,
                          uint32_t misses)
 {
+    bool many = misses > WR_FIND_MAX / 16;
     for (uint32_t q = 0; q < misses; q++) {
         uint32_t    i = miss[q];
         uint64_t    hash = keys->hash[i];
         const char *key = keys->at + (uint64_t)i * keys->stride;
         wr_bucket  *bucket;
         uint32_t    slot;
-        ask_ahead(table, keys, miss, misses, q, true);
+        if (many) {
+            ask_ahead(table, keys, miss, misses, q, true);
+        } else {
+            state[i] = look_behind(table, key, hash);
+            if (state[i] != NULL) continue;
+        }
         if (wr_index_room(&table->index, hash, &bucket, &slot)) {
             uint32_t position = make_entry(table, key, hash);
             wr_index_fill(&table->index, hash, bucket, slot, position);
@@ -248,8 +264,9 @@ static void peek_block(const wr_table *table, const wr_keys *keys, void **state,
         return;
     }
     uint32_t misses = find_known(table, keys, n, state, miss);
+    bool     many = misses > WR_FIND_MAX / 16;
     for (uint32_t q = 0; q < misses; q++) {
-        ask_ahead(table, keys, miss, misses, q, false);
+        if (many) ask_ahead(table, keys, miss, misses, q, false);
         state[miss[q]] = look_up(table, keys->at + (uint64_t)miss[q] * keys->stride, keys->hash[miss[q]]);
     }
 }
