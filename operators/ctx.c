@@ -89,7 +89,8 @@ void wr_op_bad(wr_op *op, const char *reason, const char *place, const void *raw
     char where[96] = "";
     if (place == NULL) {
         snprintf(where, sizeof where, "record %llu of subtask %u",
-                 (unsigned long long)atomic_load_explicit(&op->stats.in, memory_order_relaxed) - op->ctx.n + op->ctx.at,
+                 (unsigned long long)atomic_load_explicit(&op->stats.in, memory_order_relaxed) - op->behind -
+                     op->ctx.n + op->ctx.at,
                  op->subtask);
         place = where;
     }

@@ -111,6 +111,7 @@ void wr_op_settle(wr_op *op)
         emit_deliver(e, full);
     }
     if (op->home->scratch.exhausted && !wr_op_failed(op)) {
+        op->home->scratch.exhausted = false; /* its fault; those that called it settle after it */
         wr_op_fail(
             op, WR_OVERDRAFT,
             "one call kept more than %d MiB of strings; operator %s subtask %u, record %u of %u; emit less per record",

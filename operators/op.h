@@ -108,6 +108,7 @@ struct wr_op {
     uint32_t                    on_error; /* enum weir_policy, resolved */
     bool                        rejected; /* weir_reject spoke in this call already */
     uint32_t                    rejected_at;
+    uint32_t                    behind;       /* records of the push that this call of the loop does not have yet */
     wr_errinfo                  failure;      /* first failure; code WR_OK: none */
     wr_table                   *table;        /* keyed operators */
     void                       *kernel_state; /* of this kind, made by kernel->open */
