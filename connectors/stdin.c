@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 #include <weir/io.h>
 
@@ -34,7 +35,7 @@ static const weir_type split_type = {.abi_size = sizeof(weir_type),
 /* The one open split. */
 typedef struct stdin_reader {
     wr_reader reader;
-    bool      hungry, headed; /* headed: the header line is behind us, or there is none */
+    bool      hungry, headed; /* headed: what stands before the first record is behind us */
     uint64_t  lines_seen;
 } stdin_reader;
 
@@ -65,7 +66,7 @@ static void stdin_open(weir_ctx *ctx)
     s->reader.place = stdin_place;
     s->hungry = true;
     ctx->verdict[0] = wr_reader_open(&s->reader, ctx);
-    if (s->reader.codec != NULL) s->headed = !s->reader.codec->header;
+    if (s->reader.codec != NULL) s->headed = s->reader.codec->format != &wr_format_csv;
 }
 
 enum filled { FILLED, NOTHING_THERE, FAILED };
@@ -89,16 +90,27 @@ static enum filled fill(stdin_reader *s, weir_ctx *ctx)
     return FILLED;
 }
 
-/* Takes the header line once it is there. False: not yet, or the task has failed. */
+/* Takes what stands before the first record: the mark of UTF-8 and the header line. False: it is not all there yet, or
+ * the task has failed. */
 static bool take_header(stdin_reader *s, weir_ctx *ctx)
 {
     wr_reader  *r = &s->reader;
     wr_reason   reason;
-    const char *line = r->buffer + r->begin, *end = memchr(line, '\n', r->end - r->begin);
-    if (end == NULL && !r->ended) return false;
-    size_t whole = end != NULL ? (size_t)(end + 1 - line) : r->end - r->begin, n = whole - (end != NULL);
-    if (n > 0 && line[n - 1] == '\r') n--;
-    if (!wr_layout_of_header(&r->layout, r->codec, line, n, &reason)) {
+    const char *line = r->buffer + r->begin;
+    size_t      left = r->end - r->begin, bom = 0;
+    bool marked = memcmp(line, "\xef\xbb\xbf", left < 3 ? left : 3) == 0;
+    if (marked && left < 3 && !r->ended) return false;
+    if (marked && left >= 3) bom = 3;
+    if (!r->codec->header || left == 0) { /* nothing at all is an empty file, and no header is missed there */
+        r->begin += bom;
+        s->headed = true;
+        return true;
+    }
+    const char *end = memchr(line, '\n', left);
+    if (end == NULL && !r->ended && left <= WR_KIB(4)) return false; /* a longer one is refused below */
+    size_t whole = end != NULL ? (size_t)(end + 1 - line) : left, n = whole - bom - (end != NULL);
+    if (n > 0 && line[bom + n - 1] == '\r') n--;
+    if (!wr_layout_of_header(&r->layout, r->codec, line + bom, n, &reason)) {
         wr_op_fail(wr_host_op(ctx), WR_BAD_RECORD, "%s; standard input:1; source %s", reason.text,
                    wr_host_endpoint(ctx)->name);
         return false;

@@ -1,11 +1,13 @@
-/* Whole files through the file source: in one piece; cut into splits, read a few bytes at a time and taken up again at
- * positions in between; and line by line in a plain loop. The same records must come out. */
+/* Whole files through the file source, in one piece; cut into splits, read a few bytes at a time and taken up again at
+ * positions in between; through standard input; and line by line in a plain loop. The same records must come out. */
 #include "base/arena.h"
 #include "connectors/connectors.h"
 #include "connectors/host.h"
 #include "operators/enumerate.h"
 #include "operators/kernels.h"
 #include "tests/fuzz/memory.h"
+#include <fcntl.h>
+#include <unistd.h>
 
 typedef struct line {
     weir_str text;
@@ -33,7 +35,7 @@ typedef struct way {
     uint32_t split_bytes, read_max;
     uint32_t capacity; /* records of one poll; 0: as the engine has it */
     uint32_t polls;    /* then the split is closed and opened again; 0: never */
-    bool     header, multiline, skip_blank;
+    bool     header, multiline, skip_blank, pipe;
 } way;
 
 /* What came out, in raw or as text. */
@@ -124,27 +126,30 @@ static void no_problem(void *self, wr_err err, const char *text)
     must(!"an endpoint that is right is refused");
 }
 
-static void read_file(const weir_type *type, const char *format, const way *w, memory *m, got *g)
+static void read_source(const weir_type *type, const char *format, const way *w, memory *m, got *g)
 {
     wr_arena         arena = {0};
     char             options[128];
     task            *t = calloc(1, sizeof *t);
-    wr_endpoint_spec spec = {
-        .name = "it", .uri = "file:f", .format = format, .options = options, .header = w->header, .type = type};
+    wr_endpoint_spec spec = {.name = "it", .format = format, .options = options, .header = w->header, .type = type};
+    const weir_connector *connector = w->pipe ? &wr_connector_stdin : &wr_connector_file;
     must(t != NULL);
-    snprintf(options, sizeof options, "split-bytes=%u%s%s", w->split_bytes, w->multiline ? " multiline=true" : "",
+    spec.uri = w->pipe ? "stdin:" : "file:f";
+    int n = w->pipe ? 0 : snprintf(options, sizeof options, "split-bytes=%u", w->split_bytes);
+    snprintf(options + n, sizeof options - (size_t)n, "%s%s", w->multiline ? " multiline=true" : "",
              w->skip_blank ? " skip-blank=true" : "");
     m->read_max = w->read_max;
+    m->taken = 0;
     t->home.env = &m->env;
     t->node = (wr_node){.kind = WR_NODE_SOURCE,
-                        .op = wr_connector_file.source,
-                        .connector = &wr_connector_file,
+                        .op = connector->source,
+                        .connector = connector,
                         .type = type,
                         .uid = "it",
                         .name = "it",
                         .parallelism = 1,
                         .on_error = WEIR_SKIP};
-    t->node.endpoint = wr_endpoint_new(&arena, &spec, &wr_connector_file, no_problem, NULL);
+    t->node.endpoint = wr_endpoint_new(&arena, &spec, connector, no_problem, NULL);
     t->op = (wr_op){.def = t->node.op, .node = &t->node, .home = &t->home, .endpoint = t->node.endpoint};
     must(wr_enumerator_init(&t->splits, &t->op, NULL) == WR_OK);
     must(wr_enumerator_run(&t->splits));
@@ -194,6 +199,17 @@ static void compare(const got *a, const got *b)
     must(a->n == 0 || memcmp(a->bytes, b->bytes, a->n) == 0);
 }
 
+/* Standard input is asked whether it has bytes before it is read: the empty file always says yes. */
+static void input_is_ready(void)
+{
+    static bool done;
+    if (done) return;
+    int file = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    must(file >= 0 && dup2(file, STDIN_FILENO) == STDIN_FILENO);
+    if (file != STDIN_FILENO) close(file);
+    done = true;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     static const weir_type *const types[] = {&line_type, &row_type, &pair_type, &row_type};
@@ -214,14 +230,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     memory_file   file = {"f", own(in.at, rest(&in)), rest(&in)};
     wr_codec_spec spec = {
         .type = types[kind], .format = formats[kind], .header = cut.header, .multiline = cut.multiline};
+    input_is_ready();
     must(wr_codec_new(&codec, &spec, NULL) == WR_OK);
     whole.split_bytes = whole.read_max = whole.capacity = whole.polls = 0;
     memory_init(&m, &file, 1);
 
-    got a = {.codec = codec}, b = {.codec = codec}, c = {.codec = codec};
-    read_file(spec.type, spec.format, &whole, &m, &a);
-    read_file(spec.type, spec.format, &cut, &m, &b);
+    got a = {.codec = codec}, b = {.codec = codec}, c = {.codec = codec}, d = {.codec = codec};
+    read_source(spec.type, spec.format, &whole, &m, &a);
+    read_source(spec.type, spec.format, &cut, &m, &b);
     compare(&a, &b);
+    cut.pipe = true;
+    cut.polls = 0; /* it cannot be read twice */
+    read_source(spec.type, spec.format, &cut, &m, &d);
+    compare(&a, &d);
     if (kind < 2 && !cut.multiline) {
         naive_lines(&whole, &file, &c);
         compare(&a, &c);
@@ -229,6 +250,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     free(a.bytes);
     free(b.bytes);
     free(c.bytes);
+    free(d.bytes);
     free((char *)(uintptr_t)file.bytes);
     wr_codec_free(codec);
     return 0;

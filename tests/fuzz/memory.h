@@ -19,6 +19,7 @@ typedef struct memory {
     int                files;
     size_t             read_max; /* bytes of one read; 0: no bound */
     int                open;     /* descriptors that are not closed */
+    size_t             taken;    /* of the first file, which is standard input too */
 } memory;
 
 static int memory_find(const memory *m, const char *path)
@@ -64,6 +65,15 @@ static int64_t memory_pread(void *self, int file, void *to, size_t bytes, int64_
     if (m->read_max > 0 && bytes > m->read_max) bytes = m->read_max;
     memcpy(to, f->bytes + offset, bytes);
     return (int64_t)bytes;
+}
+
+static int64_t memory_read(void *self, int file, void *to, size_t bytes)
+{
+    memory *m = self;
+    must(file == 0); /* standard input, the only one that is read in turn */
+    int64_t n = memory_pread(self, 0, to, bytes, (int64_t)m->taken);
+    m->taken += (size_t)n;
+    return n;
 }
 
 static int memory_stat(void *self, const char *path, wr_file_info *info)
@@ -115,6 +125,7 @@ WEIR_UNUSED_ static void memory_init(memory *m, const memory_file *file, int fil
                           .wall_ns = memory_clock,
                           .open = memory_open,
                           .close = memory_close,
+                          .read = memory_read,
                           .pread = memory_pread,
                           .stat = memory_stat,
                           .list = memory_list},

@@ -1,5 +1,6 @@
 /* The command line: one argument per line of the input. Whatever is taken points into the arguments and is within bounds. */
 #include "cli/options.h"
+#include "cli/pin.h"
 #include "tests/fuzz/fuzz.h"
 
 enum { ARGS_MAX = 96 };
@@ -10,6 +11,18 @@ static bool inside(const char *text, char *const args[], int count)
         if (text >= args[i] && text <= args[i] + strlen(args[i])) return true;
     }
     return text == NULL;
+}
+
+/* A list of CPUs names a CPU for each slot, or is refused in words. */
+static void pin_to(const char *how, uint32_t slots)
+{
+    wr_pin     pin;
+    wr_errinfo info = {0};
+    if (wr_pin_parse(&pin, how, slots, &info) != WR_OK) {
+        must(info.code == WR_USAGE && info.text[0] != 0);
+        return;
+    }
+    for (uint32_t i = 0; pin.on && i < slots; i++) must(pin.cpu[i] >= 0 && pin.cpu[i] < 1024);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
@@ -35,6 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         must(o.set.count <= WR_CLI_LIST_MAX && o.connector.count <= WR_CLI_LIST_MAX);
         for (uint32_t i = 0; i < o.set.count; i++) must(o.set.text[i][0] != 0 && inside(o.set.text[i], args, count));
         must(o.rests == 0 || verb->takes_rest);
+        pin_to(o.pin, o.parallelism > 0 ? o.parallelism : 1);
     } else if (err != WR_OK) {
         must(info.text[0] != 0 && err == WR_USAGE);
     }
