@@ -98,7 +98,7 @@ static bool take_header(stdin_reader *s, weir_ctx *ctx)
     wr_reason   reason;
     const char *line = r->buffer + r->begin;
     size_t      left = r->end - r->begin, bom = 0;
-    bool marked = memcmp(line, "\xef\xbb\xbf", left < 3 ? left : 3) == 0;
+    bool        marked = memcmp(line, "\xef\xbb\xbf", left < 3 ? left : 3) == 0;
     if (marked && left < 3 && !r->ended) return false;
     if (marked && left >= 3) bom = 3;
     if (!r->codec->header || left == 0) { /* nothing at all is an empty file, and no header is missed there */

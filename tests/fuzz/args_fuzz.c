@@ -1,5 +1,5 @@
-/* Arguments of a pipeline (each a text) and of an operator (one text, parted by blanks): what is asked for is what a plain
- * search finds, and whatever is no argument is refused in words. */
+/* Arguments of a pipeline (each a text) and of an operator (one text, parted by blanks): what is asked for is what a
+ * plain search finds, and whatever is no argument is refused in words. */
 #include "base/text.h"
 #include "graph/args.h"
 #include "tests/fuzz/fuzz.h"
@@ -12,7 +12,8 @@ static void complain(void *self, const char *text)
     ++*(uint32_t *)self;
 }
 
-/* The value of `name` among n texts "name=value", or NULL. *good: all of them are arguments, and no name stands twice. */
+/* The value of `name` among n texts "name=value", or NULL. *good: all of them are arguments, and no name stands
+ * twice. */
 static const char *naive_find(char *const texts[], uint32_t n, const char *name, bool *good)
 {
     const char *found = NULL;

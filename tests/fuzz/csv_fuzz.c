@@ -1,5 +1,5 @@
-/* Rows of CSV, and the line that names the columns. Strings against a parser that reads byte by byte as the rules say; all
- * kinds of fields by printing what was read and reading it again. */
+/* Rows of CSV, and the line that names the columns. Strings against a parser that reads byte by byte as the rules
+ * say; all kinds of fields by printing what was read and reading it again. */
 #include "connectors/format.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -1,5 +1,6 @@
-/* The descriptors that a shared object exports, as data: magic, ABI, sizes, counts; pointers are chosen among good ones and
- * NULL. A descriptor that is taken has what the engine will ask it for, and nothing is read behind its own size. */
+/* The descriptors that a shared object exports, as data: magic, ABI, sizes, counts; pointers are chosen among good
+ * ones and NULL. A descriptor that is taken has what the engine will ask it for, and nothing is read behind its own
+ * size. */
 #include "cli/module.h"
 #include "connectors/connectors.h"
 #include "graph/endpoint.h"

@@ -1,5 +1,5 @@
-/* Names and paths from outside go into JSON: whatever the bytes, the text is ASCII or valid UTF-8 without a bare quote or
- * control character, and a buffer that is too small is cut, not overrun. */
+/* Names and paths from outside go into JSON: whatever the bytes, the text is ASCII or valid UTF-8 without a bare
+ * quote or control character, and a buffer that is too small is cut, not overrun. */
 #include "base/json.h"
 #include "tests/fuzz/fuzz.h"
 

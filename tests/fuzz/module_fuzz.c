@@ -1,5 +1,5 @@
-/* The look at a pipeline before it is opened: any bytes as a file. Said to be whole only when each part that the loader maps
- * lies in the file, by a second reading of the same bytes. */
+/* The look at a pipeline before it is opened: any bytes as a file. Said to be whole only when each part that the
+ * loader maps lies in the file, by a second reading of the same bytes. */
 #include "cli/module.h"
 #include "tests/fuzz/fuzz.h"
 #include <elf.h>

@@ -1,5 +1,5 @@
-/* Lists, patterns and folders of files in a small tree in memory: what is found is there, each once; a plain path is found
- * exactly when it is there. */
+/* Lists, patterns and folders of files in a small tree in memory: what is found is there, each once; a plain path is
+ * found exactly when it is there. */
 #include "base/arena.h"
 #include "connectors/names.h"
 #include "tests/fuzz/memory.h"

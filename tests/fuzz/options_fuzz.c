@@ -1,4 +1,5 @@
-/* The command line: one argument per line of the input. Whatever is taken points into the arguments and is within bounds. */
+/* The command line: one argument per line of the input. Whatever is taken points into the arguments and is within
+ * bounds. */
 #include "cli/options.h"
 #include "cli/pin.h"
 #include "tests/fuzz/fuzz.h"

@@ -1,5 +1,5 @@
-/* Feeds files to a fuzz target: replay FILE_OR_FOLDER... Without libFuzzer, so that every input that once failed stays a
- * test. The empty input comes first. */
+/* Feeds files to a fuzz target: replay FILE_OR_FOLDER... Without libFuzzer, so that every input that once failed
+ * stays a test. The empty input comes first. */
 #include "tests/fuzz/fuzz.h"
 #include <dirent.h>
 #include <errno.h>

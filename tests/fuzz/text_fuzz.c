@@ -1,5 +1,5 @@
-/* Numbers, times, durations and sizes: any text is read or refused, what is read prints to a text that reads back as the
- * same, and any value prints to such a text. */
+/* Numbers, times, durations and sizes: any text is read or refused, what is read prints to a text that reads back as
+ * the same, and any value prints to such a text. */
 #include "base/text.h"
 #include "tests/fuzz/fuzz.h"
 #include <math.h>

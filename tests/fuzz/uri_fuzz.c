@@ -1,5 +1,5 @@
-/* URIs with options, .options and .fields of a source or sink: any text gives an endpoint or complaints in words, and an
- * endpoint without complaints is one that its connector and its format take. */
+/* URIs with options, .options and .fields of a source or sink: any text gives an endpoint or complaints in words,
+ * and an endpoint without complaints is one that its connector and its format take. */
 #include "base/arena.h"
 #include "base/text.h"
 #include "connectors/connectors.h"
