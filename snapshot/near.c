@@ -8,7 +8,7 @@
 #define WARM_UP          32768u        /* records after the lines were dropped that say nothing: all miss once */
 #define TRIAL            16384u        /* records that are judged */
 #define DROP_RARE        (16u * WARM_UP)
-#define HITS_MIN_PERCENT 80u
+#define HITS_MIN_PERCENT 80u        /* a loop that branches on a hit */
 #define OFF_FIRST        (2u << 20) /* records */
 #define OFF_MAX          (4u << 20)
 
@@ -40,6 +40,7 @@ bool wr_near_init(wr_near *near, const wr_table *table)
     near->budget = table->config.budget;
     near->budget->bytes += near->bytes;
     near->generation = table->generation;
+    near->hits_min_percent = HITS_MIN_PERCENT;
     near->probe = (weir_near){.bytes = string ? 16 : 8,
                               .shift = 64 - (uint32_t)__builtin_ctzll(lines),
                               .offset = key->part[0].offset,
@@ -110,7 +111,7 @@ static void judge(wr_near *near, uint32_t n)
     near->seen += n;
     near->hits += n - near->probe.misses;
     if (near->seen < TRIAL) return;
-    if (near->hits * 100 < near->seen * HITS_MIN_PERCENT) {
+    if (near->hits * 100 < near->seen * near->hits_min_percent) {
         near->off_left = near->off_length;
         near->off_length = near->off_length * 2 > OFF_MAX ? OFF_MAX : near->off_length * 2;
         near->generation = 0; /* nothing drops lines in the meantime */

@@ -9,14 +9,15 @@
 #include "snapshot/table.h"
 
 typedef struct wr_near {
-    weir_near  probe;      /* for weir_ctx.near; probe.miss has room for WR_BATCH_RECORDS_MAX */
-    uint64_t   generation; /* of the table, when the lines were filled */
-    uint64_t   seen, hits; /* of this trial */
-    uint64_t   cold;       /* records until it begins: the lines fill */
-    uint64_t   since_drop; /* records since the lines were dropped */
-    uint64_t   off_left;   /* records until the next trial; 0: on */
-    uint64_t   off_length; /* of the next pause */
-    uint64_t   bytes;      /* of line and miss */
+    weir_near  probe;            /* for weir_ctx.near; probe.miss has room for WR_BATCH_RECORDS_MAX */
+    uint64_t   generation;       /* of the table, when the lines were filled */
+    uint64_t   seen, hits;       /* of this trial */
+    uint64_t   hits_min_percent; /* below, it pauses; the operator may lower it after wr_near_init */
+    uint64_t   cold;             /* records until it begins: the lines fill */
+    uint64_t   since_drop;       /* records since the lines were dropped */
+    uint64_t   off_left;         /* records until the next trial; 0: on */
+    uint64_t   off_length;       /* of the next pause */
+    uint64_t   bytes;            /* of line and miss */
     wr_budget *budget;
 } wr_near;
 

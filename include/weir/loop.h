@@ -63,6 +63,14 @@ WEIR_INLINE_ void *weir_near16_find_(const weir_near *near, const weir_near16 *l
     return WEIR_LIKELY_(at->lo == lo && at->hi == hi) ? at->state : NULL;
 }
 
+/* The same as a number, 0 for a miss, without a branch. */
+WEIR_INLINE_ uintptr_t weir_near16_blind_(const weir_near *near, const weir_near16 *line, const char *record)
+{
+    uint64_t           lo = weir_load64_(record + near->offset), hi = weir_load64_(record + near->offset + 8);
+    const weir_near16 *at = &line[((lo ^ hi * WEIR_NEAR_MIX) * WEIR_NEAR_MIX) >> near->shift];
+    return (uintptr_t)at->state & (0 - (uintptr_t)(((at->lo ^ lo) | (at->hi ^ hi)) == 0));
+}
+
 /* One pass over the batch with lines of one size. CALL is a statement about i_ and state_ (void *). Hits are worked on at
  * once; the indices of the others go to miss[], and the engine calls on_left for them. */
 #define WEIR_NEAR_PASS_(BYTES, TRACKS, ...)                                                     \
@@ -85,6 +93,31 @@ WEIR_INLINE_ void *weir_near16_find_(const weir_near *near, const weir_near16 *l
 #define WEIR_NEAR_PASSES_(TRACKS, ...)                               \
     if (c_->near->bytes == 8) WEIR_NEAR_PASS_(8, TRACKS, __VA_ARGS__) \
     else WEIR_NEAR_PASS_(16, TRACKS, __VA_ARGS__)
+
+/* String keys of accumulators, without a branch on hit or miss: nothing but the result function ever sees an accumulator, so
+ * a miss is added to one that is thrown away. Words are near or not as coins fall, and a mispredicted branch throws away
+ * dozens of loads that are under way. Integer keys are few or many: there the branch is predicted, and faster (3.3 against
+ * 4.4 ns per record). */
+#define WEIR_NEAR_BLIND_PASS_(A, ...)                                                            \
+    {                                                                                                   \
+        const weir_near         near_ = *c_->near;                                                      \
+        const weir_near16 *line_ = (const weir_near16 *)near_.line;                           \
+        uint32_t                misses_ = 0;                                                            \
+        A                       nobody_;                                                                \
+        memset(&nobody_, 0, sizeof nobody_);                                                            \
+        for (uint32_t i_ = 0, n_ = c_->n; i_ < n_; i_++) {                                              \
+            uintptr_t found_ = weir_near16_blind_(&near_, line_, (const char *)&in_[i_]);        \
+            uintptr_t hit_ = 0 - (uintptr_t)(found_ != 0);                                              \
+            A        *state_ = (A *)((found_ & hit_) | ((uintptr_t)&nobody_ & ~hit_));                  \
+            near_.miss[misses_] = i_;                                                                   \
+            misses_ += 1 + (uint32_t)hit_;                                                              \
+            __VA_ARGS__;                                                                                \
+        }                                                                                               \
+        c_->near->misses = misses_;                                                                     \
+    }
+#define WEIR_NEAR_BLIND_PASSES_(A, ...)                                          \
+    if (c_->near->bytes == 8) WEIR_NEAR_PASS_(8, false, __VA_ARGS__)              \
+    else WEIR_NEAR_BLIND_PASS_(A, __VA_ARGS__)
 
 /* All records, or those that `pick` names. CALL is a statement about i_. */
 #define WEIR_PICK_PASS_(TRACKS, ...)                           \

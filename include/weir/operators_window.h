@@ -82,7 +82,7 @@
     WEIR_LOOP_ weir_near_loop_##NAME(weir_ctx *c_)                                                                 \
     {                                                                                                              \
         const T *in_ = (const T *)c_->in;                                                                          \
-        WEIR_NEAR_PASSES_(false, { weir_user_##NAME(&in_[i_], (A *)state_); })                                     \
+        WEIR_NEAR_BLIND_PASSES_(A, { weir_user_##NAME(&in_[i_], (A *)state_); })                                   \
     }                                                                                                              \
     WEIR_LOOP_ weir_merge_of_##NAME(weir_ctx *c_)                                                                  \
     {                                                                                                              \
