@@ -137,7 +137,7 @@ typedef struct jobs_run {
     bool            news;
 } jobs_run;
 
-static void jobs_notify(void *self)
+WEIR_UNUSED_ static void jobs_notify(void *self)
 {
     jobs_run *r = self;
     pthread_mutex_lock(&r->lock);
@@ -146,7 +146,7 @@ static void jobs_notify(void *self)
     pthread_mutex_unlock(&r->lock);
 }
 
-static void jobs_new(jobs_run *r, const wr_env *env)
+WEIR_UNUSED_ static void jobs_new(jobs_run *r, const wr_env *env)
 {
     wr_errinfo info = {0};
     memset(r, 0, sizeof *r);
@@ -162,19 +162,19 @@ static void jobs_new(jobs_run *r, const wr_env *env)
     }
 }
 
-static void jobs_start(jobs_run *r)
+WEIR_UNUSED_ static void jobs_start(jobs_run *r)
 {
     wr_errinfo info = {0};
     if (wr_worker_start(r->worker, &info) != WR_OK) fail_msg("%s", info.text);
 }
 
-static void jobs_cancel(jobs_run *r)
+WEIR_UNUSED_ static void jobs_cancel(jobs_run *r)
 {
     for (uint32_t i = 0; i < r->exec->subtasks; i++) wr_worker_cancel(r->worker, i);
 }
 
 /* Takes reports until every task has ended, as a JobManager does: the first failure cancels the others. */
-static void jobs_end(jobs_run *r)
+WEIR_UNUSED_ static void jobs_end(jobs_run *r)
 {
     while (!wr_worker_done(r->worker)) {
         for (wr_task_event e; wr_worker_event(r->worker, &e);) {
@@ -195,7 +195,7 @@ static void jobs_end(jobs_run *r)
     for (uint32_t i = 0; wr_worker_task_stats(r->worker, i, &s); i++) r->in[s.state]++;
 }
 
-static void jobs_free(jobs_run *r)
+WEIR_UNUSED_ static void jobs_free(jobs_run *r)
 {
     wr_worker_free(r->worker);
     wr_exec_free(r->exec);
@@ -205,7 +205,7 @@ static void jobs_free(jobs_run *r)
     assert_int_equal(atomic_load(&jobs.open), 0);
 }
 
-static void jobs_reset(uint32_t splits, uint32_t parallelism, uint64_t records)
+WEIR_UNUSED_ static void jobs_reset(uint32_t splits, uint32_t parallelism, uint64_t records)
 {
     jobs.splits = splits;
     jobs.parallelism = parallelism;
