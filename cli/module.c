@@ -3,6 +3,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -168,6 +169,8 @@ wr_err wr_module_accept(const weir_module *m, const char *path, wr_errinfo *info
         return wr_fail(info, WR_WRONG_ABI, "built for ABI %u, and Weir %s has ABI %u; %s; compile it again: weir build",
                        m->abi, WR_VERSION, WEIR_ABI, path);
     }
+    if (m->module_size < offsetof(weir_module, reserved)) /* or name and build are not in it */
+        return not_one(path, "pipeline", "its descriptor says that it is shorter than any version of it", info);
     const size_rule RULE[] = {
         {"weir_module", m->module_size, sizeof(weir_module), false},
         {"weir_op", m->op_size, sizeof(weir_op), false},

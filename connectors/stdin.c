@@ -37,6 +37,7 @@ typedef struct stdin_reader {
     wr_reader reader;
     bool      hungry, headed; /* headed: what stands before the first record is behind us */
     uint64_t  lines_seen;
+    uint64_t  base; /* offset of buffer[0] in the input */
 } stdin_reader;
 
 static void stdin_enumerate(weir_ctx *ctx)
@@ -57,7 +58,7 @@ static void stdin_place(const wr_reader *reader, weir_ctx *ctx, size_t at, char 
     if (reader->codec->format->lines)
         snprintf(text, n, "standard input:%llu", (unsigned long long)lines + 1);
     else
-        snprintf(text, n, "standard input, byte %llu", (unsigned long long)(split->bytes + at));
+        snprintf(text, n, "standard input, byte %llu", (unsigned long long)(s->base + at));
 }
 
 static void stdin_open(weir_ctx *ctx)
@@ -65,6 +66,7 @@ static void stdin_open(weir_ctx *ctx)
     stdin_reader *s = ctx->local;
     s->reader.place = stdin_place;
     s->hungry = true;
+    s->base = ((const stdin_split *)ctx->state[0])->bytes;
     ctx->verdict[0] = wr_reader_open(&s->reader, ctx);
     if (s->reader.codec != NULL) s->headed = s->reader.codec->format != &wr_format_csv;
 }
@@ -79,6 +81,7 @@ static enum filled fill(stdin_reader *s, weir_ctx *ctx)
     if (poll(&ready, 1, 0) == 0) return NOTHING_THERE;
     char *to = wr_reader_space(&s->reader, ctx, &room, &dropped);
     if (to == NULL) return FAILED;
+    s->base += dropped;
     int64_t got = env->read(env->self, STDIN_FILENO, to, room);
     if (got == -EAGAIN) return NOTHING_THERE;
     if (got < 0) {
@@ -135,8 +138,8 @@ static void stdin_poll(weir_ctx *ctx)
             return;
         }
     }
+    size_t before = s->reader.begin;
     if (!s->headed && !take_header(s, ctx)) return;
-    size_t       before = s->reader.begin;
     weir_out     out = ctx->out[0];
     enum wr_read read = wr_reader_emit(&s->reader, ctx, &out, SIZE_MAX);
     ctx->out[0] = out;

@@ -4,6 +4,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+static const char *const common_options[] = {"format", "header", "separator"};
+enum { COMMON_OPTIONS = sizeof common_options / sizeof common_options[0] };
+
 /* One parse. Arena of the job; one thread. */
 typedef struct wr_parse {
     wr_arena               *arena;
@@ -13,12 +16,10 @@ typedef struct wr_parse {
     wr_endpoint_value      *value;
     wr_endpoint_bad        *bad;
     void                   *self;
-    const char             *format;   /* from the URI */
-    bool                    csv_said; /* .header or .separator */
+    const char             *format;                 /* from the URI */
+    bool                    csv_said;               /* .header or .separator */
+    const char             *common[COMMON_OPTIONS]; /* as given: in the URI or in .options */
 } wr_parse;
-
-static const char *const common_options[] = {"format", "header", "separator"};
-enum { COMMON_OPTIONS = sizeof common_options / sizeof common_options[0] };
 
 __attribute__((format(printf, 3, 4))) static void bad(wr_parse *s, wr_err err, const char *format, ...)
 {
@@ -185,7 +186,13 @@ static void option(wr_parse *s, const char *text, size_t n)
     const char *value = decode(s, equal + 1, n - (size_t)(equal + 1 - text));
     bool        common = false, own = false;
     for (size_t i = 0; i < COMMON_OPTIONS; i++) {
-        if (strcmp(name, common_options[i]) == 0) common = true;
+        if (strcmp(name, common_options[i]) != 0) continue;
+        common = true;
+        if (s->common[i]) {
+            bad(s, WR_OPTION, "option '%s' stands twice (%s and %s); give it once", name, s->common[i], value);
+            return;
+        }
+        s->common[i] = value;
     }
     if (common) set_common(s, name, value);
     if (!s->connector) return;
