@@ -255,7 +255,14 @@ WEIR_MAP(narrow, wide, in, item, out, ctx)
 WEIR_FUSE(fused, filter, map)
 
 /* ---- keyed ---- */
-static void emit_counted(item_out *out, const item *in, sim_item made)
+/* In memory of the batch: emitting may run what follows in the chain, which makes texts as well. */
+static weir_str text_kept(weir_ctx *ctx, uint64_t ink)
+{
+    weir_str text = text_made(ink);
+    return weir_keep(ctx, weir_str_data(&text), text.len);
+}
+
+static void emit_counted(item_out *out, const item *in, sim_item made, weir_ctx *ctx)
 {
     item_emit(out, (item){.key = in->key,
                           .seq = made.seq,
@@ -263,7 +270,7 @@ static void emit_counted(item_out *out, const item *in, sim_item made)
                           .ink = made.ink,
                           .key32 = in->key32,
                           .name = in->name,
-                          .text = text_made(made.ink)});
+                          .text = text_kept(ctx, made.ink)});
 }
 
 WEIR_RECORD(note, (uint32_t, place), (uint64_t, n), (weir_str, text))
@@ -328,7 +335,7 @@ WEIR_KEYED(count, item, in, ledger, st, item, out, ctx)
         note_table_remove(ctx, &st->places, now.place);
     else
         note_table_put(ctx, &st->places, now);
-    emit_counted(out, in, sim_counted(tune_of(ctx)->salt, in->key, st->n));
+    emit_counted(out, in, sim_counted(tune_of(ctx)->salt, in->key, st->n), ctx);
 }
 
 WEIR_STATE(link, (uint64_t, n), (uint64_t, hash))
@@ -337,7 +344,7 @@ WEIR_KEYED(chain, item, in, link, st, item, out, ctx)
     check_item(in, "chain");
     sim_item x = plain_of(in), made = sim_counted(tune_of(ctx)->salt, in->key, ++st->n);
     made.value = st->hash = sim_chained(st->hash, &x);
-    emit_counted(out, in, made);
+    emit_counted(out, in, made, ctx);
 }
 WEIR_STATE(five, (uint64_t, n), (weir_text, memo))
 WEIR_KEYED(forget, item, in, five, st, item, out, ctx)
@@ -348,7 +355,7 @@ WEIR_KEYED(forget, item, in, five, st, item, out, ctx)
     else if (weir_text_get(ctx, &st->memo).len != 0)
         wrong("forgetful: a new state is not empty");
     weir_text_set(ctx, &st->memo, note_of(in->key, n).text);
-    emit_counted(out, in, sim_counted(tune_of(ctx)->salt, in->key, n));
+    emit_counted(out, in, sim_counted(tune_of(ctx)->salt, in->key, n), ctx);
     if (n == 5) weir_forget(ctx);
 }
 
@@ -391,7 +398,7 @@ static void total_result(const item *key, const sums *acc, item_out *out, weir_c
                           .ink = ink,
                           .key32 = (uint32_t)acc->key,
                           .name = name,
-                          .text = text_made(ink)});
+                          .text = text_kept(ctx, ink)});
 }
 WEIR_AGGREGATE(total, item, in, sums, acc, item, total_merge, total_result)
 {
@@ -401,12 +408,12 @@ WEIR_AGGREGATE(total, item, in, sums, acc, item, total_merge, total_result)
 }
 static void total_all_result(const item *key, const sums *acc, item_out *out, weir_ctx *ctx)
 {
-    (void)ctx;
     char     bytes[80];
     uint64_t ink = sim_mix(acc->value, 5) & ~SIM_HUGE;
     if (key->key != 0 || key->name.len != 0) wrong("total of all: there is a key");
     item_emit(
-        out, (item){.seq = acc->n, .value = acc->value, .ink = ink, .name = name_in(bytes, 0), .text = text_made(ink)});
+        out,
+        (item){.seq = acc->n, .value = acc->value, .ink = ink, .name = name_in(bytes, 0), .text = text_kept(ctx, ink)});
 }
 WEIR_AGGREGATE(total_all, item, in, sums, acc, item, total_merge, total_all_result)
 {

@@ -133,7 +133,7 @@ static sim_kind random_kind(wr_prng *r)
 
 static void take_inputs(sim_plan *p, sim_node *n, open_streams *o, wr_prng *r)
 {
-    bool     wide = n->kind == SIM_NARROW;
+    bool wide = n->kind == SIM_NARROW, chained = one_in(r, 2); /* as often as not it could be called by its producer */
     uint32_t wanted = !wide && one_in(r, 4) ? 2 + (uint32_t)below(r, SIM_INPUTS - 1) : 1;
     while (n->ins < wanted) {
         sim_stream s = pick(p, o, r, wide);
@@ -148,6 +148,7 @@ static void take_inputs(sim_plan *p, sim_node *n, open_streams *o, wr_prng *r)
             continue;
         }
         s.route = is_keyed(n->kind) ? SIM_FORWARD : random_route(r);
+        if (chained && s.route == SIM_FORWARD) n->parallelism = p->node[s.node].parallelism;
         if (s.route == SIM_BROADCAST && p->node[s.node].expect * n->parallelism > EXPECT_MAX) s.route = SIM_REBALANCE;
         n->in[n->ins++] = s;
     }
