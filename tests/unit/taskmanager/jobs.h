@@ -1,5 +1,5 @@
-/* tests/unit/taskmanager/jobs.h: a small job with real threads: numbers from splits, by key, summed up, counted by a sink.
- * User code meets the test through one struct of atomics. */
+/* tests/unit/taskmanager/jobs.h: a small job with real threads: numbers from splits, by key, summed up, counted by a
+ * sink. User code meets the test through one struct of atomics. */
 #ifndef WR_TESTS_TASKMANAGER_JOBS_H
 #define WR_TESTS_TASKMANAGER_JOBS_H
 #include "graph/exec.h"
