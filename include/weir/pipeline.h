@@ -48,7 +48,7 @@ WEIR_RECORD(weir_dead, (weir_str, uid), (weir_str, reason), (weir_str, source), 
  * weir_window_all(stream, when, ...)         without a key; parallelism 1
  * weir_delta(keyed, field, threshold, .relative = true, .start = 100)
  *                                            fires when the field has moved by more than the threshold since it last fired
- * weir_union(a, b, ...)                      2 to 16 streams of one record */
+ * weir_union(a, b, ...)                      2 to 16 streams of one record, before they are keyed */
 #define weir_key_by(S, ...) \
     WEIR_MAKE_((S).needs_a_plain_stream, .handle = weir_handle_by_((S).handle, WEIR_KEY_(WEIR_T_(S), __VA_ARGS__)))
 #define weir_window(K, ...) \
@@ -63,7 +63,7 @@ WEIR_RECORD(weir_dead, (weir_str, uid), (weir_str, reason), (weir_str, source), 
                                        .threshold = __VA_ARGS__ },                                          \
                            .weir_end_ = 0 })
 #define weir_union(A, ...) \
-    WEIR_LIKE_(A, weir_union_((A).handle, 1 + WEIR_COUNT_(__VA_ARGS__), \
+    WEIR_LIKE_(A, weir_union_(WEIR_PLAIN_(A), WEIR_CAT_(WEIR_UNION_OF_AT_MOST_16_NOT_, WEIR_COUNT_(A, __VA_ARGS__)), \
                               (weir_nodes_){ { WEIR_EACH_(WEIR_UNION_, A, __VA_ARGS__) } }))
 
 /* ---- time ------------------------------------------------------------------------------------------------------------------
@@ -166,6 +166,14 @@ WEIR_RECORD(weir_dead, (weir_str, uid), (weir_str, reason), (weir_str, source), 
         .offset
 #endif
 
+/* An enumeration, so that one more is an unknown name: the count in it is the error message. */
+enum {
+    WEIR_UNION_OF_AT_MOST_16_NOT_2 = 2, WEIR_UNION_OF_AT_MOST_16_NOT_3, WEIR_UNION_OF_AT_MOST_16_NOT_4,
+    WEIR_UNION_OF_AT_MOST_16_NOT_5, WEIR_UNION_OF_AT_MOST_16_NOT_6, WEIR_UNION_OF_AT_MOST_16_NOT_7,
+    WEIR_UNION_OF_AT_MOST_16_NOT_8, WEIR_UNION_OF_AT_MOST_16_NOT_9, WEIR_UNION_OF_AT_MOST_16_NOT_10,
+    WEIR_UNION_OF_AT_MOST_16_NOT_11, WEIR_UNION_OF_AT_MOST_16_NOT_12, WEIR_UNION_OF_AT_MOST_16_NOT_13,
+    WEIR_UNION_OF_AT_MOST_16_NOT_14, WEIR_UNION_OF_AT_MOST_16_NOT_15, WEIR_UNION_OF_AT_MOST_16_NOT_16
+};
 typedef struct weir_nodes_ {
     weir_node node[15];
 } weir_nodes_;
