@@ -5,9 +5,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define RANGE_BYTES_MAX (UINT64_C(256) << 30)
-#define RANGE_BYTES_MIN (UINT64_C(64) << 20)
-#define HUGE_FROM_BYTES (UINT64_C(1) << 20) /* smaller tables must not take 2 MiB each */
+#define RANGE_BYTES_MAX  (UINT64_C(256) << 30)
+#define RANGE_BYTES_MIN  (UINT64_C(64) << 20)
+#define AHEAD_FROM_BYTES (UINT64_C(8) << 20) /* the helper's lead must not dwarf the table */
+#define HUGE_FROM_BYTES  (UINT64_C(1) << 20) /* smaller tables must not take 2 MiB each */
 
 void wr_budget_add(wr_budget *budget, uint64_t *table_bytes, int64_t bytes)
 {
@@ -45,6 +46,14 @@ void wr_family_huge(void *base, uint64_t bytes)
     wr_mem_huge(base, bytes);
     (void)madvise(base, WR_HUGE_BYTES,
                   MADV_COLLAPSE); /* advice: an older kernel refuses, and the table works as well */
+}
+
+void wr_family_ahead(wr_ahead_range *range, const wr_budget *budget, void *base, uint64_t bytes, uint64_t used)
+{
+    if (range->ahead != NULL)
+        wr_ahead_used(range, used);
+    else if (budget->ahead != NULL && used >= AHEAD_FROM_BYTES)
+        wr_ahead_add(budget->ahead, range, base, bytes, used);
 }
 
 static uint64_t inverse_of_odd(uint64_t odd)
@@ -95,6 +104,7 @@ void wr_family_fini(wr_family *family)
         for (uint32_t i = 0; i < family->groups; i++) free(family->group[i].region);
     }
     free(family->group);
+    wr_ahead_remove(&family->ahead);
     wr_mem_release(family->base, family->reserved_bytes);
     wr_mem_release(family->where, family->where_bytes);
     *family = (wr_family){0};
@@ -138,6 +148,9 @@ void wr_family_grow(wr_family *family, uint32_t group, uint32_t n)
         wr_family_huge(family->base, family->reserved_bytes);
         family->huge = true;
     }
+    if (family->huge)
+        wr_family_ahead(&family->ahead, family->budget, family->base, family->reserved_bytes,
+                        family->next * family->stride);
 }
 
 void wr_family_advance(wr_family *family, uint32_t group)

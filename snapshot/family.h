@@ -7,6 +7,7 @@
  * garbage may point at it. */
 #ifndef WR_SNAPSHOT_FAMILY_H
 #define WR_SNAPSHOT_FAMILY_H
+#include "base/ahead.h"
 #include "base/check.h"
 #include "snapshot/table.h"
 
@@ -39,20 +40,21 @@ typedef struct wr_capture {
 
 /* Owner: a table, its slot's thread. */
 typedef struct wr_family {
-    char      *base;
-    uint32_t   stride, stride_log2;     /* log2 of the stride's power of two ... */
-    uint64_t   stride_odd;              /* ... and the inverse of its odd part modulo 2^64 */
-    uint32_t   full_log2, granule_log2; /* entries of a full region, of a granule */
-    uint32_t   mark;                    /* enum wr_mark */
-    uint32_t   groups;
-    uint64_t   next, limit; /* positions: to be given to a region next; end of the range */
-    wr_group  *group;
-    uint64_t  *where; /* per granule: group << 32 | number of its first entry */
-    wr_budget *budget;
-    uint64_t  *table_bytes;
-    uint64_t   reserved_bytes, where_bytes;
-    wr_capture capture;
-    bool       large, huge;
+    char          *base;
+    uint32_t       stride, stride_log2;     /* log2 of the stride's power of two ... */
+    uint64_t       stride_odd;              /* ... and the inverse of its odd part modulo 2^64 */
+    uint32_t       full_log2, granule_log2; /* entries of a full region, of a granule */
+    uint32_t       mark;                    /* enum wr_mark */
+    uint32_t       groups;
+    uint64_t       next, limit; /* positions: to be given to a region next; end of the range */
+    wr_group      *group;
+    uint64_t      *where; /* per granule: group << 32 | number of its first entry */
+    wr_budget     *budget;
+    uint64_t      *table_bytes;
+    uint64_t       reserved_bytes, where_bytes;
+    wr_capture     capture;
+    bool           large, huge;
+    wr_ahead_range ahead;
 } wr_family;
 
 /* stride: 8, 16, 32, 64 or a multiple of 64 (blobs: 16). */
@@ -70,6 +72,8 @@ void wr_family_touch_run(wr_family *family, uint32_t position, uint32_t n);
 void wr_budget_add(wr_budget *budget, uint64_t *table_bytes, int64_t bytes);
 /* Huge pages from here on, and for the first 2 MiB, which were small so far. 0.2 ms, once. */
 void wr_family_huge(void *base, uint64_t bytes);
+/* A range that fills from its beginning and uses so much: has it touched ahead once that pays. */
+void wr_family_ahead(wr_ahead_range *range, const wr_budget *budget, void *base, uint64_t bytes, uint64_t used);
 /* How much address space a family may want. */
 uint64_t wr_family_range_bytes(const wr_budget *budget);
 /* Address space: at least `least`, if possible `most`; the bytes got, or 0. */

@@ -20,6 +20,9 @@ static uint32_t new_segment(wr_index *index, uint32_t depth, uint32_t over)
         wr_family_huge(index->bucket, index->bucket_bytes);
         index->huge = true;
     }
+    if (index->huge)
+        wr_family_ahead(&index->ahead, index->family->budget, index->bucket, index->bucket_bytes,
+                        index->segments * SEGMENT_BYTES);
     return id;
 }
 
@@ -56,6 +59,7 @@ void wr_index_fini(wr_index *index)
     }
     wr_mem_release(index->directory, index->directory_bytes);
     wr_mem_release(index->segment, index->segment_bytes);
+    wr_ahead_remove(&index->ahead);
     wr_mem_release(index->bucket, index->bucket_bytes);
     *index = (wr_index){0};
 }

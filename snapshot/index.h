@@ -50,6 +50,7 @@ struct wr_index {
     uint64_t         directory_bytes, bucket_bytes, segment_bytes; /* reserved */
     uint64_t         directory_counted;
     bool             large, huge;
+    wr_ahead_range   ahead;
 };
 
 /* The hashes of an index are in [low, low + range); range 0 = 2^64. */

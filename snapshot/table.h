@@ -12,10 +12,12 @@
 
 /* Owner: a slot, its thread. Memory of keyed state: counted, and bounded by --state-max. `exceeded` stays set; state
  * handed out is complete all the same, and the caller fails the task after the batch. Zero: no bound. */
+struct wr_ahead;
 typedef struct wr_budget {
-    uint64_t bytes;     /* now: regions, index, bitmaps, undo */
-    uint64_t bytes_max; /* 0: no bound */
-    bool     exceeded;
+    uint64_t         bytes;     /* now: regions, index, bitmaps, undo */
+    uint64_t         bytes_max; /* 0: no bound */
+    bool             exceeded;
+    struct wr_ahead *ahead; /* touches the memory of large tables in advance; NULL: nobody does */
 } wr_budget;
 
 typedef struct wr_table wr_table;

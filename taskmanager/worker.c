@@ -1,5 +1,6 @@
 /* Builds slots, tasklets and channels from the execution graph, and runs them. */
 #include "taskmanager/worker.h"
+#include "base/ahead.h"
 #include "base/check.h"
 #include "taskmanager/slot.h"
 #include <stdio.h>
@@ -10,24 +11,25 @@ typedef struct wr_edge split_edge;
 
 /* Owned by whoever called wr_worker_new; slots belong to their threads between start and join. */
 struct wr_worker {
-    const wr_exec     *exec;
-    wr_worker_options  options;
-    wr_slot           *slot;
-    uint32_t           slots;
-    wr_tasklet        *tasklet; /* by subtask */
-    wr_pipe           *pipe;    /* by channel of the execution graph */
-    split_edge        *split_edge; /* by link */
-    weir_args         *args;    /* by operator instance */
-    wr_op            **op_of;   /* by (node, subtask): op_first[node] + subtask */
-    uint32_t          *op_first;
-    uint32_t           op_count;
-    uint32_t           event_next;
-    bool               started, joined;
+    const wr_exec    *exec;
+    wr_worker_options options;
+    wr_slot          *slot;
+    uint32_t          slots;
+    wr_tasklet       *tasklet;    /* by subtask */
+    wr_pipe          *pipe;       /* by channel of the execution graph */
+    split_edge       *split_edge; /* by link */
+    weir_args        *args;       /* by operator instance */
+    wr_op           **op_of;      /* by (node, subtask): op_first[node] + subtask */
+    uint32_t         *op_first;
+    uint32_t          op_count;
+    uint32_t          event_next;
+    wr_ahead         *ahead;
+    bool              started, joined;
 };
 
 const char *wr_task_state_name(wr_task_state state)
 {
-    static const char *const names[] = { "?", "CREATED", "INITIALIZING", "RUNNING", "FINISHED", "CANCELED", "FAILED" };
+    static const char *const names[] = {"?", "CREATED", "INITIALIZING", "RUNNING", "FINISHED", "CANCELED", "FAILED"};
     return state <= WR_TASK_FAILED ? names[state] : "?";
 }
 
@@ -71,7 +73,9 @@ static wr_err build_slots(wr_worker *w, wr_errinfo *info)
         s->notify_self = w->options.self;
         snprintf(s->name, sizeof s->name, own ? "weir-own-%u" : "weir-slot-%u", own ? i - x->slots : i);
         int got = env->parker_init(env->self, &s->parker);
-        if (got < 0) return wr_fail_errno(info, -got, "cannot make an event descriptor for slot %u; raise the limit of open files", i);
+        if (got < 0)
+            return wr_fail_errno(info, -got,
+                                 "cannot make an event descriptor for slot %u; raise the limit of open files", i);
         s->tasklet = calloc(x->subtasks + 1, sizeof(wr_tasklet *));
         if (s->tasklet == NULL) return wr_fail(info, WR_MEMORY, "no memory for the tasklets of slot %u", i);
     }
@@ -81,7 +85,8 @@ static wr_err build_slots(wr_worker *w, wr_errinfo *info)
 static void args_bad(void *self, const char *text)
 {
     wr_op *op = self;
-    wr_op_fail(op, WR_CONFIG, "%s; operator %s subtask %u; correct it behind `--` or in .args", text, op->node->uid, op->subtask);
+    wr_op_fail(op, WR_CONFIG, "%s; operator %s subtask %u; correct it behind `--` or in .args", text, op->node->uid,
+               op->subtask);
 }
 
 static void place_op(wr_worker *w, wr_op *op, const wr_node *node, wr_home *home, uint32_t subtask)
@@ -118,7 +123,7 @@ static wr_err build_enumerator(wr_worker *w, wr_tasklet *t, wr_errinfo *info)
     const wr_node *node = &w->exec->job->node[t->vertex->node];
     t->enumerator = calloc(1, sizeof *t->enumerator);
     if (t->enumerator == NULL) return wr_fail(info, WR_MEMORY, "no memory for the enumerator of %s", node->uid);
-    wr_op like = { .def = node->op, .node = node, .home = t->home, .endpoint = node->endpoint };
+    wr_op like = {.def = node->op, .node = node, .home = t->home, .endpoint = node->endpoint};
     WR_TRY(wr_enumerator_init(t->enumerator, &like, info));
     uint32_t at = w->op_count + node->id; /* behind the operators' */
     w->args[at] = wr_args_view(node->arguments, args_bad, &t->enumerator->op);
@@ -141,11 +146,14 @@ static wr_err build_tasklets(wr_worker *w, wr_errinfo *info)
         t->reported = WR_TASK_CREATED;
         atomic_init(&t->state, WR_TASK_CREATED);
         slot->tasklet[slot->tasklets++] = t;
-        if (t->vertex->kind == WR_VERTEX_ENUMERATOR) WR_TRY(build_enumerator(w, t, info));
-        else WR_TRY(build_chain(w, t, info));
+        if (t->vertex->kind == WR_VERTEX_ENUMERATOR)
+            WR_TRY(build_enumerator(w, t, info));
+        else
+            WR_TRY(build_chain(w, t, info));
         t->in = calloc(s->ins + 1, sizeof *t->in);
         t->exchange = zeroed(t->vertex->outs + 1, sizeof *t->exchange, WR_CACHE_LINE);
-        if (t->in == NULL || t->exchange == NULL) return wr_fail(info, WR_MEMORY, "no memory for the channels of %s", t->vertex->name);
+        if (t->in == NULL || t->exchange == NULL)
+            return wr_fail(info, WR_MEMORY, "no memory for the channels of %s", t->vertex->name);
     }
     return WR_OK;
 }
@@ -161,7 +169,10 @@ static wr_err add_target(wr_op *op, uint32_t port, wr_target target, wr_errinfo 
     return WR_OK;
 }
 
-static wr_op *op_at(const wr_worker *w, uint32_t node, uint32_t subtask) { return w->op_of[w->op_first[node] + subtask]; }
+static wr_op *op_at(const wr_worker *w, uint32_t node, uint32_t subtask)
+{
+    return w->op_of[w->op_first[node] + subtask];
+}
 
 static wr_err build_calls(wr_worker *w, wr_errinfo *info)
 {
@@ -172,14 +183,15 @@ static wr_err build_calls(wr_worker *w, wr_errinfo *info)
         for (uint32_t s = 0; s < job->node[e->from].parallelism; s++) {
             wr_op *from = op_at(w, e->from, s), *to = op_at(w, e->to, s);
             to->up = from;
-            WR_TRY(add_target(from, e->from_port, (wr_target){ .op = to, .port = e->to_port }, info));
+            WR_TRY(add_target(from, e->from_port, (wr_target){.op = to, .port = e->to_port}, info));
         }
     }
     return WR_OK;
 }
 
 /* The channels of one producer in one link, as an exchange. */
-static wr_err build_exchange(wr_worker *w, const wr_link *link, uint32_t from, uint32_t first, uint32_t count, wr_errinfo *info)
+static wr_err build_exchange(wr_worker *w, const wr_link *link, uint32_t from, uint32_t first, uint32_t count,
+                             wr_errinfo *info)
 {
     const wr_exec *x = w->exec;
     wr_tasklet    *t = &w->tasklet[from];
@@ -203,9 +215,10 @@ static wr_err build_exchange(wr_worker *w, const wr_link *link, uint32_t from, u
     const wr_edge *edge = splits ? &w->split_edge[link->id] : &x->job->edge[link->edge];
     wr_op         *op = splits ? &t->enumerator->op : op_at(w, link->from_node, x->subtask[from].index);
     uint32_t       groups = x->job->node[link->to_node].max_parallelism;
-    if (wr_exchange_init(e, edge, op, pipes, count, groups) != WR_OK) return wr_fail(info, WR_MEMORY, "no memory for an exchange of %s", t->vertex->name);
+    if (wr_exchange_init(e, edge, op, pipes, count, groups) != WR_OK)
+        return wr_fail(info, WR_MEMORY, "no memory for an exchange of %s", t->vertex->name);
     if (splits) return WR_OK;
-    return add_target(op, link->from_port, (wr_target){ .exchange = e }, info);
+    return add_target(op, link->from_port, (wr_target){.exchange = e}, info);
 }
 
 static wr_err build_links(wr_worker *w, wr_errinfo *info)
@@ -213,7 +226,7 @@ static wr_err build_links(wr_worker *w, wr_errinfo *info)
     const wr_exec *x = w->exec;
     for (uint32_t i = 0; i < x->links; i++) {
         const wr_link *link = &x->link[i];
-        w->split_edge[i] = (wr_edge){ .type = link->type, .route = WR_ROUTE_REBALANCE };
+        w->split_edge[i] = (wr_edge){.type = link->type, .route = WR_ROUTE_REBALANCE};
         for (uint32_t at = link->first_channel, end = at + link->channels; at < end;) {
             uint32_t from = x->channel[at].from, n = 1;
             while (at + n < end && x->channel[at + n].from == from) n++;
@@ -275,6 +288,8 @@ wr_err wr_worker_start(wr_worker *w, wr_errinfo *info)
 {
     const wr_env *env = w->options.env;
     w->started = true;
+    w->ahead = wr_ahead_new(env); /* only with threads of our own: steps by hand stay deterministic */
+    for (uint32_t i = 0; i < w->slots; i++) w->slot[i].budget.ahead = w->ahead;
     for (uint32_t i = 0; i < w->slots; i++) {
         wr_slot *s = &w->slot[i];
         int      got = env->thread_start(env->self, &s->thread, wr_slot_run, s, s->name, s->cpu);
@@ -282,9 +297,11 @@ wr_err wr_worker_start(wr_worker *w, wr_errinfo *info)
         s->thread = NULL;
         for (uint32_t k = 0; k < w->exec->subtasks; k++) wr_worker_cancel(w, k);
         for (uint32_t k = i; k < w->slots; k++) { /* nobody will run these */
-            for (uint32_t n = 0; n < w->slot[k].tasklets; n++) atomic_store(&w->slot[k].tasklet[n]->state, WR_TASK_CANCELED);
+            for (uint32_t n = 0; n < w->slot[k].tasklets; n++)
+                atomic_store(&w->slot[k].tasklet[n]->state, WR_TASK_CANCELED);
         }
-        return wr_fail_errno(info, -got, "cannot start the thread of slot %u; raise the limit of threads or lower -p", i);
+        return wr_fail_errno(info, -got, "cannot start the thread of slot %u; raise the limit of threads or lower -p",
+                             i);
     }
     return WR_OK;
 }
@@ -320,7 +337,10 @@ void wr_worker_stop_sources(wr_worker *w)
     for (uint32_t i = 0; i < w->exec->subtasks; i++) command(w, i, WR_COMMAND_STOP);
 }
 
-void wr_worker_cancel(wr_worker *w, uint32_t subtask) { command(w, subtask, WR_COMMAND_CANCEL); }
+void wr_worker_cancel(wr_worker *w, uint32_t subtask)
+{
+    command(w, subtask, WR_COMMAND_CANCEL);
+}
 
 bool wr_worker_done(const wr_worker *w)
 {
@@ -366,6 +386,7 @@ void wr_worker_free(wr_worker *w)
         wr_scratch_fini(&s->home.scratch);
         free(s->tasklet);
     }
+    wr_ahead_free(w->ahead);
     free(w->slot);
     free(w->tasklet);
     free(w->pipe);
@@ -376,7 +397,10 @@ void wr_worker_free(wr_worker *w)
     free(w);
 }
 
-uint32_t wr_worker_slots(const wr_worker *w) { return w->slots; }
+uint32_t wr_worker_slots(const wr_worker *w)
+{
+    return w->slots;
+}
 
 bool wr_worker_step(wr_worker *w, uint32_t slot)
 {
@@ -392,25 +416,29 @@ wr_slot *wr_worker_slot(wr_worker *w, uint32_t slot)
 
 wr_op *wr_worker_op(wr_worker *w, uint32_t node, uint32_t subtask)
 {
-    return node < w->exec->job->nodes && subtask < w->exec->job->node[node].parallelism ? op_at(w, node, subtask) : NULL;
+    return node < w->exec->job->nodes && subtask < w->exec->job->node[node].parallelism ? op_at(w, node, subtask)
+                                                                                        : NULL;
 }
 
 /* ---- measures ---- */
 
-static uint64_t relaxed(const _Atomic uint64_t *counter) { return atomic_load_explicit(counter, memory_order_relaxed); }
+static uint64_t relaxed(const _Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
 
 bool wr_worker_operator_stats(const wr_worker *w, uint32_t index, wr_operator_stats *stats)
 {
     if (index >= w->op_count) return false;
     const wr_op *op = w->op_of[index];
-    *stats = (wr_operator_stats){ .node = op->node,
-                                  .subtask = op->subtask,
-                                  .in = relaxed(&op->stats.in),
-                                  .out = relaxed(&op->stats.out),
-                                  .bad = relaxed(&op->stats.bad),
-                                  .batches = relaxed(&op->stats.batches),
-                                  .state_bytes = relaxed(&op->stats.state_bytes),
-                                  .keys = relaxed(&op->stats.keys) };
+    *stats = (wr_operator_stats){.node = op->node,
+                                 .subtask = op->subtask,
+                                 .in = relaxed(&op->stats.in),
+                                 .out = relaxed(&op->stats.out),
+                                 .bad = relaxed(&op->stats.bad),
+                                 .batches = relaxed(&op->stats.batches),
+                                 .state_bytes = relaxed(&op->stats.state_bytes),
+                                 .keys = relaxed(&op->stats.keys)};
     return true;
 }
 
@@ -418,12 +446,12 @@ bool wr_worker_task_stats(const wr_worker *w, uint32_t index, wr_task_stats *sta
 {
     if (index >= w->exec->subtasks) return false;
     const wr_tasklet *t = &w->tasklet[index];
-    *stats = (wr_task_stats){ .subtask = index,
-                              .state = (wr_task_state)atomic_load_explicit(&t->state, memory_order_acquire),
-                              .busy_ns = relaxed(&t->busy_ns),
-                              .idle_ns = relaxed(&t->idle_ns),
-                              .back_pressured_ns = relaxed(&t->back_pressured_ns),
-                              .place = t->subtask->place };
+    *stats = (wr_task_stats){.subtask = index,
+                             .state = (wr_task_state)atomic_load_explicit(&t->state, memory_order_acquire),
+                             .busy_ns = relaxed(&t->busy_ns),
+                             .idle_ns = relaxed(&t->idle_ns),
+                             .back_pressured_ns = relaxed(&t->back_pressured_ns),
+                             .place = t->subtask->place};
     return true;
 }
 
@@ -440,7 +468,7 @@ bool wr_worker_metric(const wr_worker *w, uint32_t index, wr_user_metric *metric
         uint64_t         bits = relaxed(&m->value);
         double           value = (double)bits;
         if (m->kind == 2) memcpy(&value, &bits, sizeof value);
-        *metric = (wr_user_metric){ op->node, op->subtask, m->name, m->kind, value, relaxed(&m->count) };
+        *metric = (wr_user_metric){op->node, op->subtask, m->name, m->kind, value, relaxed(&m->count)};
         return true;
     }
     return false;
