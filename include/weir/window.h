@@ -13,8 +13,9 @@ typedef struct weir_window {
     uint32_t kind;              /* enum weir_window_kind */
     uint32_t field, field_kind; /* delta: which field */
     bool     clock;             /* processing time instead of event time */
+    double   threshold;         /* delta */
     bool     relative;          /* delta: threshold is a part of the last value */
-    double   threshold, start;  /* delta */
+    double   start;             /* delta: the value before the first */
     int64_t  size, slide, offset; /* ns, or records for counts */
     uint64_t reserved[2];       /* 0 */
 } weir_window;
