@@ -1,6 +1,6 @@
-/* base/ahead.h: touches memory before its owner does. The kernel clears fresh pages at the first touch, which takes half of the
- * time of a table that fills up; a thread that runs a few megabytes ahead takes it off the owner's path. Advice only: where
- * the thread or the kernel does not help, the owner touches its pages itself. */
+/* base/ahead.h: touches memory before its owner does. The kernel clears fresh pages at the first touch, which takes
+ * half of the time of a table that fills up; a thread that runs a few megabytes ahead takes it off the owner's path.
+ * Advice only: where the thread or the kernel does not help, the owner touches its pages itself. */
 #ifndef WR_BASE_AHEAD_H
 #define WR_BASE_AHEAD_H
 #include "base/env.h"

@@ -12,7 +12,7 @@
 
 /* Batches and records. */
 #define WR_BATCH_BYTES         WR_KIB(32) /* array of records in one batch */
-#define WR_CHAIN_BYTES WR_KIB(16)             /* array of records between two operators of a chain: two fit into L1 */
+#define WR_CHAIN_BYTES         WR_KIB(16) /* array of records between two operators of a chain: two fit into L1 */
 #define WR_BATCH_HEAP_BYTES    WR_KIB(64) /* strings of one batch */
 #define WR_BATCH_RECORDS_MAX   4096       /* records in one batch, however small they are */
 #define WR_RECORD_BYTES_MAX    WR_MIB(16) /* one record with its strings; it gets a batch of its own */

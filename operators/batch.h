@@ -1,5 +1,5 @@
-/* operators/batch.h: batches of records, the pools they come from, and the channels they travel on.
- * A batch is a header, an array of one record type and a heap for far strings. It never mixes data with control: watermarks,
+/* operators/batch.h: batches of records, the pools they come from, and the channels they travel on. A batch is a
+ * header, an array of one record type and a heap for far strings. It never mixes data with control: watermarks,
  * barriers and the end of a stream are elements of their own, in the same order as the data. */
 #ifndef WR_OPERATORS_BATCH_H
 #define WR_OPERATORS_BATCH_H
@@ -8,7 +8,8 @@
 #include "base/ring.h"
 #include <weir/op.h>
 
-/* Readable and writable bytes behind the last record: vector code may run over, an 8-byte key may be loaded as a whole. */
+/* Readable and writable bytes behind the last record: vector code may run over, an 8-byte key may be loaded as a
+ * whole. */
 #define WR_BATCH_SPARE_BYTES 1024
 
 enum wr_element { WR_RECORDS = 1, WR_WATERMARK, WR_BARRIER, WR_END };
@@ -16,7 +17,8 @@ enum wr_element { WR_RECORDS = 1, WR_WATERMARK, WR_BARRIER, WR_END };
 typedef struct wr_pool  wr_pool;
 typedef struct wr_batch wr_batch;
 
-/* Owner: the pool's slot while it is filled, then the consumer's slot, then by the return ring the pool's slot again. */
+/* Owner: the pool's slot while it is filled, then the consumer's slot, then by the return ring the pool's slot
+ * again. */
 struct wr_batch {
     uint32_t  kind;        /* enum wr_element */
     uint32_t  n, capacity; /* records */

@@ -1,6 +1,7 @@
 /* What user functions may ask their ctx: time, rejects, strings, logs, arguments. */
 #include "base/check.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "operators/op.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -149,6 +150,38 @@ weir_str weir_format(weir_ctx *ctx, const char *format, ...)
     vsnprintf(text, (size_t)n + 1, format, args);
     va_end(args);
     return weir_str_of(text, (size_t)n);
+}
+
+bool weir_str_to_i64(const weir_str *s, int64_t *value)
+{
+    int64_t found;
+    if (!wr_text_to_i64(weir_str_data(s), s->len, &found)) return false;
+    *value = found;
+    return true;
+}
+
+bool weir_str_to_f64(const weir_str *s, double *value)
+{
+    double found;
+    if (!wr_text_to_f64(weir_str_data(s), s->len, &found)) return false;
+    *value = found;
+    return true;
+}
+
+/* ---- asynchronous replies: a graph with WEIR_ASYNC is refused, so nobody can have one. They are here so that such a
+ * pipeline can be loaded and is told so. ---- */
+
+void weir_reply_with(weir_reply *reply, const weir_type *type, const void *record)
+{
+    (void)type;
+    (void)record;
+    check(reply == NULL);
+}
+
+void weir_reply_error(weir_reply *reply, const char *reason)
+{
+    (void)reason;
+    check(reply == NULL);
 }
 
 void weir_log(weir_ctx *ctx, uint32_t level, const char *format, ...)

@@ -1,4 +1,5 @@
-/* operators/enumerate.h: the enumerator of a source: runs the user's enumerate, keeps the splits that no reader has yet. */
+/* operators/enumerate.h: the enumerator of a source: runs the user's enumerate, keeps the splits that no reader has
+ * yet. */
 #ifndef WR_OPERATORS_ENUMERATE_H
 #define WR_OPERATORS_ENUMERATE_H
 #include "base/arena.h"

@@ -42,7 +42,8 @@ wr_err wr_exchange_init(wr_exchange *x, const wr_edge *edge, wr_op *op, wr_pipe 
     uint32_t cap = channels * WR_EXCLUSIVE_BATCHES + 2 * WR_RING_MAX; /* its own, and a floating pool */
     wr_pool_init(&x->pool, x->stride, x->strings > 0, cap);
     for (uint32_t c = 0; c < channels; c++) {
-        /* The smallest h >> 32 whose key group belongs to c: key groups and subtasks are contiguous ranges of the hash. */
+        /* The smallest h >> 32 whose key group belongs to c: key groups and subtasks are contiguous ranges of the
+         * hash. */
         uint64_t group = ((uint64_t)c * max_parallelism + channels - 1) / channels;
         x->bound[c] = (uint32_t)(((group << 32) + max_parallelism - 1) / max_parallelism);
     }

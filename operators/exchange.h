@@ -39,8 +39,8 @@ void wr_exchange_control(wr_exchange *x, uint32_t kind, int64_t at);
 /* Tries to move the overdraft on; true when the producer may run. */
 bool wr_exchange_ready(wr_exchange *x);
 
-/* Selects indices i of [0, n) with lo <= hash[i] >> 32 <= last, ascending; list has room for n + 16. Picks AVX-512, AVX2 or
- * scalar code at start. */
+/* Selects indices i of [0, n) with lo <= hash[i] >> 32 <= last, ascending; list has room for n + 16. Picks AVX-512,
+ * AVX2 or scalar code at start. */
 uint32_t wr_select_range(const uint64_t *hash, uint32_t n, uint32_t lo, uint32_t last, uint32_t *list);
 uint32_t wr_select_equal(const uint32_t *value, uint32_t n, uint32_t wanted, uint32_t *list);
 #endif

@@ -60,12 +60,12 @@ static void keyed_close(wr_op *op)
 
 static void fail_state_max(wr_op *op)
 {
-    wr_op_fail(
-        op, WR_STATE_MAX,
-        "keyed state is larger than --state-max (%llu of %llu bytes in this slot); operator %s subtask %u with %llu keys; "
-        "raise --state-max, run with more slots, or forget keys",
-        (unsigned long long)op->home->budget->bytes, (unsigned long long)op->home->budget->bytes_max, op->node->uid,
-        op->subtask, (unsigned long long)wr_table_count(op->table));
+    wr_op_fail(op, WR_STATE_MAX,
+               "keyed state is larger than --state-max (%llu of %llu bytes in this slot); operator %s "
+               "subtask %u with %llu keys; "
+               "raise --state-max, run with more slots, or forget keys",
+               (unsigned long long)op->home->budget->bytes, (unsigned long long)op->home->budget->bytes_max,
+               op->node->uid, op->subtask, (unsigned long long)wr_table_count(op->table));
 }
 
 static void note_state(wr_op *op)

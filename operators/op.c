@@ -230,8 +230,9 @@ void wr_op_share_buffers(wr_op *op)
     uint32_t up = op->up->def->kind;
     if (up != WEIR_OP_MAP && up != WEIR_OP_FILTER) return;
     if (op->up->up == NULL || op->up->up->outs == 0) return;
-    /* Our input is what `up` wrote, so what up's input lay in is free again: `up` makes at most one for one and is done
-     * with it when it hands on. Only where one operator leads to exactly one other, or a sibling would read it still. */
+    /* Our input is what `up` wrote, so what up's input lay in is free again: `up` makes at most one for one and is
+     * done with it when it hands on. Only where one operator leads to exactly one other, or a sibling would read it
+     * still. */
     wr_emit *theirs = &op->up->up->emit[0], *mine = &op->emit[0];
     if (op->up->up->outs != 1 || theirs->targets != 1 || op->up->emit[0].targets != 1) return;
     if (op->up->up->def->kind != WEIR_OP_MAP && op->up->up->def->kind != WEIR_OP_FILTER) return;

@@ -1,9 +1,10 @@
 /* operators/op.h: an operator at work in a slot, and how a batch goes through a chain of them.
  *
- * A chain is a tree of operators on one slot. A batch is pushed through it depth first and completely: when wr_op_push
- * returns, every record is processed, kept in state, or copied into the open batch of a channel. So strings that lie in the
- * chain's input, or in the heap of an operator further up, live long enough without any reference count, and only the edge of
- * a chain copies. An output that fills up in the middle of a loop is pushed down from within weir_out_grow. */
+ * A chain is a tree of operators on one slot. A batch is pushed through it depth first and completely: when
+ * wr_op_push returns, every record is processed, kept in state, or copied into the open batch of a channel. So
+ * strings that lie in the chain's input, or in the heap of an operator further up, live long enough without any
+ * reference count, and only the edge of a chain copies. An output that fills up in the middle of a loop is pushed
+ * down from within weir_out_grow. */
 #ifndef WR_OPERATORS_OP_H
 #define WR_OPERATORS_OP_H
 #include "base/error.h"
@@ -133,8 +134,8 @@ struct wr_kernel {
 };
 const wr_kernel *wr_kernel_of(uint32_t op_kind); /* NULL: this kind does not run yet */
 
-/* op points to zeroed memory with def, node, home, up, subtask, subtasks, args and endpoint set. Allocates emitters (targets
- * are the caller's to add before the first push), then calls kernel->open. */
+/* op points to zeroed memory with def, node, home, up, subtask, subtasks, args and endpoint set. Allocates emitters
+ * (targets are the caller's to add before the first push), then calls kernel->open. */
 wr_err wr_op_init(wr_op *op, wr_errinfo *info);
 wr_err wr_op_open(wr_op *op, wr_errinfo *info);
 void   wr_op_fini(wr_op *op);

@@ -39,7 +39,8 @@ static void name_the_slow(wr_tasklet *t, int64_t spent_ns)
            t->vertex->name, t->subtask->index, (long long)(spent_ns / 1000000));
 }
 
-/* A call's time ends where the next one's begins. Waiting is counted by what the tasklet said when it was called last. */
+/* A call's time ends where the next one's begins. Waiting is counted by what the tasklet said when it was called
+ * last. */
 static void charge(wr_slot *s, wr_tasklet *t, int64_t now)
 {
     if (s->last != NULL && s->last->called == WR_CALLED_PROGRESS) {

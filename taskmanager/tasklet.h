@@ -1,5 +1,5 @@
-/* taskmanager/tasklet.h: one subtask at work: an explicit state machine that does at most one batch per call and never waits.
- * It lives and dies on its slot. */
+/* taskmanager/tasklet.h: one subtask at work: an explicit state machine that does at most one batch per call and
+ * never waits. It lives and dies on its slot. */
 #ifndef WR_TASKMANAGER_TASKLET_H
 #define WR_TASKMANAGER_TASKLET_H
 #include "graph/exec.h"

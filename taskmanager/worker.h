@@ -1,7 +1,8 @@
-/* taskmanager/worker.h: the part of a TaskManager that runs one job: slots, their tasklets and the channels between them.
+/* taskmanager/worker.h: the part of a TaskManager that runs one job: slots, their tasklets and the channels between
+ * them.
  *
- * `weir run` has one worker in its own process; later a supervisor starts one per job. The worker decides nothing about the
- * job: it deploys what it is told, reports each task's state, and obeys stop and cancel. */
+ * `weir run` has one worker in its own process; later a supervisor starts one per job. The worker decides nothing
+ * about the job: it deploys what it is told, reports each task's state, and obeys stop and cancel. */
 #ifndef WR_TASKMANAGER_WORKER_H
 #define WR_TASKMANAGER_WORKER_H
 #include "base/env.h"
@@ -42,8 +43,8 @@ typedef struct wr_worker_options {
     /* Binds in-memory sources and sinks (tests); may be NULL. */
 } wr_worker_options;
 
-/* Allocates everything; opens nothing. exec outlives the worker. Owner: the caller's thread, which also does all of the calls
- * below unless they say "any thread". */
+/* Allocates everything; opens nothing. exec outlives the worker. Owner: the caller's thread, which also does all of
+ * the calls below unless they say "any thread". */
 wr_err wr_worker_new(wr_worker **take, const wr_exec *exec, const wr_worker_options *options, wr_errinfo *info);
 /* Starts one thread per slot and one per own-thread subtask. */
 wr_err wr_worker_start(wr_worker *w, wr_errinfo *info);
@@ -59,7 +60,7 @@ bool wr_worker_done(const wr_worker *w);
 void wr_worker_join(wr_worker *w);
 void wr_worker_free(wr_worker *w); /* joined, or never started */
 
-/* ---- single-threaded use: the simulator and the test harness step slots themselves, instead of wr_worker_start ---- */
+/* ---- single-threaded use: simulator and test harness step slots themselves, instead of wr_worker_start ---- */
 uint32_t wr_worker_slots(const wr_worker *w); /* slots and own threads */
 /* Calls one tasklet of the slot once. True: it did something. */
 bool wr_worker_step(wr_worker *w, uint32_t slot);

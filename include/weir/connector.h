@@ -7,7 +7,13 @@ WEIR_EXTERN_C_BEGIN_
 #define WEIR_CONNECTOR_MAGIC 0x4e4f4357u /* "WCON" */
 
 /* One option of a connector, given as ?name=value in the URI or in .options. Checked before anything is opened. */
-enum weir_option_kind { WEIR_OPTION_STR = 1, WEIR_OPTION_BOOL, WEIR_OPTION_U64, WEIR_OPTION_BYTES, WEIR_OPTION_DURATION };
+enum weir_option_kind {
+    WEIR_OPTION_STR = 1,
+    WEIR_OPTION_BOOL,
+    WEIR_OPTION_U64,
+    WEIR_OPTION_BYTES,
+    WEIR_OPTION_DURATION
+};
 typedef struct weir_option_def {
     const char *name;
     uint32_t    kind; /* enum weir_option_kind */
@@ -20,8 +26,8 @@ typedef struct weir_option_def {
 #define WEIR_CONNECTOR_BLOCKS 0x1u /* its calls may block: own thread by default */
 #define WEIR_CONNECTOR_ONE    0x2u /* one subtask only (standard input) */
 
-/* A source gives enumerate, open, on_left (poll), close, with state = its split type; a sink open, on_left, flush, close.
- * `in` and `out` hold records of the stream's type, known only at run time: weir_endpoint_type. */
+/* A source gives enumerate, open, on_left (poll), close, with state = its split type; a sink open, on_left, flush,
+ * close. `in` and `out` hold records of the stream's type, known only at run time: weir_endpoint_type. */
 typedef struct weir_connector {
     uint32_t               magic, abi, size;
     uint32_t               flags;
@@ -31,19 +37,20 @@ typedef struct weir_connector {
     const char            *sink_formats;
     const weir_option_def *option;
     uint32_t               options, reserved0;
-    const weir_op         *source, *sink;  /* NULL: it has none */
+    const weir_op         *source, *sink; /* NULL: it has none */
     uint64_t               reserved[6];
 } weir_connector;
 
 /* What a connector's loop may ask. Thread: the loop's. Strings live as long as the task. */
 typedef struct weir_endpoint weir_endpoint;
-const weir_endpoint *weir_endpoint_of(const weir_ctx *ctx);
-const char          *weir_endpoint_uri(const weir_endpoint *e);
-const char          *weir_endpoint_path(const weir_endpoint *e); /* what follows "scheme:" or "scheme://" */
-const weir_type     *weir_endpoint_type(const weir_endpoint *e);
-const char          *weir_endpoint_str(const weir_endpoint *e, const char *option);
-uint64_t             weir_endpoint_u64(const weir_endpoint *e, const char *option); /* U64, BYTES, BOOL, DURATION in ns */
-uint64_t             weir_endpoint_rate_max(const weir_endpoint *e);
+const weir_endpoint         *weir_endpoint_of(const weir_ctx *ctx);
+const char                  *weir_endpoint_uri(const weir_endpoint *e);
+const char                  *weir_endpoint_path(const weir_endpoint *e); /* what follows "scheme:" or "scheme://" */
+const weir_type             *weir_endpoint_type(const weir_endpoint *e);
+const char                  *weir_endpoint_str(const weir_endpoint *e, const char *option);
+/* U64, BYTES, BOOL, DURATION in ns */
+uint64_t weir_endpoint_u64(const weir_endpoint *e, const char *option);
+uint64_t weir_endpoint_rate_max(const weir_endpoint *e);
 
 /* Parses one record (without its line end) by the endpoint's format and emits it to out[0]; `place` is named when it is
  * bad ("FILE:LINE"): then the operator's policy decides and the call returns false. */

@@ -1,6 +1,6 @@
-/* weir/embed.h: run pipelines inside your own program (link libweir). A pipeline is a function: void build(weir_pipeline *).
- * A cluster and its jobs belong to the program; all functions may be called from any thread, but not two at once for the
- * same cluster. */
+/* weir/embed.h: run pipelines inside your own program (link libweir). A pipeline is a function: void
+ * build(weir_pipeline *). A cluster and its jobs belong to the program; all functions may be called from any thread,
+ * but not two at once for the same cluster. */
 #ifndef WEIR_EMBED_H
 #define WEIR_EMBED_H
 #include <weir/pipeline.h>
@@ -33,10 +33,10 @@ typedef enum weir_job_state {
 } weir_job_state;
 
 /* weir_cluster_open(.slots = 2): each job gets threads of its own when it starts. NULL: no memory. */
-#define weir_cluster_open(...) \
-    weir_cluster_open_(        \
-        (weir_cluster_options){ .size = sizeof(weir_cluster_options), __VA_ARGS__, .weir_end_ = 0 })
-/* weir_start(c, build, .name = "watch"): always a job; one that cannot start is WEIR_JOB_FAILED, and weir_why says why. */
+#define weir_cluster_open(...)                                                                                         \
+    weir_cluster_open_((weir_cluster_options){.size = sizeof(weir_cluster_options), __VA_ARGS__, .weir_end_ = 0})
+/* weir_start(c, build, .name = "watch"): always a job; one that cannot start is WEIR_JOB_FAILED, and weir_why says
+ * why. */
 #define weir_start(C, ...) weir_start_(C, WEIR_FIRST_(__VA_ARGS__), WEIR_OPTIONS_(weir_start_options, __VA_ARGS__))
 
 weir_cluster *weir_cluster_new(const weir_cluster_options *options);
@@ -45,8 +45,8 @@ void      weir_cluster_close(weir_cluster *c);
 weir_job *weir_job_new(weir_cluster *c, void (*build)(weir_pipeline *), const weir_start_options *options);
 /* Waits for the end, at_most (ns) long; returns the state then. */
 weir_job_state weir_wait(weir_job *job, weir_duration at_most);
-/* Stops the sources, lets what they gave run through, and ends. drain: first moves time to its end, so that every window and
- * timer fires. Waits. false: the job failed. */
+/* Stops the sources, lets what they gave run through, and ends. drain: first moves time to its end, so that every
+ * window and timer fires. Waits. false: the job failed. */
 bool weir_stop(weir_job *job, bool drain);
 /* Ends the job where it stands. Waits. */
 void weir_cancel(weir_job *job);
@@ -55,8 +55,11 @@ const char *weir_why(const weir_job *job);
 /* Cancels a job that still runs, and forgets it. */
 void weir_job_free(weir_job *job);
 
-WEIR_FN_ weir_cluster *weir_cluster_open_(weir_cluster_options o) { return weir_cluster_new(&o); }
-WEIR_FN_ weir_job     *weir_start_(weir_cluster *c, void (*build)(weir_pipeline *), weir_start_options o)
+WEIR_FN_ weir_cluster *weir_cluster_open_(weir_cluster_options o)
+{
+    return weir_cluster_new(&o);
+}
+WEIR_FN_ weir_job *weir_start_(weir_cluster *c, void (*build)(weir_pipeline *), weir_start_options o)
 {
     return weir_job_new(c, build, &o);
 }

@@ -1,6 +1,6 @@
-/* weir/graph.h: what a build function calls, below the typed macros: options of sources, sinks, time and job, and the verbs.
- * All of it runs in the build function's thread. Nothing here fails at once: every problem is collected, and the build
- * step reports all of them together with operator names. Strings in options are copied. */
+/* weir/graph.h: what a build function calls, below the typed macros: options of sources, sinks, time and job, and
+ * the verbs. All of it runs in the build function's thread. Nothing here fails at once: every problem is collected,
+ * and the build step reports all of them together with operator names. Strings in options are copied. */
 #ifndef WEIR_GRAPH_H
 #define WEIR_GRAPH_H
 #include <weir/window.h>
@@ -78,7 +78,11 @@ typedef struct weir_job_options {
 } weir_job_options;
 
 enum weir_route {
-    WEIR_ROUTE_REBALANCE = 1, WEIR_ROUTE_RESCALE, WEIR_ROUTE_SHUFFLE, WEIR_ROUTE_GLOBAL, WEIR_ROUTE_BROADCAST,
+    WEIR_ROUTE_REBALANCE = 1,
+    WEIR_ROUTE_RESCALE,
+    WEIR_ROUTE_SHUFFLE,
+    WEIR_ROUTE_GLOBAL,
+    WEIR_ROUTE_BROADCAST,
     WEIR_ROUTE_OWN
 };
 typedef struct weir_inputs {

@@ -8,13 +8,14 @@
 
 #ifdef __cplusplus
 /* WEIR_KIND_(expression) = enum weir_kind of its type. */
-namespace weir_detail {
+namespace weir_detail
+{
 template <class X> struct kind {
     static constexpr unsigned value = WEIR_NOT_A_KIND;
 };
-#define WEIR_KIND_CPP_(X, K)                   \
-    template <> struct kind<X> {               \
-        static constexpr unsigned value = (K); \
+#define WEIR_KIND_CPP_(X, K)                                                                                           \
+    template <> struct kind<X> {                                                                                       \
+        static constexpr unsigned value = (K);                                                                         \
     };
 WEIR_KIND_CPP_(bool, WEIR_BOOL)
 WEIR_KIND_CPP_(int8_t, WEIR_I8)
@@ -93,26 +94,26 @@ template <class X> struct time_field {
         default: WEIR_NOT_A_KIND)
 /* A field's kind as a key: no floating point, no arrays. The odd name of the struct is the error message. */
 #define WEIR_KEY_KIND_(X)                                                                                              \
-    _Generic((X),                                                                                                      \
-        bool: WEIR_BOOL,                                                                                               \
-        int8_t: WEIR_I8,                                                                                               \
-        int16_t: WEIR_I16,                                                                                             \
-        int32_t: WEIR_I32,                                                                                             \
-        int64_t: WEIR_I64,                                                                                             \
-        uint8_t: WEIR_U8,                                                                                              \
-        uint16_t: WEIR_U16,                                                                                            \
-        uint32_t: WEIR_U32,                                                                                            \
-        uint64_t: WEIR_U64,                                                                                            \
-        weir_time: WEIR_TIME,                                                                                          \
-        weir_str: WEIR_STR,                                                                                            \
-        weir_bytes: WEIR_BYTES,                                                                                        \
-        default: (struct weir_this_field_cannot_be_a_key *)0)
+    _Generic((X), bool                                                                                                 \
+             : WEIR_BOOL, int8_t                                                                                       \
+             : WEIR_I8, int16_t                                                                                        \
+             : WEIR_I16, int32_t                                                                                       \
+             : WEIR_I32, int64_t                                                                                       \
+             : WEIR_I64, uint8_t                                                                                       \
+             : WEIR_U8, uint16_t                                                                                       \
+             : WEIR_U16, uint32_t                                                                                      \
+             : WEIR_U32, uint64_t                                                                                      \
+             : WEIR_U64, weir_time                                                                                     \
+             : WEIR_TIME, weir_str                                                                                     \
+             : WEIR_STR, weir_bytes                                                                                    \
+             : WEIR_BYTES, default                                                                                     \
+             : (struct weir_this_field_cannot_be_a_key *)0)
 #endif
 
-#define WEIR_BASE_KIND_(K) ((K) & ~(unsigned)WEIR_ARRAY)
+#define WEIR_BASE_KIND_(K)      ((K) & ~(unsigned)WEIR_ARRAY)
 #define WEIR_IS_RECORD_KIND_(K) (WEIR_BASE_KIND_(K) >= WEIR_BOOL && WEIR_BASE_KIND_(K) <= WEIR_BYTES)
 #define WEIR_IS_STRING_KIND_(K) ((K) == WEIR_STR || (K) == WEIR_BYTES)
-#define WEIR_IS_PLAIN_STATE_KIND_(K) \
+#define WEIR_IS_PLAIN_STATE_KIND_(K)                                                                                   \
     (WEIR_BASE_KIND_(K) >= WEIR_BOOL && WEIR_BASE_KIND_(K) <= WEIR_CLOCK_TIMER && !WEIR_IS_STRING_KIND_(K))
 #define WEIR_IS_TIMER_KIND_(K)  ((K) == WEIR_EVENT_TIMER || (K) == WEIR_CLOCK_TIMER)
 #define WEIR_IS_NUMBER_KIND_(K) ((K) >= WEIR_I8 && (K) <= WEIR_F64)

@@ -30,35 +30,38 @@ typedef struct weir_key {
     weir_key_field field[4];
 } weir_key;
 
-/* ---- emitter ------------------------------------------------------------------------------------------------------------
- * One per output, in an array (stride: the module's out_size). Records are built in place between next and end; what lies
- * at or beyond `next` is garbage, not data. A loop works on a COPY in a local variable whose address stays inside the loop,
- * so that next and end live in registers, and stores it back when it is done; so nothing here takes a weir_out pointer. */
+/* ---- emitter -----------------------------------------------------------------------------------------------------
+ * One per output, in an array (stride: the module's out_size). Records are built in place between next and end; what
+ * lies at or beyond `next` is garbage, not data. A loop works on a COPY in a local variable whose address stays
+ * inside the loop, so that next and end live in registers, and stores it back when it is done; so nothing here takes
+ * a weir_out pointer. */
 typedef struct weir_grown {
     char      *next, *end;
     weir_time *time;
 } weir_grown;
 typedef struct weir_out weir_out;
 struct weir_out {
-    char       *next, *end;     /* free room of the current batch, in whole records */
-    weir_time  *time;           /* event time of the record at `next`, or NULL when the job has no event time */
-    weir_ctx   *ctx;            /* of the operator that emits */
-    const char *borrowed;       /* memory that outlives the output batch: far strings inside need no copy */
+    char       *next, *end; /* free room of the current batch, in whole records */
+    weir_time  *time;       /* event time of the record at `next`, or NULL when the job has no event time */
+    weir_ctx   *ctx;        /* of the operator that emits */
+    const char *borrowed;   /* memory that outlives the output batch: far strings inside need no copy */
     size_t      borrowed_bytes;
     void       *engine;
     /* WEIR_FUSE after a source: takes what is emitted, and the room for it by value; else NULL. */
     weir_grown (*fused)(const void *record, weir_grown room, weir_ctx *ctx);
-    uint64_t    reserved[2];
+    uint64_t reserved[2];
 };
-/* Called with next == end: hands the full batch on and returns room for at least one record. Never fails, never blocks: a
- * task that outgrows its bound is stopped after the loop. `engine` is out->engine. Thread: the loop's. */
+/* Called with next == end: hands the full batch on and returns room for at least one record. Never fails, never
+ * blocks: a task that outgrows its bound is stopped after the loop. `engine` is out->engine. Thread: the loop's. */
 weir_grown weir_out_grow(void *engine, char *next);
-/* Copies the far bytes of *s into memory that lives as long as the output batch, and repoints *s. Thread: the loop's. */
+/* Copies the far bytes of *s into memory that lives as long as the output batch, and repoints *s. Thread: the
+ * loop's. */
 void weir_out_own(void *engine, weir_str *s);
 
-/* ---- lookaside: lines that keyed loops probe inline ---------------------------------------------------------------------
- * near[(word * WEIR_NEAR_MIX) >> shift]; state == NULL: empty line. Keys of at most 8 bytes use weir_near8 with
- * word = the 8 bytes at the key's offset & mask; a single string key uses weir_near16 when len <= 12, word = lo ^ hi * MIX. */
+/* ---- lookaside: lines that keyed loops probe inline --------------------------------------------------------------
+ * near[(word * WEIR_NEAR_MIX) >> shift]; state == NULL: empty line. Keys of at most 8 bytes use weir_near8 with word
+ * = the 8 bytes at the key's offset & mask; a single string key uses weir_near16 when len <= 12, word = lo ^ hi *
+ * MIX. */
 typedef struct weir_near8 {
     uint64_t key;
     void    *state;
@@ -79,19 +82,20 @@ typedef struct weir_near {
     uint32_t *miss;   /* room for n indices, ascending */
 } weir_near;
 
-/* ---- call: everything a loop sees; also the `ctx` of user functions. One signature for every loop. ------------------------
- * Owned by the engine, one per operator and slot, used by that slot's thread only. Members that an operator kind does not
- * use are NULL. Arrays have n entries and are indexed by the record's index. */
+/* ---- call: everything a loop sees; also the `ctx` of user functions. One signature for every loop. ---------------
+ * Owned by the engine, one per operator and slot, used by that slot's thread only. Members that an operator kind
+ * does not use are NULL. Arrays have n entries and are indexed by the record's index. */
 struct weir_ctx {
-    uint32_t           abi_size; /* sizeof(weir_ctx) in the engine: never below the module's */
-    uint32_t           n;        /* how many records, pairs, timers, windows, accumulators */
-    uint32_t           channels; /* partitioners: how many */
-    uint32_t           at;       /* index now in user code; kept by loops whose function names a ctx (WEIR_OP_TRACKS) */
-    const void        *in;       /* n records of the input type, contiguous */
-    const weir_time   *time;     /* event time of each, or NULL when the job has no event time */
-    void *const       *state;    /* keyed state or accumulator; already marked for the snapshot; NULL: unknown key (READ) */
-    void              *current;  /* state of the record now in user code; kept with `at` */
-    const uint32_t    *pick;     /* keyed loops: the pick_n indices to work on, or NULL: all n */
+    uint32_t         abi_size; /* sizeof(weir_ctx) in the engine: never below the module's */
+    uint32_t         n;        /* how many records, pairs, timers, windows, accumulators */
+    uint32_t         channels; /* partitioners: how many */
+    uint32_t         at;       /* index now in user code; kept by loops whose function names a ctx (WEIR_OP_TRACKS) */
+    const void      *in;       /* n records of the input type, contiguous */
+    const weir_time *time;     /* event time of each, or NULL when the job has no event time */
+    /* keyed state or accumulator; already marked for the snapshot; NULL: unknown key (READ) */
+    void *const       *state;
+    void              *current; /* state of the record now in user code; kept with `at` */
+    const uint32_t    *pick;    /* keyed loops: the pick_n indices to work on, or NULL: all n */
     uint32_t           pick_n;
     uint32_t           subtask; /* 0 ... subtasks - 1 */
     weir_near         *near;    /* on_near only */
@@ -108,25 +112,44 @@ struct weir_ctx {
     weir_time         *mark;         /* written: watermark or WEIR_NO_TIME */
     weir_out          *out;          /* op->outs emitters */
     uint32_t           subtasks, failed; /* failed: set by weir_fail; loops over user calls stop */
-    uint64_t           snapshot;     /* commit, recover: the snapshot that holds these committables */
+    uint64_t           snapshot;         /* commit, recover: the snapshot that holds these committables */
     void              *engine;
     uint64_t           reserved[4];
 };
 typedef void weir_loop(weir_ctx *ctx);
 
 enum weir_op_kind {
-    WEIR_OP_MAP = 1, WEIR_OP_FILTER, WEIR_OP_FLAT_MAP, WEIR_OP_KEYED, WEIR_OP_CO_KEYED, WEIR_OP_FLAT_MAP_SHARED,
-    WEIR_OP_KEYED_SHARED, WEIR_OP_AGGREGATE, WEIR_OP_REDUCE, WEIR_OP_WINDOW, WEIR_OP_UPDATE, WEIR_OP_JOIN,
-    WEIR_OP_COGROUP, WEIR_OP_ASYNC, WEIR_OP_SOURCE, WEIR_OP_SINK, WEIR_OP_TWO_PHASE_SINK
+    WEIR_OP_MAP = 1,
+    WEIR_OP_FILTER,
+    WEIR_OP_FLAT_MAP,
+    WEIR_OP_KEYED,
+    WEIR_OP_CO_KEYED,
+    WEIR_OP_FLAT_MAP_SHARED,
+    WEIR_OP_KEYED_SHARED,
+    WEIR_OP_AGGREGATE,
+    WEIR_OP_REDUCE,
+    WEIR_OP_WINDOW,
+    WEIR_OP_UPDATE,
+    WEIR_OP_JOIN,
+    WEIR_OP_COGROUP,
+    WEIR_OP_ASYNC,
+    WEIR_OP_SOURCE,
+    WEIR_OP_SINK,
+    WEIR_OP_TWO_PHASE_SINK
 };
 /* The mode says which half of a pair may be NULL. */
 enum weir_join_mode {
-    WEIR_INNER = 1, WEIR_LEFT_OUTER, WEIR_RIGHT_OUTER, WEIR_FULL_OUTER, WEIR_LEFT_SEMI, WEIR_LEFT_ANTI
+    WEIR_INNER = 1,
+    WEIR_LEFT_OUTER,
+    WEIR_RIGHT_OUTER,
+    WEIR_FULL_OUTER,
+    WEIR_LEFT_SEMI,
+    WEIR_LEFT_ANTI
 };
 /* weir_op.flags */
-#define WEIR_OP_TRACKS   0x1u /* its loops keep `at` and `current`: the crash report names the record without a replay */
-#define WEIR_OP_READS    0x2u /* keyed, state is const: creates no entry, marks nothing; state[i] may be NULL */
-#define WEIR_OP_BLOCKING 0x4u /* runs on its own thread unless .blocking says otherwise (custom sinks) */
+#define WEIR_OP_TRACKS      0x1u /* its loops keep `at` and `current`: a crash names its record without a replay */
+#define WEIR_OP_READS       0x2u /* keyed, state is const: creates no entry, marks nothing; state[i] may be NULL */
+#define WEIR_OP_BLOCKING    0x4u /* runs on its own thread unless .blocking says otherwise (custom sinks) */
 #define WEIR_OP_READS_RIGHT 0x8u /* of two inputs: the right one's state is const (WEIR_OP_READS: the left one's) */
 
 /* What an operator is. const, in the .so's read-only data. Unused members are zero.
@@ -136,7 +159,7 @@ struct weir_op {
     uint32_t                kind;     /* enum weir_op_kind */
     const char             *name, *file;
     uint32_t                line, flags;
-    uint32_t                mode, outs; /* mode: enum weir_join_mode */
+    uint32_t                mode, outs;   /* mode: enum weir_join_mode */
     const weir_type        *left, *right; /* inputs */
     const weir_type *const *out;
     const weir_type        *state;      /* keyed state, accumulator, split */
@@ -146,17 +169,17 @@ struct weir_op {
     weir_loop              *on_left, *on_right; /* records; add for aggregates; poll for sources; write for sinks */
     weir_loop              *on_near;            /* keyed and aggregates: on_left that probes ctx->near; may be NULL */
     weir_loop              *on_timer;           /* key, state, out */
-    weir_loop              *on_merge, *on_retract; /* state[i] <- other[i] */
-    weir_loop              *on_result;          /* key, state, window, out */
-    weir_loop              *open, *close;       /* local (and state: the split) */
-    weir_loop              *enumerate;          /* sources: emits splits into out[0] */
-    weir_loop              *flush;              /* sinks: at each barrier and at the end, before close */
+    weir_loop              *on_merge, *on_retract;      /* state[i] <- other[i] */
+    weir_loop              *on_result;                  /* key, state, window, out */
+    weir_loop              *open, *close;               /* local (and state: the split) */
+    weir_loop              *enumerate;                  /* sources: emits splits into out[0] */
+    weir_loop              *flush;                      /* sinks: at each barrier and at the end, before close */
     weir_loop              *prepare, *commit, *recover; /* two-phase sinks; committables in `in` */
-    weir_loop              *durable;            /* sources: the snapshot that holds this position is durable */
+    weir_loop              *durable;                    /* sources: the snapshot that holds this position is durable */
     uint64_t                reserved[6];
 };
 
-/* ---- graph: called by the typed wrappers only ----------------------------------------------------------------------------
+/* ---- graph: called by the typed wrappers only --------------------------------------------------------------------
  * Enums stand in structs as uint32_t, so that their size is no question of the compiler's. */
 enum weir_policy { WEIR_POLICY_DEFAULT, WEIR_FAIL, WEIR_SKIP, WEIR_DEAD_LETTER };
 enum weir_chaining { WEIR_CHAIN, WEIR_CHAIN_HEAD, WEIR_CHAIN_NEVER };
@@ -167,18 +190,19 @@ typedef struct weir_upgrade {
     weir_loop       *loop;
 } weir_upgrade;
 
-/* Options that every operator takes. Every option struct begins with its size (the macros fill it) and these members. */
-#define WEIR_COMMON_OPTIONS_                                                                                            \
-    const char *uid;          /* snapshots match on it; default: the operator's name */                                 \
-    const char *name;         /* what people see; default: uid */                                                       \
-    uint32_t    parallelism;  /* 0: the job's */                                                                        \
-    uint32_t    max_parallelism;                                                                                        \
-    const char *slot_group;                                                                                             \
-    uint32_t    chaining;     /* enum weir_chaining */                                                                  \
-    uint32_t    on_error;     /* enum weir_policy: what to do with a bad record */                                      \
-    const char *args;         /* "limit=120 unit=km": shadows program arguments in this operator */                     \
-    uint32_t    blocking;     /* true: may block, runs on its own thread; WEIR_ON_SLOT: promises not to */              \
-    uint32_t    reserved_u32; /* 0 */                                                                                   \
+/* Options that every operator takes. Every option struct begins with its size (the macros fill it) and these
+ * members. */
+#define WEIR_COMMON_OPTIONS_                                                                                           \
+    const char *uid;         /* snapshots match on it; default: the operator's name */                                 \
+    const char *name;        /* what people see; default: uid */                                                       \
+    uint32_t    parallelism; /* 0: the job's */                                                                        \
+    uint32_t    max_parallelism;                                                                                       \
+    const char *slot_group;                                                                                            \
+    uint32_t    chaining;     /* enum weir_chaining */                                                                 \
+    uint32_t    on_error;     /* enum weir_policy: what to do with a bad record */                                     \
+    const char *args;         /* "limit=120 unit=km": shadows program arguments in this operator */                    \
+    uint32_t    blocking;     /* true: may block, runs on its own thread; WEIR_ON_SLOT: promises not to */             \
+    uint32_t    reserved_u32; /* 0 */                                                                                  \
     uint64_t    reserved_u64; /* 0 */
 typedef struct weir_options {
     uint32_t size;
@@ -205,18 +229,27 @@ typedef struct weir_async_options {
     int           weir_end_;
 } weir_async_options;
 
-/* ---- what a function may ask its ctx. Thread: the one that called the function, while it runs --------------------------- */
-weir_time weir_now(const weir_ctx *ctx);       /* processing time of this batch */
-weir_time weir_watermark(const weir_ctx *ctx); /* .ns == WEIR_NO_TIME: none yet */
-uint64_t  weir_batch_id(const weir_ctx *ctx);  /* micro-batch mode; else the snapshot epoch */
-WEIR_FN_ uint32_t weir_subtask(const weir_ctx *ctx) { return ctx->subtask; }
-WEIR_FN_ uint32_t weir_subtasks(const weir_ctx *ctx) { return ctx->subtasks; }
+/* ---- what a function may ask its ctx. Thread: the one that called the function, while it runs -------------------- */
+weir_time         weir_now(const weir_ctx *ctx);       /* processing time of this batch */
+weir_time         weir_watermark(const weir_ctx *ctx); /* .ns == WEIR_NO_TIME: none yet */
+uint64_t          weir_batch_id(const weir_ctx *ctx);  /* micro-batch mode; else the snapshot epoch */
+WEIR_FN_ uint32_t weir_subtask(const weir_ctx *ctx)
+{
+    return ctx->subtask;
+}
+WEIR_FN_ uint32_t weir_subtasks(const weir_ctx *ctx)
+{
+    return ctx->subtasks;
+}
 WEIR_FN_ weir_time weir_time_of(const weir_ctx *ctx)
 {
-    weir_time none = { WEIR_NO_TIME };
+    weir_time none = {WEIR_NO_TIME};
     return ctx->time ? ctx->time[ctx->at] : none;
 }
-WEIR_FN_ weir_span weir_window_of(const weir_ctx *ctx) { return ctx->window[ctx->at]; }
+WEIR_FN_ weir_span weir_window_of(const weir_ctx *ctx)
+{
+    return ctx->window[ctx->at];
+}
 /* This record is bad: .on_error decides. Returns false, so that a MAP can say `return weir_reject(ctx, "why")`.
  * The reason is copied. */
 bool weir_reject(weir_ctx *ctx, const char *reason);
@@ -233,14 +266,14 @@ void weir_log(weir_ctx *ctx, uint32_t level, const char *format, ...) __attribut
 
 /* Cells of the state of the current record. Setters copy. Getters' memory lives until the cell changes or the function
  * returns. A state that is const (READS) takes no setter. */
-void     weir_text_set(weir_ctx *ctx, weir_text *cell, weir_str s);
-weir_str weir_text_get(const weir_ctx *ctx, const weir_text *cell);
-void     weir_event_timer_set(weir_ctx *ctx, weir_event_timer *cell, weir_time at); /* set again = move */
-void     weir_event_timer_clear(weir_ctx *ctx, weir_event_timer *cell);
-bool     weir_event_timer_fired(const weir_ctx *ctx, const weir_event_timer *cell);
-void     weir_clock_timer_set(weir_ctx *ctx, weir_clock_timer *cell, weir_time at);
-void     weir_clock_timer_clear(weir_ctx *ctx, weir_clock_timer *cell);
-bool     weir_clock_timer_fired(const weir_ctx *ctx, const weir_clock_timer *cell);
+void        weir_text_set(weir_ctx *ctx, weir_text *cell, weir_str s);
+weir_str    weir_text_get(const weir_ctx *ctx, const weir_text *cell);
+void        weir_event_timer_set(weir_ctx *ctx, weir_event_timer *cell, weir_time at); /* set again = move */
+void        weir_event_timer_clear(weir_ctx *ctx, weir_event_timer *cell);
+bool        weir_event_timer_fired(const weir_ctx *ctx, const weir_event_timer *cell);
+void        weir_clock_timer_set(weir_ctx *ctx, weir_clock_timer *cell, weir_time at);
+void        weir_clock_timer_clear(weir_ctx *ctx, weir_clock_timer *cell);
+bool        weir_clock_timer_fired(const weir_ctx *ctx, const weir_clock_timer *cell);
 const void *weir_value_get(const weir_ctx *ctx, const weir_cell *cell, const weir_type *type);
 void        weir_value_set(weir_ctx *ctx, weir_cell *cell, const weir_type *type, const void *record);
 void        weir_list_add(weir_ctx *ctx, weir_cell *cell, const weir_type *type, const void *record);

@@ -1,5 +1,6 @@
-/* weir/test.h: a pipeline under test: one thread, a clock that you move, and the streams you already have: push into sources,
- * pull from anything. Link libweir. Everything here is called from one thread; a weir_test owns all that it hands out. */
+/* weir/test.h: a pipeline under test: one thread, a clock that you move, and the streams you already have: push into
+ * sources, pull from anything. Link libweir. Everything here is called from one thread; a weir_test owns all that it
+ * hands out. */
 #ifndef WEIR_TEST_H
 #define WEIR_TEST_H
 #include <weir/pipeline.h>
@@ -22,7 +23,8 @@ void weir_test_end(weir_test *t);
 uint64_t weir_test_counter(weir_test *t, const char *uid, const char *name);
 /* NULL, or why the job failed: cause, place, what to do. Lives until the next call. */
 const char *weir_test_why(const weir_test *t);
-/* Not yet: they abort the test with that word. Micro-batch mode: runs one batch. Takes a snapshot; goes back to the last. */
+/* Not yet: they abort the test with that word. Micro-batch mode: runs one batch. Takes a snapshot; goes back to the
+ * last. */
 void     weir_test_batch(weir_test *t);
 uint64_t weir_test_snapshot(weir_test *t);
 void     weir_test_crash(weir_test *t);
@@ -34,7 +36,8 @@ void weir_test_watermark_(weir_test *t, weir_node source, weir_time at);
 WEIR_EXTERN_C_END_
 
 /* weir_test_push(t, source stream, (T){ ... })    copies the record in, then runs until all is quiet
- * weir_test_pull(t, stream, &record)              the next record that went by there since the start; false: there is none;
+ * weir_test_pull(t, stream, &record)              the next record that went by there since the start; false: there
+ * is none;
  *                                                 its strings live until the next call on t
  * weir_test_watermark(t, source stream, at)       event time of that source is `at` now */
 #ifdef __cplusplus
@@ -57,8 +60,8 @@ WEIR_FN_ bool weir_test_pull_as_(weir_test *t, weir_handle h, void *record)
 {
     return weir_test_pull_(t, h.node, h.type, record);
 }
-#define weir_test_push(TEST, S, ...) weir_test_push_as_(TEST, (S).handle, (WEIR_T_(S)[1]){ __VA_ARGS__ })
-#define weir_test_pull(TEST, S, TO)  weir_test_pull_as_(TEST, (S).handle, (WEIR_T_(S) *[1]){ TO }[0])
+#define weir_test_push(TEST, S, ...) weir_test_push_as_(TEST, (S).handle, (WEIR_T_(S)[1]){__VA_ARGS__})
+#define weir_test_pull(TEST, S, TO)  weir_test_pull_as_(TEST, (S).handle, (WEIR_T_(S) *[1]){TO}[0])
 #endif
 #define weir_test_watermark(TEST, S, AT) weir_test_watermark_(TEST, (S).handle.node, AT)
 #endif

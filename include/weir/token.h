@@ -1,10 +1,10 @@
-/* weir/token.h: splitting a string into tokens, fast. Plain data in the caller's hands: no lock, no allocation, any thread.
- * (check: part of weir/types.h, which includes it.)
+/* weir/token.h: splitting a string into tokens, fast. Plain data in the caller's hands: no lock, no allocation, any
+ * thread. (check: part of weir/types.h, which includes it.)
  *
- * The cursor looks at the string in blocks of 64 bytes and keeps two masks of the current one: where tokens begin and where
- * they stop. A token then costs two bit scans and one copy of 16 bytes instead of a test per byte, and the next one does not
- * wait for it: each mask only loses its lowest bit. Nothing outside the string is ever read: what is left at its end is read
- * by loads that overlap what was read before. */
+ * The cursor looks at the string in blocks of 64 bytes and keeps two masks of the current one: where tokens begin
+ * and where they stop. A token then costs two bit scans and one copy of 16 bytes instead of a test per byte, and the
+ * next one does not wait for it: each mask only loses its lowest bit. Nothing outside the string is ever read: what
+ * is left at its end is read by loads that overlap what was read before. */
 #ifndef WEIR_TOKEN_H
 #define WEIR_TOKEN_H
 #ifdef __SSE2__
@@ -76,9 +76,10 @@ WEIR_INLINE_ weir_str weir_str_inline_(const char *begin, const char *at, const 
 #ifdef __SSE2__
     if (WEIR_LIKELY_(end - at >= 16)) {
         /* 16 bytes of ones in front of 16 zeros: the window that starts 16 - n in keeps n bytes. */
-        static const uint8_t keep[32] = { 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255 };
-        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
-        __m128i window = _mm_loadu_si128((const __m128i *)(const void *)(keep + 16 - n));
+        static const uint8_t keep[32] = {255, 255, 255, 255, 255, 255, 255, 255,
+                                         255, 255, 255, 255, 255, 255, 255, 255};
+        __m128i              bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+        __m128i              window = _mm_loadu_si128((const __m128i *)(const void *)(keep + 16 - n));
         __m128i made = _mm_or_si128(_mm_slli_si128(_mm_and_si128(bytes, window), 4), _mm_cvtsi32_si128((int)n));
         memcpy(&s, &made, sizeof s);
         return s;
@@ -107,7 +108,7 @@ WEIR_INLINE_ weir_str weir_str_inline_(const char *begin, const char *at, const 
 WEIR_FN_ weir_cursor weir_str_cursor(const weir_str *s)
 {
     const char *bytes = weir_str_data(s);
-    weir_cursor c = { bytes, bytes + s->len, bytes, bytes, NULL, 0, 0, -1 };
+    weir_cursor c = {bytes, bytes + s->len, bytes, bytes, NULL, 0, 0, -1};
     return c;
 }
 
@@ -131,8 +132,9 @@ WEIR_INLINE_ bool weir_cursor_next_block_(weir_cursor *c)
     return true;
 }
 
-/* The next token between separators; empty ones are skipped. false: there is none. *token borrows the string's bytes, so it
- * lives as long as they do. The separator may change from call to call: it then counts from behind the last token. */
+/* The next token between separators; empty ones are skipped. false: there is none. *token borrows the string's
+ * bytes, so it lives as long as they do. The separator may change from call to call: it then counts from behind the
+ * last token. */
 WEIR_INLINE_ bool weir_next_token(weir_cursor *c, char separator, weir_str *token)
 {
     const char *from, *to;

@@ -1,13 +1,13 @@
-/* weir/types.h: strings, time, field kinds and the schema of a record. libc only. Everything here is plain data: no function
- * takes a lock, allocates or needs a particular thread. */
+/* weir/types.h: strings, time, field kinds and the schema of a record. libc only. Everything here is plain data: no
+ * function takes a lock, allocates or needs a particular thread. */
 #ifndef WEIR_TYPES_H
 #define WEIR_TYPES_H
 #include <weir/base.h>
 WEIR_EXTERN_C_BEGIN_
 
-/* ---- strings ---------------------------------------------------------------------------------------------------------
- * 16 bytes, copied by value. Up to 12 bytes lie inside, longer ones are borrowed from whoever made the string.
- * THE RULE: a string you are given is valid until your function returns; emit, set, add and put copy what they take;
+/* ---- strings -----------------------------------------------------------------------------------------------------
+ * 16 bytes, copied by value. Up to 12 bytes lie inside, longer ones are borrowed from whoever made the string. THE
+ * RULE: a string you are given is valid until your function returns; emit, set, add and put copy what they take;
  * there is no other way to keep one. Unused inline bytes are zero: equal short strings are equal in all 16 bytes. */
 typedef struct weir_str {
     uint32_t len;     /* bytes */
@@ -60,7 +60,7 @@ WEIR_FN_ bool weir_str_equal(const weir_str *a, const weir_str *b)
 bool weir_str_to_i64(const weir_str *s, int64_t *value);
 bool weir_str_to_f64(const weir_str *s, double *value);
 
-/* ---- time: an instant is a struct, a duration is a number, so they cannot be mixed ------------------------------------ */
+/* ---- time: an instant is a struct, a duration is a number, so they cannot be mixed ------------------------------- */
 typedef struct weir_time {
     int64_t ns; /* since 1970-01-01 UTC */
 } weir_time;
@@ -85,16 +85,37 @@ WEIR_FN_ weir_time weir_after(weir_time t, weir_duration d)
     t.ns = ns;
     return t;
 }
-WEIR_FN_ weir_duration weir_between(weir_time from, weir_time to) { return to.ns - from.ns; }
+WEIR_FN_ weir_duration weir_between(weir_time from, weir_time to)
+{
+    return to.ns - from.ns;
+}
 
-/* ---- schema: one row per field; the only source for wire, keys, formats, snapshots, `weir state` ------------------------ */
+/* ---- schema: one row per field; the only source for wire, keys, formats, snapshots, `weir state` ----------------- */
 enum weir_kind {
     WEIR_NOT_A_KIND = 0,
-    WEIR_BOOL, WEIR_I8, WEIR_I16, WEIR_I32, WEIR_I64, WEIR_U8, WEIR_U16, WEIR_U32, WEIR_U64, WEIR_F32, WEIR_F64,
-    WEIR_TIME, WEIR_STR, WEIR_BYTES,                                                                 /* records */
-    WEIR_TEXT, WEIR_EVENT_TIMER, WEIR_CLOCK_TIMER, WEIR_CELL_VALUE, WEIR_CELL_LIST, WEIR_CELL_TABLE, /* state only */
-    WEIR_ARRAY = 0x40,   /* flag: fixed array of a numeric kind */
-    WEIR_OPTIONAL = 0x80 /* flag, reserved: the field may be null, by a presence bitmap. Engines of this ABI refuse it */
+    WEIR_BOOL,
+    WEIR_I8,
+    WEIR_I16,
+    WEIR_I32,
+    WEIR_I64,
+    WEIR_U8,
+    WEIR_U16,
+    WEIR_U32,
+    WEIR_U64,
+    WEIR_F32,
+    WEIR_F64,
+    WEIR_TIME,
+    WEIR_STR,
+    WEIR_BYTES, /* records */
+    WEIR_TEXT,
+    WEIR_EVENT_TIMER,
+    WEIR_CLOCK_TIMER,
+    WEIR_CELL_VALUE,
+    WEIR_CELL_LIST,
+    WEIR_CELL_TABLE,   /* state only */
+    WEIR_ARRAY = 0x40, /* flag: fixed array of a numeric kind */
+    /* flag, reserved: the field may be null, by a presence bitmap. Engines of this ABI refuse it */
+    WEIR_OPTIONAL = 0x80
 };
 
 typedef struct weir_type weir_type;
@@ -142,6 +163,6 @@ typedef struct weir_rows {
 } weir_rows;
 bool weir_rows_refill(weir_rows *rows, size_t size);
 WEIR_EXTERN_C_END_
-#include <weir/token.h>
 #include <weir/kind.h>
+#include <weir/token.h>
 #endif

@@ -1,23 +1,31 @@
-/* weir/window.h: values that say when: windows, triggers, evictors, join conditions. Plain data, made by small functions. */
+/* weir/window.h: values that say when: windows, triggers, evictors, join conditions. Plain data, made by small
+ * functions. */
 #ifndef WEIR_WINDOW_H
 #define WEIR_WINDOW_H
 #include <weir/op.h>
 WEIR_EXTERN_C_BEGIN_
 
-/* ---- windows --------------------------------------------------------------------------------------------------------------
+/* ---- windows -----------------------------------------------------------------------------------------------------
  * Of these, weir_one_window() runs now. The others are refused when the graph is built: "not yet". */
 enum weir_window_kind {
-    WEIR_TUMBLING = 1, WEIR_SLIDING, WEIR_SESSION, WEIR_COUNT, WEIR_DELTA, WEIR_GLOBAL, WEIR_RUNNING, WEIR_PER_BATCH
+    WEIR_TUMBLING = 1,
+    WEIR_SLIDING,
+    WEIR_SESSION,
+    WEIR_COUNT,
+    WEIR_DELTA,
+    WEIR_GLOBAL,
+    WEIR_RUNNING,
+    WEIR_PER_BATCH
 };
 typedef struct weir_window {
-    uint32_t kind;              /* enum weir_window_kind */
-    uint32_t field, field_kind; /* delta: which field */
-    bool     clock;             /* processing time instead of event time */
-    double   threshold;         /* delta */
-    bool     relative;          /* delta: threshold is a part of the last value */
-    double   start;             /* delta: the value before the first */
+    uint32_t kind;                /* enum weir_window_kind */
+    uint32_t field, field_kind;   /* delta: which field */
+    bool     clock;               /* processing time instead of event time */
+    double   threshold;           /* delta */
+    bool     relative;            /* delta: threshold is a part of the last value */
+    double   start;               /* delta: the value before the first */
     int64_t  size, slide, offset; /* ns, or records for counts */
-    uint64_t reserved[2];       /* 0 */
+    uint64_t reserved[2];         /* 0 */
 } weir_window;
 
 WEIR_FN_ weir_window weir_window_of_kind_(uint32_t kind, int64_t size, int64_t slide)
@@ -30,25 +38,40 @@ WEIR_FN_ weir_window weir_window_of_kind_(uint32_t kind, int64_t size, int64_t s
     return w;
 }
 /* [k * size, (k + 1) * size) for all k. */
-WEIR_FN_ weir_window weir_tumbling(weir_duration size) { return weir_window_of_kind_(WEIR_TUMBLING, size, size); }
+WEIR_FN_ weir_window weir_tumbling(weir_duration size)
+{
+    return weir_window_of_kind_(WEIR_TUMBLING, size, size);
+}
 /* `size` long, a new one every `slide`. */
 WEIR_FN_ weir_window weir_sliding(weir_duration size, weir_duration slide)
 {
     return weir_window_of_kind_(WEIR_SLIDING, size, slide);
 }
 /* Ends after a silence of `gap`. */
-WEIR_FN_ weir_window weir_session(weir_duration gap) { return weir_window_of_kind_(WEIR_SESSION, gap, 0); }
+WEIR_FN_ weir_window weir_session(weir_duration gap)
+{
+    return weir_window_of_kind_(WEIR_SESSION, gap, 0);
+}
 /* The last `size` records of a key, every `slide` records. */
 WEIR_FN_ weir_window weir_count(uint64_t size, uint64_t slide)
 {
     return weir_window_of_kind_(WEIR_COUNT, (int64_t)size, (int64_t)slide);
 }
 /* One window for all time: one result per key, at the end of the input, unless a trigger says otherwise. */
-WEIR_FN_ weir_window weir_one_window(void) { return weir_window_of_kind_(WEIR_GLOBAL, 0, 0); }
+WEIR_FN_ weir_window weir_one_window(void)
+{
+    return weir_window_of_kind_(WEIR_GLOBAL, 0, 0);
+}
 /* One window for all time, with a result after each record. */
-WEIR_FN_ weir_window weir_running(void) { return weir_window_of_kind_(WEIR_RUNNING, 0, 0); }
+WEIR_FN_ weir_window weir_running(void)
+{
+    return weir_window_of_kind_(WEIR_RUNNING, 0, 0);
+}
 /* One window per micro-batch. */
-WEIR_FN_ weir_window weir_per_batch(void) { return weir_window_of_kind_(WEIR_PER_BATCH, 0, 0); }
+WEIR_FN_ weir_window weir_per_batch(void)
+{
+    return weir_window_of_kind_(WEIR_PER_BATCH, 0, 0);
+}
 /* Processing time instead of event time. */
 WEIR_FN_ weir_window weir_by_clock(weir_window w)
 {
@@ -62,11 +85,11 @@ WEIR_FN_ weir_window weir_shifted(weir_window w, weir_duration offset)
     return w;
 }
 
-/* ---- triggers: when a window gives its result ------------------------------------------------------------------------------
- * Without one: when the watermark passes the window's end, and again for each late record within .lateness.
- * A trigger REPLACES that, as in Flink; it does not add to it: with .trigger = weir_each(100) a window whose end passes with
- * 40 records since the last firing gives no further result. weir_purging(t) empties the window each time that t fires.
- * Triggers are refused when the graph is built: "not yet". */
+/* ---- triggers: when a window gives its result --------------------------------------------------------------------
+ * Without one: when the watermark passes the window's end, and again for each late record within .lateness. A
+ * trigger REPLACES that, as in Flink; it does not add to it: with .trigger = weir_each(100) a window whose end
+ * passes with 40 records since the last firing gives no further result. weir_purging(t) empties the window each time
+ * that t fires. Triggers are refused when the graph is built: "not yet". */
 enum weir_trigger_kind { WEIR_AT_END, WEIR_EVERY, WEIR_EVERY_CLOCK, WEIR_EACH, WEIR_OWN_TRIGGER };
 typedef struct weir_trigger_def {
     const weir_type *record, *state;
@@ -95,13 +118,25 @@ WEIR_FN_ weir_trigger weir_trigger_of_kind_(uint32_t kind, int64_t every, const 
     return t;
 }
 /* When the watermark passes the window's end: the default, spelled out. */
-WEIR_FN_ weir_trigger weir_at_end(void) { return weir_trigger_of_kind_(WEIR_AT_END, 0, NULL); }
+WEIR_FN_ weir_trigger weir_at_end(void)
+{
+    return weir_trigger_of_kind_(WEIR_AT_END, 0, NULL);
+}
 /* Every d of event time, until the end. */
-WEIR_FN_ weir_trigger weir_every(weir_duration d) { return weir_trigger_of_kind_(WEIR_EVERY, d, NULL); }
+WEIR_FN_ weir_trigger weir_every(weir_duration d)
+{
+    return weir_trigger_of_kind_(WEIR_EVERY, d, NULL);
+}
 /* Every d of processing time. */
-WEIR_FN_ weir_trigger weir_every_clock(weir_duration d) { return weir_trigger_of_kind_(WEIR_EVERY_CLOCK, d, NULL); }
+WEIR_FN_ weir_trigger weir_every_clock(weir_duration d)
+{
+    return weir_trigger_of_kind_(WEIR_EVERY_CLOCK, d, NULL);
+}
 /* After each `records` records of a key. */
-WEIR_FN_ weir_trigger weir_each(uint64_t records) { return weir_trigger_of_kind_(WEIR_EACH, (int64_t)records, NULL); }
+WEIR_FN_ weir_trigger weir_each(uint64_t records)
+{
+    return weir_trigger_of_kind_(WEIR_EACH, (int64_t)records, NULL);
+}
 WEIR_FN_ weir_trigger weir_own_trigger_(const weir_trigger_def *def)
 {
     return weir_trigger_of_kind_(WEIR_OWN_TRIGGER, 0, def);
@@ -114,7 +149,7 @@ WEIR_FN_ weir_trigger weir_purging(weir_trigger t)
     return t;
 }
 
-/* ---- evictors: what a window forgets before its result; makes it keep its records. Not yet --------------------------------- */
+/* ---- evictors: what a window forgets before its result; makes it keep its records. Not yet ----------------------- */
 enum weir_evict_kind { WEIR_EVICT_NONE, WEIR_KEEP_LAST, WEIR_KEEP_RECENT };
 typedef struct weir_evict {
     uint32_t kind;   /* enum weir_evict_kind */
@@ -122,12 +157,12 @@ typedef struct weir_evict {
 } weir_evict;
 WEIR_FN_ weir_evict weir_keep_last(uint64_t records)
 {
-    weir_evict e = { WEIR_KEEP_LAST, (int64_t)records };
+    weir_evict e = {WEIR_KEEP_LAST, (int64_t)records};
     return e;
 }
 WEIR_FN_ weir_evict weir_keep_recent(weir_duration d)
 {
-    weir_evict e = { WEIR_KEEP_RECENT, d };
+    weir_evict e = {WEIR_KEEP_RECENT, d};
     return e;
 }
 
@@ -140,7 +175,7 @@ typedef struct weir_window_spec {
     int           weir_end_;
 } weir_window_spec;
 
-/* ---- which records of two streams meet. Not yet ------------------------------------------------------------------------------ */
+/* ---- which records of two streams meet. Not yet ------------------------------------------------------------------ */
 enum weir_meet_kind { WEIR_MEET_NONE, WEIR_MEET_WITHIN, WEIR_MEET_SAME_WINDOW, WEIR_MEET_ALWAYS, WEIR_MEET_AS_OF };
 typedef struct weir_meet {
     uint32_t    kind; /* enum weir_meet_kind */
@@ -170,8 +205,14 @@ WEIR_FN_ weir_meet weir_same_window(weir_window w)
     return m;
 }
 /* All of the left with all of the right; bound it by .ttl. */
-WEIR_FN_ weir_meet weir_always(void) { return weir_meet_of_kind_(WEIR_MEET_ALWAYS); }
+WEIR_FN_ weir_meet weir_always(void)
+{
+    return weir_meet_of_kind_(WEIR_MEET_ALWAYS);
+}
 /* Each left record with the newest right record that is not later: a temporal join. */
-WEIR_FN_ weir_meet weir_as_of(void) { return weir_meet_of_kind_(WEIR_MEET_AS_OF); }
+WEIR_FN_ weir_meet weir_as_of(void)
+{
+    return weir_meet_of_kind_(WEIR_MEET_AS_OF);
+}
 WEIR_EXTERN_C_END_
 #endif
