@@ -150,7 +150,8 @@ WEIR_RECORD(weir_dead, (weir_str, uid), (weir_str, reason), (weir_str, source), 
             WEIR_EACH_(WEIR_KEY_FIELD_, T, __VA_ARGS__)                                                                \
         }                                                                                                              \
     }
-#define WEIR_KEY_FIELD_(T, F)           {.offset = (uint32_t)offsetof(T, F), .kind = WEIR_KEY_KIND_(WEIR_FIELD_OF_(T, F))},
+#define WEIR_KEY_FIELD_(T, F) {.offset = (uint32_t)offsetof(T, F), .kind = WEIR_KEY_KIND_(WEIR_FIELD_OF_(T, F))},
+
 #define WEIR_KEY_FIELDS_AT_MOST_4_NOT_1 1
 #define WEIR_KEY_FIELDS_AT_MOST_4_NOT_2 2
 #define WEIR_KEY_FIELDS_AT_MOST_4_NOT_3 3

@@ -182,11 +182,8 @@ WEIR_UNUSED_ static void jobs_end(jobs_run *r)
             r->failure = e.info;
             jobs_cancel(r);
         }
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec++;
         pthread_mutex_lock(&r->lock);
-        if (!r->news) pthread_cond_timedwait(&r->told, &r->lock, &until);
+        while (!r->news) pthread_cond_wait(&r->told, &r->lock); /* each change of a state is told */
         r->news = false;
         pthread_mutex_unlock(&r->lock);
     }
