@@ -90,6 +90,8 @@ static void derive_output(sim_node *n)
 {
     if (is_keyed(n->kind) && n->kind != SIM_CHAIN) n->ordered = true;
     if (n->kind == SIM_REKEY) n->ordered = false;
+    /* Their keys can be anybody's. */
+    if (n->kind == SIM_REKEY || n->kind == SIM_TOTAL_ALL) n->origins = (1u << SIM_SOURCES) - 1;
     if (n->kind == SIM_SPREAD) n->expect *= (double)n->amp / 2;
 }
 
