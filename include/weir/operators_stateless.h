@@ -21,6 +21,10 @@
     {                                                                                                                  \
         return weir_streams_##U(node_);                                                                                \
     }                                                                                                                  \
+    WEIR_FN_ const weir_op *weir_fuse_##NAME(void)                                                                     \
+    {                                                                                                                  \
+        return &weir_op_##NAME;                                                                                        \
+    }                                                                                                                  \
     typedef struct weir_this_is_no_source weir_reads_##NAME;                                                           \
     WEIR_FN_ void                         weir_poll_into_##NAME(weir_ctx *c_, void *out_)                              \
     {                                                                                                                  \
@@ -229,15 +233,16 @@
     WEIR_UNUSED_ static weir_op weir_op_##NAME;                                                                        \
     WEIR_FN_ const weir_op     *weir_fuse_##NAME(void)                                                                 \
     {                                                                                                                  \
-        bool from_source_ = weir_op_##FIRST.kind == WEIR_OP_SOURCE;                                                    \
-        weir_op_##NAME = from_source_ ? weir_op_##FIRST : weir_op_##REST;                                              \
+        const weir_op *rest_ = weir_fuse_##REST(); /* a fuse fills its own here */                                     \
+        bool           from_source_ = weir_op_##FIRST.kind == WEIR_OP_SOURCE;                                          \
+        weir_op_##NAME = from_source_ ? weir_op_##FIRST : *rest_;                                                      \
         weir_op_##NAME.name = #NAME;                                                                                   \
         weir_op_##NAME.file = __FILE__;                                                                                \
         weir_op_##NAME.line = __LINE__;                                                                                \
-        weir_op_##NAME.flags = weir_op_##FIRST.flags | weir_op_##REST.flags;                                           \
+        weir_op_##NAME.flags = weir_op_##FIRST.flags | rest_->flags;                                                   \
         weir_op_##NAME.left = weir_op_##FIRST.left;                                                                    \
-        weir_op_##NAME.outs = weir_op_##REST.outs;                                                                     \
-        weir_op_##NAME.out = weir_op_##REST.out;                                                                       \
+        weir_op_##NAME.outs = rest_->outs;                                                                             \
+        weir_op_##NAME.out = rest_->out;                                                                               \
         weir_op_##NAME.on_left = from_source_ ? weir_poll_##NAME : weir_loop_##NAME;                                   \
         return &weir_op_##NAME;                                                                                        \
     }                                                                                                                  \
