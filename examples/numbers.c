@@ -20,9 +20,8 @@ typedef struct local {
 } local;
 static void ranges(range_out *out, weir_ctx *ctx)
 {
-    uint64_t end = (uint64_t)weir_arg_i64(weir_ctx_args(ctx), "end", 100), parts = 4;
-    for (uint64_t i = 0; i < parts; i++)
-        range_emit(out, (range){.first = end * i / parts, .next = end * i / parts, .end = end * (i + 1) / parts});
+    uint64_t part = (uint64_t)weir_arg_i64(weir_ctx_args(ctx), "end", 100) / 4;
+    for (uint64_t i = 0; i < 4; i++) range_emit(out, (range){i * part, i * part, (i + 1) * part});
 }
 static bool open_range(const range *split, local *r, weir_ctx *ctx)
 {

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import unittest
 
+import run_examples
 import run_pages
 
 ROOT, WEIR = '.', 'weir'
@@ -62,6 +63,20 @@ class RunPages(unittest.TestCase):
                 with open(os.path.join(root, name), 'w', encoding='utf-8') as file:
                     file.write(text)
             self.assertIn('differs', run_pages.Page(root, os.path.realpath(WEIR), 'README.md').run())
+
+    def example(self, text):
+        with tempfile.TemporaryDirectory() as root:
+            os.mkdir(os.path.join(root, 'examples'))
+            with open(os.path.join(root, 'examples/x.c'), 'w', encoding='utf-8') as file:
+                file.write(text)
+            return run_examples.run(root, os.path.realpath(WEIR), 'examples/x.c')
+
+    def test_examples(self):
+        run = '/* An echo.\n *\n *     $ weir build -q x.c\n *     $ echo hello | weir run -q x.so\n *     {}\n */\n'
+        self.assertIsNone(self.example(run.format('hello') + PIPELINE))
+        self.assertIn('--- the program\nhello', self.example(run.format('good bye') + PIPELINE))
+        self.assertIn('does not say how to run it', self.example(PIPELINE))
+        self.assertIn('must not type', self.example('/*\n *     $ git status\n */\n'))
 
 
 if __name__ == '__main__':
