@@ -129,7 +129,7 @@ WEIR_EXTERN_C_END_
 
 /* ---- WEIR_SINK(NAME, T, IN, W, WRITER, CTX, OPEN, FLUSH, CLOSE)     writes one record ----------------------------
  *   bool OPEN(W *writer, weir_ctx *ctx)     false, after weir_fail, fails the task
- *   bool FLUSH(W *writer, weir_ctx *ctx)    at each barrier and at the end: true says that what was written is safe
+ *   bool FLUSH(W *writer, weir_ctx *ctx)    when idle, at each barrier, at the end: true: what was written is safe
  *   void CLOSE(W *writer, weir_ctx *ctx)    also when OPEN returned false
  * At least once, unless the write is idempotent. Runs on a thread of its own; .blocking = WEIR_ON_SLOT promises that
  * nothing in it blocks. weir_write(NAME, stream). */

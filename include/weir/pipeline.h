@@ -13,9 +13,10 @@ WEIR_RECORD(weir_dead, (weir_str, uid), (weir_str, reason), (weir_str, source), 
             (weir_bytes, record), (weir_time, at))
 
 /* ---- in and out --------------------------------------------------------------------------------------------------
- * weir_source(T, p, "uri", .format = ...)    a T_stream from a connector weir_sink(stream, "uri", .format = ...)
- * into a connector weir_read(NAME, p, .parallelism = ...)     a stream from a WEIR_SOURCE, or from a WEIR_FUSE that
- * begins with one weir_write(NAME, stream, ...)              into a WEIR_SINK or WEIR_TWO_PHASE_SINK */
+ *   weir_source(T, p, "uri", .format = ...)    a T_stream from a connector
+ *   weir_sink(stream, "uri", .format = ...)    into a connector
+ *   weir_read(NAME, p, .parallelism = ...)     a stream from a WEIR_SOURCE, or a WEIR_FUSE that begins with one
+ *   weir_write(NAME, stream, ...)              into a WEIR_SINK or WEIR_TWO_PHASE_SINK */
 #define weir_source(T, P, ...)                                                                                         \
     weir_source_of_##T(P,                                                                                              \
                        (weir_source_options){.size = sizeof(weir_source_options), .uri = __VA_ARGS__, .weir_end_ = 0})
@@ -27,11 +28,12 @@ WEIR_RECORD(weir_dead, (weir_str, uid), (weir_str, reason), (weir_str, source), 
 #define weir_write(NAME, ...) weir_write_##NAME(WEIR_FIRST_(__VA_ARGS__), WEIR_OPTIONS_(weir_options, __VA_ARGS__))
 
 /* ---- operators ---------------------------------------------------------------------------------------------------
- * weir_apply(NAME, stream, .parallelism = ...)       one input: T_stream, T_keyed or T_windowed, as the operator
- * wants it weir_connect(NAME, left, right, ...)               two inputs: LEFT and RIGHT, or a *_SHARED and what is
- * broadcast to it weir_join(NAME, left keyed, right keyed, who, ...) and weir_cross(NAME, left, right, who, ...)
- * without keys weir_late(NAME, result)                            what NAME's windows refused as too late: a stream
- * of its input weir_dead_letters(p)                               the job's dead letters: a weir_dead_stream */
+ *   weir_apply(NAME, stream, ...)               one input: T_stream, T_keyed or T_windowed, as the operator wants it
+ *   weir_connect(NAME, left, right, ...)        two inputs: LEFT and RIGHT, or a *_SHARED and what is broadcast to it
+ *   weir_join(NAME, left, right, who, ...)      two T_keyed
+ *   weir_cross(NAME, left, right, who, ...)     two T_stream, without keys
+ *   weir_late(NAME, result)                     what NAME's windows refused as too late: a stream of its input
+ *   weir_dead_letters(p)                        the job's dead letters: a weir_dead_stream */
 #define weir_apply(NAME, ...)                                                                                          \
     weir_apply_##NAME(WEIR_FIRST_(__VA_ARGS__), WEIR_OPTIONS_(weir_options_of_##NAME, __VA_ARGS__))
 #define weir_connect(NAME, LEFT, ...)                                                                                  \
@@ -44,11 +46,12 @@ WEIR_RECORD(weir_dead, (weir_str, uid), (weir_str, reason), (weir_str, source), 
 #define weir_dead_letters(P)    weir_stream_weir_dead(weir_graph_dead_letters(P))
 
 /* ---- shapes ------------------------------------------------------------------------------------------------------
- * weir_key_by(stream, field, ...)            a T_keyed; up to 4 fields, no floating point weir_window(keyed, when,
- * .lateness = ...)  a T_windowed; for `when` see weir/window.h weir_window_all(stream, when, ...)         without a
- * key; parallelism 1 weir_delta(keyed, field, threshold, .relative = true, .start = 100)
- *                                            fires when the field has moved by more than the threshold since then
- * weir_union(a, b, ...)                      2 to 16 streams of one record, before they are keyed */
+ *   weir_key_by(stream, field, ...)            a T_keyed; up to 4 fields, no floating point
+ *   weir_window(keyed, when, ...)              a T_windowed; for `when` see weir/window.h; .lateness and the like
+ *   weir_window_all(stream, when, ...)         without a key; parallelism 1
+ *   weir_delta(keyed, field, threshold, ...)   .relative = true, .start = 100: fires when the field has moved by more
+ *                                              than the threshold since then
+ *   weir_union(a, b, ...)                      2 to 16 streams of one record, before they are keyed */
 #define weir_key_by(S, ...)                                                                                            \
     WEIR_MAKE_((S).needs_a_plain_stream, .handle = weir_handle_by_((S).handle, WEIR_KEY_(WEIR_T_(S), __VA_ARGS__)))
 #define weir_window(K, ...)                                                                                            \
