@@ -65,6 +65,10 @@ static wr_err not_one(const char *path, const char *what, const char *cause, wr_
 /* All segments that the loader would map lie in the file: mapping a cut file succeeds, and touching it kills. */
 static bool whole(int file, const Elf64_Ehdr *head, off_t bytes)
 {
+    uint64_t sections;
+    if (__builtin_add_overflow(head->e_shoff, (uint64_t)head->e_shnum * head->e_shentsize, &sections)) return false;
+    if (sections > (uint64_t)bytes)
+        return false; /* their table stands last: what lacks it was cut off, be it loadable */
     if (head->e_phentsize != sizeof(Elf64_Phdr) || head->e_phnum == 0) return false;
     for (unsigned i = 0; i < head->e_phnum; i++) {
         Elf64_Phdr segment;

@@ -152,17 +152,18 @@ WEIR_FN_ weir_trigger weir_purging(weir_trigger t)
 /* ---- evictors: what a window forgets before its result; makes it keep its records. Not yet ----------------------- */
 enum weir_evict_kind { WEIR_EVICT_NONE, WEIR_KEEP_LAST, WEIR_KEEP_RECENT };
 typedef struct weir_evict {
-    uint32_t kind;   /* enum weir_evict_kind */
-    int64_t  amount; /* records, or ns */
+    uint32_t kind;        /* enum weir_evict_kind */
+    int64_t  amount;      /* records, or ns */
+    uint64_t reserved[2]; /* 0 */
 } weir_evict;
 WEIR_FN_ weir_evict weir_keep_last(uint64_t records)
 {
-    weir_evict e = {WEIR_KEEP_LAST, (int64_t)records};
+    weir_evict e = {WEIR_KEEP_LAST, (int64_t)records, {0, 0}};
     return e;
 }
 WEIR_FN_ weir_evict weir_keep_recent(weir_duration d)
 {
-    weir_evict e = {WEIR_KEEP_RECENT, d};
+    weir_evict e = {WEIR_KEEP_RECENT, d, {0, 0}};
     return e;
 }
 
