@@ -84,14 +84,8 @@ void wr_pool_give(wr_pool *pool, wr_batch *b)
     b->kind = WR_RECORDS;
     b->n = 0;
     b->heap_used = 0;
-    b->split = 0;
     b->next = pool->free;
     pool->free = b;
-}
-
-void wr_batch_free(wr_batch *b)
-{
-    free(b);
 }
 
 void wr_pool_fini(wr_pool *pool)
@@ -131,7 +125,6 @@ void wr_pipe_reclaim(wr_pipe *c)
 void wr_pipe_send(wr_pipe *c, wr_batch *b, const wr_env *env)
 {
     wr_pipe_reclaim(c);
-    c->batches++;
     if (c->pending == NULL && wr_ring_push(&c->data, b)) {
         wr_parker_wake(env, c->consumer);
         return;

@@ -24,8 +24,7 @@ struct wr_batch {
     uint32_t  n, capacity; /* records */
     uint32_t  heap_used, heap_bytes;
     uint32_t  stride;
-    int64_t   at;    /* watermark in ns, barrier id */
-    uint64_t  split; /* of the source that made the records */
+    int64_t   at; /* watermark in ns, barrier id */
     char     *records, *heap;
     wr_batch *next;    /* free list, overdraft list */
     bool      special; /* of its own size: freed when it comes home */
@@ -42,12 +41,11 @@ struct wr_pool {
 };
 
 void      wr_pool_init(wr_pool *pool, uint32_t stride, bool has_strings, uint32_t cap);
-void      wr_pool_fini(wr_pool *pool); /* every batch must be home or freed by wr_batch_free */
+void      wr_pool_fini(wr_pool *pool); /* frees the batches that are home; the others are freed where they lie */
 wr_batch *wr_pool_take(wr_pool *pool); /* never NULL: aborts the process when the system has no memory */
 /* A batch for one record with more string bytes than an ordinary heap holds. */
 wr_batch          *wr_pool_take_special(wr_pool *pool, size_t heap_bytes);
 void               wr_pool_give(wr_pool *pool, wr_batch *batch);
-void               wr_batch_free(wr_batch *batch);
 static inline bool wr_pool_tight(const wr_pool *pool)
 {
     return pool->out > pool->cap;
@@ -64,7 +62,6 @@ typedef struct wr_pipe {
     int64_t    open_since_ns;
     wr_batch  *pending, **pending_end; /* did not fit into the ring: the overdraft */
     wr_parker *consumer;               /* frozen */
-    uint64_t   batches;
 
     /* Consumer's slot. */
     alignas(WR_CACHE_LINE) wr_parker *producer; /* frozen */

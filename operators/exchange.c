@@ -209,7 +209,24 @@ static void put_run(wr_exchange *x, wr_pipe *p, const char *first, uint32_t n)
 
 /* ---- routes ---- */
 
-static void push_hash_many(wr_exchange *x, const wr_view *view, const uint64_t *hash);
+/* Many channels: a pass over the batch for each costs more than sorting it once by channel. */
+static void push_hash_many(wr_exchange *x, const wr_view *view, const uint64_t *hash)
+{
+    uint32_t  n = view->n;
+    uint32_t *start = x->start; /* channels + 1 of them: where each channel's part of the list begins */
+    memset(start, 0, (x->channels + 1) * sizeof *start);
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t c = x->of_group[wr_key_group_of(hash[i], x->max_parallelism)];
+        x->verdict[i] = c;
+        start[c + 1]++;
+    }
+    for (uint32_t c = 0; c < x->channels; c++) start[c + 1] += start[c];
+    for (uint32_t i = 0; i < n; i++) x->list[start[x->verdict[i]]++] = i;
+    /* Filling has moved each start to its end, which is the next one's start. */
+    for (uint32_t c = 0, from = 0; c < x->channels; from = start[c++]) {
+        if (start[c] > from) put_listed(x, x->channel[c], view->records, x->list + from, start[c] - from);
+    }
+}
 
 static void push_hash(wr_exchange *x, const wr_view *view)
 {
@@ -227,25 +244,6 @@ static void push_hash(wr_exchange *x, const wr_view *view)
         if (c + 1 < x->channels && x->bound[c + 1] == x->bound[c]) continue; /* more subtasks than key groups */
         uint32_t n = wr_select_range(hash, view->n, x->bound[c], last, x->list);
         put_listed(x, x->channel[c], view->records, x->list, n);
-    }
-}
-
-/* Many channels: a pass over the batch for each costs more than sorting it once by channel. */
-static void push_hash_many(wr_exchange *x, const wr_view *view, const uint64_t *hash)
-{
-    uint32_t  n = view->n;
-    uint32_t *start = x->start; /* channels + 1 of them: where each channel's part of the list begins */
-    memset(start, 0, (x->channels + 1) * sizeof *start);
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t c = x->of_group[wr_key_group_of(hash[i], x->max_parallelism)];
-        x->verdict[i] = c;
-        start[c + 1]++;
-    }
-    for (uint32_t c = 0; c < x->channels; c++) start[c + 1] += start[c];
-    for (uint32_t i = 0; i < n; i++) x->list[start[x->verdict[i]]++] = i;
-    /* Filling has moved each start to its end, which is the next one's start. */
-    for (uint32_t c = 0, from = 0; c < x->channels; from = start[c++]) {
-        if (start[c] > from) put_listed(x, x->channel[c], view->records, x->list + from, start[c] - from);
     }
 }
 

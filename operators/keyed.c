@@ -108,7 +108,7 @@ static void keyed_push(wr_op *op, const wr_view *view, uint32_t port)
                                k->hash);
             run_found(op, k, view, k->near.probe.miss, misses);
         }
-        wr_near_end(&k->near, op->table, view->records, n, k->state, true);
+        wr_near_end(&k->near, op->table, view->records, n, k->state, !wr_op_failed(op));
     } else {
         wr_key_hash(&op->node->key[0], view->records, op->def->left->size, n, k->hash);
         run_found(op, k, view, NULL, n);

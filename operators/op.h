@@ -89,9 +89,8 @@ struct wr_home {
     uint64_t      epoch;
     uint32_t      slot;
     const char   *job;
-    wr_scratch    scratch;   /* weir_keep, weir_format, far strings of emitted records */
-    uint32_t      depth;     /* pushes under way: scratch is reset when the outermost ends */
-    char         *buffer[2]; /* see wr_op_share_buffers */
+    wr_scratch    scratch; /* weir_keep, weir_format, far strings of emitted records */
+    uint32_t      depth;   /* pushes under way: scratch is reset when the outermost ends */
 };
 
 /* An operator of one subtask. Slot-owned. */
