@@ -39,7 +39,25 @@ enum { /* flags of open; exactly one of the first three */
        WR_OPEN_APPEND = 16,
        WR_OPEN_EXCLUSIVE = 32, /* with CREATE: fails when it is there */
        WR_OPEN_FOLDER = 64,    /* to fsync a folder */
+       WR_OPEN_DIRECT = 128,   /* around the page cache where the file system can; buffers, offsets and lengths are
+                                  multiples of WR_PAGE_BYTES then */
 };
+
+/* Storage in the background: a queue of writes and syncs that one thread submits and reaps. */
+typedef struct wr_io wr_io;
+enum wr_io_kind { WR_IO_WRITE = 1, WR_IO_READ, WR_IO_SYNC }; /* SYNC: of all writes reaped before it was submitted */
+typedef struct wr_io_op {
+    uint32_t kind; /* enum wr_io_kind */
+    int      file;
+    void    *at; /* stays valid until reaped */
+    size_t   bytes;
+    int64_t  offset;
+    uint64_t tag;
+} wr_io_op;
+typedef struct wr_io_done {
+    uint64_t tag;
+    int64_t  result; /* bytes, never short but at the end of a file; 0 of a sync; -errno */
+} wr_io_done;
 
 struct wr_env {
     void *self; /* first argument of every function */
@@ -68,6 +86,13 @@ struct wr_env {
     int (*stat)(void *self, const char *path, wr_file_info *info);
     /* Calls each(arg, name) for every entry but "." and "..", in no order, until one returns false. */
     int (*list)(void *self, const char *folder, bool (*each)(void *arg, const char *name), void *arg);
+
+    /* Storage in the background. The queue belongs to the thread that made it; `parker` (may be NULL) is woken when
+     * something can be reaped. depth: operations under way at most. */
+    int (*io_new)(void *self, wr_io **io, wr_parker *parker, uint32_t depth); /* 0 or -errno */
+    void (*io_free)(void *self, wr_io *io);                                   /* waits for what is under way */
+    int (*io_submit)(void *self, wr_io *io, const wr_io_op *op);              /* 0; -EAGAIN: reap first */
+    uint32_t (*io_reap)(void *self, wr_io *io, wr_io_done *done, uint32_t n); /* never waits */
 
     /* Network. Reserved: used from the cluster on. NULL in every table until then; nobody calls them. */
     int (*listen)(void *self, const char *address);

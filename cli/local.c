@@ -102,7 +102,9 @@ static wr_exec_state exec_state_of(wr_task_state state)
 {
     switch (state) {
     case WR_TASK_INITIALIZING: return WR_EXEC_INITIALIZING;
-    case WR_TASK_RUNNING: return WR_EXEC_RUNNING;
+    case WR_TASK_LOADED: return WR_EXEC_INITIALIZING;
+    case WR_TASK_RUNNING:
+    case WR_TASK_ENDED: return WR_EXEC_RUNNING;
     case WR_TASK_FINISHED: return WR_EXEC_FINISHED;
     case WR_TASK_CANCELED: return WR_EXEC_CANCELED;
     case WR_TASK_FAILED: return WR_EXEC_FAILED;

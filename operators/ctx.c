@@ -19,7 +19,7 @@ weir_time weir_now(const weir_ctx *ctx)
 }
 weir_time weir_watermark(const weir_ctx *ctx)
 {
-    return (weir_time){op_of(ctx)->home->watermark_ns};
+    return (weir_time){op_of(ctx)->watermark};
 }
 uint64_t weir_batch_id(const weir_ctx *ctx)
 {

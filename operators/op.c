@@ -215,6 +215,8 @@ wr_err wr_op_init(wr_op *op, wr_errinfo *info)
     op->ctx.subtasks = op->subtasks;
     op->ctx.out = op->out;
     op->ctx.engine = op;
+    op->watermark = op->mark = WEIR_NO_TIME;
+    op->due_ns = INT64_MAX;
     return dead_init(op, info);
 }
 

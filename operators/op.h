@@ -13,6 +13,7 @@
 #include "graph/job.h"
 #include "operators/batch.h"
 #include "snapshot/table.h"
+#include "wire/manifest.h"
 #include <weir/io.h>
 
 typedef struct wr_op       wr_op;
@@ -37,6 +38,10 @@ typedef struct wr_target {
     uint32_t     port;
     wr_exchange *exchange; /* when op == NULL */
 } wr_target;
+
+/* What an operator puts into a snapshot besides its keyed table, and what it finds in one. */
+typedef struct wr_saver wr_saver;
+void wr_save_item(wr_saver *saver, uint32_t kind, const void *data, size_t bytes); /* copies; enum wr_item_kind */
 
 /* Memory that lives until the batch is done: bump allocation over a list of chunks. Slot-owned. */
 typedef struct wr_scratch {
@@ -85,8 +90,8 @@ struct wr_home {
     wr_prng       random;
     int64_t       now_ns; /* wall clock, read once per call of a tasklet */
     int64_t       mono_ns;
-    int64_t       watermark_ns;
-    uint64_t      epoch;
+    uint64_t      epoch; /* id of the newest barrier that the running tasklet has passed */
+    uint64_t      split; /* number of the source split whose records are being pushed; 0: they came by a channel */
     uint32_t      slot;
     const char   *job;
     wr_scratch    scratch; /* weir_keep, weir_format, far strings of emitted records */
@@ -118,6 +123,11 @@ struct wr_op {
     wr_metric                  *metric;
     _Atomic uint32_t            metrics;
     wr_op_stats                 stats;
+    int64_t                     watermark; /* event time that this operator has come to; WEIR_NO_TIME: none yet */
+    int64_t                     mark;      /* time operators: what they say the watermark is; else WEIR_NO_TIME */
+    int64_t                     due_ns;    /* wall clock: kernel->tick wants to be called then; INT64_MAX: never */
+    bool                        idle;      /* nothing comes that would move event time: holds nobody back */
+    bool                        timed;     /* what it gives has event times */
     uint32_t                    max_parallelism, subtask, subtasks;
     weir_sink_id                sink_id;
 };
@@ -127,7 +137,19 @@ struct wr_kernel {
     const char *name;
     wr_err (*open)(wr_op *op, wr_errinfo *info);                 /* before the first batch, on the slot's thread */
     void (*push)(wr_op *op, const wr_view *view, uint32_t port); /* a batch */
-    bool (*end)(wr_op *op);   /* all inputs ended: a batch of last results; true: that was all */
+    bool (*end)(wr_op *op); /* all inputs ended: a batch of last results; true: that was all */
+    /* Event time came to op->watermark (set before): fires what is due, in order of time, about a batch of it. True:
+     * that was all. The new watermark goes to those below only then. */
+    bool (*advance)(wr_op *op);
+    /* Wall clock came to op->due_ns: the same for processing time; sets op->due_ns anew. */
+    bool (*tick)(wr_op *op);
+    /* At a barrier, after flush: operator state by wr_save_item. Keyed tables are captured by the tasklet. */
+    wr_err (*save)(wr_op *op, const wr_barrier *barrier, wr_saver *saver, wr_errinfo *info);
+    /* Before open, when the job starts from a snapshot: `saved` has the items of all subtasks of then, and outlives the
+     * operator. Keyed operators make and fill their table here. No side effects: another task may yet fail to load. */
+    wr_err (*load)(wr_op *op, const wr_manifest_op *saved, const char *folder, wr_errinfo *info);
+    /* Snapshot `id` and all older ones are durable, and are never taken back. May be skipped or repeated. */
+    void (*complete)(wr_op *op, uint64_t id);
     void (*flush)(wr_op *op); /* barrier, idle: sinks make visible what they hold */
     void (*close)(wr_op *op); /* always, also after a failure */
 };

@@ -113,7 +113,6 @@ static void on_watermark(wr_tasklet *t, wr_pipe *p, int64_t at)
     }
     if (least == INT64_MAX || least <= t->watermark) return;
     t->watermark = least;
-    t->home->watermark_ns = least;
     forward(t, WR_WATERMARK, least);
 }
 

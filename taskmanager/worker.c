@@ -29,7 +29,8 @@ struct wr_worker {
 
 const char *wr_task_state_name(wr_task_state state)
 {
-    static const char *const names[] = {"?", "CREATED", "INITIALIZING", "RUNNING", "FINISHED", "CANCELED", "FAILED"};
+    static const char *const names[] = {"?",     "CREATED",  "INITIALIZING", "LOADED", "RUNNING",
+                                        "ENDED", "FINISHED", "CANCELED",     "FAILED"};
     return state <= WR_TASK_FAILED ? names[state] : "?";
 }
 
@@ -63,7 +64,6 @@ static wr_err build_slots(wr_worker *w, wr_errinfo *info)
         s->home.parker = &s->parker;
         s->home.budget = &s->budget;
         s->home.random = wr_prng_of(w->options.seed + i);
-        s->home.watermark_ns = WEIR_NO_TIME;
         s->home.slot = i;
         s->home.job = w->options.job;
         s->budget.bytes_max = share;

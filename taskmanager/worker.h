@@ -7,6 +7,7 @@
 #define WR_TASKMANAGER_WORKER_H
 #include "base/env.h"
 #include "graph/exec.h"
+#include "wire/manifest.h"
 
 typedef struct wr_worker wr_worker;
 typedef struct wr_slot   wr_slot;
@@ -14,8 +15,10 @@ typedef struct wr_slot   wr_slot;
 /* Flink's states of an execution attempt, as far as the worker's side knows them. */
 typedef enum wr_task_state {
     WR_TASK_CREATED = 1,
-    WR_TASK_INITIALIZING, /* opening its operators */
+    WR_TASK_INITIALIZING, /* loading its state */
+    WR_TASK_LOADED,       /* has it, and waits for wr_worker_go; only when it starts from a snapshot */
     WR_TASK_RUNNING,
+    WR_TASK_ENDED, /* all input ended, all results given; waits for the last snapshot: wr_worker_finish */
     WR_TASK_FINISHED,
     WR_TASK_CANCELED,
     WR_TASK_FAILED
@@ -40,7 +43,11 @@ typedef struct wr_worker_options {
     /* Something can be polled: a task's state changed. Any thread; must not block. */
     void (*notify)(void *self);
     void *self;
-    /* Binds in-memory sources and sinks (tests); may be NULL. */
+    /* Snapshots: folder of the files, NULL: none are taken, and tasks finish by themselves. Strings and restore must
+     * outlive the worker. */
+    const char        *snapshots;
+    const char        *lineage;
+    const wr_manifest *restore; /* start from this one, or NULL */
 } wr_worker_options;
 
 /* Allocates everything; opens nothing. exec outlives the worker. Owner: the caller's thread, which also does all of
@@ -50,6 +57,22 @@ wr_err wr_worker_new(wr_worker **take, const wr_exec *exec, const wr_worker_opti
 wr_err wr_worker_start(wr_worker *w, wr_errinfo *info);
 /* The next report, or false. */
 bool wr_worker_event(wr_worker *w, wr_task_event *event);
+/* ---- snapshots; owner only ---- */
+/* To all tasks without inputs: they send the barrier to the others. */
+void wr_worker_trigger(wr_worker *w, const wr_barrier *barrier);
+/* Snapshot id will not complete. Repeated, late and unknown ids are harmless. */
+void wr_worker_abort(wr_worker *w, uint64_t id);
+/* Snapshot id, an ordinary one, is durable, and with it all older ones: sinks commit. Likewise harmless. */
+void wr_worker_complete(wr_worker *w, uint64_t id);
+/* The next answer to a barrier, or NULL; the caller frees it. */
+struct wr_ack *wr_worker_ack(wr_worker *w);
+/* All tasks are LOADED: open and run. */
+void wr_worker_go(wr_worker *w);
+/* All tasks are ENDED and what they prepared is committed: they finish. */
+void wr_worker_finish(wr_worker *w);
+/* A last snapshot follows: sources emit no more, nothing ends, no results come. */
+void wr_worker_pause_sources(wr_worker *w);
+
 /* Sources end as if their input had ended: what was read is processed, results come, tasks finish. */
 void wr_worker_stop_sources(wr_worker *w);
 /* Ends a subtask at once, without results. */
