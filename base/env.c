@@ -1,5 +1,6 @@
 #include "base/env.h"
 #include "base/check.h"
+#include "base/env_io.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -69,8 +71,14 @@ static int real_open(void *self, const char *path, int flags)
     if (flags & WR_OPEN_APPEND) real |= O_APPEND;
     if (flags & WR_OPEN_EXCLUSIVE) real |= O_EXCL;
     if (flags & WR_OPEN_FOLDER) real |= O_DIRECTORY;
+    if (flags & WR_OPEN_DIRECT) real |= O_DIRECT;
     int file;
     RETRY(file, open(path, real, 0666));
+    if (file < 0 && errno == EINVAL && (flags & WR_OPEN_DIRECT)) {
+        /* The file system cannot. An exclusive create may have made the file before it was refused. */
+        real &= ~O_DIRECT & ~(flags & WR_OPEN_CREATE ? O_EXCL : 0);
+        RETRY(file, open(path, real, 0666));
+    }
     return result_of(file);
 }
 
@@ -183,6 +191,23 @@ static int real_list(void *self, const char *folder, bool (*each)(void *arg, con
     }
     closedir(dir);
     return result;
+}
+
+static int real_lock(void *self, int file, uint64_t *holder)
+{
+    (void)self;
+    int  result;
+    char text[24] = {0};
+    RETRY(result, flock(file, LOCK_EX | LOCK_NB));
+    if (result < 0 && errno != EWOULDBLOCK) return -errno;
+    if (result < 0) {
+        ssize_t n = pread(file, text, sizeof text - 1, 0);
+        *holder = n > 0 ? strtoull(text, NULL, 10) : 0;
+        return -EAGAIN;
+    }
+    int n = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+    if (ftruncate(file, 0) < 0 || pwrite(file, text, (size_t)n, 0) != n) return 0; /* locked, only not told by whom */
+    return 0;
 }
 
 /* ---- threads ---- */
@@ -310,6 +335,11 @@ static const wr_env REAL = {
     .rmdir = real_rmdir,
     .stat = real_stat,
     .list = real_list,
+    .lock = real_lock,
+    .io_new = wr_io_real_new,
+    .io_free = wr_io_real_free,
+    .io_submit = wr_io_real_submit,
+    .io_reap = wr_io_real_reap,
     .thread_start = real_thread_start,
     .thread_join = real_thread_join,
     .cpu_count = real_cpu_count,

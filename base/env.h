@@ -86,6 +86,9 @@ struct wr_env {
     int (*stat)(void *self, const char *path, wr_file_info *info);
     /* Calls each(arg, name) for every entry but "." and "..", in no order, until one returns false. */
     int (*list)(void *self, const char *folder, bool (*each)(void *arg, const char *name), void *arg);
+    /* Exclusive, of a file opened for reading and writing, until it is closed or the process ends. 0, and the file's
+     * content is the holder's; or -EAGAIN when another process (or opening) has it, *holder: its number, 0: unknown. */
+    int (*lock)(void *self, int file, uint64_t *holder);
 
     /* Storage in the background. The queue belongs to the thread that made it; `parker` (may be NULL) is woken when
      * something can be reaped. depth: operations under way at most. */

@@ -1,0 +1,3 @@
+#include "base/sabotage.h"
+
+wr_sabotage_switches wr_sabotage;
