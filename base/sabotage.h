@@ -7,16 +7,16 @@
 
 /* Frozen while a job runs. */
 typedef struct wr_sabotage_switches {
-    bool skip_alignment;       /* the first barrier of several inputs counts for all */
-    bool drop_id_check;        /* barriers of old snapshots and epochs are obeyed */
-    bool ack_before_fsync;     /* a file counts as durable when it is written */
-    bool skip_undo;            /* cells of a state save no old bytes while it is captured */
-    bool lose_dirty_bit;       /* one entry per increment is forgotten */
-    bool stale_lookaside;      /* lookaside lines survive a barrier */
-    bool no_watermark;         /* operators restart without the event time that they had come to */
-    bool reuse_id;             /* the coordinator gives an id twice */
-    bool commit_early;         /* sinks commit before the snapshot is durable */
-    bool abort_committables;   /* what was prepared for a failed snapshot is thrown away */
+    bool skip_alignment;     /* the first barrier of several inputs counts for all */
+    bool drop_id_check;      /* barriers of old snapshots and epochs are obeyed */
+    bool ack_before_fsync;   /* a file counts as durable when it is written */
+    bool skip_undo;          /* cells of a state save no old bytes while it is captured */
+    bool lose_dirty_bit;     /* one entry per increment is forgotten */
+    bool stale_lookaside;    /* lookaside lines survive a barrier */
+    bool no_watermark;       /* operators restart without the event time that they had come to */
+    bool reuse_id;           /* the coordinator gives an id twice */
+    bool commit_early;       /* sinks commit before the snapshot is durable */
+    bool abort_committables; /* what was prepared for a failed snapshot is thrown away */
 } wr_sabotage_switches;
 extern wr_sabotage_switches wr_sabotage;
 

@@ -115,16 +115,19 @@ void wr_pipe_init(wr_pipe *c, wr_pool *pool, wr_parker *consumer, wr_parker *pro
 void wr_pipe_reclaim(wr_pipe *c)
 {
     for (wr_batch *b; (b = wr_ring_pop(&c->home)) != NULL;) {
-        if (b->stride == 0)
+        if (b->stride == 0) {
             free(b); /* a control element */
-        else
+        } else {
+            c->away--;
             wr_pool_give(c->pool, b);
+        }
     }
 }
 
 void wr_pipe_send(wr_pipe *c, wr_batch *b, const wr_env *env)
 {
     wr_pipe_reclaim(c);
+    c->away += b->stride != 0;
     if (c->pending == NULL && wr_ring_push(&c->data, b)) {
         wr_parker_wake(env, c->consumer);
         return;
@@ -150,21 +153,31 @@ bool wr_pipe_flush(wr_pipe *c, const wr_env *env)
     return c->pending == NULL;
 }
 
-void wr_pipe_control(wr_pipe *c, uint32_t kind, int64_t at, const wr_env *env)
+/* Behind all that was sent; what is still open leaves before it. */
+static void send_control(wr_pipe *c, const wr_batch *like, const wr_env *env)
 {
-    wr_batch *b = calloc(1, sizeof *b);
+    wr_batch *b = malloc(sizeof *b);
     if (b == NULL) {
         fprintf(stderr, "weir: out of memory for a control element\n");
         abort();
     }
-    b->kind = kind;
-    b->at = at;
+    *b = *like;
     if (c->open != NULL) {
         wr_batch *open = c->open;
         c->open = NULL;
         wr_pipe_send(c, open, env);
     }
     wr_pipe_send(c, b, env);
+}
+
+void wr_pipe_control(wr_pipe *c, uint32_t kind, int64_t at, const wr_env *env)
+{
+    send_control(c, &(wr_batch){.kind = kind, .at = at}, env);
+}
+
+void wr_pipe_barrier(wr_pipe *c, const wr_barrier *barrier, int64_t triggered_mono_ns, const wr_env *env)
+{
+    send_control(c, &(wr_batch){.kind = WR_BARRIER, .at = triggered_mono_ns, .barrier = *barrier}, env);
 }
 
 void wr_pipe_return(wr_pipe *c, wr_batch *b, const wr_env *env)

@@ -6,13 +6,21 @@
 #include "base/env.h"
 #include "base/limits.h"
 #include "base/ring.h"
+#include "wire/snapshot.h"
 #include <weir/op.h>
 
 /* Readable and writable bytes behind the last record: vector code may run over, an 8-byte key may be loaded as a
  * whole. */
 #define WR_BATCH_SPARE_BYTES 1024
 
-enum wr_element { WR_RECORDS = 1, WR_WATERMARK, WR_BARRIER, WR_END };
+enum wr_element {
+    WR_RECORDS = 1,
+    WR_WATERMARK, /* at: event time, ns */
+    WR_BARRIER,   /* barrier; at: when it was triggered, monotonic, 0: not known */
+    WR_END,       /* of the data; barriers may still follow */
+    WR_IDLE,      /* at: 1 nothing comes that would move event time, 0 something does again */
+    WR_ABORT      /* at: id of a snapshot that will not complete */
+};
 
 typedef struct wr_pool  wr_pool;
 typedef struct wr_batch wr_batch;
@@ -24,11 +32,13 @@ struct wr_batch {
     uint32_t  n, capacity; /* records */
     uint32_t  heap_used, heap_bytes;
     uint32_t  stride;
-    int64_t   at; /* watermark in ns, barrier id */
+    int64_t   at; /* see enum wr_element */
     char     *records, *heap;
     wr_batch *next;    /* free list, overdraft list */
     bool      special; /* of its own size: freed when it comes home */
     size_t    bytes;   /* of the allocation */
+
+    wr_barrier barrier; /* WR_BARRIER */
 };
 
 /* Slot-owned. Batches of one geometry; `out` are those not at home. */
@@ -61,6 +71,7 @@ typedef struct wr_pipe {
     wr_batch  *open; /* being filled, or NULL */
     int64_t    open_since_ns;
     wr_batch  *pending, **pending_end; /* did not fit into the ring: the overdraft */
+    uint32_t   away;                   /* batches of records that did not come home yet */
     wr_parker *consumer;               /* frozen */
 
     /* Consumer's slot. */
@@ -79,6 +90,7 @@ void wr_pipe_send(wr_pipe *c, wr_batch *batch, const wr_env *env);
 bool wr_pipe_flush(wr_pipe *c, const wr_env *env);
 /* Producer. Sends a control element; it follows all data. */
 void wr_pipe_control(wr_pipe *c, uint32_t kind, int64_t at, const wr_env *env);
+void wr_pipe_barrier(wr_pipe *c, const wr_barrier *barrier, int64_t triggered_mono_ns, const wr_env *env);
 /* Consumer. Gives the element back; wakes the producer when it may be waiting for room. */
 void wr_pipe_return(wr_pipe *c, wr_batch *batch, const wr_env *env);
 /* Both threads have ended: frees what still lies in the rings. */

@@ -341,6 +341,14 @@ void wr_exchange_control(wr_exchange *x, uint32_t kind, int64_t at)
     }
 }
 
+void wr_exchange_barrier(wr_exchange *x, const wr_barrier *barrier, int64_t triggered_mono_ns)
+{
+    for (uint32_t c = 0; c < x->channels; c++) {
+        pipe_seal(x, x->channel[c]);
+        wr_pipe_barrier(x->channel[c], barrier, triggered_mono_ns, x->home->env);
+    }
+}
+
 bool wr_exchange_ready(wr_exchange *x)
 {
     bool ready = true;

@@ -36,6 +36,7 @@ void wr_exchange_put(wr_exchange *x, uint32_t channel, const void *record);
 /* Sends open batches: all of them, or those open since before `older_than_ns`. */
 void wr_exchange_send_open(wr_exchange *x, int64_t older_than_ns);
 void wr_exchange_control(wr_exchange *x, uint32_t kind, int64_t at);
+void wr_exchange_barrier(wr_exchange *x, const wr_barrier *barrier, int64_t triggered_mono_ns);
 /* Tries to move the overdraft on; true when the producer may run. */
 bool wr_exchange_ready(wr_exchange *x);
 

@@ -47,7 +47,9 @@ typedef struct wr_worker_options {
      * outlive the worker. */
     const char        *snapshots;
     const char        *lineage;
-    const wr_manifest *restore; /* start from this one, or NULL */
+    const wr_manifest *restore;             /* start from this one, or NULL */
+    const char        *restore_folder;      /* where its files are; NULL: `snapshots` */
+    int64_t            snapshot_timeout_ns; /* when half of it is gone, writing comes before records; 0: never */
 } wr_worker_options;
 
 /* Allocates everything; opens nothing. exec outlives the worker. Owner: the caller's thread, which also does all of
