@@ -47,4 +47,14 @@ typedef struct wr_manifest {
     wr_arena        arena;
 } wr_manifest;
 
+/* The whole file, checksum included; the caller frees *bytes with free(). WR_LIMIT when it would not fit the bounds
+ * that decode checks. Any thread. */
+wr_err wr_manifest_encode(const wr_manifest *m, char **bytes, size_t *n, wr_errinfo *info);
+/* Fills *m, whose memory is its own: `bytes` may go. `name` (of the file) is for messages. WR_DAMAGED with the offset,
+ * WR_NEWER when a later version of the format wrote it; then there is nothing to free. */
+wr_err wr_manifest_decode(wr_manifest *m, const char *bytes, size_t n, const char *name, wr_errinfo *info);
+void   wr_manifest_free(wr_manifest *m); /* zero is nothing */
+/* NULL: none with this uid. */
+const wr_manifest_op *wr_manifest_find(const wr_manifest *m, const char *uid);
+
 #endif

@@ -1,0 +1,33 @@
+/* jobmanager/journal.h: the JobManager's own memory of one job, a file in the snapshot folder: leader epoch, ids that may
+ * have been used, the job's name and lineage, and whether it has finished. Append-only, each record with a checksum.
+ * Losing it costs the lineage only: epoch and ids go on from the names of the files. Format: docs/formats-journal.md. */
+#ifndef WR_JOBMANAGER_JOURNAL_H
+#define WR_JOBMANAGER_JOURNAL_H
+#include "base/env.h"
+#include "base/error.h"
+
+typedef struct wr_journal wr_journal; /* Owner: the JobManager's thread */
+typedef struct wr_journal_config {
+    const wr_env *env;
+    const char   *folder; /* made when it is not there */
+    const char   *job;    /* a folder belongs to one job: another name is refused */
+    bool          fresh;  /* start a new lineage, whatever the folder has */
+} wr_journal_config;
+
+/* Locks the folder for this process (WR_BUSY names the one that has it), reads the journal, makes a new leader epoch
+ * durable. Of a finished job (and not fresh) nothing is written and wr_journal_finished is true; the caller says so
+ * and closes. A record cut off by a crash is dropped; any other damage is WR_DAMAGED with the offset. */
+wr_err wr_journal_open(wr_journal **take, const wr_journal_config *config, wr_errinfo *info);
+void   wr_journal_close(wr_journal *j); /* unlocks; NULL is nothing */
+
+uint32_t    wr_journal_epoch(const wr_journal *j);
+const char *wr_journal_lineage(const wr_journal *j); /* 32 hex digits; as long as the journal */
+/* Every id up to and including this one may have been used. */
+uint64_t wr_journal_ids(const wr_journal *j);
+/* Durable when it returns: ids up to and including `up_to` may be used. WR_IO: they may not; nothing more can be
+ * written then. */
+wr_err wr_journal_reserve(wr_journal *j, uint64_t up_to, wr_errinfo *info);
+bool   wr_journal_finished(const wr_journal *j, uint64_t *snapshot); /* which one was the last; may be NULL */
+wr_err wr_journal_finish(wr_journal *j, uint64_t snapshot, wr_errinfo *info);
+
+#endif
