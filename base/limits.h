@@ -57,6 +57,12 @@
 #define WR_CELL_BYTES_MAX      WR_RECORD_BYTES_MAX /* one text, value, or element of a list or table */
 #define WR_DIRECTORY_DEPTH_MAX 24                  /* extendible directory of one keyed table */
 
+/* Snapshots. */
+#define WR_SNAPSHOT_HISTORY    10 /* snapshots whose figures a job remembers */
+#define WR_SNAPSHOT_QUEUE_MAX  16 /* requests for snapshots that wait */
+#define WR_SNAPSHOTS_KEEP_MAX  64 /* completed snapshots that a job keeps */
+#define WR_SNAPSHOT_ID_BLOCK   64 /* ids that one write of the journal reserves */
+
 /* Sources. */
 #define WR_FILES_MAX   65536      /* files that one URI may name */
 #define WR_SPLIT_BYTES WR_MIB(16) /* a large file is cut into splits of about this */
@@ -67,6 +73,7 @@
 #define WR_FLUSH_NS    1000000   /* a partial batch goes out when it is this old */
 #define WR_SPIN_NS     20000     /* an idle slot looks at its rings this long before it parks */
 #define WR_PARK_NS_MAX 100000000 /* and looks again at least this often */
+#define WR_WATERMARK_NS 1000000  /* a busy task moves event time on at most this often */
 
 _Static_assert(WR_BATCH_BYTES % WR_CACHE_LINE == 0, "batches are whole cache lines");
 _Static_assert(WR_BATCH_BYTES / WR_BATCH_RECORDS_MAX >= 1,

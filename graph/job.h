@@ -10,6 +10,9 @@
 #define WR_NONE      UINT32_MAX
 #define WR_PORT_DEAD 0xfffeu /* wr_edge.from_port: rejected records, as wr_dead; only from nodes with wr_node.dead */
 
+/* weir_op.kind of operators that the engine puts into a graph itself. */
+#define WR_OP_TIME 1000u
+
 /* What a dead-letter stream carries: the engine's twin of the record weir_dead. */
 typedef struct wr_dead {
     weir_str   uid, reason, source, position;
@@ -19,12 +22,13 @@ typedef struct wr_dead {
 extern const weir_type wr_dead_type;
 
 typedef enum wr_node_kind {
-    WR_NODE_OP = 1,      /* an operator: node->op */
-    WR_NODE_SOURCE,      /* by URI: op = connector->source, when a connector was found */
-    WR_NODE_SINK,        /* by URI: op = connector->sink */
-    WR_NODE_READ,        /* a custom source: op->kind == WEIR_OP_SOURCE */
-    WR_NODE_WRITE,       /* a custom sink */
-    WR_NODE_DEAD_LETTERS /* takes WR_PORT_DEAD of others and passes all of it on: op is a filter that keeps all */
+    WR_NODE_OP = 1,       /* an operator: node->op */
+    WR_NODE_SOURCE,       /* by URI: op = connector->source, when a connector was found */
+    WR_NODE_SINK,         /* by URI: op = connector->sink */
+    WR_NODE_READ,         /* a custom source: op->kind == WEIR_OP_SOURCE */
+    WR_NODE_WRITE,        /* a custom sink */
+    WR_NODE_DEAD_LETTERS, /* takes WR_PORT_DEAD of others and passes all of it on: op is a filter that keeps all */
+    WR_NODE_TIME          /* gives its records event times and makes watermarks: op->kind == WR_OP_TIME */
 } wr_node_kind;
 
 /* Part of a wr_job: read only, any thread. Strings are never NULL unless it says so. */
@@ -35,37 +39,42 @@ typedef struct wr_node {
     const weir_connector       *connector; /* SOURCE, SINK; else NULL */
     const struct weir_endpoint *endpoint;  /* SOURCE, SINK; else NULL: graph/endpoint.h */
     const weir_type *type; /* SOURCE, READ, DEAD_LETTERS: what it gives; SINK, WRITE: what it takes; OP: first output */
-    const weir_type *in[2];       /* of the left and right input, or NULL */
-    const weir_type *const *out;  /* of each output */
-    uint32_t                outs; /* outputs; 0 for sinks */
-    const char             *uid, *name;
-    const char             *slot_group; /* "default" */
-    const char             *args;       /* the option's text, or NULL */
-    const weir_args        *arguments;  /* of this operator, the pipeline's behind them; make a wr_args_view of it */
-    uint32_t                parallelism, max_parallelism;
-    uint32_t                chaining;  /* enum weir_chaining */
-    uint32_t                on_error;  /* enum weir_policy, never DEFAULT */
-    bool                    blocking;  /* runs on its own thread */
-    bool                    dead;      /* on_error is WEIR_DEAD_LETTER: has one edge from port WR_PORT_DEAD */
-    bool                    replaced;  /* its URI came from --set */
-    const char             *uri;       /* SOURCE, SINK: after --set; else NULL */
-    const char             *format;    /* after the connector's default, or NULL */
-    const char             *fields;    /* or NULL */
-    const char             *options;   /* or NULL */
-    char                    separator; /* 0: not said */
-    bool                    header;
-    uint64_t                rate_max;  /* records per second and subtask; 0: no limit */
-    uint32_t                guarantee; /* enum weir_guarantee */
-    uint32_t                mode;      /* enum weir_output_mode */
-    weir_duration           ttl;       /* 0 until TTL runs */
-    uint32_t                ttl_rule;
-    weir_key                key[2]; /* of the left and right input; count 0: none */
-    weir_window_spec        window;
-    weir_duration           discover_every;
-    const uint32_t         *in_edge;  /* ids, left ones first */
-    const uint32_t         *out_edge; /* ids, by port */
-    uint32_t                in_edges, out_edges;
-    uint32_t                task; /* index in wr_job.task */
+    const weir_type *in[2];         /* of the left and right input, or NULL */
+    const weir_type *const   *out;  /* of each output */
+    uint32_t                  outs; /* outputs; 0 for sinks */
+    const char               *uid, *name;
+    const char               *slot_group; /* "default" */
+    const char               *args;       /* the option's text, or NULL */
+    const weir_args          *arguments;  /* of this operator, the pipeline's behind them; make a wr_args_view of it */
+    uint32_t                  parallelism, max_parallelism;
+    uint32_t                  chaining;  /* enum weir_chaining */
+    uint32_t                  on_error;  /* enum weir_policy, never DEFAULT */
+    bool                      blocking;  /* runs on its own thread */
+    bool                      dead;      /* on_error is WEIR_DEAD_LETTER: has one edge from port WR_PORT_DEAD */
+    bool                      timed;     /* what it gives (sinks: takes) has event times */
+    bool                      late;      /* its late records go somewhere: edges from port WEIR_PORT_LATE */
+    bool                      replaced;  /* its URI came from --set */
+    const char               *uri;       /* SOURCE, SINK: after --set; else NULL */
+    const char               *format;    /* after the connector's default, or NULL */
+    const char               *fields;    /* or NULL */
+    const char               *options;   /* or NULL */
+    char                      separator; /* 0: not said */
+    bool                      header;
+    uint64_t                  rate_max;  /* records per second and subtask; 0: no limit */
+    uint32_t                  guarantee; /* enum weir_guarantee */
+    uint32_t                  mode;      /* enum weir_output_mode */
+    weir_duration             ttl;       /* 0 until TTL runs */
+    uint32_t                  ttl_rule;
+    weir_key                  key[2]; /* of the left and right input; count 0: none */
+    weir_window_spec          window;
+    weir_duration             discover_every;
+    uint32_t                  time_offset; /* TIME: of the field */
+    weir_duration             max_delay, idle_after;
+    const weir_watermark_def *watermark; /* TIME: says the watermark itself, or NULL */
+    const uint32_t           *in_edge;   /* ids, left ones first */
+    const uint32_t           *out_edge;  /* ids, by port */
+    uint32_t                  in_edges, out_edges;
+    uint32_t                  task; /* index in wr_job.task */
 } wr_node;
 
 /* How records of an edge find their subtask. The first ones have the numbers of enum weir_route. */

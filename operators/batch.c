@@ -3,19 +3,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-void wr_pool_init(wr_pool *pool, uint32_t stride, bool has_strings, uint32_t cap)
+void wr_pool_init(wr_pool *pool, uint32_t stride, bool has_strings, bool timed, uint32_t cap)
 {
     memset(pool, 0, sizeof *pool);
     pool->stride = stride;
     pool->heap_bytes = has_strings ? WR_BATCH_HEAP_BYTES : 0;
+    pool->timed = timed;
     pool->cap = cap;
 }
 
-static wr_batch *batch_new(uint32_t stride, uint32_t capacity, size_t heap_bytes)
+static wr_batch *batch_new(uint32_t stride, uint32_t capacity, size_t heap_bytes, bool timed)
 {
     size_t head = (sizeof(wr_batch) + WR_CACHE_LINE - 1) & ~(size_t)(WR_CACHE_LINE - 1);
     size_t area = ((size_t)stride * capacity + WR_BATCH_SPARE_BYTES + WR_CACHE_LINE - 1) & ~(size_t)(WR_CACHE_LINE - 1);
-    size_t bytes = head + area + heap_bytes + WR_CACHE_LINE;
+    size_t heap = (heap_bytes + WR_CACHE_LINE - 1) & ~(size_t)(WR_CACHE_LINE - 1);
+    size_t times = timed ? capacity * sizeof(weir_time) : 0;
+    size_t bytes = head + area + heap + times + WR_CACHE_LINE;
     char  *memory = NULL;
     if (posix_memalign((void **)&memory, WR_CACHE_LINE, bytes) != 0) {
         fprintf(stderr, "weir: out of memory for a batch of %zu bytes\n", bytes);
@@ -29,6 +32,7 @@ static wr_batch *batch_new(uint32_t stride, uint32_t capacity, size_t heap_bytes
     b->records = memory + head;
     b->heap = memory + head + area;
     b->heap_bytes = (uint32_t)heap_bytes;
+    b->time = timed ? (weir_time *)(void *)(memory + head + area + heap) : NULL;
     b->bytes = bytes;
     return b;
 }
@@ -57,7 +61,7 @@ wr_batch *wr_pool_take(wr_pool *pool)
         pool->free = b->next;
         b->next = NULL;
     } else {
-        b = batch_new(pool->stride, batch_capacity(pool->stride), pool->heap_bytes);
+        b = batch_new(pool->stride, batch_capacity(pool->stride), pool->heap_bytes, pool->timed);
         pool->bytes += b->bytes;
     }
     return pool_out(pool, b);
@@ -65,7 +69,7 @@ wr_batch *wr_pool_take(wr_pool *pool)
 
 wr_batch *wr_pool_take_special(wr_pool *pool, size_t heap_bytes)
 {
-    wr_batch *b = batch_new(pool->stride, 1, heap_bytes);
+    wr_batch *b = batch_new(pool->stride, 1, heap_bytes, pool->timed);
     b->special = true;
     pool->bytes += b->bytes;
     return pool_out(pool, b);

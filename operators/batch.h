@@ -28,15 +28,16 @@ typedef struct wr_batch wr_batch;
 /* Owner: the pool's slot while it is filled, then the consumer's slot, then by the return ring the pool's slot
  * again. */
 struct wr_batch {
-    uint32_t  kind;        /* enum wr_element */
-    uint32_t  n, capacity; /* records */
-    uint32_t  heap_used, heap_bytes;
-    uint32_t  stride;
-    int64_t   at; /* see enum wr_element */
-    char     *records, *heap;
-    wr_batch *next;    /* free list, overdraft list */
-    bool      special; /* of its own size: freed when it comes home */
-    size_t    bytes;   /* of the allocation */
+    uint32_t   kind;        /* enum wr_element */
+    uint32_t   n, capacity; /* records */
+    uint32_t   heap_used, heap_bytes;
+    uint32_t   stride;
+    int64_t    at; /* see enum wr_element */
+    char      *records, *heap;
+    weir_time *time;    /* event time of each record, or NULL: the stream has none */
+    wr_batch  *next;    /* free list, overdraft list */
+    bool       special; /* of its own size: freed when it comes home */
+    size_t     bytes;   /* of the allocation */
 
     wr_barrier barrier; /* WR_BARRIER */
 };
@@ -45,12 +46,13 @@ struct wr_batch {
 struct wr_pool {
     wr_batch *free;
     uint32_t  stride, heap_bytes;
+    bool      timed;    /* batches carry event times */
     uint32_t  out, cap; /* beyond cap the tasklet is not called again until batches come home */
     uint64_t  bytes, overdraft_bytes;
     bool      exhausted; /* the overdraft passed its bound, or the system gave no memory: the task fails */
 };
 
-void      wr_pool_init(wr_pool *pool, uint32_t stride, bool has_strings, uint32_t cap);
+void      wr_pool_init(wr_pool *pool, uint32_t stride, bool has_strings, bool timed, uint32_t cap);
 void      wr_pool_fini(wr_pool *pool); /* frees the batches that are home; the others are freed where they lie */
 wr_batch *wr_pool_take(wr_pool *pool); /* never NULL: aborts the process when the system has no memory */
 /* A batch for one record with more string bytes than an ordinary heap holds. */
@@ -78,7 +80,9 @@ typedef struct wr_pipe {
     alignas(WR_CACHE_LINE) wr_parker *producer; /* frozen */
     uint32_t port;
     bool     ended, blocked; /* blocked: its barrier came, the others' did not (alignment) */
+    bool     idle;           /* nothing comes that would move event time */
     int64_t  watermark;
+    uint64_t origin; /* what wr_home.split is while its records are pushed */
 } wr_pipe;
 
 void wr_pipe_init(wr_pipe *c, wr_pool *pool, wr_parker *consumer, wr_parker *producer, uint32_t port);

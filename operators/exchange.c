@@ -22,6 +22,8 @@ wr_err wr_exchange_init(wr_exchange *x, const wr_edge *edge, wr_op *op, wr_pipe 
     x->channels = channels;
     x->max_parallelism = max_parallelism;
     x->stride = edge->type->size;
+    x->timed = op->timed && edge->from_port != WR_PORT_DEAD;
+    x->watermark_sent = WEIR_NO_TIME;
     x->string_at = calloc(edge->type->fields + 1, sizeof *x->string_at);
     x->bound = calloc(channels + 1, sizeof *x->bound);
     x->start = calloc(channels + 1, sizeof *x->start);
@@ -40,7 +42,7 @@ wr_err wr_exchange_init(wr_exchange *x, const wr_edge *edge, wr_op *op, wr_pipe 
             x->of_group[g] = (uint16_t)wr_subtask_of(g, channels, max_parallelism);
     }
     uint32_t cap = channels * WR_EXCLUSIVE_BATCHES + 2 * WR_RING_MAX; /* its own, and a floating pool */
-    wr_pool_init(&x->pool, x->stride, x->strings > 0, cap);
+    wr_pool_init(&x->pool, x->stride, x->strings > 0, x->timed, cap);
     for (uint32_t c = 0; c < channels; c++) {
         /* The smallest h >> 32 whose key group belongs to c: key groups and subtasks are contiguous ranges of the
          * hash. */
@@ -112,7 +114,7 @@ static void own_strings(const wr_exchange *x, wr_batch *b, char *to)
     }
 }
 
-static void put_special(wr_exchange *x, wr_pipe *p, const char *record, size_t heap)
+static void put_special(wr_exchange *x, wr_pipe *p, const char *record, const weir_time *time, size_t heap)
 {
     if (heap + x->stride > WR_RECORD_BYTES_MAX) {
         wr_op_fail(x->op, WR_RECORD_TOO_LARGE,
@@ -125,17 +127,19 @@ static void put_special(wr_exchange *x, wr_pipe *p, const char *record, size_t h
     wr_batch *b = wr_pool_take_special(&x->pool, heap);
     memcpy(b->records, record, x->stride);
     own_strings(x, b, b->records);
+    if (time != NULL) b->time[0] = *time;
     b->n = 1;
     wr_pipe_send(p, b, x->home->env);
 }
 
-static void put_with_strings(wr_exchange *x, wr_pipe *p, const char *record)
+/* time: of this record, or NULL. */
+static void put_with_strings(wr_exchange *x, wr_pipe *p, const char *record, const weir_time *time)
 {
     size_t    heap = record_heap_bytes(x, record);
     wr_batch *b = pipe_open(x, p);
     if (heap > b->heap_bytes - b->heap_used) {
         if (heap > x->pool.heap_bytes) {
-            put_special(x, p, record, heap);
+            put_special(x, p, record, time, heap);
             return;
         }
         pipe_seal(x, p);
@@ -144,6 +148,7 @@ static void put_with_strings(wr_exchange *x, wr_pipe *p, const char *record)
     char *to = b->records + (size_t)b->n * x->stride;
     memcpy(to, record, x->stride);
     own_strings(x, b, to);
+    if (time != NULL) b->time[b->n] = *time;
     if (++b->n == b->capacity) pipe_seal(x, p);
 }
 
@@ -170,17 +175,20 @@ static void copy_listed(char *restrict to, const char *restrict from, const uint
 }
 
 /* The records of `list` go to p, in this order. */
-static void put_listed(wr_exchange *x, wr_pipe *p, const char *records, const uint32_t *list, uint32_t n)
+static void put_listed(wr_exchange *x, wr_pipe *p, const wr_view *view, const uint32_t *list, uint32_t n)
 {
+    const weir_time *time = view->time;
     if (x->strings > 0) {
-        for (uint32_t i = 0; i < n; i++) put_with_strings(x, p, records + (size_t)list[i] * x->stride);
+        for (uint32_t i = 0; i < n; i++)
+            put_with_strings(x, p, view->records + (size_t)list[i] * x->stride, time ? time + list[i] : NULL);
         return;
     }
     while (n > 0) {
         wr_batch *b = pipe_open(x, p);
         uint32_t  k = b->capacity - b->n;
         if (k > n) k = n;
-        copy_listed(b->records + (size_t)b->n * x->stride, records, list, k, x->stride);
+        copy_listed(b->records + (size_t)b->n * x->stride, view->records, list, k, x->stride);
+        if (time != NULL) copy_listed((char *)(b->time + b->n), (const char *)time, list, k, sizeof *time);
         b->n += k;
         list += k;
         n -= k;
@@ -188,11 +196,13 @@ static void put_listed(wr_exchange *x, wr_pipe *p, const char *records, const ui
     }
 }
 
-/* n records from `first` go to p. */
-static void put_run(wr_exchange *x, wr_pipe *p, const char *first, uint32_t n)
+/* n records from the one at `at` go to p. */
+static void put_run(wr_exchange *x, wr_pipe *p, const wr_view *view, uint32_t at, uint32_t n)
 {
+    const char      *first = view->records + (size_t)at * x->stride;
+    const weir_time *time = view->time ? view->time + at : NULL;
     if (x->strings > 0) {
-        for (uint32_t i = 0; i < n; i++) put_with_strings(x, p, first + (size_t)i * x->stride);
+        for (uint32_t i = 0; i < n; i++) put_with_strings(x, p, first + (size_t)i * x->stride, time ? time + i : NULL);
         return;
     }
     while (n > 0) {
@@ -200,6 +210,10 @@ static void put_run(wr_exchange *x, wr_pipe *p, const char *first, uint32_t n)
         uint32_t  k = b->capacity - b->n;
         if (k > n) k = n;
         memcpy(b->records + (size_t)b->n * x->stride, first, (size_t)k * x->stride);
+        if (time != NULL) {
+            memcpy(b->time + b->n, time, k * sizeof *time);
+            time += k;
+        }
         b->n += k;
         first += (size_t)k * x->stride;
         n -= k;
@@ -224,7 +238,7 @@ static void push_hash_many(wr_exchange *x, const wr_view *view, const uint64_t *
     for (uint32_t i = 0; i < n; i++) x->list[start[x->verdict[i]]++] = i;
     /* Filling has moved each start to its end, which is the next one's start. */
     for (uint32_t c = 0, from = 0; c < x->channels; from = start[c++]) {
-        if (start[c] > from) put_listed(x, x->channel[c], view->records, x->list + from, start[c] - from);
+        if (start[c] > from) put_listed(x, x->channel[c], view, x->list + from, start[c] - from);
     }
 }
 
@@ -243,7 +257,7 @@ static void push_hash(wr_exchange *x, const wr_view *view)
         uint32_t last = c + 1 < x->channels ? x->bound[c + 1] - 1 : UINT32_MAX;
         if (c + 1 < x->channels && x->bound[c + 1] == x->bound[c]) continue; /* more subtasks than key groups */
         uint32_t n = wr_select_range(hash, view->n, x->bound[c], last, x->list);
-        put_listed(x, x->channel[c], view->records, x->list, n);
+        put_listed(x, x->channel[c], view, x->list, n);
     }
 }
 
@@ -254,7 +268,7 @@ static void push_rebalance(wr_exchange *x, const wr_view *view)
     for (uint32_t s = 0; s < slices; s++) {
         uint32_t first = (uint32_t)((uint64_t)view->n * s / slices),
                  end = (uint32_t)((uint64_t)view->n * (s + 1) / slices);
-        put_run(x, x->channel[(x->next + s) % x->channels], view->records + (size_t)first * x->stride, end - first);
+        put_run(x, x->channel[(x->next + s) % x->channels], view, first, end - first);
     }
     x->next = (x->next + slices) % x->channels;
 }
@@ -263,7 +277,7 @@ static void push_verdicts(wr_exchange *x, const wr_view *view)
 {
     for (uint32_t c = 0; c < x->channels; c++) {
         uint32_t n = wr_select_equal(x->verdict, view->n, c, x->list);
-        put_listed(x, x->channel[c], view->records, x->list, n);
+        put_listed(x, x->channel[c], view, x->list, n);
     }
 }
 
@@ -300,18 +314,19 @@ static void push_own(wr_exchange *x, const wr_view *view)
 
 void wr_exchange_push(wr_exchange *x, const wr_view *view)
 {
+    check(x->timed == (view->time != NULL));
     if (x->channels == 1 && x->edge->route != WR_ROUTE_OWN) {
-        put_run(x, x->channel[0], view->records, view->n);
+        put_run(x, x->channel[0], view, 0, view->n);
     } else {
         switch (x->edge->route) {
         case WR_ROUTE_HASH: push_hash(x, view); break;
         case WR_ROUTE_BROADCAST:
-            for (uint32_t c = 0; c < x->channels; c++) put_run(x, x->channel[c], view->records, view->n);
+            for (uint32_t c = 0; c < x->channels; c++) put_run(x, x->channel[c], view, 0, view->n);
             break;
         case WR_ROUTE_SHUFFLE: push_shuffle(x, view); break;
         case WR_ROUTE_OWN: push_own(x, view); break;
         case WR_ROUTE_FORWARD:
-        case WR_ROUTE_GLOBAL: put_run(x, x->channel[0], view->records, view->n); break;
+        case WR_ROUTE_GLOBAL: put_run(x, x->channel[0], view, 0, view->n); break;
         default: push_rebalance(x, view); break;
         }
     }
@@ -363,6 +378,6 @@ bool wr_exchange_ready(wr_exchange *x)
 void wr_exchange_put(wr_exchange *x, uint32_t channel, const void *record)
 {
     check(channel < x->channels);
-    put_run(x, x->channel[channel], record, 1);
+    put_run(x, x->channel[channel], &(wr_view){.records = record, .n = 1}, 0, 1);
     pipe_seal(x, x->channel[channel]);
 }

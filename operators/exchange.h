@@ -14,6 +14,9 @@ struct wr_exchange {
     uint32_t         channels;
     uint32_t         max_parallelism;
     uint32_t         stride;
+    bool             timed;     /* its records have event times, and it sends watermarks */
+    bool             idle_sent; /* consumers know that nothing comes */
+    int64_t          watermark_sent;
     uint32_t         strings;   /* number of string fields */
     uint16_t        *string_at; /* their offsets */
     uint32_t        *bound;     /* hash: channel c takes h >> 32 in [bound[c], bound[c + 1]) */

@@ -24,7 +24,7 @@ static uint32_t emit_capacity(uint32_t stride)
     return n ? n : 1;
 }
 
-static wr_err emit_init(wr_op *op, uint32_t index, const weir_type *type, wr_errinfo *info)
+static wr_err emit_init(wr_op *op, uint32_t index, const weir_type *type, bool timed, wr_errinfo *info)
 {
     wr_emit *e = &op->emit[index];
     e->op = op;
@@ -35,15 +35,31 @@ static wr_err emit_init(wr_op *op, uint32_t index, const weir_type *type, wr_err
     e->capacity = emit_capacity(type->size);
     size_t bytes = ((size_t)e->stride * e->capacity + WR_BATCH_SPARE_BYTES + WR_CACHE_LINE - 1) &
                    ~(size_t)(WR_CACHE_LINE - 1);
-    if (posix_memalign((void **)&e->base, WR_CACHE_LINE, bytes) != 0) {
+    bool good = posix_memalign((void **)&e->base, WR_CACHE_LINE, bytes) == 0;
+    if (good && timed) good = posix_memalign((void **)&e->time, WR_CACHE_LINE, e->capacity * sizeof *e->time) == 0;
+    if (!good) {
         return wr_fail(info, WR_MEMORY, "no memory for the output buffer; operator %s; lower the parallelism",
                        op->node->uid);
     }
     e->pub->next = e->base;
     e->pub->end = e->base + (size_t)e->stride * e->capacity;
+    e->pub->time = e->time;
     e->pub->ctx = &op->ctx;
     e->pub->engine = e;
     return WR_OK;
+}
+
+static void emit_view(wr_emit *e, const wr_view *view)
+{
+    e->records += view->n;
+    stat_add(&e->op->stats.out, view->n);
+    for (uint32_t i = 0; i < e->targets; i++) {
+        wr_target *t = &e->target[i];
+        if (t->op != NULL)
+            wr_op_push(t->op, view, t->port);
+        else
+            wr_exchange_push(t->exchange, view);
+    }
 }
 
 static void emit_deliver(wr_emit *e, char *next)
@@ -51,16 +67,21 @@ static void emit_deliver(wr_emit *e, char *next)
     uint32_t n = (uint32_t)((size_t)(next - e->base) / e->stride);
     check(n <= e->capacity);
     if (n == 0) return;
-    e->records += n;
-    stat_add(&e->op->stats.out, n);
-    wr_view view = {.records = e->base, .n = n, .borrowed = e->pub->borrowed, .borrowed_bytes = e->pub->borrowed_bytes};
-    for (uint32_t i = 0; i < e->targets; i++) {
-        wr_target *t = &e->target[i];
-        if (t->op != NULL)
-            wr_op_push(t->op, &view, t->port);
-        else
-            wr_exchange_push(t->exchange, &view);
-    }
+    wr_view view = {.records = e->base,
+                    .n = n,
+                    .time = e->time,
+                    .borrowed = e->pub->borrowed,
+                    .borrowed_bytes = e->pub->borrowed_bytes};
+    emit_view(e, &view);
+}
+
+/* Hands on what is there; the buffer is empty again. */
+static void emit_flush(wr_emit *e)
+{
+    char *full = e->pub->next;
+    e->pub->next = e->base;
+    e->pub->time = e->time;
+    emit_deliver(e, full);
 }
 
 weir_grown weir_out_grow(void *engine, char *next)
@@ -71,7 +92,7 @@ weir_grown weir_out_grow(void *engine, char *next)
     emit_deliver(e, next);
     wr_op_running = op;
     wr_loop_running = loop;
-    return (weir_grown){e->base, e->base + (size_t)e->stride * e->capacity, NULL};
+    return (weir_grown){e->base, e->base + (size_t)e->stride * e->capacity, e->time};
 }
 
 void weir_out_own(void *engine, weir_str *s)
@@ -89,9 +110,24 @@ void wr_op_room(wr_op *op, uint32_t n)
     wr_emit *e = &op->emit[0];
     check(n <= e->capacity);
     if ((size_t)(e->pub->end - e->pub->next) >= (size_t)n * e->stride) return;
-    char *full = e->pub->next;
-    e->pub->next = e->base;
-    emit_deliver(e, full);
+    emit_flush(e);
+}
+
+void wr_op_pass(wr_op *op, const wr_view *view)
+{
+    emit_view(&op->emit[0], view);
+}
+
+void wr_op_late(wr_op *op, const void *record, weir_time time)
+{
+    stat_add(&op->stats.late, 1);
+    if (op->late == NULL) return;
+    wr_emit  *e = op->late;
+    weir_out *o = e->pub;
+    if (o->next == o->end) emit_flush(e);
+    memcpy(o->next, record, e->stride); /* its far strings are the input's, and live until the push is over */
+    o->next += e->stride;
+    *o->time++ = time;
 }
 
 void wr_op_borrow(wr_op *op, const wr_view *view)
@@ -104,12 +140,7 @@ void wr_op_borrow(wr_op *op, const wr_view *view)
 
 void wr_op_settle(wr_op *op)
 {
-    for (uint32_t i = 0; i < op->outs; i++) {
-        wr_emit *e = &op->emit[i];
-        char    *full = e->pub->next;
-        e->pub->next = e->base;
-        emit_deliver(e, full);
-    }
+    for (uint32_t i = 0; i < op->outs; i++) emit_flush(&op->emit[i]);
     if (op->home->scratch.exhausted && !wr_op_failed(op)) {
         op->home->scratch.exhausted = false; /* its fault; those that called it settle after it */
         wr_op_fail(
@@ -162,6 +193,24 @@ bool wr_op_end(wr_op *op)
     return done;
 }
 
+bool wr_op_advance(wr_op *op)
+{
+    if (wr_op_failed(op) || op->kernel->advance == NULL) return true;
+    scratch_enter(op->home);
+    bool done = op->kernel->advance(op);
+    scratch_leave(op->home);
+    return done;
+}
+
+bool wr_op_tick(wr_op *op)
+{
+    if (wr_op_failed(op) || op->kernel->tick == NULL) return true;
+    scratch_enter(op->home);
+    bool done = op->kernel->tick(op);
+    scratch_leave(op->home);
+    return done;
+}
+
 void wr_op_flush(wr_op *op)
 {
     if (!wr_op_failed(op) && op->kernel->flush != NULL) op->kernel->flush(op);
@@ -190,8 +239,17 @@ static wr_err dead_init(wr_op *op, wr_errinfo *info)
 {
     op->on_error = op->node->on_error;
     if (!op->node->dead) return WR_OK;
-    WR_TRY(emit_init(op, op->outs, &wr_dead_type, info));
+    WR_TRY(emit_init(op, op->outs, &wr_dead_type, false, info));
     op->dead = &op->emit[op->outs++];
+    return WR_OK;
+}
+
+/* So do late ones, which are records of the input. */
+static wr_err late_init(wr_op *op, wr_errinfo *info)
+{
+    if (!op->node->late) return WR_OK;
+    WR_TRY(emit_init(op, op->outs, op->def->left, true, info));
+    op->late = &op->emit[op->outs++];
     return WR_OK;
 }
 
@@ -203,12 +261,13 @@ wr_err wr_op_init(wr_op *op, wr_errinfo *info)
         return wr_fail(info, WR_NOT_YET, "this kind of operator does not run yet; operator %s", op->node->uid);
     bool sink = def->kind == WEIR_OP_SINK;
     op->outs = sink ? 0 : def->outs;
-    op->out = calloc(op->outs + 1, sizeof *op->out);
-    op->emit = calloc(op->outs + 1, sizeof *op->emit);
+    op->timed = op->node->timed;
+    op->out = calloc(op->outs + 2, sizeof *op->out); /* and those for dead letters and for late records */
+    op->emit = calloc(op->outs + 2, sizeof *op->emit);
     if (op->out == NULL || op->emit == NULL)
         return wr_fail(info, WR_MEMORY, "no memory for operator %s", op->node->uid);
     for (uint32_t i = 0; i < op->outs; i++) { /* a connector by URI learns its type from the node */
-        WR_TRY(emit_init(op, i, def->out[i] != NULL ? def->out[i] : op->node->type, info));
+        WR_TRY(emit_init(op, i, def->out[i] != NULL ? def->out[i] : op->node->type, op->timed, info));
     }
     op->ctx.abi_size = sizeof op->ctx;
     op->ctx.subtask = op->subtask;
@@ -217,7 +276,8 @@ wr_err wr_op_init(wr_op *op, wr_errinfo *info)
     op->ctx.engine = op;
     op->watermark = op->mark = WEIR_NO_TIME;
     op->due_ns = INT64_MAX;
-    return dead_init(op, info);
+    WR_TRY(dead_init(op, info));
+    return late_init(op, info);
 }
 
 wr_err wr_op_open(wr_op *op, wr_errinfo *info)
@@ -242,10 +302,13 @@ void wr_op_share_buffers(wr_op *op)
     if (op->up->emit[0].capacity < theirs->capacity || op->up->emit[0].targets != 1) return;
     if (theirs->stride < mine->stride || theirs->capacity < mine->capacity) return;
     free(mine->base);
+    free(mine->time);
     mine->base = theirs->base;
+    mine->time = theirs->time; /* no time operator stands between, so it has one if we have */
     mine->lent = true;
     mine->pub->next = mine->base;
     mine->pub->end = mine->base + (size_t)mine->stride * mine->capacity;
+    mine->pub->time = mine->time;
 }
 
 void wr_op_fini(wr_op *op)
@@ -253,7 +316,10 @@ void wr_op_fini(wr_op *op)
     if (op->kernel != NULL && op->kernel->close != NULL) op->kernel->close(op);
     wr_op_close_resources(op);
     for (uint32_t i = 0; i < op->outs && op->emit != NULL; i++) {
-        if (!op->emit[i].lent) free(op->emit[i].base);
+        if (!op->emit[i].lent) {
+            free(op->emit[i].base);
+            free(op->emit[i].time);
+        }
         free(op->emit[i].target);
     }
     free(op->emit);

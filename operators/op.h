@@ -63,6 +63,7 @@ struct wr_emit {
     uint32_t         stride, capacity, index;
     char            *base; /* capacity records and spare bytes behind them */
     bool             lent; /* base is another emitter's: see wr_op_share_buffers */
+    weir_time       *time; /* beside base; NULL: what leaves here has no event time */
     wr_target       *target;
     uint32_t         targets;
     uint64_t         records; /* emitted so far */
@@ -70,7 +71,7 @@ struct wr_emit {
 
 /* Counters of one subtask's operator: written by its slot, read by anyone (relaxed atomics). */
 typedef struct wr_op_stats {
-    _Atomic uint64_t in, out, bad, batches, state_bytes, keys;
+    _Atomic uint64_t in, out, bad, late, batches, state_bytes, keys;
 } wr_op_stats;
 
 /* User metrics: found by the address of their descriptor. Slot-owned; values are relaxed atomics for readers. */
@@ -82,6 +83,8 @@ typedef struct wr_metric {
     _Atomic uint64_t count;
 } wr_metric;
 
+#define WR_ORIGIN_CHANNEL (UINT64_C(1) << 63) /* in wr_home.split: records came by the nth channel of the tasklet */
+
 /* What all operators of a slot share. Slot-owned. */
 struct wr_home {
     const wr_env *env;
@@ -91,7 +94,7 @@ struct wr_home {
     int64_t       now_ns; /* wall clock, read once per call of a tasklet */
     int64_t       mono_ns;
     uint64_t      epoch; /* id of the newest barrier that the running tasklet has passed */
-    uint64_t      split; /* number of the source split whose records are being pushed; 0: they came by a channel */
+    uint64_t      split; /* whose records are being pushed: the number of a source's split, or WR_ORIGIN_CHANNEL | n */
     uint32_t      slot;
     const char   *job;
     wr_scratch    scratch; /* weir_keep, weir_format, far strings of emitted records */
@@ -110,6 +113,7 @@ struct wr_op {
     wr_emit                    *emit;
     uint32_t                    outs;
     wr_emit                    *dead;     /* dead letters leave here; NULL: not routed */
+    wr_emit                    *late;     /* late records leave here; NULL: they are only counted: wr_op_late */
     uint32_t                    on_error; /* enum weir_policy, resolved */
     bool                        rejected; /* weir_reject spoke in this call already */
     uint32_t                    rejected_at;
@@ -164,8 +168,10 @@ void   wr_op_fini(wr_op *op);
 void wr_op_share_buffers(wr_op *op);
 
 void wr_op_push(wr_op *op, const wr_view *view, uint32_t port);
-bool wr_op_end(wr_op *op);   /* all inputs of this operator ended: one step; true when done. Then those below it */
-void wr_op_flush(wr_op *op); /* this operator only */
+bool wr_op_end(wr_op *op);     /* all inputs of this operator ended: one step; true when done. Then those below it */
+void wr_op_flush(wr_op *op);   /* this operator only */
+bool wr_op_advance(wr_op *op); /* event time came to op->watermark: one step; true when done */
+bool wr_op_tick(wr_op *op);    /* op->due_ns is over: one step; true when done */
 bool wr_op_failed(const wr_op *op);
 
 /* Calls a loop of user code: names the operator for the crash report while it runs. */
@@ -180,6 +186,11 @@ void wr_op_room(wr_op *op, uint32_t n);
 void wr_op_fail(wr_op *op, wr_err code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* A record that `policy` decides about. record may be NULL; raw bytes are what a format could not read. */
 void wr_op_bad(wr_op *op, const char *reason, const char *place, const void *raw, size_t raw_bytes);
+
+/* The whole view goes on to those behind out[0], with nothing copied. */
+void wr_op_pass(wr_op *op, const wr_view *view);
+/* A record of the input came too late: counted, and given to those that take late records. */
+void wr_op_late(wr_op *op, const void *record, weir_time time);
 
 void wr_op_close_resources(wr_op *op);
 

@@ -409,6 +409,7 @@ static void replay(void)
         for (uint32_t o = 0; o < op->outs; o++) {
             op->out[o].next = op->emit[o].base;
             op->out[o].end = op->emit[o].base + (size_t)op->emit[o].capacity * op->emit[o].stride;
+            op->out[o].time = op->emit[o].time;
         }
         crash.loop(ctx);
     }

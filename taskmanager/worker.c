@@ -436,6 +436,7 @@ bool wr_worker_operator_stats(const wr_worker *w, uint32_t index, wr_operator_st
                                  .in = relaxed(&op->stats.in),
                                  .out = relaxed(&op->stats.out),
                                  .bad = relaxed(&op->stats.bad),
+                                 .late = relaxed(&op->stats.late),
                                  .batches = relaxed(&op->stats.batches),
                                  .state_bytes = relaxed(&op->stats.state_bytes),
                                  .keys = relaxed(&op->stats.keys)};

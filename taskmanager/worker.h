@@ -96,7 +96,7 @@ wr_slot *wr_worker_slot(wr_worker *w, uint32_t slot);
 typedef struct wr_operator_stats {
     const wr_node *node;
     uint32_t       subtask; /* index within the operator */
-    uint64_t       in, out, bad, batches, state_bytes, keys;
+    uint64_t       in, out, bad, late, batches, state_bytes, keys;
 } wr_operator_stats;
 typedef struct wr_task_stats {
     uint32_t      subtask; /* index in wr_exec.subtask */
