@@ -49,6 +49,7 @@ typedef struct wr_state_file {
 typedef struct wr_ack_op {
     uint32_t node;      /* id in wr_job.node; an enumerator's acks name its source */
     int64_t  watermark; /* event time it had come to; WEIR_NO_TIME: none */
+    bool     table;     /* has keyed state, which is in wr_ack.file under its uid */
     wr_item *item;
     uint32_t items;
 } wr_ack_op;
