@@ -58,10 +58,14 @@
 #define WR_DIRECTORY_DEPTH_MAX 24                  /* extendible directory of one keyed table */
 
 /* Snapshots. */
-#define WR_SNAPSHOT_HISTORY    10 /* snapshots whose figures a job remembers */
-#define WR_SNAPSHOT_QUEUE_MAX  16 /* requests for snapshots that wait */
-#define WR_SNAPSHOTS_KEEP_MAX  64 /* completed snapshots that a job keeps */
-#define WR_SNAPSHOT_ID_BLOCK   64 /* ids that one write of the journal reserves */
+#define WR_MANIFEST_BYTES_MAX WR_MIB(512) /* a snapshot's manifest, operator state included */
+#define WR_ITEM_BYTES_MAX     WR_MIB(64)  /* one piece of operator state */
+#define WR_SNAPSHOT_HISTORY   10          /* snapshots whose figures a job remembers */
+#define WR_SNAPSHOT_QUEUE_MAX 16          /* requests for snapshots that wait */
+#define WR_SNAPSHOTS_KEEP_MAX 64          /* completed snapshots that a job keeps */
+#define WR_SNAPSHOT_ID_BLOCK  64          /* ids that one write of the journal reserves */
+#define WR_COMMIT_RETRY_NS    10000000    /* a sink that said RETRY is asked again; each time twice that, up to 5 s */
+#define WR_COMMIT_RETRIES_MAX 20          /* then its task fails */
 
 /* Sources. */
 #define WR_FILES_MAX   65536      /* files that one URI may name */
@@ -69,11 +73,11 @@
 #define WR_READ_BYTES  WR_MIB(1)  /* one read of a file */
 
 /* Time. */
-#define WR_WATCHDOG_MS 100       /* a call that holds its slot longer is named */
-#define WR_FLUSH_NS    1000000   /* a partial batch goes out when it is this old */
-#define WR_SPIN_NS     20000     /* an idle slot looks at its rings this long before it parks */
-#define WR_PARK_NS_MAX 100000000 /* and looks again at least this often */
-#define WR_WATERMARK_NS 1000000  /* a busy task moves event time on at most this often */
+#define WR_WATCHDOG_MS  100       /* a call that holds its slot longer is named */
+#define WR_FLUSH_NS     1000000   /* a partial batch goes out when it is this old */
+#define WR_SPIN_NS      20000     /* an idle slot looks at its rings this long before it parks */
+#define WR_PARK_NS_MAX  100000000 /* and looks again at least this often */
+#define WR_WATERMARK_NS 1000000   /* a busy task moves event time on at most this often */
 
 _Static_assert(WR_BATCH_BYTES % WR_CACHE_LINE == 0, "batches are whole cache lines");
 _Static_assert(WR_BATCH_BYTES / WR_BATCH_RECORDS_MAX >= 1,
