@@ -7,7 +7,10 @@
  * is left at its end is read by loads that overlap what was read before. */
 #ifndef WEIR_TOKEN_H
 #define WEIR_TOKEN_H
-#ifdef __SSE2__
+#if defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__BMI2__)
+#define WEIR_MASKED_LOADS_ 1 /* bytes that a mask leaves out are not read, so no load needs room around the string */
+#include <immintrin.h>
+#elif defined(__SSE2__)
 #include <emmintrin.h>
 #endif
 
@@ -48,10 +51,16 @@ WEIR_INLINE_ uint64_t weir_separators_16_(const char *at, __m128i wanted)
 /* The same, and all bits behind the end of the string are set. */
 WEIR_FN_ uint64_t weir_separators_(const char *begin, const char *block, const char *end, char separator)
 {
-    size_t   n = (size_t)(end - block);
+    size_t n = (size_t)(end - block);
+#ifdef WEIR_MASKED_LOADS_
+    (void)begin;
+    uint64_t inside = _bzhi_u64(~UINT64_C(0), n < 64 ? (unsigned)n : 64);
+    __m512i  bytes = _mm512_maskz_loadu_epi8(inside, block);
+    return _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(separator)) | ~inside;
+#else
     uint64_t mask = 0;
 #ifdef __SSE2__
-    __m128i wanted = _mm_set1_epi8(separator);
+    __m128i  wanted = _mm_set1_epi8(separator);
     if (WEIR_LIKELY_(n >= 64)) {
         return weir_separators_16_(block, wanted) | weir_separators_16_(block + 16, wanted) << 16 |
                weir_separators_16_(block + 32, wanted) << 32 | weir_separators_16_(block + 48, wanted) << 48;
@@ -66,13 +75,22 @@ WEIR_FN_ uint64_t weir_separators_(const char *begin, const char *block, const c
     if (n >= 64) return mask;
 #endif
     return mask | ~UINT64_C(0) << n;
+#endif
 }
 
 /* The n <= 12 bytes at `at` as a string. The bytes lie in a string [begin, end), of which any may be read. */
 WEIR_INLINE_ weir_str weir_str_inline_(const char *begin, const char *at, const char *end, uint32_t n)
 {
-    uint64_t word[2];
     weir_str s;
+#ifdef WEIR_MASKED_LOADS_
+    (void)begin;
+    (void)end;
+    __mmask16 wanted = (__mmask16)(_bzhi_u32(~UINT32_C(0), n) << 4);
+    __m128i   made = _mm_or_si128(_mm_maskz_loadu_epi8(wanted, at - 4), _mm_cvtsi32_si128((int)n));
+    memcpy(&s, &made, sizeof s);
+    return s;
+#else
+    uint64_t word[2];
 #ifdef __SSE2__
     if (WEIR_LIKELY_(end - at >= 16)) {
         /* 16 bytes of ones in front of 16 zeros: the window that starts 16 - n in keeps n bytes. */
@@ -102,6 +120,7 @@ WEIR_INLINE_ weir_str weir_str_inline_(const char *begin, const char *at, const 
     word[1] = low >> 32 | high << 32;
     memcpy(&s, word, sizeof s);
     return s;
+#endif
 }
 
 /* A cursor over *s, which must outlive it (it may point into *s itself). */

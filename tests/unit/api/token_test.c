@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <weir/types.h>
