@@ -143,7 +143,7 @@ wr_draft *wr_graph_draft(weir_pipeline *p, uint32_t kind, weir_node *node)
 }
 
 /* The pipeline of a verb that has only streams to go by. */
-static weir_pipeline *pipeline_of(weir_node node, const char *verb)
+weir_pipeline *wr_graph_pipeline_of(weir_node node, const char *verb)
 {
     if (node.pipeline) return node.pipeline;
     check(building); /* a graph verb outside of every build function */
@@ -172,7 +172,7 @@ static const char *op_name(const weir_op *op)
 
 weir_node weir_graph_op(const weir_op *op, const weir_inputs *inputs, const weir_options *options)
 {
-    weir_pipeline *p = pipeline_of(inputs ? inputs->left : (weir_node){0}, op_name(op));
+    weir_pipeline *p = wr_graph_pipeline_of(inputs ? inputs->left : (weir_node){0}, op_name(op));
     weir_node      node;
     wr_draft      *draft = wr_graph_draft(p, WR_NODE_OP, &node);
     if (!draft) return node;
@@ -270,17 +270,14 @@ static void sink_modes(weir_pipeline *p, wr_draft *draft, const weir_sink_option
     if (o->mode != WEIR_APPEND) {
         wr_graph_problem(p, draft, WR_NOT_YET, "output modes other than WEIR_APPEND do not run yet; leave .mode out");
     }
-    if (o->guarantee == WEIR_EXACTLY_ONCE) {
-        wr_graph_problem(p, draft, WR_NOT_YET,
-                         "WEIR_EXACTLY_ONCE does not run yet; leave .guarantee out for the best that there is");
-    } else if (o->guarantee > WEIR_BEST_EFFORT) {
+    if (o->guarantee > WEIR_BEST_EFFORT) {
         wr_graph_problem(p, draft, WR_OPTION, "%u is no guarantee; use one of enum weir_guarantee", o->guarantee);
     }
 }
 
 void weir_graph_sink(weir_node from, const weir_type *type, const weir_sink_options *options)
 {
-    weir_pipeline    *p = pipeline_of(from, type && type->name ? type->name : "sink");
+    weir_pipeline    *p = wr_graph_pipeline_of(from, type && type->name ? type->name : "sink");
     weir_node         node;
     weir_sink_options o;
     wr_draft         *draft = wr_graph_draft(p, WR_NODE_SINK, &node);
@@ -310,7 +307,7 @@ void weir_graph_sink(weir_node from, const weir_type *type, const weir_sink_opti
 
 void weir_graph_write(weir_node from, const weir_op *op, const weir_options *options)
 {
-    weir_pipeline *p = pipeline_of(from, op_name(op));
+    weir_pipeline *p = wr_graph_pipeline_of(from, op_name(op));
     weir_node      node;
     weir_options   o;
     wr_draft      *draft = wr_graph_draft(p, WR_NODE_WRITE, &node);
@@ -343,7 +340,7 @@ weir_node weir_graph_feedback(weir_pipeline *p, const weir_type *type, const wei
 
 void weir_graph_feed(weir_node feedback, weir_node from)
 {
-    weir_pipeline *p = pipeline_of(feedback, "weir_feed");
+    weir_pipeline *p = wr_graph_pipeline_of(feedback, "weir_feed");
     if (from.pipeline == p && from.id < p->streams) p->stream[from.id]->used = true;
 }
 
@@ -353,7 +350,7 @@ weir_node weir_graph_union(uint32_t n, ...)
     va_list    list;
     va_start(list, n);
     weir_node      first = va_arg(list, weir_node);
-    weir_pipeline *p = pipeline_of(first, "weir_union");
+    weir_pipeline *p = wr_graph_pipeline_of(first, "weir_union");
     wr_stream     *stream = wr_graph_stream(p, WR_STREAM_UNION, &node);
     if (stream && n >= 1 && n <= WR_EDGES_MAX) {
         from = wr_arena_array(&p->arena, weir_node, n);
@@ -368,7 +365,7 @@ weir_node weir_graph_union(uint32_t n, ...)
 
 static weir_node view(weir_node from, uint32_t kind, const char *verb, wr_stream **stream)
 {
-    weir_pipeline *p = pipeline_of(from, verb);
+    weir_pipeline *p = wr_graph_pipeline_of(from, verb);
     weir_node      node;
     *stream = wr_graph_stream(p, kind, &node);
     if (!*stream) return node;
@@ -394,17 +391,6 @@ weir_node weir_graph_route(weir_node from, uint32_t route, weir_loop *own)
     return node;
 }
 
-weir_node weir_graph_time(weir_node from, uint32_t field_offset, const weir_watermark_def *own,
-                          const weir_time_options *options)
-{
-    wr_stream *stream;
-    weir_node  node = view(from, WR_STREAM_TIME, "weir_event_time", &stream);
-    (void)field_offset;
-    (void)own;
-    (void)options;
-    return node; /* refused when it is known whose stream it is: edges.c */
-}
-
 void weir_graph_job(weir_pipeline *p, const weir_job_options *options)
 {
     if (p->configured) {
@@ -424,4 +410,10 @@ void weir_graph_job(weir_pipeline *p, const weir_job_options *options)
         p->options.on_error = WEIR_FAIL;
     }
     wr_graph_later_job(p, options);
+}
+
+const char *wr_job_wants_snapshots(const weir_pipeline *p, weir_duration *every)
+{
+    *every = p->configured ? p->options.snapshot_every : 0;
+    return p->configured ? p->options.snapshots : NULL;
 }

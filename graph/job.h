@@ -5,6 +5,7 @@
 #define WR_GRAPH_JOB_H
 #include "base/error.h"
 #include "graph/args.h"
+#include "wire/manifest.h"
 #include <weir/connector.h>
 
 #define WR_NONE      UINT32_MAX
@@ -131,6 +132,8 @@ typedef struct wr_job_settings {
     uint32_t           parallelism_max;     /* slots that there can be; 0: WR_PARALLELISM_MAX */
     const char *const *set;                 /* "NAME=URI" */
     uint32_t           sets;
+    /* The job starts from this snapshot, or NULL. What is in it keeps its max_parallelism, whatever the flags say. */
+    const wr_manifest *restore;
     bool               loose_ends; /* streams without a consumer are no problem (tests pull from them) */
     /* The connector of a scheme (n bytes), or NULL and perhaps a scheme that may have been meant. */
     const weir_connector *(*connector)(void *self, const char *scheme, size_t n, const char **suggestion);
@@ -152,6 +155,9 @@ wr_err wr_job_finish(weir_pipeline *p, const wr_job_settings *settings, const wr
 uint32_t wr_job_problems(const weir_pipeline *p, const char *const **texts);
 /* One more problem, from whoever runs the build function. */
 void wr_job_problem(weir_pipeline *p, wr_err err, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* After the build function: what it said about snapshots by weir_configure. NULL and 0: nothing. */
+const char *wr_job_wants_snapshots(const weir_pipeline *p, weir_duration *every);
 
 /* After finish: the node (and output) behind a stream, or WR_NONE for a union or nothing. */
 uint32_t wr_job_node_of(const weir_pipeline *p, weir_node stream, uint32_t *port);

@@ -1,6 +1,7 @@
 /* What the settings of a run decide: --set, connectors, parallelism, policies, routes and slot groups. */
 #include "base/text.h"
 #include "graph/build.h"
+#include <string.h>
 
 /* ---- --set NAME=URI ---------------------------------------------------------------------------------------------- */
 
@@ -44,7 +45,8 @@ void wr_graph_set(weir_pipeline *p, const wr_job_settings *settings)
         wr_draft *found = NULL;
         for (uint32_t k = 0; k < p->drafts; k++) {
             wr_draft *d = p->draft[k];
-            bool      io = d->node.kind != WR_NODE_OP && d->node.kind != WR_NODE_DEAD_LETTERS;
+            uint32_t  kind = d->node.kind;
+            bool      io = kind != WR_NODE_OP && kind != WR_NODE_DEAD_LETTERS && kind != WR_NODE_TIME;
             if (io && !found && strcmp(d->node.name, name) == 0) found = d;
         }
         if (!found) {
@@ -73,6 +75,12 @@ static void report(void *self, wr_err err, const char *text)
     wr_graph_problem(r->p, r->draft, err, "%s", text);
 }
 
+static bool fits(const weir_op *op, bool sink)
+{
+    bool two_phase = op->kind == WEIR_OP_TWO_PHASE_SINK && op->prepare && op->commit && op->recover && op->shared;
+    return sink ? op->kind == WEIR_OP_SINK || two_phase : op->kind == WEIR_OP_SOURCE;
+}
+
 static void bind(weir_pipeline *p, wr_draft *draft, const weir_connector *c, size_t n)
 {
     wr_node       *node = &draft->node;
@@ -85,7 +93,7 @@ static void bind(weir_pipeline *p, wr_draft *draft, const weir_connector *c, siz
     } else if (!op) {
         wr_graph_problem(p, draft, WR_URI, "'%.*s:' cannot be a %s, only a %s; use another URI", len, node->uri,
                          sink ? "sink" : "source", sink ? "source" : "sink");
-    } else if (op->abi_size != sizeof *op || op->kind != (sink ? WEIR_OP_SINK : WEIR_OP_SOURCE) || !op->on_left) {
+    } else if (op->abi_size != sizeof *op || !fits(op, sink) || !op->on_left) {
         wr_graph_problem(p, draft, WR_WRONG_ABI, "connector '%.*s' has a descriptor that does not fit; build it again",
                          len, node->uri);
     } else {
@@ -155,9 +163,20 @@ void wr_graph_endpoints(weir_pipeline *p, const wr_job_settings *settings)
             find_connector(p, draft, settings);
             make_endpoint(p, draft, settings);
         }
+        bool two_phase = n->op && n->op->kind == WEIR_OP_TWO_PHASE_SINK;
+        if (n->guarantee == WEIR_EXACTLY_ONCE && n->connector && !two_phase) {
+            wr_graph_problem(
+                p, draft, WR_OPTION,
+                "'%s:' cannot take back what it has written, so after a restart records may come twice: no "
+                "WEIR_EXACTLY_ONCE; write to 'file:', or leave .guarantee out for the best that there is",
+                n->connector->scheme);
+        }
+        /* To commit is to wait for a disk. */
         bool blocks = (n->op && n->op->flags & WEIR_OP_BLOCKING) ||
-                      (n->connector && n->connector->flags & WEIR_CONNECTOR_BLOCKS);
+                      (n->connector && n->connector->flags & WEIR_CONNECTOR_BLOCKS) ||
+                      (two_phase && n->guarantee == WEIR_EXACTLY_ONCE);
         n->blocking = draft->blocking == WEIR_BLOCKING_DEFAULT ? blocks : draft->blocking == WEIR_OWN_THREAD;
+        if (n->kind == WR_NODE_TIME) wr_graph_time_blocking(p, draft);
     }
 }
 
@@ -178,8 +197,26 @@ wr_key_groups wr_key_groups_of(uint32_t subtask, uint32_t parallelism, uint32_t 
     return groups;
 }
 
-static void one_parallelism(weir_pipeline *p, wr_draft *draft, uint32_t most)
+/* Key groups are cut by max_parallelism: it stays what it was when the state was written. */
+static void restored_parallelism(weir_pipeline *p, wr_draft *draft, const wr_manifest *restore)
 {
+    const wr_manifest_op *op = NULL;
+    for (uint32_t i = 0; i < restore->ops && op == NULL; i++)
+        if (strcmp(restore->op[i].uid, draft->node.uid) == 0) op = &restore->op[i];
+    if (op == NULL || op->max_parallelism == 0) return;
+    if (op->layers > 0 && draft->max_parallelism != 0 && draft->max_parallelism != op->max_parallelism)
+        wr_graph_problem(p, draft, WR_STATE, "its .max_parallelism is %u, but %u in the snapshot; leave it out",
+                         draft->max_parallelism, op->max_parallelism);
+    draft->max_parallelism = op->max_parallelism;
+}
+
+static void one_parallelism(weir_pipeline *p, wr_draft *draft, uint32_t most, const wr_manifest *restore)
+{
+    if (draft->node.kind == WR_NODE_TIME) {
+        wr_graph_time_parallelism(p, draft);
+        return;
+    }
+    if (restore != NULL) restored_parallelism(p, draft, restore);
     wr_node *n = &draft->node;
     bool     single = n->connector && n->connector->flags & WEIR_CONNECTOR_ONE;
     n->parallelism = draft->parallelism ? draft->parallelism : draft->alone || single ? 1 : p->job.parallelism;
@@ -220,7 +257,7 @@ void wr_graph_parallelism(weir_pipeline *p, const wr_job_settings *settings)
                        most, settings->parallelism ? "-p" : "it in weir_configure");
         job->parallelism = 1;
     }
-    for (uint32_t i = 0; i < p->drafts; i++) one_parallelism(p, p->draft[i], most);
+    for (uint32_t i = 0; i < p->drafts; i++) one_parallelism(p, p->draft[i], most, settings->restore);
 }
 
 /* ---- policies ---------------------------------------------------------------------------------------------------- */
