@@ -38,6 +38,8 @@ void wr_core_checkpoint_init(wr_core_checkpoint *m, const wr_checkpoint_config *
     m->not_before_ms = now_ms;
     m->ids_durable = config->ids;
     m->next_id = config->ids + 1;
+    m->newest = config->base;
+    check(config->base <= config->ids);
     m->figures = figures;
     m->subtask_ended = ended;
     memset(ended, 0, config->subtasks * sizeof *ended);
@@ -53,7 +55,7 @@ void wr_core_checkpoint_init(wr_core_checkpoint *m, const wr_checkpoint_config *
 
 uint64_t wr_core_checkpoint_newest(const wr_core_checkpoint *m)
 {
-    return m->completeds > 0 ? m->completed[m->completeds - 1].id : 0;
+    return m->newest;
 }
 
 const wr_snapshot_record *wr_core_checkpoint_record(const wr_core_checkpoint *m, uint32_t i)
@@ -173,6 +175,7 @@ static void fail_pending(wr_core_checkpoint *m, uint32_t subtask, uint32_t phase
 static void retain(wr_core_checkpoint *m, uint64_t id)
 {
     m->completed[m->completeds++] = (wr_completed_snapshot){.id = id};
+    m->newest = id;
     if (m->completeds <= m->config.keep) return;
     memmove(m->completed, m->completed + 1, (m->completeds - 1) * sizeof *m->completed);
     m->completeds--;

@@ -60,8 +60,9 @@ typedef struct wr_checkpoint_config {
     int64_t                      pause_ms;                    /* between the end of one and a periodic beginning */
     int64_t                      backoff_ms, backoff_most_ms; /* after a failure; doubles with each further one */
     uint32_t                     keep;                        /* 1 to WR_SNAPSHOTS_KEEP_MAX */
-    uint64_t                     ids;                         /* all up to this one may have been used */
-    const wr_completed_snapshot *known; /* completed before, rising; the newest is the base of the first */
+    uint64_t                     base;  /* what the job starts from, if this lineage wrote it; else 0 */
+    uint64_t                     ids;   /* all up to this one may have been used */
+    const wr_completed_snapshot *known; /* completed before, rising, for retention */
     uint32_t                     knowns;
 } wr_checkpoint_config;
 
@@ -89,6 +90,7 @@ typedef struct wr_core_checkpoint {
     uint64_t              stop_ticket;
     bool                  stop_waits; /* somebody has that ticket */
     uint64_t              next_id, ids_durable;
+    uint64_t              newest;        /* completed and ordinary: the base of the next */
     int64_t               next_ms;       /* when the next periodic one may begin */
     int64_t               not_before_ms; /* back-off */
     uint32_t              failures;      /* in a row */

@@ -317,6 +317,7 @@ static void test_retention(void **state)
     wr_checkpoint_config        config = PLAIN;
     config.known = known;
     config.knowns = 3;
+    config.base = 9;
     begin_with(&b, &config);
     assert_int_equal(b.m.completeds, 2);
     assert_int_equal(b.m.completed[0].id, 5);
