@@ -17,6 +17,11 @@ typedef struct wr_sabotage_switches {
     bool reuse_id;           /* the coordinator gives an id twice */
     bool commit_early;       /* sinks commit before the snapshot is durable */
     bool abort_committables; /* what was prepared for a failed snapshot is thrown away */
+    bool sink_no_sync;       /* the file sink prepares without the file being on the disk */
+    bool skip_recover;       /* what a crash left in a sink's hands stays there */
+    bool lose_split;         /* an enumerator does not save the splits that nobody has yet */
+    bool position_behind;    /* a source saves the position that it had a batch ago */
+    bool manifest_no_sync;   /* a manifest is published without syncing what it names */
 } wr_sabotage_switches;
 extern wr_sabotage_switches wr_sabotage;
 

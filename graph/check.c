@@ -223,6 +223,8 @@ static void check_loops(weir_pipeline *p, wr_draft *draft, const weir_op *op)
     if (!op->on_left && !later) lacks = "on_left";
     if (folds && !op->on_merge) lacks = "on_merge";
     if (folds && !op->on_result) lacks = "on_result";
+    if (op->kind == WEIR_OP_TWO_PHASE_SINK)
+        lacks = !op->prepare ? "prepare" : !op->commit ? "commit" : !op->recover ? "recover" : lacks;
     if (lacks) wr_graph_problem(p, draft, WR_GRAPH, "its descriptor has no %s; fill it in", lacks);
     if (op->on_timer) {
         wr_graph_problem(p, draft, WR_NOT_YET,
@@ -238,6 +240,11 @@ static void check_types(weir_pipeline *p, wr_draft *draft, const weir_op *op)
     if (!sink && op->outs == 0) wr_graph_problem(p, draft, WR_GRAPH, "its descriptor has no output; give it one");
     for (uint32_t i = 0; i < op->outs && !sink; i++) wr_graph_check_type(p, draft, op->out[i], WR_ROLE_RECORD);
     if (source) wr_graph_check_type(p, draft, op->state, WR_ROLE_RECORD);
+    if (op->kind == WEIR_OP_TWO_PHASE_SINK) {
+        wr_graph_check_type(p, draft, op->shared, WR_ROLE_RECORD);
+        if (op->outs != 1)
+            wr_graph_problem(p, draft, WR_GRAPH, "its descriptor has %u outputs; committables are one", op->outs);
+    }
     if (has_state(op->kind)) {
         wr_type_role role = op->kind == WEIR_OP_AGGREGATE || op->kind == WEIR_OP_REDUCE ? WR_ROLE_ACCUMULATOR
                                                                                         : WR_ROLE_STATE;
@@ -284,7 +291,8 @@ void wr_graph_check_parts(weir_pipeline *p, wr_draft *draft)
 {
     const weir_op *op = draft->node.op;
     bool           later = op->kind != WEIR_OP_KEYED && op->kind != WEIR_OP_AGGREGATE && op->kind != WEIR_OP_REDUCE &&
-                 op->kind > WEIR_OP_FLAT_MAP && op->kind != WEIR_OP_SOURCE && op->kind != WEIR_OP_SINK;
+                 op->kind > WEIR_OP_FLAT_MAP && op->kind != WEIR_OP_SOURCE && op->kind != WEIR_OP_SINK &&
+                 op->kind != WEIR_OP_TWO_PHASE_SINK;
     if (!later) check_loops(p, draft, op); /* the others are refused as a whole */
     if (!later) check_types(p, draft, op);
 }

@@ -15,7 +15,6 @@ static const struct {
     {WEIR_OP_JOIN, "WEIR_JOIN", "join the streams by weir_union and use WEIR_KEYED"},
     {WEIR_OP_COGROUP, "WEIR_COGROUP", "join the streams by weir_union and use WEIR_KEYED"},
     {WEIR_OP_ASYNC, "WEIR_ASYNC", "use a map with .blocking = true"},
-    {WEIR_OP_TWO_PHASE_SINK, "WEIR_TWO_PHASE_SINK", "use WEIR_SINK"},
 };
 
 void wr_graph_later_op(weir_pipeline *p, wr_draft *draft)

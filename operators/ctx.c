@@ -42,8 +42,12 @@ void weir_fail(weir_ctx *ctx, const char *reason)
 
 const weir_sink_id *weir_sink_id_of(const weir_ctx *ctx)
 {
-    wr_op *op = op_of(ctx);
-    op->sink_id = (weir_sink_id){op->home->job, op->home->job, op->node->uid, op->subtask, op->subtasks};
+    wr_op         *op = op_of(ctx);
+    const wr_home *home = op->home;
+    const char    *lineage = home->lineage != NULL && *home->lineage != 0 ? home->lineage : home->job;
+    if (op->sink_id.job == NULL)
+        op->sink_id = (weir_sink_id){home->job ? home->job : "", lineage ? lineage : "", op->node->uid, op->subtask,
+                                     op->subtasks};
     return &op->sink_id;
 }
 

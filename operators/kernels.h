@@ -4,7 +4,10 @@
 #include "operators/op.h"
 
 extern const wr_kernel wr_kernel_map, wr_kernel_filter, wr_kernel_flat_map, wr_kernel_keyed, wr_kernel_aggregate,
-    wr_kernel_reduce, wr_kernel_source, wr_kernel_sink;
+    wr_kernel_reduce, wr_kernel_source, wr_kernel_sink, wr_kernel_two_phase;
+
+/* A two-phase sink that has found itself in the snapshot from which the job starts. */
+bool wr_two_phase_restored(const wr_op *op);
 
 /* ---- sources: the head of a chain is polled instead of pushed ---- */
 

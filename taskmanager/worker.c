@@ -66,6 +66,8 @@ static wr_err build_slots(wr_worker *w, wr_errinfo *info)
         s->home.random = wr_prng_of(w->options.seed + i);
         s->home.slot = i;
         s->home.job = w->options.job;
+        s->home.lineage = w->options.lineage;
+        s->home.snapshots = w->options.snapshots != NULL;
         s->budget.bytes_max = share;
         s->spin = !own && w->options.spin;
         s->cpu = !own && w->options.cpu != NULL ? w->options.cpu[i] : -1;

@@ -1,0 +1,381 @@
+/* Two-phase sinks: what was written becomes visible when the snapshot that holds it is durable.
+ *
+ * A committable waits, encoded, from PREPARE until its COMMIT has succeeded, and every snapshot taken meanwhile holds
+ * it: so those of a snapshot that failed come with the next one, and a savepoint neither commits nor forgets. */
+#include "base/check.h"
+#include "base/failpoint.h"
+#include "base/sabotage.h"
+#include "operators/kernels.h"
+#include "operators/saver.h"
+#include "wire/record.h"
+#include "wire/schema.h"
+#include <stdlib.h>
+
+/* A committable that is not known to be committed. */
+typedef struct prepared {
+    uint64_t snapshot; /* the barrier at which it was prepared; 0: found in the snapshot that we start from */
+    char    *bytes;
+    size_t   n;
+} prepared;
+
+/* Slot-owned. */
+typedef struct two_phase {
+    uint32_t  verdict;
+    bool      called, opened, ended; /* called: open was called, so close is, too */
+    prepared *wait;                  /* in the order of their preparation, so by snapshot, too */
+    uint32_t  waiting, room;
+    uint64_t  collecting; /* the barrier that is being prepared */
+    uint64_t  complete;   /* newest snapshot known to be durable */
+    uint32_t  attempts;   /* to commit what is complete, without success */
+    uint32_t  was;        /* subtasks when the snapshot was taken that we start from; 0: from nothing */
+    weir_op   take_def;
+    wr_op     taker; /* takes what PREPARE emits */
+} two_phase;
+
+static two_phase *state_of(wr_op *op)
+{
+    if (op->kernel_state == NULL) op->kernel_state = calloc(1, sizeof(two_phase));
+    return op->kernel_state;
+}
+
+static void add_waiting(two_phase *s, uint64_t snapshot, char *bytes, size_t n)
+{
+    if (s->waiting == s->room) {
+        s->room = s->room ? 2 * s->room : 8;
+        s->wait = realloc(s->wait, s->room * sizeof *s->wait);
+    }
+    check(s->wait != NULL && bytes != NULL);
+    s->wait[s->waiting++] = (prepared){snapshot, bytes, n};
+}
+
+static void drop_waiting(two_phase *s, uint32_t n)
+{
+    if (n == 0) return;
+    for (uint32_t i = 0; i < n; i++) free(s->wait[i].bytes);
+    s->waiting -= n;
+    memmove(s->wait, s->wait + n, s->waiting * sizeof *s->wait);
+}
+
+/* The first n that wait, as records; their strings lie in the encoded bytes. NULL after it has failed the task. */
+static char *decode_waiting(wr_op *op, uint32_t n)
+{
+    two_phase       *s = op->kernel_state;
+    const weir_type *type = op->def->shared;
+    char            *records = aligned_alloc(WR_CACHE_LINE, ((size_t)(n + 1) * type->size + 127) & ~(size_t)63);
+    if (records == NULL) {
+        wr_op_fail(op, WR_MEMORY, "no memory for %u prepared writes; sink %s subtask %u", n, op->node->uid,
+                   op->subtask);
+        return NULL;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        check(wr_record_decode(type, s->wait[i].bytes, s->wait[i].n, records + (size_t)i * type->size));
+    return records;
+}
+
+/* Calls user code with n committables, outside of a push. */
+static uint32_t call(wr_op *op, weir_loop *loop, const void *records, uint32_t n, uint64_t snapshot)
+{
+    two_phase *s = op->kernel_state;
+    s->verdict = 1;
+    op->ctx.in = records;
+    op->ctx.time = NULL;
+    op->ctx.n = n;
+    op->ctx.snapshot = snapshot;
+    op->home->depth++;
+    wr_op_call(op, loop);
+    if (op->outs > 0) wr_op_settle(op);
+    if (--op->home->depth == 0) wr_scratch_reset(&op->home->scratch);
+    op->ctx.in = NULL;
+    return s->verdict;
+}
+
+static void says_false(wr_op *op, const char *function)
+{
+    if (wr_op_failed(op)) return;
+    wr_op_fail(op, WR_USER_FAIL,
+               "the %s function of the sink returned false; operator %s subtask %u (%s:%u); "
+               "let it call weir_fail(ctx, reason)",
+               function, op->node->uid, op->subtask, op->def->file ? op->def->file : "?", op->def->line);
+}
+
+/* ---- prepare ---- */
+
+static void take_push(wr_op *taker, const wr_view *view, uint32_t port)
+{
+    (void)port;
+    wr_op           *op = taker->kernel_state;
+    two_phase       *s = op->kernel_state;
+    const weir_type *type = op->def->shared;
+    for (uint32_t i = 0; i < view->n; i++) {
+        size_t n = 0;
+        char  *bytes = wr_record_encode(type, view->records + (size_t)i * type->size, &n);
+        add_waiting(s, s->collecting, bytes, n);
+    }
+}
+
+static const wr_kernel take_kernel = {.name = "committables", .push = take_push};
+
+static wr_err taker_init(wr_op *op, wr_errinfo *info)
+{
+    two_phase *s = op->kernel_state;
+    s->taker.def = &s->take_def;
+    s->taker.node = op->node;
+    s->taker.home = op->home;
+    s->taker.kernel = &take_kernel;
+    s->taker.kernel_state = op;
+    check(op->outs >= 1 && op->emit[0].targets == 0); /* nobody else gets committables */
+    op->emit[0].target = calloc(1, sizeof(wr_target));
+    if (op->emit[0].target == NULL) return wr_fail(info, WR_MEMORY, "no memory for sink %s", op->node->uid);
+    op->emit[0].target[0].op = &s->taker;
+    op->emit[0].targets = 1;
+    return WR_OK;
+}
+
+static bool prepare(wr_op *op, uint64_t id)
+{
+    two_phase *s = op->kernel_state;
+    s->collecting = id;
+    if (call(op, op->def->prepare, NULL, 1, 0) == 0) says_false(op, "prepare");
+    return !wr_op_failed(op);
+}
+
+/* ---- commit ---- */
+
+/* Tries once. False: later again, at op->due_ns, or the task has failed. */
+static bool commit_records(wr_op *op, const void *records, uint32_t n, uint64_t snapshot)
+{
+    two_phase *s = op->kernel_state;
+    wr_failpoint("commit");
+    uint32_t verdict = call(op, op->def->commit, records, n, snapshot);
+    op->due_ns = INT64_MAX;
+    if (wr_op_failed(op)) return false;
+    if (verdict == WEIR_COMMITTED) {
+        s->attempts = 0;
+        return true;
+    }
+    if (verdict == WEIR_LOST || s->attempts == WR_COMMIT_RETRIES_MAX) {
+        wr_op_fail(op, verdict == WEIR_LOST ? WR_COMMIT_LOST : WR_USER_FAIL,
+                   "%u prepared write%s of snapshot %llu cannot be committed%s; sink %s subtask %u; %s", n,
+                   n == 1 ? "" : "s", (unsigned long long)snapshot,
+                   verdict == WEIR_LOST ? " any more" : ", and it was tried many times", op->node->uid, op->subtask,
+                   verdict == WEIR_LOST ? "look at what the sink logged; its output is incomplete"
+                                        : "start the job again when what it writes to is there: it goes on from there");
+        return false;
+    }
+    int64_t wait_ns = (int64_t)WR_COMMIT_RETRY_NS << (s->attempts < 9 ? s->attempts : 9);
+    s->attempts++;
+    op->due_ns = op->home->now_ns + wait_ns;
+    return false;
+}
+
+static uint32_t complete_ones(const two_phase *s)
+{
+    uint32_t n = 0;
+    while (n < s->waiting && s->wait[n].snapshot <= s->complete) n++;
+    return n;
+}
+
+static bool commit_complete(wr_op *op)
+{
+    two_phase *s = op->kernel_state;
+    uint32_t   n = complete_ones(s);
+    if (n == 0 || wr_op_failed(op)) return true;
+    char *records = decode_waiting(op, n);
+    if (records == NULL) return false;
+    bool done = commit_records(op, records, n, s->complete);
+    free(records);
+    if (done) drop_waiting(s, n);
+    return done;
+}
+
+/* The same where nothing may happen before it is done. False: the task has failed. */
+static bool wait_for(wr_op *op)
+{
+    const wr_env *env = op->home->env;
+    wr_parker     parker;
+    int64_t       wait_ns = op->due_ns - op->home->now_ns;
+    if (wr_op_failed(op)) return false;
+    check(op->due_ns != INT64_MAX);
+    int got = env->parker_init(env->self, &parker);
+    if (got < 0) {
+        wr_op_fail(op, WR_IO, "cannot make an event descriptor; sink %s; raise the limit of open files", op->node->uid);
+        return false;
+    }
+    wr_parker_prepare(&parker);
+    env->park(env->self, &parker, wait_ns);
+    env->parker_fini(env->self, &parker);
+    op->home->now_ns = env->wall_ns(env->self);
+    return true;
+}
+
+static void two_phase_complete(wr_op *op, uint64_t id)
+{
+    two_phase *s = op->kernel_state;
+    if (s == NULL || !s->opened || id <= s->complete) return;
+    s->complete = id;
+    if (op->due_ns != INT64_MAX) return; /* a retry is due anyhow, and takes these along */
+    commit_complete(op);
+}
+
+static bool two_phase_tick(wr_op *op)
+{
+    if (op->home->now_ns >= op->due_ns) commit_complete(op);
+    return true;
+}
+
+/* ---- snapshots ---- */
+
+static wr_err two_phase_save(wr_op *op, const wr_barrier *barrier, wr_saver *saver, wr_errinfo *info)
+{
+    two_phase *s = op->kernel_state;
+    if (wr_sabotage.abort_committables) drop_waiting(s, s->waiting);
+    if (!prepare(op, barrier->id)) return wr_fail(info, op->failure.code, "%s", op->failure.text);
+    for (uint32_t i = 0; i < s->waiting; i++) wr_save_item(saver, WR_ITEM_COMMITTABLE, s->wait[i].bytes, s->wait[i].n);
+    if (wr_sabotage.commit_early) two_phase_complete(op, barrier->id);
+    return WR_OK;
+}
+
+/* Each committable goes to exactly one subtask, however many there are now. */
+static wr_err two_phase_load(wr_op *op, const wr_manifest_op *saved, const char *folder, wr_errinfo *info)
+{
+    (void)folder;
+    const weir_type *type = op->def->shared;
+    two_phase       *s = state_of(op);
+    if (s == NULL) return wr_fail(info, WR_MEMORY, "no memory for sink %s", op->node->uid);
+    s->was = saved->parallelism > 0 ? saved->parallelism : 1;
+    char *record = malloc(type->size + 1);
+    if (record == NULL) return wr_fail(info, WR_MEMORY, "no memory for sink %s", op->node->uid);
+    wr_err err = WR_OK;
+    for (uint32_t i = 0; i < saved->items && err == WR_OK; i++) {
+        const wr_item *item = &saved->item[i];
+        if (item->kind != WR_ITEM_COMMITTABLE || item->from % op->subtasks != op->subtask) continue;
+        if (saved->state != NULL && !wr_schema_same(saved->state, type)) {
+            err = wr_fail(info, WR_STATE,
+                          "the snapshot has prepared writes of another kind (record %s) than sink %s has now (%s); "
+                          "finish the job with the pipeline that took it",
+                          saved->state->name, op->node->uid, type->name);
+        } else if (!wr_record_decode(type, item->data, item->bytes, record)) {
+            err = wr_fail(info, WR_DAMAGED, "prepared write %u of sink %s is no %s", i, op->node->uid, type->name);
+        } else {
+            char *copy = malloc(item->bytes + 1);
+            if (copy != NULL) memcpy(copy, item->data, item->bytes);
+            add_waiting(s, 0, copy, item->bytes);
+        }
+    }
+    free(record);
+    return err;
+}
+
+/* ---- open ---- */
+
+/* Under every id that was ours or is now: subtasks that there are no more have an heir. */
+static bool recover(wr_op *op, const void *known, uint32_t n)
+{
+    two_phase *s = op->kernel_state;
+    uint32_t   ids = s->was > op->subtasks ? s->was : op->subtasks;
+    if (wr_sabotage.skip_recover) return true;
+    for (uint32_t id = op->subtask; id < ids && !wr_op_failed(op); id += op->subtasks) {
+        op->sink_id.subtask = id;
+        if (call(op, op->def->recover, known, n, op->home->epoch) == 0) says_false(op, "recover");
+    }
+    op->sink_id.subtask = op->subtask;
+    return !wr_op_failed(op);
+}
+
+/* What the snapshot holds is committed, what it does not is ended. Known ones that were committed before are committed
+ * again: nobody knows how far the last process came. */
+static bool take_over(wr_op *op)
+{
+    two_phase *s = op->kernel_state;
+    uint32_t   n = s->waiting;
+    char      *known = decode_waiting(op, n);
+    if (known == NULL) return false;
+    bool done = n == 0;
+    while (!done) {
+        done = commit_records(op, known, n, op->home->epoch);
+        if (!done && !wait_for(op)) break;
+    }
+    if (done) done = recover(op, known, n);
+    free(known);
+    if (done) drop_waiting(s, n);
+    return done;
+}
+
+static wr_err two_phase_open(wr_op *op, wr_errinfo *info)
+{
+    two_phase *s = state_of(op);
+    op->ctx.local = calloc(1, op->def->local_size ? op->def->local_size : 1);
+    if (s == NULL || op->ctx.local == NULL) return wr_fail(info, WR_MEMORY, "no memory for sink %s", op->node->uid);
+    weir_sink_id_of(&op->ctx);
+    op->ctx.verdict = &s->verdict;
+    WR_TRY(taker_init(op, info));
+    s->complete = op->home->epoch;
+    s->called = true;
+    if (op->def->open != NULL && call(op, op->def->open, NULL, 1, 0) == 0) says_false(op, "open");
+    s->opened = !wr_op_failed(op) && take_over(op);
+    return s->opened ? WR_OK : wr_fail(info, op->failure.code, "%s", op->failure.text);
+}
+
+/* ---- records ---- */
+
+static void two_phase_push(wr_op *op, const wr_view *view, uint32_t port)
+{
+    (void)port;
+    op->ctx.in = view->records;
+    op->ctx.time = view->time;
+    op->ctx.n = view->n;
+    wr_op_call(op, op->def->on_left);
+    if (op->dead != NULL) wr_op_settle(op);
+}
+
+static void two_phase_flush(wr_op *op)
+{
+    two_phase *s = op->kernel_state;
+    if (s == NULL || !s->opened || op->def->flush == NULL) return;
+    if (call(op, op->def->flush, NULL, 1, 0) == 0) says_false(op, "flush");
+}
+
+/* Without snapshots the end of input is the one commit. With them the last snapshot prepares. */
+static bool two_phase_end(wr_op *op)
+{
+    two_phase *s = op->kernel_state;
+    s->ended = true;
+    if (op->home->snapshots) return true;
+    if (!prepare(op, 0)) return true;
+    while (!commit_complete(op) && wait_for(op)) {}
+    return true;
+}
+
+static void two_phase_close(wr_op *op)
+{
+    two_phase *s = op->kernel_state;
+    if (s == NULL) return;
+    /* The job is about to be FINISHED, and a commit still to be tried again: it is not finished without it. */
+    while (s->opened && s->ended && !wr_op_failed(op) && !commit_complete(op) && wait_for(op)) {}
+    if (s->called && op->def->close != NULL) call(op, op->def->close, NULL, 1, 0);
+    drop_waiting(s, s->waiting);
+    free(s->wait);
+    free(op->ctx.local);
+    op->ctx.local = NULL;
+    free(s);
+    op->kernel_state = NULL;
+}
+
+bool wr_two_phase_restored(const wr_op *op)
+{
+    const two_phase *s = op->kernel_state;
+    return s != NULL && s->was > 0;
+}
+
+const wr_kernel wr_kernel_two_phase = {
+    .name = "two-phase sink",
+    .open = two_phase_open,
+    .push = two_phase_push,
+    .end = two_phase_end,
+    .tick = two_phase_tick,
+    .save = two_phase_save,
+    .load = two_phase_load,
+    .complete = two_phase_complete,
+    .flush = two_phase_flush,
+    .close = two_phase_close,
+};
