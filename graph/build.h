@@ -13,7 +13,6 @@ typedef enum wr_stream_kind {
     WR_STREAM_NODE = 1,
     WR_STREAM_UNION,
     WR_STREAM_ROUTE,
-    WR_STREAM_TIME,
     WR_STREAM_FEEDBACK,
     WR_STREAM_BROKEN /* its maker already has a problem: nothing more is said about it */
 } wr_stream_kind;
@@ -22,7 +21,7 @@ typedef enum wr_stream_kind {
 typedef struct wr_stream {
     uint32_t         kind;
     uint32_t         node; /* NODE: index of the draft */
-    const weir_node *from; /* UNION, ROUTE, TIME */
+    const weir_node *from; /* UNION, ROUTE */
     uint32_t         froms;
     uint32_t         route; /* ROUTE */
     weir_loop       *own;
@@ -74,9 +73,11 @@ struct weir_pipeline {
 const char *wr_graph_where(weir_pipeline *p, const wr_draft *draft);
 void        wr_graph_problem(weir_pipeline *p, wr_draft *draft, wr_err err, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
-wr_draft  *wr_graph_draft(weir_pipeline *p, uint32_t kind, weir_node *node); /* NULL: too many, *node is broken */
-void       wr_graph_give(wr_draft *draft, const weir_type *type);            /* its one output */
-wr_stream *wr_graph_stream(weir_pipeline *p, uint32_t kind, weir_node *node);
+wr_draft *wr_graph_draft(weir_pipeline *p, uint32_t kind, weir_node *node); /* NULL: too many, *node is broken */
+void      wr_graph_give(wr_draft *draft, const weir_type *type);            /* its one output */
+/* The pipeline of a verb that has only streams to go by. */
+weir_pipeline *wr_graph_pipeline_of(weir_node node, const char *verb);
+wr_stream     *wr_graph_stream(weir_pipeline *p, uint32_t kind, weir_node *node);
 
 /* check.c: one operator by itself. */
 bool wr_graph_type_equal(const weir_type *a, const weir_type *b);
@@ -100,6 +101,12 @@ void wr_graph_later_job(weir_pipeline *p, const weir_job_options *options);
 /* edges.c: from streams to edges. False when there is no job to look at. */
 bool wr_graph_edges(weir_pipeline *p, bool loose_ends);
 void wr_graph_dead_edge(weir_pipeline *p, uint32_t from);
+/* time.c: event time. What is asked of its nodes while others are resolved; then which streams have it. */
+void wr_graph_time_blocking(weir_pipeline *p, wr_draft *draft);
+void wr_graph_time_parallelism(weir_pipeline *p, wr_draft *draft);
+void wr_graph_timed(weir_pipeline *p, const uint32_t *order);
+bool wr_graph_can_be_late(const wr_node *node);
+void wr_graph_late(weir_pipeline *p, bool all);
 /* shape.c: order (ids, producers first) of all nodes, or NULL when there is a cycle; then names, ends. */
 uint32_t *wr_graph_order(weir_pipeline *p);
 void      wr_graph_check_names(weir_pipeline *p);

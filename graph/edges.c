@@ -1,4 +1,4 @@
-/* From streams to edges: unions, routes and time are views, and vanish here. */
+/* From streams to edges: unions and routes are views, and vanish here. */
 #include "graph/build.h"
 
 /* One walk from an input of a draft to the outputs that feed it. */
@@ -34,20 +34,23 @@ static void leaf(wr_walk *w, const wr_stream *stream, weir_node at, uint32_t rou
 {
     wr_draft        *from = w->p->draft[stream->node];
     const weir_type *takes = w->to->node.in[w->slot];
-    if (at.port == WEIR_PORT_LATE) {
+    bool             late = at.port == WEIR_PORT_LATE;
+    if (late && !wr_graph_can_be_late(&from->node)) {
         w->broken = true;
-        wr_graph_problem(w->p, w->to, WR_NOT_YET,
-                         "it takes the late records of '%s'; event time does not run yet, so there are none",
-                         from->node.name);
+        wr_graph_problem(
+            w->p, w->to, WR_GRAPH,
+            "it takes the late records of '%s', which has none: only windows of event time that end refuse "
+            "records; leave weir_late out",
+            from->node.name);
         return;
     }
-    if (at.port >= from->node.outs) {
+    if (!late && at.port >= from->node.outs) {
         w->broken = true;
         wr_graph_problem(w->p, w->to, WR_GRAPH, "it takes output %u of '%s', which has %u; use one of them", at.port,
                          from->node.name, from->node.outs);
         return;
     }
-    const weir_type *gives = from->node.out[at.port];
+    const weir_type *gives = late ? from->node.in[0] : from->node.out[at.port];
     if (takes && gives && !wr_graph_type_equal(takes, gives)) {
         wr_graph_problem(w->p, w->to, WR_GRAPH, "it takes record '%s', but '%s' gives '%s'; put a map between them",
                          takes->name ? takes->name : "?", from->node.name, gives->name ? gives->name : "?");
@@ -124,12 +127,6 @@ static void check_views(weir_pipeline *p, bool loose_ends)
 {
     for (uint32_t i = 0; i < p->streams; i++) {
         const wr_stream *s = p->stream[i];
-        if (s->kind == WR_STREAM_TIME) {
-            wr_job_problem(
-                p, WR_NOT_YET,
-                "%s: weir_event_time does not run yet; leave it out, and take times from the record's fields",
-                owner_text(p, s));
-        }
         if (s->kind == WR_STREAM_UNION && s->froms < 2) {
             wr_job_problem(p, WR_GRAPH, "%s: a union needs at least 2 streams; it has %u", owner_text(p, s), s->froms);
         }

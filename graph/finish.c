@@ -53,6 +53,7 @@ const char *wr_node_kind_name(const wr_node *node)
     case WR_NODE_SINK:
     case WR_NODE_WRITE: return "sink";
     case WR_NODE_DEAD_LETTERS: return "dead letters";
+    case WR_NODE_TIME: return "event time";
     default: return "?";
     }
 }
@@ -78,7 +79,9 @@ static void link_nodes(weir_pipeline *p)
             }
         }
         for (uint32_t i = 0; i < job->edges; i++) {
-            if (job->edge[i].from == n && job->edge[i].from_port == WR_PORT_DEAD) out[node->out_edges++] = i;
+            const wr_edge *e = &job->edge[i];
+            bool           beside = e->from_port == WR_PORT_DEAD || e->from_port == WEIR_PORT_LATE;
+            if (e->from == n && beside) out[node->out_edges++] = i;
         }
         in += node->in_edges;
         out += node->out_edges;
@@ -126,11 +129,13 @@ wr_err wr_job_finish(weir_pipeline *p, const wr_job_settings *settings, const wr
         wr_graph_parallelism(p, settings);
         wr_graph_policies(p);
         order = wr_graph_order(p);
+        if (order) wr_graph_timed(p, order);
     }
     if (p->problems) return give_problems(p, info);
     check(order);
     wr_graph_routes(p);
     wr_graph_groups(p, order);
+    wr_graph_late(p, settings->loose_ends);
     job->nodes = p->drafts;
     job->node = wr_arena_array(&p->arena, wr_node, job->nodes);
     for (uint32_t i = 0; i < job->nodes; i++) job->node[i] = p->draft[i]->node;

@@ -2,6 +2,7 @@
 #include "graph/plan.h"
 #include "base/arena.h"
 #include "base/check.h"
+#include "base/text.h"
 #include "graph/endpoint.h"
 
 /* One print. Stack of wr_plan_text. */
@@ -32,6 +33,19 @@ static void key_text(char *text, size_t size, const weir_type *type, const weir_
     }
 }
 
+/* "event time by at, up to 5s late, idle after 1m" */
+static const char *time_text(wr_print *print, const wr_node *n)
+{
+    char        delay[64], idle[64];
+    const char *field = wr_key_field_name(n->in[0], n->time_offset);
+    delay[wr_text_of_duration(delay, n->max_delay)] = 0;
+    idle[wr_text_of_duration(idle, n->idle_after)] = 0;
+    return wr_arena_printf(&print->arena, "event time by %s%s%s%s%s%s%s", field, n->watermark ? ", watermarks by " : "",
+                           n->watermark ? n->watermark->name : "", n->max_delay ? ", up to " : "",
+                           n->max_delay ? wr_arena_printf(&print->arena, "%s late", delay) : "",
+                           n->idle_after ? ", idle after " : "", n->idle_after ? idle : "");
+}
+
 static const char *what_text(wr_print *print, const wr_node *n)
 {
     const char *kind = wr_node_kind_name(n);
@@ -40,6 +54,7 @@ static const char *what_text(wr_print *print, const wr_node *n)
         return wr_arena_printf(&print->arena, "%s %s%s%s%s", kind, n->uri, n->format ? " (" : "",
                                n->format ? n->format : "", n->format ? ")" : "");
     }
+    if (n->kind == WR_NODE_TIME) return time_text(print, n);
     if (n->kind == WR_NODE_READ || n->kind == WR_NODE_WRITE) return wr_arena_printf(&print->arena, "custom %s", kind);
     if (!n->key[0].count) return kind;
     key_text(key, sizeof key, n->in[0], &n->key[0]);
@@ -50,6 +65,8 @@ static const char *route_text(wr_print *print, const wr_edge *e)
 {
     char key[WR_NAME_BYTES_MAX];
     if (e->from_port == WR_PORT_DEAD) return "dead letters";
+    if (e->from_port == WEIR_PORT_LATE)
+        return wr_arena_printf(&print->arena, "late records, %s", wr_route_name(e->route));
     if (e->route != WR_ROUTE_HASH) return wr_route_name(e->route);
     key_text(key, sizeof key, e->type, &e->key);
     return wr_arena_printf(&print->arena, "hash by %s", key);
@@ -59,7 +76,7 @@ static const char *route_text(wr_print *print, const wr_edge *e)
 static const char *edge_text(wr_print *print, const wr_edge *e)
 {
     const wr_node *from = &print->job->node[e->from];
-    const char    *port = from->outs > 1 && e->from_port != WR_PORT_DEAD
+    const char    *port = from->outs > 1 && e->from_port < from->outs
                               ? wr_arena_printf(&print->arena, ", output %u", e->from_port)
                               : "";
     return wr_arena_printf(&print->arena, "%s%s%s%s", route_text(print, e), port, e->to_port ? ", right input" : "",

@@ -36,6 +36,13 @@ static void node(wr_json *j, const wr_node *n)
     if (n->rate_max) wr_json_u64(j, "rate_max", n->rate_max);
     wr_json_u64(j, "chain", n->task);
     key(j, n->in[0], &n->key[0]);
+    if (n->timed) wr_json_bool(j, "event_time", true);
+    if (n->kind == WR_NODE_TIME) {
+        wr_json_str(j, "time", wr_key_field_name(n->in[0], n->time_offset));
+        wr_json_i64(j, "max_delay_ns", n->max_delay);
+        wr_json_i64(j, "idle_after_ns", n->idle_after);
+        if (n->watermark) wr_json_str(j, "watermark", n->watermark->name);
+    }
     wr_json_end(j);
 }
 
@@ -52,6 +59,8 @@ static void job_graph(wr_json *j, const wr_job *job)
         wr_json_u64(j, "from", e->from);
         if (e->from_port == WR_PORT_DEAD) {
             wr_json_str(j, "output", "dead letters");
+        } else if (e->from_port == WEIR_PORT_LATE) {
+            wr_json_str(j, "output", "late");
         } else {
             wr_json_u64(j, "output", e->from_port);
         }

@@ -83,7 +83,8 @@ void wr_graph_check_ends(weir_pipeline *p)
 {
     bool *taken = wr_arena_array(&p->arena, bool, p->drafts + 1);
     for (uint32_t i = 0; i < p->job.edges; i++) {
-        if (p->job.edge[i].from_port != WR_PORT_DEAD) taken[p->job.edge[i].from] = true;
+        uint32_t port = p->job.edge[i].from_port;
+        if (port != WR_PORT_DEAD && port != WEIR_PORT_LATE) taken[p->job.edge[i].from] = true;
     }
     for (uint32_t i = 0; i < p->drafts; i++) {
         wr_draft *draft = p->draft[i];

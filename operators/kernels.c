@@ -12,6 +12,7 @@ const wr_kernel *wr_kernel_of(uint32_t kind)
     case WEIR_OP_REDUCE: return &wr_kernel_reduce;
     case WEIR_OP_SOURCE: return &wr_kernel_source;
     case WEIR_OP_SINK: return &wr_kernel_sink;
+    case WR_OP_TIME: return &wr_kernel_time;
     case WEIR_OP_TWO_PHASE_SINK: return &wr_kernel_two_phase;
     default: return NULL;
     }

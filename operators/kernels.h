@@ -4,7 +4,7 @@
 #include "operators/op.h"
 
 extern const wr_kernel wr_kernel_map, wr_kernel_filter, wr_kernel_flat_map, wr_kernel_keyed, wr_kernel_aggregate,
-    wr_kernel_reduce, wr_kernel_source, wr_kernel_sink, wr_kernel_two_phase;
+    wr_kernel_reduce, wr_kernel_source, wr_kernel_sink, wr_kernel_two_phase, wr_kernel_time;
 
 /* A two-phase sink that has found itself in the snapshot from which the job starts. */
 bool wr_two_phase_restored(const wr_op *op);
@@ -15,8 +15,16 @@ enum wr_polled { WR_POLLED_MORE, WR_POLLED_IDLE, WR_POLLED_EMPTY }; /* EMPTY: no
 
 /* Takes a copy of the split and opens it. */
 void wr_source_add(wr_op *op, const void *split);
+/* Takes a copy of a split that is not wanted yet, at most one: it is in snapshots, and opened by add_held. */
+void wr_source_hold(wr_op *op, const void *split);
+void wr_source_add_held(wr_op *op);
 /* One poll of one split; what it emitted has gone through the chain when it returns. */
 enum wr_polled wr_source_poll(wr_op *op);
+/* Its open splits: how many, and the number of each, which is the same in every execution; and how often a split has
+ * been opened or closed. */
+uint32_t wr_source_splits(const wr_op *op);
+uint64_t wr_source_split(const wr_op *op, uint32_t index);
+uint64_t wr_source_changes(const wr_op *op);
 /* Whether the reader would take another split now: it has none, or those it has are idle or long. */
 bool wr_source_wants(const wr_op *op);
 /* What an idle source waits for: a file descriptor (or -1) and a point in monotonic time (INT64_MAX: none). */

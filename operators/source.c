@@ -1,17 +1,34 @@
 /* Sources: splits, polls, pace. */
 #include "base/check.h"
+#include "base/hash.h"
+#include "base/sabotage.h"
 #include "operators/kernels.h"
+#include "operators/saver.h"
+#include "wire/record.h"
 #include <stdlib.h>
 #include <weir/io.h>
 
+enum { POSITIONS_MAX = 4 };         /* of a split, in snapshots that are not known to be durable */
 enum { POLLS_BEFORE_ANOTHER = 64 }; /* a split that is still not at its end then shares the reader with the next one */
+
+/* Where a split was at a snapshot, for the source's `durable`. */
+typedef struct position {
+    uint64_t id;
+    char    *record;
+    size_t   bytes;
+} position;
 
 /* One open split: its record, which is its position, and the reader that works on it. */
 typedef struct split {
     void    *record, *local;
     char   **owned; /* far strings of the record, by field: ours */
-    bool     idle, ended;
+    bool     opened, idle, ended;
     uint32_t polls;
+    uint64_t number;               /* for wr_home.split */
+    position saved[POSITIONS_MAX]; /* oldest first */
+    uint32_t saveds;
+    char    *before; /* sabotage: as it was before the last poll */
+    size_t   before_bytes;
 } split;
 
 /* What other threads may touch of a source. */
@@ -23,7 +40,9 @@ struct weir_waker {
 /* Slot-owned. */
 typedef struct source {
     split    **open;
+    split     *held; /* not wanted yet, not opened */
     uint32_t   count, capacity, next;
+    uint64_t   changes; /* of the list */
     uint32_t   verdict;
     void      *state[1];
     int64_t    wake_mono_ns; /* INT64_MAX: not asked for */
@@ -32,21 +51,6 @@ typedef struct source {
     int64_t    paced_mono_ns;
     weir_waker waker;
 } source;
-
-static wr_err source_open(wr_op *op, wr_errinfo *info)
-{
-    source *s = calloc(1, sizeof *s);
-    if (s == NULL) return wr_fail(info, WR_MEMORY, "no memory for source %s", op->node->uid);
-    op->kernel_state = s;
-    s->wake_mono_ns = INT64_MAX;
-    s->wake_fd = -1;
-    s->waker.env = op->home->env;
-    s->waker.parker = op->home->parker;
-    op->ctx.verdict = &s->verdict;
-    op->ctx.state = s->state;
-    op->ctx.n = 1;
-    return WR_OK;
-}
 
 /* Far strings of the split live as long as the split: copies those that the user's code put there. */
 static void split_own_strings(split *sp, const weir_type *type)
@@ -63,38 +67,77 @@ static void split_own_strings(split *sp, const weir_type *type)
     }
 }
 
+/* By its identity, the first field: the same wherever and whenever it is read. */
+static uint64_t split_number(const weir_type *type, const char *record)
+{
+    if (type->fields == 0) return 1;
+    const weir_field *f = &type->field[0];
+    bool              text = f->kind == WEIR_STR || f->kind == WEIR_BYTES;
+    uint64_t          hash = text ? wr_hash_str((const weir_str *)(const void *)(record + f->offset))
+                                  : wr_hash_bytes(record + f->offset, f->size);
+    return hash & ~WR_ORIGIN_CHANNEL;
+}
+
+uint32_t wr_source_splits(const wr_op *op)
+{
+    return ((const source *)op->kernel_state)->count;
+}
+uint64_t wr_source_split(const wr_op *op, uint32_t index)
+{
+    return ((const source *)op->kernel_state)->open[index]->number;
+}
+uint64_t wr_source_changes(const wr_op *op)
+{
+    return ((const source *)op->kernel_state)->changes;
+}
+
 static void split_close(wr_op *op, split *sp)
 {
     source *s = op->kernel_state;
     s->state[0] = sp->record;
     op->ctx.local = sp->local;
     op->ctx.n = 1;
-    if (op->def->close != NULL) wr_op_call(op, op->def->close);
+    if (sp->opened && op->def->close != NULL) wr_op_call(op, op->def->close);
     for (uint32_t i = 0; i < op->def->state->fields; i++) free(sp->owned[i]);
+    for (uint32_t i = 0; i < sp->saveds; i++) free(sp->saved[i].record);
+    free(sp->before);
     free(sp->owned);
     free(sp->record);
     free(sp->local);
     free(sp);
 }
 
-void wr_source_add(wr_op *op, const void *record)
+static split *split_new(const wr_op *op, const void *record)
 {
-    source          *s = op->kernel_state;
     const weir_type *type = op->def->state;
     split           *sp = calloc(1, sizeof *sp);
-    if (s->count == s->capacity) {
-        s->capacity = s->capacity ? 2 * s->capacity : 8;
-        s->open = realloc(s->open, s->capacity * sizeof *s->open);
-    }
     if (sp != NULL) {
         sp->record = calloc(1, type->size);
         sp->local = calloc(1, op->def->local_size ? op->def->local_size : 1);
         sp->owned = calloc(type->fields + 1, sizeof *sp->owned);
     }
-    if (sp == NULL || s->open == NULL || !sp->record || !sp->local || !sp->owned) abort();
+    if (sp == NULL || !sp->record || !sp->local || !sp->owned) abort();
     memcpy(sp->record, record, type->size);
+    sp->number = split_number(type, record);
     split_own_strings(sp, type);
+    return sp;
+}
+
+static void split_list(source *s, split *sp)
+{
+    if (s->count == s->capacity) {
+        s->capacity = s->capacity ? 2 * s->capacity : 8;
+        s->open = realloc(s->open, s->capacity * sizeof *s->open);
+        if (s->open == NULL) abort();
+    }
     s->open[s->count++] = sp;
+    s->changes++;
+}
+
+static void split_open(wr_op *op, split *sp)
+{
+    source *s = op->kernel_state;
+    sp->opened = true;
     s->state[0] = sp->record;
     op->ctx.local = sp->local;
     op->ctx.n = 1;
@@ -107,6 +150,156 @@ void wr_source_add(wr_op *op, const void *record)
                    op->node->uid, op->subtask, op->def->file ? op->def->file : "?", op->def->line);
     }
 }
+
+void wr_source_add(wr_op *op, const void *record)
+{
+    split *sp = split_new(op, record);
+    split_list(op->kernel_state, sp);
+    split_open(op, sp);
+}
+
+void wr_source_hold(wr_op *op, const void *record)
+{
+    source *s = op->kernel_state;
+    check(s->held == NULL);
+    s->held = split_new(op, record);
+}
+
+void wr_source_add_held(wr_op *op)
+{
+    source *s = op->kernel_state;
+    split  *sp = s->held;
+    s->held = NULL;
+    split_list(s, sp);
+    split_open(op, sp);
+}
+
+/* ---- life and snapshots ---- */
+
+static source *source_state(wr_op *op)
+{
+    if (op->kernel_state != NULL) return op->kernel_state;
+    source *s = calloc(1, sizeof *s);
+    if (s == NULL) return NULL;
+    op->kernel_state = s;
+    s->wake_mono_ns = INT64_MAX;
+    s->wake_fd = -1;
+    s->waker.env = op->home->env;
+    s->waker.parker = op->home->parker;
+    op->ctx.verdict = &s->verdict;
+    op->ctx.state = s->state;
+    op->ctx.n = 1;
+    return s;
+}
+
+static wr_err source_open(wr_op *op, wr_errinfo *info)
+{
+    source *s = source_state(op);
+    if (s == NULL) return wr_fail(info, WR_MEMORY, "no memory for source %s", op->node->uid);
+    for (uint32_t i = 0; i < s->count && !wr_op_failed(op); i++) split_open(op, s->open[i]); /* those of a snapshot */
+    return wr_op_failed(op) ? wr_fail(info, op->failure.code, "%s", op->failure.text) : WR_OK;
+}
+
+/* With the number of subtasks of then, each takes its own back; else they go round. */
+static bool is_mine(const wr_op *op, const wr_manifest_op *saved, const wr_item *item, uint32_t number)
+{
+    if (saved->parallelism == op->subtasks) return item->from == op->subtask;
+    return number % op->subtasks == op->subtask;
+}
+
+static wr_err source_load(wr_op *op, const wr_manifest_op *saved, const char *folder, wr_errinfo *info)
+{
+    (void)folder;
+    const weir_type *type = op->def->state;
+    source          *s = source_state(op);
+    char            *record = calloc(1, type->size);
+    wr_err           err = WR_OK;
+    uint32_t         number = 0;
+    if (s == NULL || record == NULL) err = wr_fail(info, WR_MEMORY, "no memory for source %s", op->node->uid);
+    for (uint32_t i = 0; i < saved->items && err == WR_OK; i++) {
+        const wr_item *item = &saved->item[i];
+        if (item->kind != WR_ITEM_SPLIT || !is_mine(op, saved, item, number++)) continue;
+        if (wr_record_decode(type, item->data, item->bytes, record))
+            split_list(s, split_new(op, record));
+        else
+            err = wr_fail(info, WR_STATE,
+                          "item %u is no split of type %s; source %s; restore with the pipeline that took the snapshot",
+                          i, type->name, op->node->uid);
+    }
+    free(record);
+    return err;
+}
+
+/* Where it is now, for `durable`. Of many snapshots that never completed the oldest are forgotten. */
+static void note_position(wr_op *op, split *sp, uint64_t id)
+{
+    if (sp->saveds == POSITIONS_MAX) {
+        free(sp->saved[0].record);
+        memmove(sp->saved, sp->saved + 1, (POSITIONS_MAX - 1) * sizeof *sp->saved);
+        sp->saveds--;
+    }
+    position *p = &sp->saved[sp->saveds++];
+    p->id = id;
+    p->record = wr_record_encode(op->def->state, sp->record, &p->bytes);
+}
+
+static wr_err source_save(wr_op *op, const wr_barrier *barrier, wr_saver *saver, wr_errinfo *info)
+{
+    (void)info;
+    source *s = op->kernel_state;
+    for (uint32_t i = wr_sabotage.lose_split ? 1 : 0; i < s->count; i++) {
+        split *sp = s->open[i];
+        if (wr_sabotage.position_behind && sp->before != NULL)
+            wr_save_item(saver, WR_ITEM_SPLIT, sp->before, sp->before_bytes);
+        else
+            wr_save_record(saver, WR_ITEM_SPLIT, op->def->state, sp->record);
+        if (op->def->durable != NULL && barrier->kind == WR_SNAPSHOT) note_position(op, sp, barrier->id);
+    }
+    if (s->held != NULL) wr_save_record(saver, WR_ITEM_SPLIT, op->def->state, s->held->record);
+    return WR_OK;
+}
+
+/* The newest position that is durable; those before it went without saying. */
+static void split_durable(wr_op *op, split *sp, uint64_t id, void *record)
+{
+    uint32_t n = 0;
+    while (n < sp->saveds && sp->saved[n].id <= id) n++;
+    if (n == 0) return;
+    const position *p = &sp->saved[n - 1];
+    const void     *other = record;
+    check(wr_record_decode(op->def->state, p->record, p->bytes, record));
+    op->ctx.other = &other;
+    op->ctx.local = sp->local;
+    op->ctx.n = 1;
+    wr_op_call(op, op->def->durable);
+    op->ctx.other = NULL;
+    for (uint32_t i = 0; i < n; i++) free(sp->saved[i].record);
+    memmove(sp->saved, sp->saved + n, (sp->saveds - n) * sizeof *sp->saved);
+    sp->saveds -= n;
+}
+
+static void source_complete(wr_op *op, uint64_t id)
+{
+    source *s = op->kernel_state;
+    if (s == NULL || op->def->durable == NULL) return;
+    void *record = calloc(1, op->def->state->size);
+    check(record != NULL);
+    for (uint32_t i = 0; i < s->count && !wr_op_failed(op); i++) split_durable(op, s->open[i], id, record);
+    free(record);
+}
+
+static void source_close(wr_op *op)
+{
+    source *s = op->kernel_state;
+    if (s == NULL) return;
+    for (uint32_t i = 0; i < s->count; i++) split_close(op, s->open[i]);
+    if (s->held != NULL) split_close(op, s->held);
+    free(s->open);
+    free(s);
+    op->kernel_state = NULL;
+}
+
+/* ---- polls ---- */
 
 /* How many records may be emitted now; UINT32_MAX without a limit. Lets at most a tenth of a second pile up. */
 static uint32_t source_pace(wr_op *op, source *s)
@@ -138,6 +331,7 @@ enum wr_polled wr_source_poll(wr_op *op)
     s->state[0] = sp->record;
     op->ctx.local = sp->local;
     op->ctx.n = 1;
+    op->home->split = sp->number;
     op->rejected = false;
     s->verdict = 1;
     s->wake_fd = -1;
@@ -146,6 +340,10 @@ enum wr_polled wr_source_poll(wr_op *op)
     uint32_t n = e->capacity < room ? e->capacity : room;
     e->pub->end = e->base + (size_t)n * e->stride;
     uint64_t before = e->records;
+    if (__builtin_expect(wr_sabotage.position_behind, 0)) {
+        free(sp->before);
+        sp->before = wr_record_encode(op->def->state, sp->record, &sp->before_bytes);
+    }
     op->home->depth++;
     wr_op_call(op, op->def->on_left);
     uint32_t verdict = s->verdict;
@@ -158,6 +356,7 @@ enum wr_polled wr_source_poll(wr_op *op)
     if (verdict == 2) {
         split_close(op, sp);
         s->open[s->next] = s->open[--s->count];
+        s->changes++;
         return s->count > 0 ? WR_POLLED_MORE : WR_POLLED_EMPTY;
     }
     s->next++;
@@ -182,16 +381,6 @@ void wr_source_waits(const wr_op *op, int *fd, int64_t *until_mono_ns)
     const source *s = op->kernel_state;
     *fd = s->wake_fd;
     *until_mono_ns = s->wake_mono_ns;
-}
-
-static void source_close(wr_op *op)
-{
-    source *s = op->kernel_state;
-    if (s == NULL) return;
-    for (uint32_t i = 0; i < s->count; i++) split_close(op, s->open[i]);
-    free(s->open);
-    free(s);
-    op->kernel_state = NULL;
 }
 
 void weir_wake_on_fd(weir_ctx *ctx, int fd)
@@ -223,4 +412,9 @@ void weir_wake(weir_waker *waker)
     wr_parker_wake(waker->env, waker->parker);
 }
 
-const wr_kernel wr_kernel_source = {.name = "source", .open = source_open, .close = source_close};
+const wr_kernel wr_kernel_source = {.name = "source",
+                                    .open = source_open,
+                                    .save = source_save,
+                                    .load = source_load,
+                                    .complete = source_complete,
+                                    .close = source_close};
