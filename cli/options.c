@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum kind { FLAG_BOOL, FLAG_COUNT, FLAG_BYTES, FLAG_TEXT, FLAG_LIST };
+enum kind { FLAG_BOOL, FLAG_COUNT, FLAG_BYTES, FLAG_DURATION, FLAG_TEXT, FLAG_LIST };
 
 typedef struct flag {
     char        key; /* in wr_verb.flags; also the short flag unless `wordy` */
@@ -165,6 +165,10 @@ static wr_err store(wr_options *options, const flag *f, const char *value, wr_er
             return wr_fail(info, WR_USAGE, "--%s takes a size (65536, 512MiB, 4GiB), not \"%s\"", f->name, value);
         *(uint64_t *)(void *)to = number;
         break;
+    case FLAG_DURATION:
+        if (!wr_text_to_duration(value, strlen(value), (int64_t *)(void *)to) || *(int64_t *)(void *)to <= 0)
+            return wr_fail(info, WR_USAGE, "--%s takes a time (500ms, 10s, 5m), not \"%s\"", f->name, value);
+        break;
     case FLAG_TEXT: *(const char **)(void *)to = value; break;
     case FLAG_LIST: {
         wr_texts *list = (wr_texts *)(void *)to;
@@ -221,7 +225,7 @@ wr_err wr_options_parse(wr_options *options, const wr_verb *verb, int argc, char
             return wr_fail(info, WR_USAGE, "one argument too many: %s%s; usage: weir %s %s", arg, hint, verb->name,
                            verb->synopsis);
         }
-        options->file = arg;
+        *(files == 1 ? &options->file : &options->second) = arg;
     }
     if (i < argc) {
         options->rest = (const char *const *)argv + i + 1;

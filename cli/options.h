@@ -15,11 +15,16 @@ typedef struct wr_texts {
 
 /* What a command line says. Texts are those of argv. Main thread. */
 typedef struct wr_options {
-    const char        *file;        /* the pipeline, the source, or the verb that help is asked for; or NULL */
+    const char        *file;        /* the pipeline, the source, the job, or the verb that help is asked for; or NULL */
+    const char        *second;      /* what stands behind it: a folder; or NULL */
     uint32_t           parallelism; /* 0: not said */
     uint64_t           state_max;
     wr_texts           set, connector;
     const char        *pin, *log, *output;
+    const char        *snapshots, *restore, *savepoint; /* folders; a manifest is good for restore, too */
+    uint32_t           snapshots_keep;                  /* 0: not said */
+    int64_t            snapshot_interval_ns, snapshot_timeout_ns, timeout_ns; /* 0: not said */
+    bool               fresh, allow_non_restored, drain;
     bool               json, quiet;
     const char *const *rest; /* what stands behind `--` */
     uint32_t           rests;
