@@ -466,9 +466,122 @@ static void test_open_batches_leave_by_age(void **state)
     teardown(&f);
 }
 
+/* ---- event times ---- */
+
+static void setup_timed(fixture *f, const weir_type *type, uint32_t route, uint32_t channels)
+{
+    setup(f, type, route, channels, 128);
+    wr_exchange_fini(&f->x);
+    f->op.timed = true;
+    assert_int_equal(wr_exchange_init(&f->x, &f->edge, &f->op, f->channel, channels, 128), WR_OK);
+}
+
+static void by_seq(weir_ctx *ctx)
+{
+    for (uint32_t i = 0; i < ctx->n; i++) {
+        assert_int_equal(ctx->time[i].ns, -(int64_t)((const plain *)ctx->in)[i].key);
+        ctx->verdict[i] = (uint32_t)(((const plain *)ctx->in)[i].key % ctx->channels);
+    }
+}
+
+/* Each record arrives with the time that it left with: the time is minus the first field. */
+static uint64_t drain_timed(fixture *f, uint32_t channel, uint64_t *sum)
+{
+    uint64_t n = 0;
+    for (wr_batch *b; (b = next(f, channel)) != NULL; give_back(f, channel, b)) {
+        assert_non_null(b->time);
+        for (uint32_t i = 0; i < b->n; i++, n++) {
+            uint64_t first;
+            memcpy(&first, b->records + (size_t)i * b->stride, sizeof first);
+            assert_int_equal(b->time[i].ns, -(int64_t)first);
+            *sum += first;
+        }
+    }
+    return n;
+}
+
+static const uint32_t all_routes[] = {WR_ROUTE_HASH,   WR_ROUTE_REBALANCE, WR_ROUTE_RESCALE, WR_ROUTE_SHUFFLE,
+                                      WR_ROUTE_GLOBAL, WR_ROUTE_BROADCAST, WR_ROUTE_OWN,     WR_ROUTE_FORWARD};
+
+static void test_times_go_along_every_route(void **state)
+{
+    (void)state;
+    static plain          records[3000];
+    static weir_time      time[3000];
+    static const uint32_t channels[] = {1, 3, 40};
+    for (uint32_t i = 0; i < 3000; i++) {
+        records[i] = (plain){i + 1, i};
+        time[i].ns = -(int64_t)(i + 1);
+    }
+    for (uint32_t r = 0; r < sizeof all_routes / sizeof all_routes[0]; r++) {
+        for (uint32_t c = 0; c < 3; c++) {
+            fixture  f;
+            uint64_t n = 0, sum = 0, times = all_routes[r] == WR_ROUTE_BROADCAST ? channels[c] : 1;
+            setup_timed(&f, &plain_type, all_routes[r], channels[c]);
+            f.edge.own = by_seq;
+            for (uint32_t at = 0, by; at < 3000; at += by) {
+                by = at + 700 < 3000 ? 700 : 3000 - at;
+                wr_view view = {.records = (const char *)&records[at], .n = by, .time = &time[at]};
+                wr_exchange_push(&f.x, &view);
+                for (uint32_t k = 0; k < channels[c]; k++) n += drain_timed(&f, k, &sum);
+            }
+            wr_exchange_send_open(&f.x, INT64_MAX);
+            for (uint32_t k = 0; k < channels[c]; k++) n += drain_timed(&f, k, &sum);
+            assert_int_equal(n, 3000 * times);
+            assert_int_equal(sum, UINT64_C(3000) * 3001 / 2 * times);
+            teardown(&f);
+        }
+    }
+}
+
+static void test_times_go_along_with_strings(void **state)
+{
+    (void)state;
+    static char      bytes[WR_BATCH_HEAP_BYTES * 2];
+    static text      records[300];
+    static weir_time time[300];
+    memset(bytes, 'x', sizeof bytes);
+    for (uint32_t i = 0; i < 300; i++) {
+        size_t n = i == 77 ? sizeof bytes : i * 7 % 900; /* one has a batch of its own */
+        records[i] = (text){.seq = i + 1, .a = weir_str_of(bytes, n), .b = weir_str_of(bytes, i % 40)};
+        time[i].ns = -(int64_t)(i + 1);
+    }
+    for (uint32_t r = 0; r < sizeof all_routes / sizeof all_routes[0]; r++) {
+        if (all_routes[r] == WR_ROUTE_OWN) continue;
+        fixture  f;
+        uint64_t n = 0, sum = 0, times = all_routes[r] == WR_ROUTE_BROADCAST ? 3 : 1;
+        setup_timed(&f, &text_type, all_routes[r], 3);
+        wr_view view = {.records = (const char *)records, .n = 300, .time = time};
+        wr_exchange_push(&f.x, &view);
+        wr_exchange_send_open(&f.x, INT64_MAX);
+        for (uint32_t k = 0; k < 3; k++) n += drain_timed(&f, k, &sum);
+        assert_int_equal(n, 300 * times);
+        assert_int_equal(sum, UINT64_C(300) * 301 / 2 * times);
+        teardown(&f);
+    }
+}
+
+static void test_streams_without_time_carry_none(void **state)
+{
+    (void)state;
+    fixture f;
+    plain   one = {1, 2};
+    setup(&f, &plain_type, WR_ROUTE_GLOBAL, 1, 128);
+    push(&f, &one, 1);
+    wr_exchange_send_open(&f.x, INT64_MAX);
+    wr_batch *b = next(&f, 0);
+    assert_non_null(b);
+    assert_null(b->time);
+    give_back(&f, 0, b);
+    teardown(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_times_go_along_every_route),
+        cmocka_unit_test(test_times_go_along_with_strings),
+        cmocka_unit_test(test_streams_without_time_carry_none),
         cmocka_unit_test(test_hash_goes_to_the_owner_of_the_key_group),
         cmocka_unit_test(test_hash_bounds),
         cmocka_unit_test(test_selection_equals_a_plain_loop),
