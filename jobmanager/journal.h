@@ -1,10 +1,12 @@
-/* jobmanager/journal.h: the JobManager's own memory of one job, a file in the snapshot folder: leader epoch, ids that may
- * have been used, the job's name and lineage, and whether it has finished. Append-only, each record with a checksum.
- * Losing it costs the lineage only: epoch and ids go on from the names of the files. Format: docs/formats-journal.md. */
+/* jobmanager/journal.h: the JobManager's own memory of one job, a file in the snapshot folder: leader epoch, ids that
+ * may have been used, the job's name and lineage, and whether it has finished. Append-only, each record with a
+ * checksum. Losing it loses little: epoch and ids go on from the names of the files, the lineage from the newest
+ * manifest. Format: docs/formats-journal.md. */
 #ifndef WR_JOBMANAGER_JOURNAL_H
 #define WR_JOBMANAGER_JOURNAL_H
 #include "base/env.h"
 #include "base/error.h"
+#include "base/limits.h"
 
 typedef struct wr_journal wr_journal; /* Owner: the JobManager's thread */
 typedef struct wr_journal_config {
@@ -29,5 +31,15 @@ uint64_t wr_journal_ids(const wr_journal *j);
 wr_err wr_journal_reserve(wr_journal *j, uint64_t up_to, wr_errinfo *info);
 bool   wr_journal_finished(const wr_journal *j, uint64_t *snapshot); /* which one was the last; may be NULL */
 wr_err wr_journal_finish(wr_journal *j, uint64_t snapshot, wr_errinfo *info);
+
+/* What the bytes of a journal say; good_bytes < n: the last record was cut off. Pure. Any thread. */
+typedef struct wr_journal_view {
+    char     job[WR_NAME_BYTES_MAX + 1], lineage[33];
+    uint32_t epoch;
+    uint64_t ids, snapshot;
+    bool     finished;
+    size_t   good_bytes;
+} wr_journal_view;
+wr_err wr_journal_parse(const char *bytes, size_t n, const char *path, wr_journal_view *view, wr_errinfo *info);
 
 #endif

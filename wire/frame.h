@@ -1,6 +1,6 @@
-/* wire/frame.h: what every file of ours that is written at once has around its body: 8 bytes of magic, version and flags
- * (4 each, little endian), length of the body (8), the body, xxh3-128 of all before it (16). Later versions keep it, so
- * that damage and a newer version can be told apart. Pure. */
+/* wire/frame.h: what every file of ours that is written at once has around its body: 8 bytes of magic, version and
+ * flags (4 each, little endian), length of the body (8), the body, xxh3-128 of all before it (16). Later versions keep
+ * it, so that damage and a newer version can be told apart. Pure. */
 #ifndef WR_WIRE_FRAME_H
 #define WR_WIRE_FRAME_H
 #include "base/error.h"

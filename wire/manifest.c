@@ -1,6 +1,5 @@
-/* wire/manifest.c: the bytes of a manifest. Frame: magic, version, flags, length of the body; the body, one msgpack map;
- * xxh3-128 of all before it. Every later version keeps the frame, so that damage and a newer version can be told
- * apart. */
+/* wire/manifest.c: the bytes of a manifest: one msgpack map in a frame. Every member is always written, and must be
+ * there; members that nobody knows are skipped. */
 #include "wire/manifest.h"
 #include "base/limits.h"
 #include "wire/frame.h"
