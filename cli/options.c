@@ -32,6 +32,22 @@ static const flag FLAGS[] = {
      AT(connector)},
     {'l', true, FLAG_TEXT, "log", "LEVEL", "error, warn, info, debug or trace; default warn", AT(log)},
     {'o', false, FLAG_TEXT, "output", "FILE.so", "where to put the pipeline; default: beside the source", AT(output)},
+    {'d', true, FLAG_TEXT, "snapshots", "DIR", "take snapshots into DIR, and go on where the newest one there was",
+     AT(snapshots)},
+    {'i', true, FLAG_DURATION, "snapshot-interval", "TIME", "between two snapshots (500ms, 10s, 5m); default 10s",
+     AT(snapshot_interval_ns)},
+    {'t', true, FLAG_DURATION, "snapshot-timeout", "TIME", "a snapshot that takes longer fails; default 10m",
+     AT(snapshot_timeout_ns)},
+    {'k', true, FLAG_COUNT, "snapshots-keep", "N", "snapshots that stay in DIR; default 3", AT(snapshots_keep)},
+    {'F', true, FLAG_BOOL, "fresh", NULL, "start anew, whatever DIR has", AT(fresh)},
+    {'r', true, FLAG_TEXT, "restore", "PATH", "start from this snapshot or savepoint", AT(restore)},
+    {'A', true, FLAG_BOOL, "allow-non-restored-state", NULL, "drop state of operators that the pipeline does not have",
+     AT(allow_non_restored)},
+    {'V', true, FLAG_TEXT, "savepoint", "DIR", "write a savepoint of the last state into DIR", AT(savepoint)},
+    {'D', true, FLAG_BOOL, "drain", NULL, "first move time to its end, so that every window and timer fires",
+     AT(drain)},
+    {'T', true, FLAG_DURATION, "timeout", "TIME", "wait at most so long; without it: as long as it takes",
+     AT(timeout_ns)},
 };
 enum { FLAG_COUNT_ALL = sizeof FLAGS / sizeof FLAGS[0] };
 
