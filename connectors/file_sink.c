@@ -1,6 +1,9 @@
-/* connectors/file_sink.c: one file, or with several subtasks a folder of part-00000, part-00001, ... */
+/* connectors/file_sink.c: one file, or with several subtasks a folder of part-00000, part-00001, ...; and where the job
+ * takes snapshots, or exactly once is asked for, a folder of files that parts.c commits. */
 #include "connectors/connectors.h"
+#include "connectors/parts.h"
 #include "connectors/writer.h"
+#include "operators/kernels.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +16,15 @@ typedef struct file_writer {
     char     *path;
     int       file; /* descriptor + 1; 0: not open */
     bool      sync;
+    bool      restored; /* goes on behind what is there: records may be in it twice */
 } file_writer;
+
+/* The one or the other, by what the job wants. */
+typedef struct file_sink {
+    bool        exact;
+    file_writer plain;
+    wr_parts    parts;
+} file_sink;
 
 static bool is_part(const char *name, uint32_t *number)
 {
@@ -88,7 +99,7 @@ static bool choose_path(file_writer *w, weir_ctx *ctx, const char *path, bool ov
                                "make the folder around it, and check that this user may write there");
             return false;
         }
-        if (overwrite && ctx->subtask == 0 && !remove_stale(ctx, path)) return false;
+        if (overwrite && !w->restored && ctx->subtask == 0 && !remove_stale(ctx, path)) return false;
         if (asprintf(&w->path, "%.*s/part-%05u", (int)n, path, ctx->subtask) < 0) w->path = NULL;
     }
     if (w->path != NULL) return true;
@@ -105,13 +116,15 @@ static bool open_file(file_writer *w, weir_ctx *ctx)
     w->sync = weir_endpoint_u64(endpoint, "sync") != 0;
     if (!choose_path(w, ctx, endpoint->path, overwrite)) return false;
     bool there = env->stat(env->self, w->path, &file) == 0;
-    if (there && file.is_file && file.bytes > 0 && !overwrite) {
+    if (there && file.is_file && file.bytes > 0 && !overwrite && !w->restored) {
         wr_op_fail(wr_host_op(ctx), WR_CONFIG,
                    "%s is there already and has %lld bytes; sink %s (%s); remove it, or add ?overwrite=true", w->path,
                    (long long)file.bytes, endpoint->name, endpoint->uri);
         return false;
     }
-    int flags = WR_OPEN_WRITE | WR_OPEN_CREATE | (there && !file.is_file ? 0 : WR_OPEN_TRUNCATE);
+    bool more = there && file.bytes > 0 && w->restored;
+    int  flags = WR_OPEN_WRITE | WR_OPEN_CREATE;
+    if (!there || file.is_file) flags |= more ? WR_OPEN_APPEND : WR_OPEN_TRUNCATE;
     int opened = env->open(env->self, w->path, flags);
     if (opened < 0) {
         wr_host_fail_errno(ctx, -opened, "write", w->path,
@@ -123,7 +136,7 @@ static bool open_file(file_writer *w, weir_ctx *ctx)
     w->writer.file = opened;
     w->writer.path = w->path;
     if (there && !file.is_file) w->sync = false; /* a pipe or device has nothing to sync */
-    return wr_writer_open(&w->writer, ctx, BUFFER_BYTES) && wr_writer_header(&w->writer, ctx);
+    return wr_writer_open(&w->writer, ctx, BUFFER_BYTES) && (more || wr_writer_header(&w->writer, ctx));
 }
 
 static void release(file_writer *w, const wr_env *env)
@@ -134,46 +147,131 @@ static void release(file_writer *w, const wr_env *env)
     memset(w, 0, sizeof *w);
 }
 
+static bool flush_and_sync(file_writer *w, weir_ctx *ctx)
+{
+    const wr_env *env = wr_host_env(ctx);
+    if (!wr_writer_flush(&w->writer, ctx)) return false;
+    int result = w->sync ? env->fsync(env->self, w->file - 1) : 0;
+    if (result < 0) wr_host_fail_errno(ctx, -result, "sync", w->path, "check the disk");
+    return result >= 0;
+}
+
+static void close_file(file_writer *w, weir_ctx *ctx)
+{
+    if (w->file == 0) return;
+    flush_and_sync(w, ctx); /* also after a failure elsewhere: what was written stays */
+    release(w, wr_host_env(ctx));
+}
+
+/* ---- which of the two -------------------------------------------------------------------------------------------- */
+
+static bool given(const weir_endpoint *endpoint, const char *option)
+{
+    const weir_connector *c = endpoint->connector;
+    for (uint32_t i = 0; i < c->options; i++) {
+        if (strcmp(c->option[i].name, option) == 0) return endpoint->value[i].given;
+    }
+    return false;
+}
+
+/* False after it has failed the task. */
+static bool choose(file_sink *f, weir_ctx *ctx)
+{
+    const wr_op         *op = wr_host_op(ctx);
+    const weir_endpoint *endpoint = op->endpoint;
+    bool                 rolls = given(endpoint, "roll-bytes") || given(endpoint, "roll-every");
+    uint32_t             guarantee = op->node->guarantee;
+    bool                 less = guarantee == WEIR_AT_LEAST_ONCE || guarantee == WEIR_BEST_EFFORT;
+    f->exact = guarantee == WEIR_EXACTLY_ONCE || (!less && (rolls || op->home->snapshots));
+    if (!less || !rolls) return true;
+    wr_op_fail(wr_host_op(ctx), WR_OPTION,
+               "roll-bytes and roll-every are for exactly once, and .guarantee asks for less; sink %s (%s); leave out "
+               "the one or the other",
+               endpoint->name, endpoint->uri);
+    return false;
+}
+
 static void file_open(weir_ctx *ctx)
 {
-    ctx->verdict[0] = open_file(ctx->local, ctx);
-    if (!ctx->verdict[0]) release(ctx->local, wr_host_env(ctx)); /* a sink that did not open is not closed */
+    file_sink *f = ctx->local;
+    bool       restored = wr_two_phase_restored(wr_host_op(ctx));
+    ctx->verdict[0] = choose(f, ctx);
+    if (!ctx->verdict[0]) return;
+    if (f->exact) {
+        ctx->verdict[0] = wr_parts_open(&f->parts, ctx, restored);
+    } else {
+        f->plain.restored = restored;
+        ctx->verdict[0] = open_file(&f->plain, ctx);
+        if (!ctx->verdict[0]) release(&f->plain, wr_host_env(ctx));
+    }
 }
 
 static void file_write(weir_ctx *ctx)
 {
-    wr_writer_put(&((file_writer *)ctx->local)->writer, ctx);
+    file_sink *f = ctx->local;
+    if (f->exact)
+        wr_parts_write(&f->parts, ctx);
+    else
+        wr_writer_put(&f->plain.writer, ctx);
 }
 
 static void file_flush(weir_ctx *ctx)
 {
-    ctx->verdict[0] = wr_writer_flush(&((file_writer *)ctx->local)->writer, ctx);
+    file_sink *f = ctx->local;
+    ctx->verdict[0] = f->exact || wr_writer_flush(&f->plain.writer, ctx);
+}
+
+/* Without exactly once: what was written before a barrier is on the disk, and a restart goes on behind it. */
+static void file_prepare(weir_ctx *ctx)
+{
+    file_sink *f = ctx->local;
+    bool       barrier = wr_host_op(ctx)->home->snapshots;
+    if (f->exact)
+        ctx->verdict[0] = wr_parts_prepare(&f->parts, ctx);
+    else
+        ctx->verdict[0] = barrier ? flush_and_sync(&f->plain, ctx) : wr_writer_flush(&f->plain.writer, ctx);
+}
+
+static void file_commit(weir_ctx *ctx)
+{
+    file_sink *f = ctx->local;
+    ctx->verdict[0] = f->exact ? wr_parts_commit(&f->parts, ctx) : WEIR_COMMITTED;
+}
+
+static void file_recover(weir_ctx *ctx)
+{
+    file_sink *f = ctx->local;
+    ctx->verdict[0] = !f->exact || wr_parts_recover(&f->parts, ctx, weir_sink_id_of(ctx));
 }
 
 static void file_close(weir_ctx *ctx)
 {
-    file_writer  *w = ctx->local;
-    const wr_env *env = wr_host_env(ctx);
-    if (w->file == 0) return;
-    bool written = wr_writer_flush(&w->writer, ctx); /* also after a failure elsewhere: what was written stays */
-    if (written && w->sync) {
-        int result = env->fsync(env->self, w->file - 1);
-        if (result < 0) wr_host_fail_errno(ctx, -result, "sync", w->path, "check the disk");
-    }
-    release(w, env);
+    file_sink *f = ctx->local;
+    if (f->exact)
+        wr_parts_close(&f->parts, ctx);
+    else
+        close_file(&f->plain, ctx);
 }
 
+static const weir_type *const committables[] = {&wr_part_type};
+
 const weir_op wr_file_sink = {
-    WR_CONNECTOR_OP(WEIR_OP_SINK, "file"),
-    .local_size = sizeof(file_writer),
+    WR_CONNECTOR_OP(WEIR_OP_TWO_PHASE_SINK, "file"),
+    .outs = 1,
+    .out = committables,
+    .shared = &wr_part_type,
+    .local_size = sizeof(file_sink),
     .on_left = file_write,
     .open = file_open,
     .flush = file_flush,
     .close = file_close,
+    .prepare = file_prepare,
+    .commit = file_commit,
+    .recover = file_recover,
 };
 
 /* In the order of the options below: which direction each one is for. */
-static const bool for_sinks[] = {false, false, false, true, true};
+static const bool for_sinks[] = {false, false, false, true, true, true, true};
 
 wr_err wr_file_check_options(const weir_endpoint *endpoint, bool sink, wr_errinfo *info)
 {
@@ -194,6 +292,8 @@ static const weir_option_def options[] = {
      "source, csv: a quoted field may hold line breaks; files are not split"},
     {"overwrite", WEIR_OPTION_BOOL, 0, "false", "sink: replaces what is there; otherwise it must be empty"},
     {"sync", WEIR_OPTION_BOOL, 0, "true", "sink: the end waits until the disk has everything"},
+    {"roll-bytes", WEIR_OPTION_BYTES, 0, "128MiB", "sink, exactly once: a file of this size is closed; 0: never"},
+    {"roll-every", WEIR_OPTION_DURATION, 0, "0s", "sink, exactly once: a file of this age is closed; 0s: never"},
 };
 _Static_assert(sizeof options / sizeof options[0] == sizeof for_sinks, "each option has its direction");
 _Static_assert(WR_SPLIT_BYTES == WR_MIB(16), "the default of split-bytes above is written out");

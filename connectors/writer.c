@@ -42,6 +42,7 @@ bool wr_writer_flush(wr_writer *writer, weir_ctx *ctx)
             return false;
         }
         done += (size_t)n;
+        writer->written += (uint64_t)n;
     }
     writer->used = 0;
     return true;

@@ -9,6 +9,7 @@ typedef struct wr_writer {
     char       *buffer;
     size_t      used, bytes; /* bytes: of buffer; it grows for a record that is larger */
     size_t      full;        /* written out before a record would pass it: never in the middle of a record */
+    uint64_t    written;     /* bytes given to the system; the owner begins it anew */
     int         file;        /* a descriptor of the environment; not ours to close */
     const char *path;        /* for messages */
     char        prefix[16];  /* of every record, "3> " */

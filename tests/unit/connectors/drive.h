@@ -126,7 +126,7 @@ WEIR_UNUSED_ static bool drive_open(drive *d)
     assert_int_equal(wr_op_init(&d->op, &d->problem), WR_OK);
     d->taker = (wr_op){
         .def = &d->take_def, .node = &d->node, .home = &d->home, .kernel = &take_kernel, .kernel_state = d};
-    if (d->op.outs > 0) {
+    if (d->op.outs > 0 && d->node.op->kind == WEIR_OP_SOURCE) {
         d->op.emit[0].target = calloc(1, sizeof(wr_target));
         d->op.emit[0].target[0].op = &d->taker;
         d->op.emit[0].targets = 1;

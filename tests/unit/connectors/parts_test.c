@@ -1,0 +1,422 @@
+/* The file sink, exactly once: what readers of the folder see before and after a commit, a crash and a restart. */
+#include "operators/saver.h"
+#include "tests/unit/connectors/drive.h"
+#include <dirent.h>
+#include <sys/stat.h>
+
+typedef struct number {
+    uint64_t n;
+} number;
+static const weir_field number_fields[] = {FIELD(number, n, WEIR_U64)};
+static const weir_type  number_type = TYPE(number, number_fields);
+
+/* One subtask of the sink, and what its last barrier gave. */
+typedef struct task {
+    drive     d;
+    wr_ack_op saved;
+} task;
+
+static void forget_items(task *t)
+{
+    for (uint32_t i = 0; i < t->saved.items; i++) free(t->saved.item[i].data);
+    free(t->saved.item);
+    t->saved = (wr_ack_op){0};
+}
+
+/* options: what follows "file:FOLDER/out". */
+static void prepare_task(task *t, const folder *f, const char *options, uint32_t subtask, uint32_t subtasks)
+{
+    static char uri[512];
+    snprintf(uri, sizeof uri, "file:%s/out%s", f->path, options);
+    memset(t, 0, sizeof *t);
+    if (!drive_init(&t->d, (wr_endpoint_spec){.type = &number_type, .uri = uri, .sink = true, .name = "my sums"}))
+        fail_msg("%s", t->d.problem.text);
+    t->d.subtask = subtask;
+    t->d.subtasks = subtasks;
+    t->d.home.job = "shop";
+    t->d.home.lineage = "5eed";
+    t->d.home.snapshots = true;
+}
+
+/* saved: by whom this task was before a crash; epoch: of that snapshot. */
+static bool start(task *t, const wr_ack_op *saved, uint32_t were, uint64_t epoch)
+{
+    drive *d = &t->d;
+    d->op = (wr_op){.def = d->node.op,
+                    .node = &d->node,
+                    .home = &d->home,
+                    .endpoint = d->endpoint,
+                    .subtask = d->subtask,
+                    .subtasks = d->subtasks};
+    assert_int_equal(wr_op_init(&d->op, &d->problem), WR_OK);
+    if (saved != NULL) {
+        wr_manifest_op op = {.item = saved->item, .items = saved->items, .parallelism = were};
+        assert_int_equal(d->op.kernel->load(&d->op, &op, "", NULL), WR_OK);
+    }
+    d->home.epoch = epoch;
+    return wr_op_open(&d->op, &d->problem) == WR_OK;
+}
+
+static void begin(task *t, const folder *f, const char *options)
+{
+    prepare_task(t, f, options, 0, 1);
+    if (!start(t, NULL, 0, 0)) fail_msg("%s", t->d.problem.text);
+}
+
+/* As if the process had been killed: nothing is finished, whatever is open is closed by the system. */
+static void kill_task(task *t)
+{
+    drive_close(&t->d);
+    drive_fini(&t->d);
+}
+
+static void end(task *t)
+{
+    kill_task(t);
+    forget_items(t);
+}
+
+static void write_numbers(task *t, uint64_t from, uint64_t to)
+{
+    for (uint64_t i = from; i < to; i++) drive_write(&t->d, &(number){i}, 1);
+    assert_int_equal(t->d.op.failure.code, WR_OK);
+}
+
+static wr_err barrier(task *t, uint64_t id)
+{
+    wr_barrier b = {.id = id, .kind = WR_SNAPSHOT};
+    wr_saver   saver = {.to = &t->saved, .from = t->d.subtask};
+    forget_items(t);
+    wr_err err = t->d.op.kernel->save(&t->d.op, &b, &saver, NULL);
+    t->d.home.epoch = id;
+    return err;
+}
+
+static void complete(task *t, uint64_t id)
+{
+    t->d.op.kernel->complete(&t->d.op, id);
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+static int finished_only(const struct dirent *e)
+{
+    return e->d_name[0] != '.';
+}
+static int hidden_only(const struct dirent *e)
+{
+    return e->d_name[0] == '.' && e->d_name[1] != '.' && e->d_name[1] != 0;
+}
+
+/* What a reader finds: the contents of all finished files in the order of their names, separated by '|'. */
+static void reader_sees(const folder *f, const char *text)
+{
+    struct dirent **entry;
+    char            all[4096] = "";
+    int             n = scandir(folder_path(f, "out"), &entry, finished_only, by_name);
+    for (int i = 0; i < n; i++) {
+        char  path[512];
+        FILE *file;
+        snprintf(path, sizeof path, "%s/out/%s", f->path, entry[i]->d_name);
+        file = fopen(path, "r");
+        assert_non_null(file);
+        if (i > 0) strcat(all, "|");
+        for (int c; (c = getc(file)) != EOF;) {
+            size_t at = strlen(all);
+            all[at] = c == '\n' ? ' ' : (char)c;
+            all[at + 1] = 0;
+        }
+        fclose(file);
+        free(entry[i]);
+    }
+    if (n >= 0) free(entry);
+    assert_string_equal(all, text);
+}
+
+static int hidden(const folder *f, const char *state)
+{
+    struct dirent **entry;
+    int             n = scandir(folder_path(f, "out"), &entry, hidden_only, by_name), count = 0;
+    for (int i = 0; i < n; i++) {
+        count += strstr(entry[i]->d_name, state) != NULL;
+        free(entry[i]);
+    }
+    if (n >= 0) free(entry);
+    return count;
+}
+
+static void visible_when_committed(void **unused)
+{
+    (void)unused;
+    folder f = folder_make();
+    task   t;
+    begin(&t, &f, "");
+    write_numbers(&t, 0, 3);
+    assert_int_equal(hidden(&f, ".open"), 1);
+    assert_int_equal(barrier(&t, 1), WR_OK);
+    assert_int_equal(t.saved.items, 1);
+    assert_int_equal(hidden(&f, ".open"), 0);
+    assert_int_equal(hidden(&f, ".pending"), 1);
+    write_numbers(&t, 3, 5);
+    reader_sees(&f, "");
+    complete(&t, 1);
+    reader_sees(&f, "0 1 2 ");
+    barrier(&t, 2); /* not completed: its files come with the next */
+    write_numbers(&t, 5, 6);
+    barrier(&t, 3);
+    assert_int_equal(t.saved.items, 2);
+    complete(&t, 3);
+    reader_sees(&f, "0 1 2 |3 4 |5 ");
+    barrier(&t, 4);
+    assert_int_equal(t.saved.items, 0); /* nothing was written */
+    complete(&t, 4);
+    reader_sees(&f, "0 1 2 |3 4 |5 ");
+    assert_int_equal(hidden(&f, ""), 0);
+    end(&t);
+    folder_remove(&f);
+}
+
+static void rolls_by_size_and_time(void **unused)
+{
+    (void)unused;
+    folder f = folder_make();
+    task   t;
+    begin(&t, &f, "?roll-bytes=6&roll-every=1s");
+    write_numbers(&t, 0, 7);
+    assert_int_equal(hidden(&f, ".pending"), 2);
+    t.d.home.mono_ns += 2000000000;
+    write_numbers(&t, 7, 9);
+    assert_int_equal(hidden(&f, ".pending"), 3);
+    barrier(&t, 1);
+    assert_int_equal(t.saved.items, 4);
+    complete(&t, 1);
+    reader_sees(&f, "0 1 2 |3 4 5 |6 7 |8 ");
+    end(&t);
+    folder_remove(&f);
+}
+
+/* Killed after the barrier, with more written: what the snapshot holds comes, what came later goes. */
+static void a_restart_finishes_what_the_snapshot_holds(void **unused)
+{
+    (void)unused;
+    folder f = folder_make();
+    task   t, u;
+    begin(&t, &f, "?roll-bytes=4");
+    write_numbers(&t, 0, 3); /* pending: 0 1; open: 2 */
+    barrier(&t, 1);
+    assert_int_equal(t.saved.items, 2);
+    write_numbers(&t, 3, 6); /* pending, of no snapshot: 3 4; open: 5 */
+    assert_int_equal(hidden(&f, ""), 4);
+    kill_task(&t);
+    for (int again = 0; again < 2; again++) { /* and once more from the same snapshot: already committed */
+        prepare_task(&u, &f, "?roll-bytes=4", 0, 1);
+        if (!start(&u, &t.saved, 1, 1)) fail_msg("%s", u.d.problem.text);
+        reader_sees(&f, "0 1 |2 ");
+        assert_int_equal(hidden(&f, ""), 0);
+        write_numbers(&u, 3, 4); /* the source reads it again */
+        if (again == 0) kill_task(&u);
+    }
+    barrier(&u, 2);
+    complete(&u, 2);
+    reader_sees(&f, "0 1 |2 |3 ");
+    end(&u);
+    forget_items(&t);
+    folder_remove(&f);
+}
+
+/* A reader may take results away at any time; a start after that neither brings them back nor uses their names. */
+static void results_may_be_taken_away(void **unused)
+{
+    (void)unused;
+    folder f = folder_make();
+    task   t, u;
+    char   command[256];
+    begin(&t, &f, "");
+    write_numbers(&t, 0, 1);
+    barrier(&t, 1);
+    complete(&t, 1);
+    reader_sees(&f, "0 ");
+    snprintf(command, sizeof command, "mv %s/out/shop-* %s/taken", f.path, f.path);
+    assert_int_equal(system(command), 0);
+    kill_task(&t);
+    prepare_task(&u, &f, "", 0, 1);
+    assert_true(start(&u, &t.saved, 1, 1));
+    reader_sees(&f, "");
+    write_numbers(&u, 1, 2);
+    barrier(&u, 2);
+    complete(&u, 2);
+    reader_sees(&f, "1 ");
+    end(&u);
+    forget_items(&t);
+    folder_remove(&f);
+}
+
+static void heirs_of_subtasks(void **unused)
+{
+    (void)unused;
+    folder    f = folder_make();
+    task      t[3], u;
+    wr_ack_op all = {.item = calloc(3, sizeof(wr_item))};
+    for (uint32_t i = 0; i < 3; i++) {
+        prepare_task(&t[i], &f, "", i, 3);
+        assert_true(start(&t[i], NULL, 0, 0));
+        write_numbers(&t[i], 10 * i, 10 * i + 1);
+        barrier(&t[i], 1);
+        all.item[all.items++] = t[i].saved.item[0];
+        write_numbers(&t[i], 10 * i + 1, 10 * i + 2);
+    }
+    assert_int_equal(hidden(&f, ".open"), 3);
+    for (uint32_t i = 0; i < 3; i++) kill_task(&t[i]);
+    for (uint32_t i = 0; i < 2; i++) { /* two where three were; each takes what is its own, and nothing else */
+        prepare_task(&u, &f, "", i, 2);
+        assert_true(start(&u, &all, 3, 1));
+        assert_int_equal(hidden(&f, ".open"), i == 0 ? 1 : 0);
+        kill_task(&u);
+    }
+    reader_sees(&f, "0 |10 |20 ");
+    assert_int_equal(hidden(&f, ""), 0);
+    for (uint32_t i = 0; i < 3; i++) forget_items(&t[i]);
+    free(all.item);
+    folder_remove(&f);
+}
+
+static void results_of_others_are_refused(void **unused)
+{
+    (void)unused;
+    folder f = folder_make();
+    task   t, u;
+    begin(&t, &f, "");
+    write_numbers(&t, 0, 1);
+    barrier(&t, 1);
+    complete(&t, 1);
+    write_numbers(&t, 1, 2);
+    end(&t);
+    prepare_task(&u, &f, "", 0, 1);
+    assert_false(start(&u, NULL, 0, 0));
+    assert_contains(u.d.problem.text, "has results of an earlier run (shop-my_sums-");
+    assert_contains(u.d.problem.text, "?overwrite=true");
+    end(&u);
+    prepare_task(&u, &f, "", 1, 2); /* another subtask's are not its business: they may be of this very run */
+    assert_true(start(&u, NULL, 0, 0));
+    end(&u);
+    file_write_text(folder_path(&f, "out/notes"), "not ours\n");
+    begin(&u, &f, "?overwrite=true");
+    reader_sees(&f, "not ours ");
+    assert_int_equal(hidden(&f, ""), 0);
+    end(&u);
+    prepare_task(&u, &f, "/notes", 0, 1);
+    assert_false(start(&u, NULL, 0, 0));
+    assert_contains(u.d.problem.text, "is a file, but exactly once needs a folder of files");
+    end(&u);
+    folder_remove(&f);
+}
+
+static void a_damaged_pending_file_is_lost(void **unused)
+{
+    (void)unused;
+    folder f = folder_make();
+    task   t;
+    char   command[256];
+    begin(&t, &f, "");
+    write_numbers(&t, 0, 1);
+    barrier(&t, 1);
+    snprintf(command, sizeof command, "for f in %s/out/.shop*; do echo more >> $f; done", f.path);
+    assert_int_equal(system(command), 0);
+    complete(&t, 1);
+    assert_int_equal(t.d.op.failure.code, WR_COMMIT_LOST);
+    end(&t);
+    reader_sees(&f, "");
+    folder_remove(&f);
+}
+
+/* Without snapshots the end commits; and a reader's pattern finds nothing before. */
+static void exactly_once_without_snapshots(void **unused)
+{
+    (void)unused;
+    folder f = folder_make();
+    task   t;
+    prepare_task(&t, &f, "", 0, 1);
+    t.d.node.guarantee = WEIR_EXACTLY_ONCE;
+    t.d.home.snapshots = false;
+    t.d.home.lineage = NULL;
+    assert_true(start(&t, NULL, 0, 0));
+    write_numbers(&t, 0, 2);
+    reader_sees(&f, "");
+    assert_true(wr_op_end(&t.d.op));
+    reader_sees(&f, "0 1 ");
+    end(&t);
+    folder_remove(&f);
+}
+
+/* At least once: one file, on the disk at each barrier, which a restart continues. */
+static void at_least_once_goes_on_behind(void **unused)
+{
+    (void)unused;
+    folder f = folder_make();
+    task   t, u;
+    prepare_task(&t, &f, ".csv?header=true", 0, 1);
+    t.d.node.guarantee = WEIR_AT_LEAST_ONCE;
+    assert_true(start(&t, NULL, 0, 0));
+    write_numbers(&t, 0, 2);
+    assert_int_equal(barrier(&t, 1), WR_OK);
+    assert_int_equal(t.saved.items, 0);
+    write_numbers(&t, 2, 3);
+    kill_task(&t);
+    prepare_task(&u, &f, ".csv?header=true", 0, 1);
+    u.d.node.guarantee = WEIR_AT_LEAST_ONCE;
+    assert_true(start(&u, &t.saved, 1, 1));
+    write_numbers(&u, 2, 4);
+    end(&u);
+    char *text = file_read_all(folder_path(&f, "out.csv"));
+    assert_string_equal(text, "n\n0\n1\n2\n2\n3\n"); /* 2 is there twice: that is what was asked for */
+    free(text);
+    prepare_task(&u, &f, "?roll-bytes=5", 0, 1);
+    u.d.node.guarantee = WEIR_BEST_EFFORT;
+    assert_false(start(&u, NULL, 0, 0));
+    assert_contains(u.d.problem.text, "roll-bytes and roll-every are for exactly once");
+    end(&u);
+    forget_items(&t);
+    folder_remove(&f);
+}
+
+/* A source that is given the folder reads what is finished, and nothing else. */
+static void a_folder_of_results_is_a_source(void **unused)
+{
+    (void)unused;
+    folder f = folder_make();
+    task   t;
+    drive  d;
+    char   uri[256];
+    begin(&t, &f, "?roll-bytes=1");
+    write_numbers(&t, 0, 4);
+    barrier(&t, 1);
+    complete(&t, 1);
+    write_numbers(&t, 4, 6);
+    snprintf(uri, sizeof uri, "file:%s/out", f.path);
+    assert_true(drive_init(&d, (wr_endpoint_spec){.type = &number_type, .uri = uri, .format = "csv"}));
+    if (!drive_all(&d)) fail_msg("%s", d.op.failure.text);
+    assert_int_equal(d.count, 4);
+    for (uint32_t i = 0; i < 4; i++) assert_int_equal(((const number *)(const void *)d.records)[i].n, i);
+    drive_fini(&d);
+    end(&t);
+    folder_remove(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(visible_when_committed),
+        cmocka_unit_test(rolls_by_size_and_time),
+        cmocka_unit_test(a_restart_finishes_what_the_snapshot_holds),
+        cmocka_unit_test(results_may_be_taken_away),
+        cmocka_unit_test(heirs_of_subtasks),
+        cmocka_unit_test(results_of_others_are_refused),
+        cmocka_unit_test(a_damaged_pending_file_is_lost),
+        cmocka_unit_test(exactly_once_without_snapshots),
+        cmocka_unit_test(at_least_once_goes_on_behind),
+        cmocka_unit_test(a_folder_of_results_is_a_source),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
