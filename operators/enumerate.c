@@ -1,6 +1,7 @@
 #include "operators/enumerate.h"
 #include "base/check.h"
 #include "graph/job.h"
+#include "wire/record.h"
 #include <stdlib.h>
 
 static bool same_field(const weir_type *type, const void *a, const void *b)
@@ -12,34 +13,36 @@ static bool same_field(const weir_type *type, const void *a, const void *b)
     return memcmp(x, y, f->size) == 0;
 }
 
+static void keep(wr_enumerator *e, const char *from)
+{
+    const weir_type *type = e->outs[0];
+    for (uint32_t k = 0; k < e->count; k++) {
+        if (same_field(type, e->split[k], from)) return;
+    }
+    if (e->count == e->capacity) {
+        e->capacity = e->capacity ? 2 * e->capacity : 64;
+        e->split = realloc(e->split, e->capacity * sizeof *e->split);
+        if (e->split == NULL) abort();
+    }
+    char *to = wr_arena_get(&e->arena, type->size);
+    memcpy(to, from, type->size);
+    for (uint32_t k = 0; k < type->fields; k++) {
+        if (type->field[k].kind != WEIR_STR && type->field[k].kind != WEIR_BYTES) continue;
+        weir_str *s = (weir_str *)(void *)(to + type->field[k].offset);
+        if (s->len <= WEIR_STR_INLINE) continue;
+        char *copy = wr_arena_get(&e->arena, s->len);
+        memcpy(copy, s->u.far, s->len);
+        s->u.far = copy;
+    }
+    e->split[e->count++] = to;
+}
+
 /* Takes copies of splits out of the batches that enumerate emits. */
 static void take_push(wr_op *op, const wr_view *view, uint32_t port)
 {
     (void)port;
-    wr_enumerator   *e = op->kernel_state;
-    const weir_type *type = e->outs[0];
-    for (uint32_t i = 0; i < view->n; i++) {
-        const char *from = view->records + (size_t)i * type->size;
-        bool        known = false;
-        for (uint32_t k = 0; k < e->count && !known; k++) known = same_field(type, e->split[k], from);
-        if (known) continue;
-        if (e->count == e->capacity) {
-            e->capacity = e->capacity ? 2 * e->capacity : 64;
-            e->split = realloc(e->split, e->capacity * sizeof *e->split);
-            if (e->split == NULL) abort();
-        }
-        char *to = wr_arena_get(&e->arena, type->size);
-        memcpy(to, from, type->size);
-        for (uint32_t k = 0; k < type->fields; k++) {
-            if (type->field[k].kind != WEIR_STR && type->field[k].kind != WEIR_BYTES) continue;
-            weir_str *s = (weir_str *)(void *)(to + type->field[k].offset);
-            if (s->len <= WEIR_STR_INLINE) continue;
-            char *copy = wr_arena_get(&e->arena, s->len);
-            memcpy(copy, s->u.far, s->len);
-            s->u.far = copy;
-        }
-        e->split[e->count++] = to;
-    }
+    wr_enumerator *e = op->kernel_state;
+    for (uint32_t i = 0; i < view->n; i++) keep(e, view->records + (size_t)i * e->outs[0]->size);
 }
 
 static const wr_kernel take_kernel = {.name = "splits", .push = take_push};
@@ -84,6 +87,7 @@ void wr_enumerator_fini(wr_enumerator *e)
 
 bool wr_enumerator_run(wr_enumerator *e)
 {
+    e->ran = true;
     e->op.ctx.n = 1;
     e->op.home->depth++;
     if (e->def.enumerate != NULL) wr_op_call(&e->op, e->def.enumerate);
@@ -95,4 +99,48 @@ bool wr_enumerator_run(wr_enumerator *e)
 const void *wr_enumerator_next(const wr_enumerator *e)
 {
     return e->assigned < e->count ? e->split[e->assigned] : NULL;
+}
+
+/* ---- snapshots ---- */
+
+void wr_enumerator_save(const wr_enumerator *e, wr_saver *saver)
+{
+    const weir_type *type = e->outs[0];
+    bool             again = e->op.node->discover_every > 0;
+    if (e->ran) wr_save_item(saver, WR_ITEM_OWN, "", 0);
+    for (uint32_t i = 0; again && i < e->assigned; i++) wr_save_record(saver, WR_ITEM_SEEN, type, e->split[i]);
+    for (uint32_t i = e->assigned; i < e->count; i++) wr_save_record(saver, WR_ITEM_ENUMERATOR, type, e->split[i]);
+}
+
+static wr_err load_kind(wr_enumerator *e, const wr_manifest_op *saved, uint32_t kind, wr_errinfo *info)
+{
+    const weir_type *type = e->outs[0];
+    char            *record = calloc(1, type->size);
+    wr_err err = record != NULL ? WR_OK : wr_fail(info, WR_MEMORY, "no memory for the splits of %s", saved->uid);
+    for (uint32_t i = 0; i < saved->items && err == WR_OK; i++) {
+        const wr_item *item = &saved->item[i];
+        if (item->kind != kind) continue;
+        if (wr_record_decode(type, item->data, item->bytes, record))
+            keep(e, record);
+        else
+            err = wr_fail(info, WR_STATE,
+                          "item %u is no split of type %s; enumerator of %s; restore with the pipeline "
+                          "that took the snapshot",
+                          i, type->name, saved->uid);
+    }
+    free(record);
+    return err;
+}
+
+wr_err wr_enumerator_load(wr_enumerator *e, const wr_manifest_op *saved, wr_errinfo *info)
+{
+    for (uint32_t i = 0; i < saved->items; i++) e->ran |= saved->item[i].kind == WR_ITEM_OWN;
+    WR_TRY(load_kind(e, saved, WR_ITEM_SEEN, info));
+    e->assigned = e->count;
+    return load_kind(e, saved, WR_ITEM_ENUMERATOR, info);
+}
+
+bool wr_enumerator_rests(const wr_enumerator *e)
+{
+    return e->ran && e->op.node->discover_every == 0;
 }

@@ -3,7 +3,7 @@
 #ifndef WR_OPERATORS_ENUMERATE_H
 #define WR_OPERATORS_ENUMERATE_H
 #include "base/arena.h"
-#include "operators/op.h"
+#include "operators/saver.h"
 
 /* Owned by its own thread, where enumerate may block. */
 typedef struct wr_enumerator {
@@ -14,6 +14,7 @@ typedef struct wr_enumerator {
     wr_arena         arena;
     void           **split; /* all known, in order */
     uint32_t         count, capacity, assigned;
+    bool             ran; /* enumerate was called once at least, in this run or before the snapshot */
 } wr_enumerator;
 
 /* op's node, home, args and endpoint are those of the source. */
@@ -27,4 +28,9 @@ static inline void wr_enumerator_assigned(wr_enumerator *e)
 {
     e->assigned++;
 }
+/* What is in no reader's hands, and, if enumerate will be called again, what it must not hand out twice. */
+void   wr_enumerator_save(const wr_enumerator *e, wr_saver *saver);
+wr_err wr_enumerator_load(wr_enumerator *e, const wr_manifest_op *saved, wr_errinfo *info);
+/* All splits were listed before the snapshot: what came up since then belongs to another run. */
+bool wr_enumerator_rests(const wr_enumerator *e);
 #endif

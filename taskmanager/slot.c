@@ -61,7 +61,9 @@ static enum wr_called call(wr_slot *s, wr_tasklet *t)
     charge(s, t, read_clock(s));
     uint32_t before = atomic_load_explicit(&t->state, memory_order_relaxed);
     t->called = wr_tasklet_call(t);
-    if (atomic_load_explicit(&t->state, memory_order_relaxed) != before && s->notify != NULL) s->notify(s->notify_self);
+    bool news = atomic_load_explicit(&t->state, memory_order_relaxed) != before || t->barriers.news;
+    t->barriers.news = false;
+    if (news && s->notify != NULL) s->notify(s->notify_self);
     return t->called;
 }
 

@@ -1,5 +1,7 @@
 #include "taskmanager/tasklet.h"
 #include "base/check.h"
+#include "base/sabotage.h"
+#include "taskmanager/heads.h"
 
 static uint32_t command_of(const wr_tasklet *t)
 {
@@ -12,8 +14,9 @@ static void become(wr_tasklet *t, wr_task_state state)
 
 /* ---- end ---- */
 
-static enum wr_called leave(wr_tasklet *t, wr_task_state state)
+enum wr_called wr_tasklet_leave(wr_tasklet *t, wr_task_state state)
 {
+    wr_capture_stop(t); /* before its tables go */
     /* close may fail as well, but after the first failure nobody wants to hear of it */
     for (uint32_t i = t->opened; i > 0; i--) {
         wr_op *op = &t->op[i - 1];
@@ -31,7 +34,7 @@ static enum wr_called leave(wr_tasklet *t, wr_task_state state)
 }
 
 /* The first failure of the chain, moved to the tasklet. */
-static bool failed(wr_tasklet *t)
+bool wr_tasklet_failed(wr_tasklet *t)
 {
     for (uint32_t i = 0; i < t->ops; i++) {
         if (!wr_op_failed(&t->op[i])) continue;
@@ -48,38 +51,98 @@ static bool ready(wr_tasklet *t)
     return all;
 }
 
-static void forward(wr_tasklet *t, uint32_t kind, int64_t at)
+void wr_tasklet_forward(wr_tasklet *t, uint32_t kind, int64_t at)
 {
     for (uint32_t i = 0; i < t->exchanges; i++) wr_exchange_control(&t->exchange[i], kind, at);
 }
 
-/* All that was sent has left, the end included. */
-static enum wr_called finish(wr_tasklet *t)
+void wr_tasklet_say_end(wr_tasklet *t)
 {
-    return ready(t) ? leave(t, WR_TASK_FINISHED) : WR_CALLED_BLOCKED;
+    t->ended = t->said_end = true;
+    wr_tasklet_forward(t, WR_END, 0);
 }
 
-/* One step of the end: operator by operator from the head, each until it has no more results. */
+/* All that was sent has left, the end included. With snapshots it stays until the last one holds what it gave. */
+enum wr_called wr_tasklet_rest(wr_tasklet *t)
+{
+    if (!ready(t)) return WR_CALLED_BLOCKED;
+    if (t->barriers.folder == NULL) return wr_tasklet_leave(t, WR_TASK_FINISHED);
+    if (atomic_load_explicit(&t->state, memory_order_relaxed) != WR_TASK_RUNNING) return WR_CALLED_IDLE;
+    become(t, WR_TASK_ENDED);
+    return WR_CALLED_PROGRESS;
+}
+
+/* Event time has moved on by a step, which may have called user code. */
+static enum wr_called advanced(wr_tasklet *t)
+{
+    return wr_tasklet_failed(t) ? wr_tasklet_leave(t, WR_TASK_FAILED) : WR_CALLED_PROGRESS;
+}
+
+/* One step of the end: time goes to its end; then operator by operator from the head, each until it has no more
+ * results. */
 static enum wr_called end_step(wr_tasklet *t)
 {
+    if (wr_advance_end(t)) return advanced(t);
     if (t->ending < t->ops) {
-        if (wr_op_end(&t->op[t->ending])) t->ending++;
-        if (failed(t)) return leave(t, WR_TASK_FAILED);
+        bool before = t->ended_before >> t->ending & 1;
+        if (before || wr_op_end(&t->op[t->ending])) t->ending++;
+        if (wr_tasklet_failed(t)) return wr_tasklet_leave(t, WR_TASK_FAILED);
         return WR_CALLED_PROGRESS;
     }
     /* The end itself may have to wait for room; a tasklet that is done is not called again to send it. */
-    if (!t->said_end) {
-        t->said_end = true;
-        forward(t, WR_END, 0);
-    }
-    return finish(t);
+    wr_tasklet_say_end(t);
+    return WR_CALLED_PROGRESS;
 }
 
 /* ---- begin ---- */
 
+static enum wr_called fail_begin(wr_tasklet *t, wr_err err, const wr_errinfo *info)
+{
+    t->failure = *info;
+    if (t->failure.code == WR_OK) t->failure.code = err;
+    return wr_tasklet_leave(t, WR_TASK_FAILED);
+}
+
+static wr_err load_op(wr_tasklet *t, uint32_t i, wr_errinfo *info)
+{
+    wr_op                *op = &t->op[i];
+    const wr_manifest_op *saved = wr_manifest_find(t->restore, op->node->uid);
+    if (saved == NULL) return WR_OK;
+    if (!wr_sabotage.no_watermark) op->watermark = saved->watermark;
+    if (saved->ended) t->ended_before |= UINT64_C(1) << i;
+    return op->kernel->load != NULL ? op->kernel->load(op, saved, t->restore_folder, info) : WR_OK;
+}
+
+/* State only: nobody outside may notice, since another task may yet fail to load. */
+static enum wr_called load_all(wr_tasklet *t)
+{
+    wr_errinfo info = {0};
+    wr_err     err = WR_OK;
+    if (t->enumerator != NULL) {
+        const wr_manifest_op *saved = wr_manifest_find(t->restore, t->enumerator->op.node->uid);
+        if (saved != NULL) {
+            t->ended_before = saved->ended;
+            err = wr_enumerator_load(t->enumerator, saved, &info);
+        }
+    }
+    for (uint32_t i = 0; i < t->ops && err == WR_OK; i++) err = load_op(t, i, &info);
+    if (err != WR_OK) return fail_begin(t, err, &info);
+    become(t, WR_TASK_LOADED);
+    return WR_CALLED_PROGRESS;
+}
+
+/* Heads whose input had ended say so again; the others hear it from them. */
+static void end_again(wr_tasklet *t)
+{
+    if ((t->ended_before & 1) == 0) return;
+    if (t->enumerator != NULL)
+        wr_tasklet_say_end(t);
+    else if (t->op[0].def->kind == WEIR_OP_SOURCE)
+        t->ended = true;
+}
+
 static enum wr_called open_all(wr_tasklet *t)
 {
-    become(t, WR_TASK_INITIALIZING);
     /* Sinks first: what is emitted while a source opens finds its way ready. */
     for (uint32_t i = t->ops; i > 0; i--) {
         wr_op     *op = &t->op[i - 1];
@@ -97,66 +160,50 @@ static enum wr_called open_all(wr_tasklet *t)
         }
     }
     t->opened = t->ops;
+    wr_advance_open(t);
+    wr_errinfo info = {0};
+    wr_err     err = t->barriers.folder != NULL ? wr_capture_mark(t, &info) : WR_OK;
+    if (err != WR_OK) return fail_begin(t, err, &info);
+    if (t->enumerator != NULL) t->discover_mono_ns = wr_enumerator_rests(t->enumerator) ? INT64_MAX : t->home->mono_ns;
+    end_again(t);
     become(t, WR_TASK_RUNNING);
     return WR_CALLED_PROGRESS;
 }
 
+static enum wr_called begin(wr_tasklet *t, uint32_t state)
+{
+    if (state == WR_TASK_CREATED) become(t, WR_TASK_INITIALIZING);
+    if (t->restore == NULL) return open_all(t);
+    if (state != WR_TASK_LOADED) return load_all(t);
+    return command_of(t) & WR_COMMAND_GO ? open_all(t) : WR_CALLED_IDLE;
+}
+
 /* ---- inputs ---- */
-
-/* The least of all live inputs; it never goes back. */
-static void on_watermark(wr_tasklet *t, wr_pipe *p, int64_t at)
-{
-    if (at > p->watermark) p->watermark = at;
-    int64_t least = INT64_MAX;
-    for (uint32_t i = 0; i < t->ins; i++) {
-        if (!t->in[i]->ended && t->in[i]->watermark < least) least = t->in[i]->watermark;
-    }
-    if (least == INT64_MAX || least <= t->watermark) return;
-    t->watermark = least;
-    forward(t, WR_WATERMARK, least);
-}
-
-/* Aligned: an input that delivered the barrier is not drained until all live ones did. */
-static void align(wr_tasklet *t)
-{
-    if (!t->barrier_held) return;
-    for (uint32_t i = 0; i < t->ins; i++) {
-        if (!t->in[i]->ended && !t->in[i]->blocked) return;
-    }
-    for (uint32_t i = 0; i < t->ins; i++) t->in[i]->blocked = false;
-    t->barrier_held = false;
-    for (uint32_t i = 0; i < t->ops; i++) wr_op_flush(&t->op[i]);
-    t->home->epoch = (uint64_t)t->barrier;
-    forward(t, WR_BARRIER, t->barrier);
-}
 
 static void on_end(wr_tasklet *t, wr_pipe *p)
 {
     p->ended = true;
     t->live--;
-    if (t->live > 0) {
-        align(t);
-        on_watermark(t, p, WEIR_NO_TIME);
-        return;
-    }
-    t->ended = true;
+    wr_advance_ended(t, p);
+    if (t->live == 0) t->ended = true;
+}
+
+static void on_records(wr_tasklet *t, wr_pipe *p, const wr_batch *b)
+{
+    wr_view view = {
+        .records = b->records, .n = b->n, .time = b->time, .borrowed = b->heap, .borrowed_bytes = b->heap_used};
+    t->home->split = p->origin;
+    wr_op_push(&t->op[0], &view, p->port);
 }
 
 static void take(wr_tasklet *t, wr_pipe *p, wr_batch *b)
 {
     switch (b->kind) {
-    case WR_RECORDS: {
-        wr_view view = {.records = b->records, .n = b->n, .borrowed = b->heap, .borrowed_bytes = b->heap_used};
-        wr_op_push(&t->op[0], &view, p->port);
-        break;
-    }
-    case WR_WATERMARK: on_watermark(t, p, b->at); break;
-    case WR_BARRIER:
-        t->barrier_held = true;
-        t->barrier = b->at;
-        p->blocked = true;
-        align(t);
-        break;
+    case WR_RECORDS: on_records(t, p, b); break;
+    case WR_WATERMARK: wr_advance_watermark(t, p, b->at); break;
+    case WR_IDLE: wr_advance_idle(t, p, b->at != 0); break;
+    case WR_BARRIER: wr_barrier_take(t, p, b); break;
+    case WR_ABORT: wr_barrier_abort(t, (uint64_t)b->at); break;
     case WR_END: on_end(t, p); break;
     default: check(!"an element of no known kind");
     }
@@ -168,7 +215,7 @@ static bool take_one(wr_tasklet *t)
     for (uint32_t i = 0; i < t->ins; i++) {
         if (++t->next >= t->ins) t->next = 0;
         wr_pipe *p = t->in[t->next];
-        if (p->blocked || p->ended) continue;
+        if (p->blocked) continue; /* behind the end of the data barriers still come */
         wr_batch *b = wr_ring_pop(&p->data);
         if (b == NULL) continue;
         take(t, p, b);
@@ -177,91 +224,12 @@ static bool take_one(wr_tasklet *t)
     return false;
 }
 
-/* ---- sources ---- */
-
-static bool take_split(wr_tasklet *t)
-{
-    if (t->splits_ended || !wr_source_wants(&t->op[0])) return false;
-    wr_batch *b = wr_ring_pop(&t->splits->data);
-    if (b == NULL) return false;
-    if (b->kind == WR_END) t->splits_ended = true;
-    for (uint32_t i = 0; b->kind == WR_RECORDS && i < b->n; i++)
-        wr_source_add(&t->op[0], b->records + (size_t)i * b->stride);
-    wr_pipe_return(t->splits, b, t->home->env);
-    return true;
-}
-
-/* True: did something. */
-static bool read_source(wr_tasklet *t)
-{
-    bool took = take_split(t);
-    if (command_of(t) & WR_COMMAND_STOP) {
-        t->ended = true;
-        return true;
-    }
-    switch (wr_source_poll(&t->op[0])) {
-    case WR_POLLED_MORE: return true;
-    case WR_POLLED_EMPTY:
-        if (t->splits_ended) t->ended = true;
-        return t->ended || took;
-    default: return took;
-    }
-}
-
-/* ---- enumerators: on a thread of their own, where user code may block ---- */
-
-static void assign_splits(wr_tasklet *t, bool *progress)
-{
-    wr_exchange *x = &t->exchange[0];
-    for (uint32_t i = 0; i < x->channels; i++) {
-        const void *split = wr_enumerator_next(t->enumerator);
-        if (split == NULL) return;
-        if (++t->next >= x->channels) t->next = 0;
-        wr_pipe *p = x->channel[t->next];
-        if (wr_ring_free(&p->data) < WR_RING_MAX) continue; /* one credit: it has not taken the last one */
-        wr_exchange_put(x, t->next, split);
-        wr_enumerator_assigned(t->enumerator);
-        *progress = true;
-    }
-}
-
-static enum wr_called enumerate(wr_tasklet *t)
-{
-    wr_enumerator *e = t->enumerator;
-    uint32_t       command = command_of(t);
-    if (command & WR_COMMAND_CANCEL) return leave(t, WR_TASK_CANCELED);
-    if (t->ended) return finish(t);
-    uint32_t state = atomic_load_explicit(&t->state, memory_order_relaxed);
-    bool     progress = false;
-    if (state == WR_TASK_CREATED) {
-        become(t, WR_TASK_RUNNING);
-        t->discover_mono_ns = t->home->mono_ns;
-    }
-    if (t->home->mono_ns >= t->discover_mono_ns) {
-        progress = true;
-        if (!wr_enumerator_run(e)) {
-            t->failure = e->op.failure;
-            return leave(t, WR_TASK_FAILED);
-        }
-        weir_duration every = e->op.node->discover_every;
-        t->discover_mono_ns = every > 0 ? t->home->mono_ns + every : INT64_MAX;
-    }
-    assign_splits(t, &progress);
-    bool all = wr_enumerator_next(e) == NULL && t->discover_mono_ns == INT64_MAX;
-    if (all || (command & WR_COMMAND_STOP)) {
-        forward(t, WR_END, 0);
-        t->ended = true;
-        return finish(t);
-    }
-    return progress ? WR_CALLED_PROGRESS : WR_CALLED_IDLE;
-}
-
 /* ---- call ---- */
 
 static enum wr_called run(wr_tasklet *t)
 {
-    bool progress = t->op[0].def->kind == WEIR_OP_SOURCE ? read_source(t) : take_one(t);
-    if (failed(t)) return leave(t, WR_TASK_FAILED);
+    bool progress = t->op[0].def->kind == WEIR_OP_SOURCE ? wr_heads_read(t) : take_one(t);
+    if (wr_tasklet_failed(t)) return wr_tasklet_leave(t, WR_TASK_FAILED);
     if (progress) {
         t->quiet = false;
         /* A channel that is rarely hit must not starve under load. */
@@ -269,24 +237,52 @@ static enum wr_called run(wr_tasklet *t)
             wr_exchange_send_open(&t->exchange[i], t->home->mono_ns - WR_FLUSH_NS);
         return WR_CALLED_PROGRESS;
     }
+    if (wr_advance_now(t)) return advanced(t);
     if (!t->quiet) {
         t->quiet = true;
         for (uint32_t i = 0; i < t->exchanges; i++) wr_exchange_send_open(&t->exchange[i], INT64_MAX);
         for (uint32_t i = 0; i < t->ops; i++) wr_op_flush(&t->op[i]);
-        if (failed(t)) return leave(t, WR_TASK_FAILED);
+        if (wr_tasklet_failed(t)) return wr_tasklet_leave(t, WR_TASK_FAILED);
     }
     return WR_CALLED_IDLE;
+}
+
+/* What came before goes before: results of the end precede a barrier that came behind it. */
+static enum wr_called work(wr_tasklet *t)
+{
+    if (!ready(t)) return WR_CALLED_BLOCKED;
+    if (t->barriers.due) {
+        if (!wr_advance_now(t)) wr_barrier_pass(t);
+        return wr_tasklet_failed(t) ? wr_tasklet_leave(t, WR_TASK_FAILED) : WR_CALLED_PROGRESS;
+    }
+    if (t->enumerator != NULL) return wr_heads_enumerate(t);
+    if (wr_advance_step(t)) return advanced(t);
+    if (t->ended && !t->said_end) return end_step(t);
+    enum wr_called called = run(t);
+    return t->said_end && called == WR_CALLED_IDLE ? wr_tasklet_rest(t) : called;
+}
+
+/* The same while a snapshot is being written. */
+static enum wr_called work_and_capture(wr_tasklet *t)
+{
+    uint32_t first;
+    if (wr_capture_first(t, &first)) return (enum wr_called)first;
+    enum wr_called called = work(t);
+    if (t->barriers.capture.writer == NULL || called == WR_CALLED_DONE) return called;
+    bool stepped = wr_capture_step(t, called != WR_CALLED_PROGRESS);
+    return stepped ? WR_CALLED_PROGRESS : called;
 }
 
 enum wr_called wr_tasklet_call(wr_tasklet *t)
 {
     uint32_t state = atomic_load_explicit(&t->state, memory_order_relaxed);
     if (state >= WR_TASK_FINISHED) return WR_CALLED_DONE;
-    if (t->enumerator != NULL) return enumerate(t);
-    if (command_of(t) & WR_COMMAND_CANCEL) return leave(t, WR_TASK_CANCELED);
-    if (state == WR_TASK_CREATED) return open_all(t);
-    if (!ready(t)) return WR_CALLED_BLOCKED;
-    return t->ended ? end_step(t) : run(t);
+    t->home->epoch = t->barriers.passed;
+    if (wr_barrier_orders(t) && wr_tasklet_failed(t)) return wr_tasklet_leave(t, WR_TASK_FAILED);
+    if (command_of(t) & WR_COMMAND_CANCEL) return wr_tasklet_leave(t, WR_TASK_CANCELED);
+    if (t->finishing) return wr_tasklet_leave(t, WR_TASK_FINISHED);
+    if (state < WR_TASK_RUNNING) return begin(t, state);
+    return t->barriers.capture.writer != NULL ? work_and_capture(t) : work(t);
 }
 
 void wr_tasklet_waits(const wr_tasklet *t, int *fd, uint32_t *fds, int64_t *until_mono_ns)
@@ -294,11 +290,12 @@ void wr_tasklet_waits(const wr_tasklet *t, int *fd, uint32_t *fds, int64_t *unti
     int64_t  until = INT64_MAX;
     int      wanted = -1;
     uint32_t state = atomic_load_explicit(&t->state, memory_order_relaxed);
-    if (state >= WR_TASK_FINISHED) return;
+    if (state >= WR_TASK_FINISHED || t->ended || (command_of(t) & WR_COMMAND_PAUSE)) return;
     if (t->enumerator != NULL)
         until = t->discover_mono_ns;
     else if (t->opened > 0 && t->op[0].def->kind == WEIR_OP_SOURCE && !t->ended)
         wr_source_waits(&t->op[0], &wanted, &until);
+    if (t->opened > 0) wr_advance_waits(t, &until);
     if (wanted >= 0 && *fds < WR_PARK_FDS_MAX) fd[(*fds)++] = wanted;
     if (until < *until_mono_ns) *until_mono_ns = until;
 }

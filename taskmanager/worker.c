@@ -2,6 +2,7 @@
 #include "taskmanager/worker.h"
 #include "base/ahead.h"
 #include "base/check.h"
+#include "base/failpoint.h"
 #include "taskmanager/slot.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +23,7 @@ struct wr_worker {
     wr_op           **op_of;      /* by (node, subtask): op_first[node] + subtask */
     uint32_t         *op_first;
     uint32_t          op_count;
-    uint32_t          event_next;
+    uint32_t          event_next, ack_next;
     wr_ahead         *ahead;
     bool              started, joined;
 };
@@ -146,6 +147,10 @@ static wr_err build_tasklets(wr_worker *w, wr_errinfo *info)
         t->watermark = WEIR_NO_TIME;
         t->discover_mono_ns = INT64_MAX;
         t->reported = WR_TASK_CREATED;
+        t->restore = w->options.restore;
+        t->restore_folder = w->options.restore_folder != NULL ? w->options.restore_folder : w->options.snapshots;
+        wr_barriers_init(&t->barriers, w->options.snapshots, w->options.lineage, w->options.snapshot_timeout_ns);
+        if (t->restore != NULL) t->barriers.passed = t->restore->id;
         atomic_init(&t->state, WR_TASK_CREATED);
         slot->tasklet[slot->tasklets++] = t;
         if (t->vertex->kind == WR_VERTEX_ENUMERATOR)
@@ -344,6 +349,74 @@ void wr_worker_cancel(wr_worker *w, uint32_t subtask)
     command(w, subtask, WR_COMMAND_CANCEL);
 }
 
+/* ---- snapshots ---- */
+
+static bool is_done(const wr_tasklet *t)
+{
+    return atomic_load_explicit(&t->state, memory_order_acquire) >= WR_TASK_FINISHED;
+}
+
+static void order(wr_worker *w, wr_tasklet *t, uint32_t kind, const wr_barrier *barrier)
+{
+    if (is_done(t)) return; /* nobody would read it */
+    wr_mail_order(&t->barriers.mail, kind, barrier, w->options.env->mono_ns(w->options.env->self));
+    wr_parker_wake(w->options.env, t->home->parker);
+}
+
+static void order_all(wr_worker *w, uint32_t kind, uint64_t id)
+{
+    wr_barrier about = {.id = id};
+    for (uint32_t i = 0; i < w->exec->subtasks; i++) order(w, &w->tasklet[i], kind, &about);
+}
+
+void wr_worker_trigger(wr_worker *w, const wr_barrier *barrier)
+{
+    wr_failpoint("trigger");
+    for (uint32_t i = 0; i < w->exec->subtasks; i++) {
+        wr_tasklet *t = &w->tasklet[i];
+        if (t->ins == 0 && t->splits == NULL) order(w, t, WR_ORDER_TRIGGER, barrier);
+    }
+}
+
+void wr_worker_abort(wr_worker *w, uint64_t id)
+{
+    order_all(w, WR_ORDER_ABORT, id);
+}
+
+void wr_worker_complete(wr_worker *w, uint64_t id)
+{
+    order_all(w, WR_ORDER_COMPLETE, id);
+}
+
+void wr_worker_finish(wr_worker *w)
+{
+    order_all(w, WR_ORDER_FINISH, 0);
+}
+
+void wr_worker_go(wr_worker *w)
+{
+    for (uint32_t i = 0; i < w->exec->subtasks; i++) command(w, i, WR_COMMAND_GO);
+}
+
+void wr_worker_pause_sources(wr_worker *w)
+{
+    for (uint32_t i = 0; i < w->exec->subtasks; i++) command(w, i, WR_COMMAND_PAUSE);
+}
+
+wr_ack *wr_worker_ack(wr_worker *w)
+{
+    for (uint32_t i = 0; i < w->exec->subtasks; i++) {
+        uint32_t    at = (w->ack_next + i) % w->exec->subtasks;
+        wr_tasklet *t = &w->tasklet[at];
+        if (wr_mail_retry(&t->barriers.mail)) wr_parker_wake(w->options.env, t->home->parker);
+        wr_ack *ack = wr_mail_ack(&t->barriers.mail);
+        if (ack == NULL) continue;
+        w->ack_next = at + 1;
+        return ack;
+    }
+    return NULL;
+}
+
 bool wr_worker_done(const wr_worker *w)
 {
     for (uint32_t i = 0; i < w->exec->subtasks; i++) {
@@ -363,6 +436,7 @@ void wr_worker_join(wr_worker *w)
 
 static void free_tasklet(wr_tasklet *t)
 {
+    wr_barriers_fini(&t->barriers); /* before the tables that it captures */
     for (uint32_t i = 0; i < t->ops; i++) wr_op_fini(&t->op[i]);
     free(t->op);
     if (t->enumerator != NULL) wr_enumerator_fini(t->enumerator);

@@ -1,5 +1,5 @@
 /* One worker, stepped by hand in one thread: the order in which tasks end, back-pressure, the least of watermarks,
- * alignment of barriers, over every kind of edge. */
+ * over every kind of edge. */
 #include "taskmanager/slot.h"
 #include "tests/unit/taskmanager/jobs.h"
 
@@ -191,44 +191,6 @@ static void test_watermarks_are_the_least_of_live_inputs(void **state)
     }
 }
 
-static void test_barriers_are_aligned(void **state)
-{
-    (void)state;
-    for (uint32_t i = 0; i < EDGE_KINDS; i++) {
-        const struct edge_kind *e = &edge_kinds[i];
-        const char             *uid = e->keyed ? "add" : "pass";
-        uint64_t                times = e->route == WEIR_ROUTE_BROADCAST ? e->parallelism : 1;
-        stepped                 s;
-        begin(&s, e->route, e->parallelism, e->keyed);
-        may_send[0] = may_send[1] = 100;
-        settle(&s);
-        assert_int_equal(taken(&s, uid), 200 * times);
-        send(&s, "a", WR_BARRIER, 7);
-        may_send[0] = may_send[1] = 150;
-        settle(&s);
-        assert_int_equal(taken(&s, uid), 250 * times); /* what a sent behind its barrier waits */
-        wr_tasklet *t = tasklet_of(&s, uid, 0);
-        assert_true(t->barrier_held);
-        send(&s, "b", WR_BARRIER, 7);
-        may_send[1] = 160;
-        settle(&s);
-        for (uint32_t k = 0; k < e->parallelism; k++) {
-            t = tasklet_of(&s, uid, k);
-            assert_false(t->barrier_held);
-            if (reached(e, k)) assert_int_equal(t->barrier, 7);
-        }
-        assert_int_equal(taken(&s, uid), 310 * times);
-        send(&s, "a", WR_BARRIER, 8);
-        settle(&s);
-        assert_true(tasklet_of(&s, uid, 0)->barrier_held);
-        may_end[1] = true; /* the other one ends instead: that is an answer as well */
-        settle(&s);
-        assert_false(tasklet_of(&s, uid, 0)->barrier_held);
-        assert_int_equal(tasklet_of(&s, uid, 0)->barrier, 8);
-        end(&s);
-    }
-}
-
 /* ---- the end ---- */
 
 static void test_tasks_end_behind_those_that_feed_them(void **state)
@@ -320,7 +282,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_watermarks_are_the_least_of_live_inputs),
-        cmocka_unit_test(test_barriers_are_aligned),
         cmocka_unit_test(test_tasks_end_behind_those_that_feed_them),
         cmocka_unit_test(test_a_full_channel_stops_its_producer_only),
         cmocka_unit_test(test_a_blocked_task_can_be_canceled),

@@ -1,0 +1,235 @@
+#include "taskmanager/capture.h"
+#include "base/check.h"
+#include "base/failpoint.h"
+#include "snapshot/capture.h"
+#include "taskmanager/tasklet.h"
+#include "wire/names.h"
+
+#pragma weak wr_image_writer_new
+#pragma weak wr_image_writer_add
+#pragma weak wr_image_writer_step
+#pragma weak wr_image_writer_captured
+#pragma weak wr_image_writer_undo_bytes
+#pragma weak wr_image_writer_result
+#pragma weak wr_image_writer_free
+
+enum {
+    QUANTUM_LEAST = 32 << 10, /* less is not worth a step */
+    QUANTUM_MOST = 256 << 10,
+    QUANTUM_WAITING = 1 << 20,
+    SHARE = 4,          /* a quarter of the time while records wait */
+    CREDIT_NS = 300000, /* no more piles up */
+    UNDO_SHARE = 4,     /* old bytes: at most a quarter of the state */
+    LAYERS_MAX = 16,    /* increments over one full file */
+    CHAIN_SHARE = 2     /* they have at most half of its bytes */
+};
+#define NS_PER_BYTE_FIRST 0.25
+
+#define EACH_TABLE(T, I)                                                                                               \
+    for (uint32_t I = 0; I < (T)->ops; I++)                                                                            \
+        if ((T)->op[I].table != NULL)
+
+bool wr_capture_wanted(const wr_tasklet *t)
+{
+    EACH_TABLE(t, i) return true;
+    return false;
+}
+
+wr_err wr_capture_mark(wr_tasklet *t, wr_errinfo *info)
+{
+    EACH_TABLE(t, i) WR_TRY(wr_table_mark(t->op[i].table, true, info));
+    return WR_OK;
+}
+
+static uint64_t table_bytes(const wr_tasklet *t)
+{
+    uint64_t bytes = 0;
+    EACH_TABLE(t, i) bytes += wr_table_bytes(t->op[i].table);
+    return bytes;
+}
+
+/* ---- which changes are marked ---- */
+
+static void outcome(wr_tasklet *t, bool durable)
+{
+    EACH_TABLE(t, i) wr_capture_outcome(t->op[i].table, durable);
+}
+
+/* The coordinator says which snapshot is the newest that completed: so it is known what became of ours. */
+static void settle_last(wr_tasklet *t, uint64_t base)
+{
+    wr_chain *c = &t->barriers.capture.chain;
+    if (c->last == 0) return;
+    bool durable = c->last == base;
+    outcome(t, durable);
+    if (durable) {
+        c->since = c->last;
+        if (c->last_increment) {
+            c->bytes += c->last_bytes;
+            c->layers++;
+        } else {
+            c->base_bytes = c->last_bytes;
+            c->bytes = 0;
+            c->layers = 0;
+        }
+    }
+    c->last = 0;
+}
+
+static bool may_be_increment(const wr_chain *c, const wr_barrier *b)
+{
+    return b->kind == WR_SNAPSHOT && b->base != 0 && c->since == b->base && c->layers < LAYERS_MAX &&
+           c->bytes * CHAIN_SHARE <= c->base_bytes;
+}
+
+/* The file is written, or will never be. */
+static void close_capture(wr_tasklet *t, bool written)
+{
+    wr_capture_state *c = &t->barriers.capture;
+    if (c->writer != NULL) wr_image_writer_free(c->writer);
+    c->writer = NULL;
+    if (written && c->barrier.kind == WR_SNAPSHOT) return; /* a later barrier tells what became of it */
+    outcome(t, false);
+    c->chain.last = 0;
+}
+
+/* ---- begin and end ---- */
+
+static wr_err make_writer(wr_tasklet *t, const wr_barrier *b, wr_errinfo *info)
+{
+    wr_capture_state *c = &t->barriers.capture;
+    char              name[WR_FILE_NAME_BYTES];
+    const wr_op      *first = NULL;
+    EACH_TABLE(t, i)
+    {
+        if (first == NULL) first = &t->op[i];
+    }
+    wr_name_state(name, b->epoch, b->id, first->node->id, first->node->uid, first->subtask);
+    wr_image_config config = {.env = t->home->env,
+                              .parker = t->home->parker,
+                              .folder = t->barriers.folder,
+                              .name = name,
+                              .job = t->home->job,
+                              .lineage = t->barriers.lineage,
+                              .barrier = *b};
+    WR_TRY(wr_image_writer_new(&c->writer, &config, info));
+    EACH_TABLE(t, i) WR_TRY(wr_image_writer_add(c->writer, t->op[i].node->uid, t->op[i].table, c->full, info));
+    return WR_OK;
+}
+
+wr_err wr_capture_start(wr_tasklet *t, const wr_barrier *b, wr_ack *ack, wr_errinfo *info)
+{
+    wr_capture_state *c = &t->barriers.capture;
+    check(c->writer == NULL);
+    settle_last(t, b->base);
+    c->barrier = *b;
+    c->full = !may_be_increment(&c->chain, b);
+    c->chain.last = b->id;
+    wr_err err = make_writer(t, b, info);
+    if (err != WR_OK) {
+        close_capture(t, false);
+        return err;
+    }
+    c->chain.last_increment = !c->full;
+    c->ack = ack;
+    c->credit_ns = 0;
+    if (c->ns_per_byte == 0) c->ns_per_byte = NS_PER_BYTE_FIRST;
+    c->began_mono_ns = c->stepped_mono_ns = t->home->env->mono_ns(t->home->env->self);
+    return WR_OK;
+}
+
+void wr_capture_stop(wr_tasklet *t)
+{
+    wr_capture_state *c = &t->barriers.capture;
+    if (c->writer == NULL) return;
+    close_capture(t, false);
+    wr_ack_free(c->ack);
+    c->ack = NULL;
+}
+
+static void durable(wr_tasklet *t, int64_t now)
+{
+    wr_capture_state *c = &t->barriers.capture;
+    wr_ack           *ack = c->ack;
+    wr_failpoint("after-fsync");
+    c->ack = NULL;
+    wr_image_writer_result(c->writer, &ack->file, &ack->bytes_full);
+    ack->async_ns = now - c->began_mono_ns;
+    c->chain.last_bytes = ack->file.bytes;
+    close_capture(t, true);
+    wr_barrier_answer(t, ack);
+}
+
+static void broken(wr_tasklet *t, const wr_errinfo *info)
+{
+    wr_capture_state *c = &t->barriers.capture;
+    uint64_t          id = c->ack->id;
+    wr_capture_stop(t);
+    wr_barrier_decline(t, id, WR_PHASE_ASYNC, info);
+}
+
+/* ---- steps ---- */
+
+static bool undo_above(const wr_tasklet *t, uint32_t halves)
+{
+    const wr_image_writer *w = t->barriers.capture.writer;
+    return wr_image_writer_undo_bytes(w) > table_bytes(t) / (2 * UNDO_SHARE) * halves;
+}
+
+static bool hurries(const wr_tasklet *t)
+{
+    const wr_capture_state *c = &t->barriers.capture;
+    if (wr_image_writer_captured(c->writer)) return false; /* nothing of ours makes it faster */
+    int64_t timeout = t->barriers.timeout_ns;
+    return undo_above(t, 1) || (timeout > 0 && t->home->mono_ns - c->began_mono_ns > timeout / 2);
+}
+
+/* How many bytes may be captured now; 0: later. */
+static uint64_t quantum(wr_tasklet *t, bool waiting, int64_t now)
+{
+    wr_capture_state *c = &t->barriers.capture;
+    if (waiting) return QUANTUM_WAITING;
+    c->credit_ns += (double)(now - c->stepped_mono_ns) / (SHARE - 1);
+    if (c->credit_ns > CREDIT_NS) c->credit_ns = CREDIT_NS;
+    double bytes = c->credit_ns / c->ns_per_byte;
+    if (bytes < QUANTUM_LEAST) return 0;
+    return bytes > QUANTUM_MOST ? QUANTUM_MOST : (uint64_t)bytes;
+}
+
+bool wr_capture_step(wr_tasklet *t, bool waiting)
+{
+    wr_capture_state *c = &t->barriers.capture;
+    const wr_env     *env = t->home->env;
+    int64_t           now = env->mono_ns(env->self);
+    uint64_t          bytes = quantum(t, waiting, now);
+    c->stepped_mono_ns = now;
+    if (bytes == 0) return false;
+    wr_errinfo info = {0};
+    wr_failpoint("async-write");
+    enum wr_image_step step = wr_image_writer_step(c->writer, bytes, &info);
+    int64_t            end = env->mono_ns(env->self);
+    c->stepped_mono_ns = end;
+    c->credit_ns -= (double)(end - now);
+    if (step == WR_IMAGE_MORE) c->ns_per_byte += ((double)(end - now) / (double)bytes - c->ns_per_byte) / 8;
+    if (c->ns_per_byte < 1e-3) c->ns_per_byte = 1e-3; /* a clock that stands still */
+    if (step == WR_IMAGE_DURABLE) durable(t, end);
+    if (step == WR_IMAGE_FAILED) broken(t, &info);
+    return step != WR_IMAGE_WAIT;
+}
+
+bool wr_capture_first(wr_tasklet *t, uint32_t *called)
+{
+    if (!hurries(t)) return false;
+    *called = WR_CALLED_PROGRESS;
+    if (wr_capture_step(t, true)) return true;
+    *called = WR_CALLED_BLOCKED; /* storage is slow; it wakes us */
+    return undo_above(t, 2);
+}
+
+void wr_capture_state_fini(wr_capture_state *c)
+{
+    if (c->writer != NULL) wr_image_writer_free(c->writer); /* before the tables go */
+    wr_ack_free(c->ack);
+    c->writer = NULL;
+    c->ack = NULL;
+}

@@ -1,0 +1,47 @@
+/* taskmanager/capture.h: the keyed state of one subtask on its way into a file: begun at the barrier, taken and written
+ * in steps between batches, answered when it is durable; and what may be left out because an older file has it. */
+#ifndef WR_TASKMANAGER_CAPTURE_H
+#define WR_TASKMANAGER_CAPTURE_H
+#include "snapshot/image.h"
+#include "wire/snapshot.h"
+
+struct wr_tasklet;
+
+/* What the dirty bits of the subtask's tables mean. All of them are captured at the same barriers. Slot-owned. */
+typedef struct wr_chain {
+    uint64_t since; /* what changed since this snapshot is marked; 0: since none that can be built upon */
+    uint64_t last;  /* a capture whose outcome is not known: marked is then what changed since it, and put aside what
+                       changed from `since` to it; 0: none */
+    bool     last_increment;
+    uint64_t last_bytes;
+    uint64_t base_bytes, bytes; /* of the full file below `since`, and of the increments up to `since` */
+    uint32_t layers;            /* increments up to `since` */
+} wr_chain;
+
+/* Slot-owned. */
+typedef struct wr_capture_state {
+    wr_image_writer *writer; /* NULL: nothing is being written */
+    wr_ack          *ack;    /* of the snapshot that is being written */
+    wr_barrier       barrier;
+    int64_t          began_mono_ns, stepped_mono_ns; /* stepped: when the last step ended */
+    double           credit_ns;                      /* what capturing may take now, while records wait */
+    double           ns_per_byte;                    /* smoothed */
+    bool             full;
+    wr_chain         chain;
+} wr_capture_state;
+
+/* After open: changes are marked from now on. */
+wr_err wr_capture_mark(struct wr_tasklet *t, wr_errinfo *info);
+/* Whether some operator has a table. */
+bool wr_capture_wanted(const struct wr_tasklet *t);
+/* At the barrier. Takes the ack, which it sends when all is durable; on failure the ack is still the caller's. */
+wr_err wr_capture_start(struct wr_tasklet *t, const wr_barrier *barrier, wr_ack *ack, wr_errinfo *info);
+/* What is under way ends without an answer, and its changes are marked again. */
+void wr_capture_stop(struct wr_tasklet *t);
+/* Before a batch: whether memory or time for the snapshot runs out, so that no record is taken in this call; *called
+ * says what was done instead (enum wr_called). */
+bool wr_capture_first(struct wr_tasklet *t, uint32_t *called);
+/* Behind a batch (waiting == false) a share of the time; else a bounded piece at once. True: did something. */
+bool wr_capture_step(struct wr_tasklet *t, bool waiting);
+void wr_capture_state_fini(wr_capture_state *c);
+#endif

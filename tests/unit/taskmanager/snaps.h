@@ -1,0 +1,412 @@
+/* tests/unit/taskmanager/snaps.h: jobs whose records are all counted, stepped by hand in one thread; snapshots of them
+ * put together from the answers of their tasks; restarts from those at any parallelism.
+ *
+ * Two things are looked at. The cut: what the sinks had when they answered is exactly what the sources had given when
+ * they did. And the state: after a restart, counts and sums by key at the end are those of a run without a crash. */
+#ifndef WR_TESTS_TASKMANAGER_SNAPS_H
+#define WR_TESTS_TASKMANAGER_SNAPS_H
+#include "base/prng.h"
+#include "graph/exec.h"
+#include "operators/op.h"
+#include "taskmanager/slot.h"
+#include "wire/record.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <weir/pipeline.h>
+
+#include <cmocka.h>
+
+enum snaps_shape { SNAPS_ROUTE, SNAPS_UNION, SNAPS_DIAMOND, SNAPS_SIDE, SNAPS_SHAPES };
+enum { SNAPS_SPLITS = 6, SNAPS_SUBTASKS = 64, SNAPS_KEYS = 41, SNAPS_STEPS_MAX = 3000000 };
+
+/* What runs, and what it saw. Stepped: one thread. With threads: each member is written by one of them. */
+typedef struct snaps_world {
+    uint32_t shape, route, splits, keys;
+    uint32_t source_parallelism, parallelism, sink_parallelism;
+    bool     keyed, own, names;                         /* names: splits have long strings */
+    uint64_t records[2 * SNAPS_SPLITS];                 /* of each split; those of source b from SNAPS_SPLITS on */
+    uint64_t may[2 * SNAPS_SPLITS];                     /* so far it may read now */
+    bool     enumerated[2];                             /* by source: a, b */
+    uint64_t seen[SNAPS_SUBTASKS], sum[SNAPS_SUBTASKS]; /* by sinks */
+    uint64_t best[SNAPS_KEYS], best_sum[SNAPS_KEYS], last[SNAPS_KEYS];
+    uint64_t disorder;
+    uint64_t durable; /* the greatest position that was called durable, of split 0 */
+} snaps_world;
+static snaps_world snaps;
+
+WEIR_RECORD(num, (uint32_t, key), (uint64_t, value))
+WEIR_RECORD(total, (uint32_t, key), (uint64_t, n), (uint64_t, sum))
+WEIR_RECORD(range, (weir_str, name), (uint32_t, index), (uint64_t, at))
+WEIR_STATE(totals, (uint64_t, n), (uint64_t, sum))
+
+static char snaps_name[2 * SNAPS_SPLITS][64];
+
+static void ranges_of(range_out *out, weir_ctx *ctx)
+{
+    uint32_t me = (uint32_t)weir_arg_i64(weir_ctx_args(ctx), "me", 0);
+    for (uint32_t i = me * SNAPS_SPLITS; i < me * SNAPS_SPLITS + snaps.splits; i++) {
+        int n = snprintf(snaps_name[i], sizeof snaps_name[i], snaps.names ? "the range with the number %u" : "r%u", i);
+        range_emit(out, (range){.name = weir_str_of(snaps_name[i], (size_t)n), .index = i});
+    }
+}
+typedef struct ranger {
+    uint64_t at;
+} ranger;
+static bool ranger_open(const range *split, ranger *r, weir_ctx *ctx)
+{
+    (void)ctx;
+    r->at = split->at;
+    return true;
+}
+static void ranger_close(ranger *r)
+{
+    (void)r;
+}
+static void ranger_durable(const range *split, ranger *r)
+{
+    assert_true(split->at <= r->at);
+    if (split->index == 0 && split->at > snaps.durable) snaps.durable = split->at;
+}
+WEIR_SOURCE(numbers, range, split, ranger, r, num, out, ctx, ranges_of, ranger_open, ranger_close, ranger_durable)
+{
+    (void)ctx;
+    uint64_t end = snaps.records[split->index], may = snaps.may[split->index];
+    for (int n = 0; r->at < end && r->at < may && n < 50 && weir_room(&out->out); n++) {
+        num_emit(out, (num){.key = (uint32_t)((r->at * 7 + split->index) % snaps.keys), .value = r->at + 1});
+        r->at++;
+    }
+    split->at = r->at;
+    if (r->at == end) return WEIR_END;
+    return r->at < may ? WEIR_MORE : WEIR_IDLE;
+}
+
+WEIR_MAP(same, num, in, num, out)
+{
+    *out = *in;
+    return true;
+}
+WEIR_OUTPUTS(halves, (num, even), (num, odd))
+WEIR_FLAT_MAP(halve, num, in, halves, out)
+{
+    if (in->value % 2 == 0)
+        num_emit(&out->even, *in);
+    else
+        num_emit(&out->odd, *in);
+}
+WEIR_KEYED(sum_up, num, in, totals, st, total, out)
+{
+    st->sum += in->value;
+    total_emit(out, (total){.key = in->key, .n = ++st->n, .sum = st->sum});
+}
+WEIR_MAP(alone, num, in, total, out)
+{
+    *out = (total){.key = in->key, .n = 0, .sum = in->value};
+    return true;
+}
+
+typedef struct looker {
+    uint32_t subtask;
+} looker;
+static bool looker_open(looker *l, weir_ctx *ctx)
+{
+    l->subtask = weir_subtask(ctx);
+    return true;
+}
+static bool looker_flush(looker *l, weir_ctx *ctx)
+{
+    return l != NULL && ctx != NULL;
+}
+static void looker_close(looker *l, weir_ctx *ctx)
+{
+    (void)l;
+    (void)ctx;
+}
+/* sums by key grow one by one. */
+WEIR_SINK(looked, total, in, looker, l, ctx, looker_open, looker_flush, looker_close)
+{
+    (void)ctx;
+    snaps.seen[l->subtask]++;
+    snaps.sum[l->subtask] += in->n == 0 ? in->sum : 0;
+    if (in->n == 0) return;
+    if (snaps.last[in->key] != 0 && in->n != snaps.last[in->key] + 1) snaps.disorder++;
+    snaps.last[in->key] = in->n;
+    if (in->n > snaps.best[in->key]) {
+        snaps.best[in->key] = in->n;
+        snaps.best_sum[in->key] = in->sum;
+    }
+}
+
+static num_stream snaps_route(num_stream s)
+{
+    switch (snaps.route) {
+    case WEIR_ROUTE_REBALANCE: return weir_rebalance(s);
+    case WEIR_ROUTE_RESCALE: return weir_rescale(s);
+    case WEIR_ROUTE_SHUFFLE: return weir_shuffle(s);
+    case WEIR_ROUTE_GLOBAL: return weir_global(s);
+    case WEIR_ROUTE_BROADCAST: return weir_broadcast(s);
+    default: return s;
+    }
+}
+
+static void snaps_build(weir_pipeline *p)
+{
+    uint32_t   n = snaps.parallelism;
+    uint32_t   where = snaps.own ? WEIR_OWN_THREAD : WEIR_ON_SLOT;
+    num_stream a = weir_read(numbers, p, .uid = "a", .parallelism = snaps.source_parallelism, .args = "me=0");
+    num_stream both;
+    if (snaps.shape == SNAPS_ROUTE) {
+        both = snaps_route(a);
+    } else if (snaps.shape == SNAPS_UNION) {
+        num_stream b = weir_read(numbers, p, .uid = "b", .parallelism = 1, .args = "me=1");
+        both = weir_union(snaps_route(a), snaps_route(b));
+    } else if (snaps.shape == SNAPS_DIAMOND) {
+        num_stream left = weir_apply(same, snaps_route(a), .uid = "left", .parallelism = n);
+        num_stream right = weir_apply(same, weir_rebalance(a), .uid = "right", .parallelism = n + 1);
+        both = weir_union(left, weir_rebalance(right));
+    } else {
+        halves_streams h = weir_apply(halve, snaps_route(a), .uid = "halve", .parallelism = n);
+        both = weir_union(h.even, weir_apply(same, weir_rebalance(h.odd), .uid = "odd", .parallelism = n));
+    }
+    num_stream   mid = weir_apply(same, both, .uid = "mid", .parallelism = n, .blocking = where);
+    total_stream end = snaps.keyed ? weir_apply(sum_up, weir_key_by(mid, key), .uid = "sums", .parallelism = n)
+                                   : weir_apply(alone, mid, .uid = "alone", .parallelism = n);
+    weir_write(looked, end, .uid = "end", .blocking = where, .parallelism = snaps.sink_parallelism);
+}
+
+/* How often each record reaches the sinks. */
+static uint64_t snaps_times(void)
+{
+    uint64_t broadcast = snaps.route == WEIR_ROUTE_BROADCAST ? snaps.parallelism : 1;
+    return snaps.shape == SNAPS_DIAMOND ? broadcast + 1 : broadcast;
+}
+
+/* One snapshot, as far as answers came. */
+typedef struct snaps_shot {
+    wr_barrier barrier;
+    wr_ack    *ack[SNAPS_SUBTASKS * 4];
+    uint32_t   acked, declined, phase;
+    uint64_t   cut, cut_sum; /* what the sinks had when they answered */
+} snaps_shot;
+
+enum { SNAPS_SHOTS = 16 };
+typedef struct snaps_run {
+    weir_pipeline *pipeline;
+    const wr_job  *job;
+    wr_exec       *exec;
+    wr_worker     *worker;
+    wr_prng        random;
+    wr_errinfo     failure;
+    uint32_t       in[WR_TASK_FAILED + 1]; /* tasks by state */
+    uint32_t       state[SNAPS_SUBTASKS * 4];
+    snaps_shot     shot[SNAPS_SHOTS];
+    uint32_t       shots;
+    uint64_t       from, from_sum; /* positions at the restart */
+    char           folder[64];
+} snaps_run;
+
+static snaps_shot *snaps_shot_of(snaps_run *r, uint64_t id)
+{
+    for (uint32_t i = 0; i < r->shots; i++) {
+        if (r->shot[i].barrier.id == id) return &r->shot[i];
+    }
+    return NULL;
+}
+
+static const wr_node *snaps_node(const snaps_run *r, const char *uid)
+{
+    for (uint32_t i = 0; i < r->job->nodes; i++) {
+        if (strcmp(r->job->node[i].uid, uid) == 0) return &r->job->node[i];
+    }
+    fail_msg("no node %s", uid);
+    return NULL;
+}
+
+static void snaps_take_ack(snaps_run *r, wr_ack *ack)
+{
+    snaps_shot *s = snaps_shot_of(r, ack->id);
+    assert_non_null(s);
+    if (ack->declined) {
+        s->declined++;
+        s->phase = ack->phase;
+        wr_ack_free(ack);
+        return;
+    }
+    assert_null(s->ack[ack->subtask]); /* once */
+    s->ack[ack->subtask] = ack;
+    s->acked++;
+    uint32_t sink = snaps_node(r, "end")->id;
+    for (uint32_t i = 0; i < ack->ops; i++) {
+        if (ack->op[i].node != sink) continue;
+        uint32_t subtask = r->exec->subtask[ack->subtask].index;
+        s->cut += snaps.seen[subtask];
+        s->cut_sum += snaps.sum[subtask];
+    }
+}
+
+static void snaps_listen(snaps_run *r)
+{
+    for (wr_task_event e; wr_worker_event(r->worker, &e);) {
+        r->in[r->state[e.subtask]]--;
+        r->in[r->state[e.subtask] = e.state]++;
+        if (e.state == WR_TASK_FAILED && r->failure.code == WR_OK) r->failure = e.info;
+    }
+    for (wr_ack *a; (a = wr_worker_ack(r->worker)) != NULL;) snaps_take_ack(r, a);
+}
+
+static void snaps_new(snaps_run *r, uint64_t seed, const char *folder, const wr_manifest *restore, uint32_t slots)
+{
+    wr_errinfo info = {0};
+    *r = (snaps_run){.random = wr_prng_of(seed)};
+    memset(snaps.seen, 0, sizeof snaps.seen);
+    memset(snaps.sum, 0, sizeof snaps.sum);
+    memset(snaps.last, 0, sizeof snaps.last);
+    r->pipeline = wr_job_new("snaps", NULL, 0);
+    snaps_build(r->pipeline);
+    wr_job_settings   settings = {.parallelism_default = slots};
+    wr_worker_options options = {
+        .env = wr_env_real(), .job = "snaps", .seed = seed, .snapshots = folder, .lineage = "l", .restore = restore};
+    if (wr_job_finish(r->pipeline, &settings, &r->job, &info) != WR_OK ||
+        wr_exec_new(r->job, &r->exec, &info) != WR_OK || wr_worker_new(&r->worker, r->exec, &options, &info) != WR_OK) {
+        fail_msg("%s", info.text);
+    }
+    assert_true(r->exec->subtasks <= SNAPS_SUBTASKS * 4);
+    for (uint32_t i = 0; i < r->exec->subtasks; i++) r->state[i] = WR_TASK_CREATED;
+    r->in[WR_TASK_CREATED] = r->exec->subtasks;
+}
+
+WEIR_UNUSED_ static void snaps_step(snaps_run *r)
+{
+    wr_worker_step(r->worker, (uint32_t)wr_prng_below(&r->random, wr_worker_slots(r->worker)));
+    snaps_listen(r);
+}
+
+/* Steps in a random order until nothing has happened for a while. */
+WEIR_UNUSED_ static void snaps_settle(snaps_run *r)
+{
+    uint32_t slots = wr_worker_slots(r->worker);
+    for (uint32_t quiet = 0; quiet < 2;) {
+        for (uint32_t i = 0; i < 4 * slots; i++) snaps_step(r);
+        quiet++;
+        for (uint32_t i = 0; i < slots; i++) {
+            for (uint32_t k = 0; k < wr_worker_slot(r->worker, i)->tasklets; k++) {
+                if (wr_worker_step(r->worker, i)) quiet = 0;
+                snaps_listen(r);
+            }
+        }
+    }
+}
+
+static uint32_t snaps_at_least(const snaps_run *r, wr_task_state state)
+{
+    uint32_t n = 0;
+    for (uint32_t i = state; i <= WR_TASK_FAILED; i++) n += r->in[i];
+    return n;
+}
+
+/* Until all tasks are in this state, or in a later one. */
+WEIR_UNUSED_ static void snaps_all_in(snaps_run *r, wr_task_state state)
+{
+    for (uint32_t i = 0; snaps_at_least(r, state) < r->exec->subtasks; i++) {
+        if (r->failure.code != WR_OK) fail_msg("%s", r->failure.text);
+        if (i == SNAPS_STEPS_MAX) {
+            for (uint32_t k = 0; k < r->exec->subtasks; k++)
+                printf("%s %u: %s\n", r->exec->vertex[r->exec->subtask[k].vertex].name, r->exec->subtask[k].index,
+                       wr_task_state_name(r->state[k]));
+            fail_msg("not all tasks are %s", wr_task_state_name(state));
+        }
+        snaps_step(r);
+    }
+}
+
+static snaps_shot *snaps_trigger(snaps_run *r, wr_barrier barrier)
+{
+    assert_true(r->shots < SNAPS_SHOTS);
+    snaps_shot *s = &r->shot[r->shots++];
+    *s = (snaps_shot){.barrier = barrier};
+    wr_worker_trigger(r->worker, &barrier);
+    return s;
+}
+
+WEIR_UNUSED_ static void snaps_take(snaps_run *r, snaps_shot *s)
+{
+    for (uint32_t i = 0; s->acked < r->exec->subtasks; i++) {
+        assert_int_equal(s->declined, 0);
+        if (r->failure.code != WR_OK) fail_msg("%s", r->failure.text);
+        assert_true(i < SNAPS_STEPS_MAX);
+        snaps_step(r);
+    }
+}
+
+/* Positions of all splits in the answers. Each split is in exactly one place. */
+static void snaps_positions(snaps_run *r, const snaps_shot *s, uint64_t *records, uint64_t *sum, uint32_t *splits)
+{
+    *records = *sum = 0;
+    *splits = 0;
+    uint32_t found = 0;
+    bool     ran[2] = {false}; /* the enumerators of a and b, when they answered */
+    for (uint32_t i = 0; i < r->exec->subtasks; i++) {
+        for (uint32_t k = 0; k < s->ack[i]->ops; k++) {
+            const wr_ack_op *op = &s->ack[i]->op[k];
+            const char      *uid = r->job->node[op->node].uid;
+            for (uint32_t n = 0; n < op->items; n++) {
+                if (op->item[n].kind == WR_ITEM_OWN) ran[strcmp(uid, "b") == 0] = true;
+            }
+            for (uint32_t n = 0; n < op->items; n++) {
+                range at;
+                if (op->item[n].kind != WR_ITEM_SPLIT && op->item[n].kind != WR_ITEM_ENUMERATOR) continue;
+                assert_true(wr_record_decode(&weir_type_range, op->item[n].data, op->item[n].bytes, &at));
+                assert_int_equal(found >> at.index & 1, 0);
+                found |= 1u << at.index;
+                *records += at.at;
+                *sum += at.at * (at.at + 1) / 2;
+                ++*splits;
+            }
+        }
+    }
+    /* What is nowhere was read to its end, if it was listed at all. */
+    uint32_t of_b = snaps.shape == SNAPS_UNION ? snaps.splits : 0;
+    for (uint32_t i = 0; i < SNAPS_SPLITS + of_b; i++) {
+        if ((i >= snaps.splits && i < SNAPS_SPLITS) || (found >> i & 1) || snaps.may[i] < snaps.records[i]) continue;
+        if (!ran[i / SNAPS_SPLITS]) continue;
+        *records += snaps.records[i];
+        *sum += snaps.records[i] * (snaps.records[i] + 1) / 2;
+    }
+}
+
+WEIR_UNUSED_ static void snaps_free_shots(snaps_run *r)
+{
+    for (uint32_t i = 0; i < r->shots; i++) {
+        for (uint32_t k = 0; k < r->exec->subtasks; k++) wr_ack_free(r->shot[i].ack[k]);
+    }
+    r->shots = 0;
+}
+
+/* Ends it however it stands. */
+WEIR_UNUSED_ static void snaps_free(snaps_run *r)
+{
+    for (uint32_t i = 0; i < r->exec->subtasks; i++) wr_worker_cancel(r->worker, i);
+    for (uint32_t i = 0; !wr_worker_done(r->worker); i++) wr_worker_step(r->worker, i % wr_worker_slots(r->worker));
+    snaps_free_shots(r);
+    wr_worker_free(r->worker);
+    wr_exec_free(r->exec);
+    wr_job_free(r->pipeline);
+}
+
+WEIR_UNUSED_ static void snaps_reset(uint32_t shape, uint32_t route, uint32_t parallelism, uint64_t records)
+{
+    memset(&snaps, 0, sizeof snaps);
+    snaps.shape = shape;
+    snaps.route = route;
+    snaps.splits = 3;
+    snaps.keys = SNAPS_KEYS;
+    snaps.source_parallelism = 2;
+    snaps.parallelism = parallelism;
+    snaps.sink_parallelism = parallelism;
+    for (uint32_t i = 0; i < 2 * SNAPS_SPLITS; i++) {
+        snaps.records[i] = records;
+        snaps.may[i] = UINT64_MAX;
+    }
+}
+#endif
