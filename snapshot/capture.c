@@ -4,14 +4,6 @@
 #include "snapshot/table_inner.h"
 #include <stdlib.h>
 
-/* Old bytes of one entry. Owner: its family's undo memory. */
-typedef struct undo {
-    uint32_t position, next; /* next: older one of the granule, in units of 8 bytes; 0: none */
-    char     bytes[];
-} undo;
-
-#define UNDO_UNIT 8u
-
 /* ---- one family -------------------------------------------------------------------------------------------------- */
 
 static uint64_t bitmap_bytes(const wr_family *family)
@@ -57,15 +49,15 @@ static void release_bits(wr_family *family)
 static void save(wr_family *family, uint32_t position)
 {
     wr_capture *capture = &family->capture;
-    uint64_t    bytes = (sizeof(undo) + family->stride + UNDO_UNIT - 1) & ~(uint64_t)(UNDO_UNIT - 1);
-    if (capture->undo_used == 0) capture->undo_used = UNDO_UNIT; /* 0 means none */
+    uint64_t    bytes = (sizeof(wr_undo) + family->stride + WR_UNDO_UNIT - 1) & ~(uint64_t)(WR_UNDO_UNIT - 1);
+    if (capture->undo_used == 0) capture->undo_used = WR_UNDO_UNIT; /* 0 means none */
     check(capture->undo_used + bytes <= capture->undo_reserved);
-    undo     *record = (undo *)(void *)(capture->undo_base + capture->undo_used);
+    wr_undo  *record = (wr_undo *)(void *)(capture->undo_base + capture->undo_used);
     uint32_t *head = &capture->undo[position >> family->granule_log2];
     record->position = position;
     record->next = *head;
     memcpy(record->bytes, wr_family_at(family, position), family->stride);
-    *head = (uint32_t)(capture->undo_used / UNDO_UNIT);
+    *head = (uint32_t)(capture->undo_used / WR_UNDO_UNIT);
     capture->undo_used += bytes;
     wr_budget_add(family->budget, family->table_bytes, (int64_t)bytes);
 }
@@ -111,7 +103,7 @@ static void family_end(wr_family *family, bool marking)
     wr_capture *capture = &family->capture;
     memset(capture->undo, 0, ((family->next >> family->granule_log2) + 1) * sizeof *capture->undo);
     if (capture->undo_used != 0)
-        wr_budget_add(family->budget, family->table_bytes, -(int64_t)(capture->undo_used - UNDO_UNIT));
+        wr_budget_add(family->budget, family->table_bytes, -(int64_t)(capture->undo_used - WR_UNDO_UNIT));
     capture->undo_used = 0;
     if (!marking) clear_bits(family, capture->dirty);
     family->mark = marking ? WR_MARK_DIRTY : WR_MARK_OFF;
@@ -128,8 +120,7 @@ static void family_outcome(wr_family *family, bool durable)
 
 /* ---- the families of a table ------------------------------------------------------------------------------------- */
 
-/* The i-th family in the order of files, or NULL when the table has no such. */
-static wr_family *family_at(const wr_table *table, uint32_t i)
+wr_family *wr_table_family(const wr_table *table, uint32_t i)
 {
     wr_table *t = (wr_table *)(uintptr_t)table;
     if (i == 0) return &t->entries;
@@ -147,7 +138,7 @@ static uint64_t image_bytes(const wr_table *table)
 {
     uint64_t most = WR_REGION_BYTES;
     for (uint32_t i = 0; i < wr_capture_families(table); i++) {
-        const wr_family *family = family_at(table, i);
+        const wr_family *family = wr_table_family(table, i);
         if (family != NULL && family->stride > most) most = family->stride;
     }
     return most;
@@ -156,7 +147,7 @@ static uint64_t image_bytes(const wr_table *table)
 static wr_err prepare(wr_table *table, wr_errinfo *info)
 {
     for (uint32_t i = 0; i < wr_capture_families(table); i++) {
-        if (family_at(table, i) != NULL) WR_TRY(reserve_bits(family_at(table, i), info));
+        if (wr_table_family(table, i) != NULL) WR_TRY(reserve_bits(wr_table_family(table, i), info));
     }
     if (table->image == NULL) table->image = malloc(image_bytes(table));
     if (table->image_bits == NULL) table->image_bits = malloc(WR_REGION_BYTES / 8 / 8);
@@ -174,12 +165,14 @@ static wr_err prepare(wr_table *table, wr_errinfo *info)
 void wr_capture_fini(wr_table *table)
 {
     for (uint32_t i = 0; i < wr_capture_families(table); i++) {
-        wr_family *family = family_at(table, i);
+        wr_family *family = wr_table_family(table, i);
         if (family != NULL && family->group != NULL) release_bits(family);
     }
     free(table->image);
     free(table->image_bits);
     free(table->ids_begin);
+    free(table->strings);
+    if (table->staging_free != NULL) table->staging_free(table->staging);
     wr_mem_release(table->blob_free_begin, table->blob_free_bytes);
 }
 
@@ -189,7 +182,7 @@ wr_err wr_table_mark(wr_table *table, bool on, wr_errinfo *info)
     if (on == table->marking) return WR_OK;
     WR_TRY(prepare(table, info));
     for (uint32_t i = 0; i < wr_capture_families(table); i++) {
-        wr_family *family = family_at(table, i);
+        wr_family *family = wr_table_family(table, i);
         if (family == NULL) continue;
         clear_bits(family, family->capture.dirty);
         clear_bits(family, family->capture.saved);
@@ -206,7 +199,7 @@ wr_err wr_capture_begin(wr_table *table, bool full, wr_errinfo *info)
     check(table->forgottens == 0 && table->pendings == 0); /* between batches */
     WR_TRY(prepare(table, info));
     for (uint32_t i = 0; i < wr_capture_families(table); i++) {
-        if (family_at(table, i) != NULL) family_begin(family_at(table, i), full, table->marking);
+        if (wr_table_family(table, i) != NULL) family_begin(wr_table_family(table, i), full, table->marking);
     }
     if (table->has_ids) memcpy(table->ids_begin, table->ids, table->groups * sizeof *table->ids);
     if (table->has_blobs) memcpy(table->blob_free_begin, table->blob_free, table->blob_free_bytes);
@@ -224,8 +217,8 @@ static void copy_region(wr_table *table, wr_family *family, uint32_t position, u
     for (uint32_t at = 0; at < entries; at += 1u << family->granule_log2) {
         uint32_t unit = capture->undo[(position + at) >> family->granule_log2];
         while (unit != 0) {
-            const undo *record = (const undo *)(const void *)(capture->undo_base + (uint64_t)unit * UNDO_UNIT);
-            uint32_t    i = record->position - position;
+            const wr_undo *record = (const wr_undo *)(const void *)(capture->undo_base + (uint64_t)unit * WR_UNDO_UNIT);
+            uint32_t       i = record->position - position;
             if (i < entries) memcpy(table->image + (uint64_t)i * family->stride, record->bytes, family->stride);
             unit = record->next;
         }
@@ -270,7 +263,7 @@ bool wr_capture_next(wr_table *table, wr_capture_walk *walk, wr_region_image *im
 {
     check(table->capturing);
     while (walk->group < table->groups) {
-        wr_family *family = family_at(table, walk->family);
+        wr_family *family = wr_table_family(table, walk->family);
         if (family != NULL && walk->region < family->group[walk->group].regions) {
             uint32_t position = family->group[walk->group].region[walk->region];
             if (wr_family_number_of(family, position) < family->capture.count[walk->group]) {
@@ -293,7 +286,7 @@ bool wr_capture_next(wr_table *table, wr_capture_walk *walk, wr_region_image *im
 
 wr_group_image wr_capture_group(const wr_table *table, uint32_t group, uint32_t family)
 {
-    const wr_family *f = family_at(table, family);
+    const wr_family *f = wr_table_family(table, family);
     uint32_t         local = group - table->config.group_first;
     check(table->capturing && f != NULL && local < table->groups);
     return (wr_group_image){.count = f->capture.count[local],
@@ -305,7 +298,7 @@ uint64_t wr_capture_undo_bytes(const wr_table *table)
 {
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < wr_capture_families(table); i++) {
-        const wr_family *family = family_at(table, i);
+        const wr_family *family = wr_table_family(table, i);
         if (family != NULL) bytes += family->capture.undo_used;
     }
     return bytes;
@@ -315,7 +308,7 @@ void wr_capture_end(wr_table *table)
 {
     check(table->capturing);
     for (uint32_t i = 0; i < wr_capture_families(table); i++) {
-        if (family_at(table, i) != NULL) family_end(family_at(table, i), table->marking);
+        if (wr_table_family(table, i) != NULL) family_end(wr_table_family(table, i), table->marking);
     }
     table->capturing = false;
 }
@@ -325,6 +318,6 @@ void wr_capture_outcome(wr_table *table, bool durable)
     check(!table->capturing);
     if (!table->marking) return;
     for (uint32_t i = 0; i < wr_capture_families(table); i++) {
-        if (family_at(table, i) != NULL) family_outcome(family_at(table, i), durable);
+        if (wr_table_family(table, i) != NULL) family_outcome(wr_table_family(table, i), durable);
     }
 }

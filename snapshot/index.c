@@ -8,6 +8,7 @@
 
 #define SEGMENT_BYTES   (WR_SEGMENT_BUCKETS * sizeof(wr_bucket))
 #define DIRECTORY_SLACK 64u                   /* directory entries that one segment may cost */
+#define EXPECTED_MAX    600u                  /* keys of a segment on average: few exceed WR_SEGMENT_FULL then */
 #define SPLIT_MIN       (WR_SEGMENT_FULL / 3) /* emptier segments do not split: their keys were chosen */
 
 static uint32_t new_segment(wr_index *index, uint32_t depth, uint32_t over)
@@ -31,6 +32,7 @@ wr_err wr_index_init(wr_index *index, uint64_t low, uint64_t range, uint64_t (*h
 {
     *index = (wr_index){.low = low, .hash_of = hash_of, .self = self, .family = family, .depth = 1, .shift = 63};
     index->large = family->large;
+    index->range = range;
     index->norm = range <= 1 ? 0 : (uint32_t)__builtin_clzll(range - 1);
     index->directory_bytes = sizeof(void *) << WR_DIRECTORY_DEPTH_MAX;
     index->segments_max = UINT64_C(1) << WR_DIRECTORY_DEPTH_MAX;
@@ -192,6 +194,37 @@ static void double_directory(wr_index *index)
     uint64_t bytes = sizeof(void *) << index->depth;
     if (bytes > WR_PAGE_BYTES) {
         wr_budget_add(index->family->budget, index->family->table_bytes, (int64_t)(bytes - index->directory_counted));
+        index->directory_counted = bytes;
+    }
+}
+
+void wr_index_expect(wr_index *index, uint64_t keys)
+{
+    check(index->live == 0 && index->segments == 1 && index->parent == NULL);
+    uint32_t depth = 0;
+    uint64_t used = 1; /* directory entries that hashes can lead to: the range begins at 0 and need not fill it */
+    while (depth < WR_DIRECTORY_DEPTH_MAX - 1 && keys / used > EXPECTED_MAX &&
+           (UINT64_C(4) << depth) <= index->segments_max) {
+        depth++;
+        used = index->range == 0 ? UINT64_C(1) << depth : (((index->range << index->norm) - 1) >> (64 - depth)) + 1;
+    }
+    if (depth == 0) return;
+    index->depth = depth;
+    index->shift = 64 - depth;
+    uint64_t all = UINT64_C(1) << depth, span;
+    for (uint64_t at = 0; at < all; at += span) {
+        span = at < used ? 1 : at & -at; /* the rest in as few segments as can be */
+        uint32_t own = depth - (uint32_t)__builtin_ctzll(span), id = 0;
+        if (at == 0)
+            index->segment[0].depth = (uint8_t)own;
+        else
+            id = new_segment(index, own, 0);
+        for (uint64_t i = 0; i < span; i++)
+            index->directory[at + i] = &index->bucket[(uint64_t)id * WR_SEGMENT_BUCKETS];
+    }
+    uint64_t bytes = sizeof(void *) << depth;
+    if (bytes > WR_PAGE_BYTES) {
+        wr_budget_add(index->family->budget, index->family->table_bytes, (int64_t)bytes);
         index->directory_counted = bytes;
     }
 }

@@ -35,7 +35,7 @@ struct wr_index {
     wr_bucket **directory; /* 2^depth */
     uint32_t    shift;     /* 64 - depth */
     uint32_t    norm;
-    uint64_t    low;
+    uint64_t    low, range;
     wr_bucket  *bucket; /* all segments, one after the other */
     wr_segment *segment;
     uint32_t    depth, segments;
@@ -57,6 +57,8 @@ struct wr_index {
 wr_err wr_index_init(wr_index *index, uint64_t low, uint64_t range, uint64_t (*hash_of)(const void *, uint32_t),
                      const void *self, const wr_family *family, wr_errinfo *info);
 void   wr_index_fini(wr_index *index);
+/* So many keys will come: an empty index makes the segments that they need now instead of splitting its way there. */
+void wr_index_expect(wr_index *index, uint64_t keys);
 /* The key must not be in it. */
 void wr_index_insert(wr_index *index, uint64_t hash, uint32_t position);
 void wr_index_remove(wr_index *index, uint64_t hash, uint32_t position);        /* must be there */

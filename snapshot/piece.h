@@ -1,0 +1,30 @@
+/* snapshot/piece.h: regions of a table as pieces of a file, and back. Far strings are addresses in memory and numbers
+ * in the file: 16-byte units in the blob family of their group.
+ *
+ * Owner: the table's slot. */
+#ifndef WR_SNAPSHOT_PIECE_H
+#define WR_SNAPSHOT_PIECE_H
+#include "snapshot/capture.h"
+#include "snapshot/image_format.h"
+
+#define WR_PIECES_AT_ONCE  16u   /* regions whose undo records are looked up together */
+#define WR_PIECE_BYTES_MAX 50000 /* no piece is larger, since no entry is */
+
+enum wr_pieces { WR_PIECES_SOME, WR_PIECES_NO_ROOM, WR_PIECES_ALL };
+typedef struct wr_pieces_result {
+    uint64_t bytes;  /* of pieces that stand in `to` now; a multiple of 8 */
+    uint64_t looked; /* work done, in bytes of regions */
+} wr_pieces_result;
+
+/* The next regions of an open capture, WR_PIECES_AT_ONCE at most, as pieces at `to` (aligned to 8). SOME: call again;
+ * NO_ROOM: the next piece may need more, and nothing was done; ALL: there is no more (bytes may have come). */
+enum wr_pieces wr_capture_pieces(wr_table *table, wr_capture_walk *walk, uint16_t number, char *to, uint64_t room,
+                                 wr_pieces_result *result);
+
+/* "" or why these n bytes do not begin with a piece: all that can be said without a table. */
+const char *wr_piece_problem(const wr_piece *piece, uint64_t n);
+/* Stores the entries of a piece whose numbers are below the group's count. The piece was found right, its stride is
+ * the family's, its group the table's, and the group's regions are there. False: it is not within one region. */
+bool wr_piece_apply(wr_table *table, const wr_piece *piece);
+
+#endif

@@ -1,0 +1,224 @@
+/* Snapshots of tables that change while they are written, against what the table held at the barrier: full ones,
+ * increments, failed and aborted ones; loaded at once and by other parallelisms, and worked on afterwards.
+ * ctest: timeout=120 */
+#include "tests/unit/snapshot/image_kit.h"
+
+enum { CHAIN = 40, PARTS = 3 };
+
+/* What the coordinator would know of one chain. */
+typedef struct chain {
+    wr_manifest_layer layer[CHAIN];
+    wr_manifest_op    op;
+} chain;
+
+static void chain_begin(chain *c, const kit *k)
+{
+    *c = (chain){.op = {.uid = "keeper",
+                        .max_parallelism = KIT_GROUPS,
+                        .layer = c->layer,
+                        .record = &kit_event_type,
+                        .state = k->cells ? &kit_keep_type : &kit_tally_type,
+                        .key = kit_keys[k->key]}};
+}
+
+static void chain_add(chain *c, const wr_state_file *file, uint64_t id, uint32_t from)
+{
+    if (!file->increment && from == 0) c->op.layers = 0;
+    uint32_t order = 0;
+    for (uint32_t i = 0; i < c->op.layers; i++) order += c->layer[i].from == from;
+    c->layer[c->op.layers++] = (wr_manifest_layer){.file = *file, .snapshot = id, .from = from, .order = order};
+}
+
+static wr_table *load(kit *k, const wr_env *env, const chain *c, uint32_t first, uint32_t end)
+{
+    wr_errinfo info = {0};
+    wr_table  *table = kit_table(k, first, end);
+    if (wr_image_load(table, env, kit_folder, &c->op, NULL, &info) != WR_OK) fail_msg("%s", info.text);
+    return table;
+}
+
+static void check_files(const wr_env *env, const chain *c)
+{
+    for (uint32_t i = 0; i < c->op.layers; i++) {
+        wr_errinfo info = {0};
+        if (wr_image_check(env, kit_folder, &c->layer[i].file, &info) != WR_OK) fail_msg("%s", info.text);
+    }
+}
+
+/* The snapshot's files give what the table held, whoever loads them. */
+static void same_as_files(kit *k, const wr_env *env, const chain *c, const kit_copy *truth, uint32_t parallelism)
+{
+    static kit_copy loaded;
+    memset(&loaded, 0, sizeof loaded);
+    for (uint32_t p = 0; p < parallelism; p++) {
+        wr_table *part = load(k, env, c, p * KIT_GROUPS / parallelism, (p + 1) * KIT_GROUPS / parallelism);
+        kit_copy_add(k, part, &loaded);
+        wr_table_free(part);
+    }
+    kit_same(truth, &loaded);
+}
+
+/* Writes one snapshot in small steps with batches in between. False: it failed or was given up. */
+static bool snapshot(kit *k, const wr_env *env, chain *c, uint64_t id, uint64_t base, bool full, bool give_up,
+                     bool *undone)
+{
+    wr_image_writer   *w = kit_writer(env, k->table, id, base, full);
+    wr_errinfo         info = {0};
+    enum wr_image_step step = WR_IMAGE_MORE;
+    uint64_t           busy = kit_below(k, 4), quantum = kit_below(k, 3) == 0 ? 1 : 1 + kit_below(k, 300000), bytes;
+    while (step == WR_IMAGE_MORE || step == WR_IMAGE_WAIT) {
+        if (give_up && kit_below(k, 20) == 0) break;
+        kit_batches(k, busy);
+        *undone |= wr_image_writer_undo_bytes(w) > 64;
+        step = wr_image_writer_step(w, quantum, &info);
+    }
+    bool durable = step == WR_IMAGE_DURABLE;
+    if (durable) {
+        wr_state_file file;
+        wr_image_writer_result(w, &file, &bytes);
+        assert_true(file.increment == !full && file.bytes % 4096 == 0);
+        chain_add(c, &file, id, 0);
+    } else {
+        assert_true(give_up || info.code != WR_OK);
+    }
+    wr_image_writer_free(w);
+    wr_capture_outcome(k->table, durable);
+    return durable;
+}
+
+static void follows_the_table(uint64_t seed, bool increments, const wr_env *env, kit_storage *broken)
+{
+    static kit_copy truth;
+    kit             k;
+    chain           c;
+    bool            undone = false;
+    uint64_t        base = 0;
+    kit_begin(&k, seed);
+    chain_begin(&c, &k);
+    wr_errinfo info = {0};
+    if (increments) assert_int_equal(wr_table_mark(k.table, true, &info), WR_OK);
+    for (uint64_t id = 1; id <= 14; id++) {
+        kit_batches(&k, kit_below(&k, 60));
+        memset(&truth, 0, sizeof truth);
+        kit_copy_add(&k, k.table, &truth);
+        bool bad = broken != NULL && kit_below(&k, 3) == 0;
+        if (bad) broken->fail_after = (int)kit_below(&k, 2);
+        bool full = base == 0 || !increments || kit_below(&k, 6) == 0;
+        bool durable = snapshot(&k, env, &c, id, base, full, kit_below(&k, 4) == 0, &undone);
+        if (broken != NULL) broken->fail_after = -1;
+        if (!durable) continue;
+        base = id;
+        check_files(env, &c);
+        same_as_files(&k, env, &c, &truth, 1 + (uint32_t)kit_below(&k, 5));
+        if (kit_below(&k, 3) != 0) continue;
+        /* go on with what was loaded: its free lists, counters and indexes must be as good */
+        wr_table *loaded = load(&k, env, &c, 0, KIT_GROUPS);
+        wr_table_free(k.table);
+        k.table = loaded;
+        base = 0;
+        if (increments) assert_int_equal(wr_table_mark(k.table, true, &info), WR_OK);
+    }
+    assert_true(undone);
+    kit_end(&k);
+    (void)kit_clear();
+}
+
+static void full_snapshots(void **unused)
+{
+    (void)unused;
+    for (uint64_t seed = 1; seed <= 30; seed++) follows_the_table(seed, false, wr_env_real(), NULL);
+}
+static void increments(void **unused)
+{
+    (void)unused;
+    for (uint64_t seed = 100; seed <= 130; seed++) follows_the_table(seed, true, wr_env_real(), NULL);
+}
+static void plain_storage(void **unused)
+{
+    wr_env env = *wr_env_real();
+    env.io_new = NULL;
+    (void)unused;
+    for (uint64_t seed = 200; seed <= 210; seed++) follows_the_table(seed, true, &env, NULL);
+}
+static void late_and_broken_storage(void **unused)
+{
+    static kit_storage storage;
+    uint32_t           synced = 0, most = 0;
+    (void)unused;
+    for (uint64_t seed = 300; seed <= 330; seed++) {
+        kit_storage_begin(&storage, seed);
+        follows_the_table(seed, true, &storage.env, &storage);
+        synced += storage.synced;
+        if (storage.flying_max > most) most = storage.flying_max;
+    }
+    assert_true(synced > 30);
+}
+
+/* Written by three subtasks, each with its own chain of layers. */
+static void from_many_to_many(void **unused)
+{
+    (void)unused;
+    for (uint64_t seed = 400; seed < 412; seed++) {
+        static kit_copy truth;
+        kit             k;
+        chain           whole, parts;
+        bool            undone = false;
+        wr_table       *part[PARTS];
+        kit_begin(&k, seed);
+        chain_begin(&whole, &k);
+        chain_begin(&parts, &k);
+        kit_batches(&k, 200);
+        assert_true(snapshot(&k, wr_env_real(), &whole, 1, 0, true, false, &undone));
+        for (uint32_t p = 0; p < PARTS; p++) {
+            part[p] = load(&k, wr_env_real(), &whole, p * KIT_GROUPS / PARTS, (p + 1) * KIT_GROUPS / PARTS);
+            assert_int_equal(wr_table_mark(part[p], true, NULL), WR_OK);
+        }
+        wr_state_file file;
+        for (uint64_t id = 2; id < 6; id++) {
+            memset(&truth, 0, sizeof truth);
+            for (uint32_t p = 0; p < PARTS; p++) {
+                kit_copy_add(&k, part[p], &truth);
+                if (id > 2 && (id + p) % 3 == 0) continue; /* unchanged since: its chain is shorter */
+                kit_write(wr_env_real(), part[p], id, id == 2 ? 0 : id - 1, id == 2, &file);
+                wr_capture_outcome(part[p], true);
+                chain_add(&parts, &file, id, p);
+            }
+        }
+        same_as_files(&k, wr_env_real(), &parts, &truth, 1);
+        same_as_files(&k, wr_env_real(), &parts, &truth, 2);
+        same_as_files(&k, wr_env_real(), &parts, &truth, 7);
+        for (uint32_t p = 0; p < PARTS; p++) wr_table_free(part[p]);
+        kit_end(&k);
+        (void)kit_clear();
+    }
+}
+
+/* A step does not do more than it was asked for; bits come back when a snapshot is given up. */
+static void steps_are_small(void **unused)
+{
+    kit k;
+    (void)unused;
+    kit_begin(&k, 4);
+    for (uint32_t i = 0; i < 3000; i++) kit_batch(&k);
+    wr_image_writer *w = kit_writer(wr_env_real(), k.table, 1, 0, true);
+    uint32_t         steps = 0;
+    wr_errinfo       info = {0};
+    while (!wr_image_writer_captured(w)) {
+        assert_int_not_equal(wr_image_writer_step(w, 16384, &info), WR_IMAGE_FAILED);
+        steps++;
+    }
+    assert_true(steps > 10);
+    wr_image_writer_free(w);
+    assert_int_equal(kit_clear(), 0); /* the unfinished file is gone */
+    kit_end(&k);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(full_snapshots),    cmocka_unit_test(increments),
+        cmocka_unit_test(plain_storage),     cmocka_unit_test(late_and_broken_storage),
+        cmocka_unit_test(from_many_to_many), cmocka_unit_test(steps_are_small),
+    };
+    return cmocka_run_group_tests(tests, kit_folder_begin, kit_folder_end);
+}
