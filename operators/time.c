@@ -191,6 +191,7 @@ void wr_time_look(wr_op *op, int64_t clock_ns)
         if (least <= INT64_MIN + 1 + delay + 1) return;
         least -= delay + 1;
     }
+    if (least == INT64_MAX) least--; /* that is the end of the input, and nothing else */
     if (least > op->mark) op->mark = least;
 }
 

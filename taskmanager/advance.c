@@ -122,14 +122,18 @@ static bool begin(wr_tasklet *t)
     return a->under_way;
 }
 
+/* The end of time is not told: the end of the stream says so, and beside an input that is only silent it must not
+ * count. */
 static bool tell(wr_exchange *x)
 {
-    if (!x->timed || (x->idle_sent == x->op->idle && x->watermark_sent >= x->op->watermark)) return false;
-    if (x->idle_sent && !x->op->idle) wr_exchange_control(x, WR_IDLE, 0);
-    if (x->op->watermark > x->watermark_sent) wr_exchange_control(x, WR_WATERMARK, x->op->watermark);
-    if (!x->idle_sent && x->op->idle) wr_exchange_control(x, WR_IDLE, 1);
-    x->idle_sent = x->op->idle;
-    x->watermark_sent = x->op->watermark;
+    int64_t to = x->op->watermark;
+    bool    idle = x->op->idle;
+    if (!x->timed || to == INT64_MAX || (x->idle_sent == idle && x->watermark_sent >= to)) return false;
+    if (x->idle_sent && !idle) wr_exchange_control(x, WR_IDLE, 0);
+    if (to > x->watermark_sent) wr_exchange_control(x, WR_WATERMARK, to);
+    if (!x->idle_sent && idle) wr_exchange_control(x, WR_IDLE, 1);
+    x->idle_sent = idle;
+    x->watermark_sent = to;
     return true;
 }
 
