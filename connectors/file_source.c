@@ -2,6 +2,7 @@
  *
  * A record belongs to the split in which it begins. A split that begins within a file starts one byte earlier and
  * skips to behind the next line end: so it is right also when a line begins exactly at its first byte. */
+#include "base/hash.h"
 #include "base/text.h"
 #include "connectors/connectors.h"
 #include "connectors/names.h"
@@ -13,6 +14,7 @@
 enum {
     TAIL_BYTES = WR_KIB(4), /* read beyond a split's end at once: the rest of its last line is mostly within */
     HEADER_BYTES_MAX = WR_KIB(4),
+    BEFORE_BYTES_MAX = 64,             /* of what was read last: told apart from a file that was written anew */
     LINES_FROM_START_MAX = WR_MIB(64), /* a bad record further on is named by its byte, not by its line */
 };
 
@@ -23,7 +25,9 @@ typedef struct file_split {
     int64_t  at;
     int64_t  file_bytes; /* when the splits were made */
     uint64_t lines;      /* line ends between the first byte read and at */
-    uint8_t  skip;       /* `at` lies in a record that is not ours, or too long */
+    uint64_t before;     /* hash of the `behind` bytes before `at`: whether it is still the same file */
+    uint8_t  behind;
+    uint8_t  skip; /* `at` lies in a record that is not ours, or too long */
 } file_split;
 
 #define FIELD(NAME, KIND)                                                                                              \
@@ -34,8 +38,9 @@ typedef struct file_split {
         }                                                                                                              \
     }
 static const weir_field split_fields[] = {
-    FIELD(name, WEIR_STR), FIELD(path, WEIR_STR),       FIELD(first, WEIR_I64), FIELD(end, WEIR_I64),
-    FIELD(at, WEIR_I64),   FIELD(file_bytes, WEIR_I64), FIELD(lines, WEIR_U64), FIELD(skip, WEIR_U8),
+    FIELD(name, WEIR_STR),  FIELD(path, WEIR_STR),       FIELD(first, WEIR_I64), FIELD(end, WEIR_I64),
+    FIELD(at, WEIR_I64),    FIELD(file_bytes, WEIR_I64), FIELD(lines, WEIR_U64), FIELD(before, WEIR_U64),
+    FIELD(behind, WEIR_U8), FIELD(skip, WEIR_U8),
 };
 #undef FIELD
 static const weir_type split_type = {.abi_size = sizeof(weir_type),
@@ -184,6 +189,37 @@ static bool read_header(file_reader *f, weir_ctx *ctx, int64_t *bytes)
     return false;
 }
 
+/* A position means something only in the file that it was taken from. */
+static bool same_file(file_reader *f, weir_ctx *ctx, const file_split *split)
+{
+    const wr_env        *env = wr_host_env(ctx);
+    const weir_endpoint *endpoint = wr_host_endpoint(ctx);
+    char                 bytes[BEFORE_BYTES_MAX];
+    size_t               want = split->behind, n = 0;
+    if (want > sizeof bytes || (int64_t)want > split->at) want = 0; /* from a snapshot: anything may stand there */
+    for (int64_t got = 1; got > 0 && n < want; n += (size_t)got) {
+        got = env->pread(env->self, f->file - 1, bytes + n, want - n, split->at - (int64_t)want + (int64_t)n);
+        if (got >= 0) continue;
+        wr_host_fail_errno(ctx, (int)-got, "read", f->path, "check the file");
+        return false;
+    }
+    if (n == want && (want == 0 || wr_hash_bytes(bytes, want) == split->before)) return true;
+    if (n < want) {
+        wr_op_fail(
+            wr_host_op(ctx), WR_IO,
+            "%s became shorter: it was read up to byte %lld of %lld, and now ends before; source %s (%s); put the "
+            "file back as it was, or start anew",
+            f->path, (long long)split->at, (long long)split->file_bytes, endpoint->name, endpoint->uri);
+    } else {
+        wr_op_fail(
+            wr_host_op(ctx), WR_IO,
+            "%s was changed: it was read up to byte %lld, and other bytes stand before it now; source %s (%s); put "
+            "the file back as it was, or start anew",
+            f->path, (long long)split->at, endpoint->name, endpoint->uri);
+    }
+    return false;
+}
+
 static bool open_split(file_reader *f, weir_ctx *ctx, const file_split *split)
 {
     const wr_env *env = wr_host_env(ctx);
@@ -202,6 +238,7 @@ static bool open_split(file_reader *f, weir_ctx *ctx, const file_split *split)
         return false;
     }
     f->file = file + 1;
+    if (!same_file(f, ctx, split)) return false;
     if (f->reader.codec->format == &wr_format_csv && !read_header(f, ctx, &header)) return false;
     f->reader.skipping = split->skip != 0;
     f->base = split->at;
@@ -259,6 +296,10 @@ static void file_poll(weir_ctx *ctx)
     ctx->out[0] = out;
     f->hungry = read == WR_READ_HUNGRY;
     split->at = f->base + (int64_t)f->reader.begin;
+    if (f->reader.begin > 0) {
+        split->behind = (uint8_t)(f->reader.begin < BEFORE_BYTES_MAX ? f->reader.begin : BEFORE_BYTES_MAX);
+        split->before = wr_hash_bytes(f->reader.buffer + f->reader.begin - split->behind, split->behind);
+    }
     split->skip = f->reader.skipping;
     split->lines += f->reader.lines - f->lines_seen;
     f->lines_seen = f->reader.lines;

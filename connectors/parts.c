@@ -119,7 +119,7 @@ static bool make_folder(wr_parts *p, weir_ctx *ctx)
         snprintf(around, sizeof around, "%s", p->folder);
         slash = strrchr(around, '/');
         if (slash == NULL)
-            strcpy(around, ".");
+            snprintf(around, sizeof around, ".");
         else
             slash[slash == around] = 0;
         result = sync_folder(p, env, around);
@@ -162,7 +162,7 @@ static bool take_name(void *arg, const char *file)
         if (!s->all && (*state == 0 || is_known(s, name, n))) return true;
     }
     if (subtask % s->subtasks != s->subtask || strlen(file) >= sizeof s->found[0]) return true;
-    strcpy(s->found[s->n++], file);
+    memcpy(s->found[s->n++], file, strlen(file) + 1);
     return s->n < sizeof s->found / sizeof s->found[0];
 }
 

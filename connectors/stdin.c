@@ -67,6 +67,10 @@ static void stdin_open(weir_ctx *ctx)
     s->reader.place = stdin_place;
     s->hungry = true;
     s->base = ((const stdin_split *)ctx->state[0])->bytes;
+    if (wr_host_op(ctx)->home->snapshots)
+        weir_log(ctx, WEIR_LOG_WARN,
+                 "standard input cannot be read again: when this job is started again, records that came after its "
+                 "last snapshot are lost");
     ctx->verdict[0] = wr_reader_open(&s->reader, ctx);
     if (s->reader.codec != NULL) s->headed = s->reader.codec->format != &wr_format_csv;
 }
