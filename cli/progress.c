@@ -6,7 +6,8 @@
 
 /* Of one operator, over all of its subtasks. */
 typedef struct totals {
-    uint64_t in, out, bad, batches, state_bytes, keys;
+    uint64_t in, out, bad, late, batches, state_bytes, keys;
+    int64_t  watermark; /* the least; WEIR_NO_TIME: one has none yet */
 } totals;
 
 void wr_progress_init(wr_progress *p, const wr_env *env, const wr_exec *exec, const wr_local *local)
@@ -43,6 +44,14 @@ static uint64_t source_records(const wr_progress *p)
     return sum;
 }
 
+static uint64_t late_records(const wr_progress *p)
+{
+    wr_operator_stats s;
+    uint64_t          sum = 0;
+    for (uint32_t i = 0; wr_worker_operator_stats(wr_local_worker(p->local), i, &s); i++) sum += s.late;
+    return sum;
+}
+
 /* Totals by node id; freed by the caller; NULL without memory. */
 static totals *all_totals(const wr_progress *p)
 {
@@ -50,6 +59,8 @@ static totals *all_totals(const wr_progress *p)
     wr_operator_stats s;
     for (uint32_t i = 0; t != NULL && wr_worker_operator_stats(wr_local_worker(p->local), i, &s); i++) {
         totals *of = &t[s.node->id];
+        if (s.subtask == 0 || s.watermark < of->watermark) of->watermark = s.watermark;
+        of->late += s.late;
         of->in += s.in;
         of->out += s.out;
         of->bad += s.bad;
@@ -123,9 +134,12 @@ void wr_progress_line(wr_progress *p)
     short_count(count, (double)records);
     short_count(rate, seconds > 0 ? (double)(records - p->line_records) / seconds : 0);
     wr_text_of_size(state, wr_worker_state_bytes(wr_local_worker(p->local)));
-    worst w = find_worst(p);
-    int   n = snprintf(line, sizeof line, "%s %.1f s  %s records in, %s/s  state %s", p->exec->job->name,
-                       (double)(now - p->start_ns) * 1e-9, count, rate, state);
+    worst    w = find_worst(p);
+    int      n = snprintf(line, sizeof line, "%s %.1f s  %s records in, %s/s  state %s", p->exec->job->name,
+                          (double)(now - p->start_ns) * 1e-9, count, rate, state);
+    uint64_t late = late_records(p);
+    short_count(count, (double)late);
+    if (late > 0 && n < (int)sizeof line) n += snprintf(line + n, sizeof line - (size_t)n, "  late %s", count);
     if (w.busy != NULL && n < (int)sizeof line)
         n += snprintf(line + n, sizeof line - (size_t)n, "  busy %.0f%% %s", 100 * w.busy_share, w.busy);
     if (w.pressed != NULL && w.pressed_share > 0.05 && n < (int)sizeof line)
@@ -178,6 +192,10 @@ static void text_nodes(FILE *file, const wr_progress *p, const totals *t, double
                              : job->node[i].on_error == WEIR_DEAD_LETTER ? "records (dead letters)\n"
                                                                          : "record (the job failed)\n";
         text_row(file, "bad", job->node[i].uid, t[i].bad, became);
+    }
+    for (uint32_t i = 0; i < job->nodes; i++) {
+        if (t[i].late == 0) continue;
+        text_row(file, "late", job->node[i].uid, t[i].late, job->node[i].late ? "records\n" : "records (dropped)\n");
     }
     for (uint32_t i = 0; i < job->nodes; i++) {
         if (t[i].keys == 0) continue;
@@ -252,6 +270,17 @@ void wr_progress_summary_text(wr_progress *p, FILE *file)
     free(t);
 }
 
+/* At the end of the input event time is over: "end". */
+static void json_watermark(wr_json *j, int64_t watermark)
+{
+    char text[WR_TEXT_NUMBER_MAX + 1];
+    wr_text_of_time(text, watermark);
+    if (watermark == WEIR_NO_TIME)
+        wr_json_null(j, "watermark");
+    else
+        wr_json_str(j, "watermark", watermark == INT64_MAX ? "end" : text);
+}
+
 static void json_operators(wr_json *j, const wr_progress *p, const totals *t)
 {
     const wr_job *job = p->exec->job;
@@ -266,6 +295,8 @@ static void json_operators(wr_json *j, const wr_progress *p, const totals *t)
         wr_json_u64(j, "in", t[i].in);
         wr_json_u64(j, "out", t[i].out);
         wr_json_u64(j, "bad", t[i].bad);
+        wr_json_u64(j, "late", t[i].late);
+        if (node->timed) json_watermark(j, t[i].watermark);
         wr_json_u64(j, "batches", t[i].batches);
         wr_json_u64(j, "keys", t[i].keys);
         wr_json_u64(j, "state_bytes", t[i].state_bytes);
@@ -317,8 +348,11 @@ void wr_progress_summary_json(wr_progress *p, FILE *file)
     totals *t = all_totals(p);
     if (t == NULL) return;
     const wr_core_job *job = wr_local_job(p->local);
-    uint64_t           records = source_records(p), bad = 0;
-    for (uint32_t i = 0; i < p->exec->job->nodes; i++) bad += t[i].bad;
+    uint64_t           records = source_records(p), bad = 0, late = 0;
+    for (uint32_t i = 0; i < p->exec->job->nodes; i++) {
+        bad += t[i].bad;
+        late += t[i].late;
+    }
     wr_json j;
     wr_json_init_file(&j, file);
     wr_json_object(&j, NULL);
@@ -329,6 +363,7 @@ void wr_progress_summary_json(wr_progress *p, FILE *file)
     wr_json_u64(&j, "records", records);
     wr_json_f64(&j, "records_per_second", seconds > 0 ? (double)records / seconds : 0);
     wr_json_u64(&j, "bad_records", bad);
+    wr_json_u64(&j, "late_records", late);
     wr_json_u64(&j, "slots", p->exec->slots);
     wr_json_u64(&j, "state_bytes", wr_worker_state_bytes(wr_local_worker(p->local)));
     if (job->cause.code == WR_OK) {

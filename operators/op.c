@@ -2,6 +2,7 @@
 #include "operators/op.h"
 #include "base/check.h"
 #include "operators/exchange.h"
+#include "operators/kernels.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -256,7 +257,7 @@ static wr_err late_init(wr_op *op, wr_errinfo *info)
 wr_err wr_op_init(wr_op *op, wr_errinfo *info)
 {
     const weir_op *def = op->def;
-    op->kernel = wr_kernel_of(def->kind);
+    op->kernel = wr_kernel_of_node(def, op->node);
     if (op->kernel == NULL)
         return wr_fail(info, WR_NOT_YET, "this kind of operator does not run yet; operator %s", op->node->uid);
     bool sink = def->kind == WEIR_OP_SINK;
@@ -275,6 +276,7 @@ wr_err wr_op_init(wr_op *op, wr_errinfo *info)
     op->ctx.out = op->out;
     op->ctx.engine = op;
     op->watermark = op->mark = WEIR_NO_TIME;
+    atomic_init(&op->stats.watermark, WEIR_NO_TIME);
     op->due_ns = INT64_MAX;
     WR_TRY(dead_init(op, info));
     return late_init(op, info);

@@ -72,6 +72,7 @@ struct wr_emit {
 /* Counters of one subtask's operator: written by its slot, read by anyone (relaxed atomics). */
 typedef struct wr_op_stats {
     _Atomic uint64_t in, out, bad, late, batches, state_bytes, keys;
+    _Atomic int64_t  watermark; /* a copy for readers */
 } wr_op_stats;
 
 /* User metrics: found by the address of their descriptor. Slot-owned; values are relaxed atomics for readers. */

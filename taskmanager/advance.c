@@ -158,6 +158,7 @@ static bool go_on(wr_tasklet *t)
             if (to <= op->watermark) continue;
             if (worked && op->kernel->advance != NULL) return true;
             op->watermark = to;
+            atomic_store_explicit(&op->stats.watermark, to, memory_order_relaxed);
         }
         if (op->kernel->advance == NULL) continue;
         worked = true;

@@ -167,8 +167,9 @@ static wr_err build_tasklets(wr_worker *w, wr_errinfo *info)
 
 static wr_err add_target(wr_op *op, uint32_t port, wr_target target, wr_errinfo *info)
 {
-    wr_emit *e = port == WR_PORT_DEAD ? op->dead : &op->emit[port];
-    check(e != NULL && (port == WR_PORT_DEAD || port < op->outs));
+    bool     beside = port == WR_PORT_DEAD || port == WEIR_PORT_LATE;
+    wr_emit *e = port == WR_PORT_DEAD ? op->dead : port == WEIR_PORT_LATE ? op->late : &op->emit[port];
+    check(e != NULL && (beside || port < op->outs));
     wr_target *grown = realloc(e->target, (e->targets + 1) * sizeof *grown);
     if (grown == NULL) return wr_fail(info, WR_MEMORY, "no memory for the outputs of %s", op->node->uid);
     e->target = grown;
@@ -513,6 +514,7 @@ bool wr_worker_operator_stats(const wr_worker *w, uint32_t index, wr_operator_st
                                  .out = relaxed(&op->stats.out),
                                  .bad = relaxed(&op->stats.bad),
                                  .late = relaxed(&op->stats.late),
+                                 .watermark = atomic_load_explicit(&op->stats.watermark, memory_order_relaxed),
                                  .batches = relaxed(&op->stats.batches),
                                  .state_bytes = relaxed(&op->stats.state_bytes),
                                  .keys = relaxed(&op->stats.keys)};
