@@ -83,48 +83,20 @@ void weir_rows_remove(weir_ctx *ctx, weir_cell *cell, weir_rows *rows, const wei
     (void)type;
     wr_cell_rows_remove(op_of(ctx)->table, ctx->current, cell, rows);
 }
+/* An accumulator in the table owns its strings; one that is only made for a result lives as long as the batch. */
 void weir_record_own(weir_ctx *ctx, const weir_type *type, void *to, const void *from)
 {
-    (void)type;
-    cell_result(ctx, wr_cell_record_own(op_of(ctx)->table, to, from));
-}
-
-/* Timers come with event time; a state that has them is refused when the graph is built, so nobody gets here. */
-static void no_timers(const weir_ctx *ctx)
-{
-    wr_op_fail(op_of(ctx), WR_NOT_YET, "timers; operator %s", op_of(ctx)->node->uid);
-}
-void weir_event_timer_set(weir_ctx *ctx, weir_event_timer *cell, weir_time at)
-{
-    (void)cell;
-    (void)at;
-    no_timers(ctx);
-}
-void weir_event_timer_clear(weir_ctx *ctx, weir_event_timer *cell)
-{
-    (void)cell;
-    no_timers(ctx);
-}
-bool weir_event_timer_fired(const weir_ctx *ctx, const weir_event_timer *cell)
-{
-    (void)cell;
-    no_timers(ctx);
-    return false;
-}
-void weir_clock_timer_set(weir_ctx *ctx, weir_clock_timer *cell, weir_time at)
-{
-    (void)cell;
-    (void)at;
-    no_timers(ctx);
-}
-void weir_clock_timer_clear(weir_ctx *ctx, weir_clock_timer *cell)
-{
-    (void)cell;
-    no_timers(ctx);
-}
-bool weir_clock_timer_fired(const weir_ctx *ctx, const weir_clock_timer *cell)
-{
-    (void)cell;
-    no_timers(ctx);
-    return false;
+    wr_op *op = op_of(ctx);
+    wr_err err = wr_cell_record_own(op->table, type, to, from);
+    if (err != WR_NOT_FOUND) {
+        cell_result(ctx, err);
+        return;
+    }
+    memmove(to, from, type->size);
+    for (uint32_t i = 0; i < type->fields; i++) {
+        uint32_t kind = type->field[i].kind;
+        if (kind != WEIR_STR && kind != WEIR_BYTES) continue;
+        weir_str *s = (weir_str *)(void *)((char *)to + type->field[i].offset);
+        if (s->len > WEIR_STR_INLINE) *s = weir_keep(ctx, s->u.far, s->len);
+    }
 }

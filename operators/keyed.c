@@ -1,29 +1,11 @@
 /* State per key: keyed functions, and accumulators of one window over the whole input. */
+#include "operators/keyed.h"
 #include "base/check.h"
 #include "operators/kernels.h"
-#include "snapshot/near.h"
 #include <stdlib.h>
 
-/* The near loop of an aggregate by string has no branch on a hit, so fewer of them pay. */
-enum { BLIND_HITS_MIN_PERCENT = 50 };
-
-/* Index arrays of one batch. Slot-owned, one per keyed operator: they stay in its cache. */
-typedef struct keyed {
-    _Alignas(WR_CACHE_LINE) uint64_t hash[WR_BATCH_RECORDS_MAX];
-    void         *state[WR_BATCH_RECORDS_MAX];
-    uint8_t       fresh[WR_BATCH_RECORDS_MAX];
-    wr_near       near;
-    bool          has_near, reads;
-    char         *keys; /* results: records with only the key fields set */
-    wr_table_scan scan;
-} keyed;
-
-static wr_err keyed_open(wr_op *op, wr_errinfo *info)
+static wr_err make_table(wr_op *op, wr_errinfo *info)
 {
-    keyed *k = aligned_alloc(WR_CACHE_LINE, (sizeof(keyed) + WR_CACHE_LINE - 1) & ~(size_t)(WR_CACHE_LINE - 1));
-    if (k == NULL) return wr_fail(info, WR_MEMORY, "no memory for keyed operator %s", op->node->uid);
-    memset(k, 0, sizeof *k);
-    op->kernel_state = k;
     wr_key_groups   groups = wr_key_groups_of(op->subtask, op->subtasks, op->max_parallelism);
     wr_table_config config = {.uid = op->node->uid,
                               .record = op->def->left,
@@ -33,12 +15,24 @@ static wr_err keyed_open(wr_op *op, wr_errinfo *info)
                               .group_first = groups.first,
                               .group_end = groups.end,
                               .budget = op->home->budget,
-                              .large_pages = true};
-    WR_TRY(wr_table_new(&op->table, &config, info));
+                              .large_pages = true,
+                              .ttl_ns = op->node->ttl,
+                              .ttl_rule = op->node->ttl_rule};
+    return wr_table_new(&op->table, &config, info);
+}
+
+static wr_err keyed_open(wr_op *op, wr_errinfo *info)
+{
+    wr_keyed *k = aligned_alloc(WR_CACHE_LINE, (sizeof(wr_keyed) + WR_CACHE_LINE - 1) & ~(size_t)(WR_CACHE_LINE - 1));
+    if (k == NULL) return wr_fail(info, WR_MEMORY, "no memory for keyed operator %s", op->node->uid);
+    memset(k, 0, sizeof *k);
+    op->kernel_state = k;
+    if (op->table == NULL) WR_TRY(make_table(op, info)); /* else it was loaded */
+    WR_TRY(wr_keyed_time_open(op, info));
     k->reads = (op->def->flags & WEIR_OP_READS) != 0;
-    k->has_near = op->def->on_near != NULL && !k->reads && wr_near_init(&k->near, op->table);
-    if (op->def->kind == WEIR_OP_AGGREGATE && k->near.probe.bytes == 16)
-        k->near.hits_min_percent = BLIND_HITS_MIN_PERCENT;
+    /* A hit would not look at the clock. */
+    bool near = op->def->on_near != NULL && !k->reads && !wr_table_expires(op->table);
+    k->has_near = near && wr_near_init(&k->near, op->table, op->def->kind == WEIR_OP_AGGREGATE);
     op->ctx.state = k->state;
     op->ctx.fresh = k->fresh;
     op->ctx.near = &k->near.probe;
@@ -47,9 +41,10 @@ static wr_err keyed_open(wr_op *op, wr_errinfo *info)
 
 static void keyed_close(wr_op *op)
 {
-    keyed *k = op->kernel_state;
+    wr_keyed *k = op->kernel_state;
     if (k != NULL) {
         if (k->has_near) wr_near_fini(&k->near);
+        wr_keyed_time_close(op);
         free(k->keys);
     }
     free(k);
@@ -68,14 +63,15 @@ static void fail_state_max(wr_op *op)
                op->node->uid, op->subtask, (unsigned long long)wr_table_count(op->table));
 }
 
-static void note_state(wr_op *op)
+void wr_keyed_note(wr_op *op)
 {
+    if (op->home->budget->exceeded && !wr_op_failed(op)) fail_state_max(op);
     atomic_store_explicit(&op->stats.keys, wr_table_count(op->table), memory_order_relaxed);
     atomic_store_explicit(&op->stats.state_bytes, wr_table_bytes(op->table), memory_order_relaxed);
 }
 
 /* Finds the states of the picked records (NULL: all) and runs the loop over them. */
-static void run_found(wr_op *op, keyed *k, const wr_view *view, const uint32_t *pick, uint32_t pick_n)
+static void run_found(wr_op *op, wr_keyed *k, const wr_view *view, const uint32_t *pick, uint32_t pick_n)
 {
     weir_ctx *ctx = &op->ctx;
     if (k->reads)
@@ -84,16 +80,20 @@ static void run_found(wr_op *op, keyed *k, const wr_view *view, const uint32_t *
         fail_state_max(op);
     ctx->pick = pick;
     ctx->pick_n = pick_n;
+    bool stamps = k->time != NULL && k->time->ttl_ns != 0 && !k->reads;
+    if (stamps) wr_ttl_before(op->table, k->state, pick, pick != NULL ? pick_n : view->n, k->time->seen);
     wr_op_call(op, op->def->on_left);
+    if (stamps) wr_ttl_after(op->table, k->state, pick, pick != NULL ? pick_n : view->n, k->time->seen);
     ctx->pick = NULL;
 }
 
 static void keyed_push(wr_op *op, const wr_view *view, uint32_t port)
 {
     (void)port;
-    keyed    *k = op->kernel_state;
+    wr_keyed *k = op->kernel_state;
     weir_ctx *ctx = &op->ctx;
     uint32_t  n = view->n;
+    if (k->time != NULL) wr_keyed_time_begin(op);
     wr_op_borrow(op, view);
     ctx->in = view->records;
     ctx->time = view->time;
@@ -115,10 +115,17 @@ static void keyed_push(wr_op *op, const wr_view *view, uint32_t port)
     }
     wr_op_settle(op); /* before the table's: what was emitted may borrow from a cell */
     wr_table_settle(op->table);
-    note_state(op);
+    if (k->time != NULL) wr_keyed_time_arm(op);
+    wr_keyed_note(op);
 }
 
-const wr_kernel wr_kernel_keyed = {.name = "keyed", .open = keyed_open, .push = keyed_push, .close = keyed_close};
+const wr_kernel wr_kernel_keyed = {.name = "keyed",
+                                   .open = keyed_open,
+                                   .push = keyed_push,
+                                   .end = wr_keyed_end,
+                                   .advance = wr_keyed_advance,
+                                   .tick = wr_keyed_tick,
+                                   .close = keyed_close};
 
 /* ---- one window over the whole input: the accumulator is the key's entry, results come at the end ---- */
 
@@ -127,8 +134,9 @@ static const weir_span WHOLE[WR_BATCH_RECORDS_MAX] = {
 
 static bool window_end(wr_op *op)
 {
-    keyed    *k = op->kernel_state;
+    wr_keyed *k = op->kernel_state;
     weir_ctx *ctx = &op->ctx;
+    if (k->scan.group == 0 && k->scan.entry == 0 && !wr_keyed_swept(op)) return false;
     if (k->keys == NULL) {
         size_t bytes = (size_t)op->def->left->size * WR_BATCH_RECORDS_MAX + WR_BATCH_SPARE_BYTES;
         k->keys = aligned_alloc(WR_CACHE_LINE, (bytes + WR_CACHE_LINE - 1) & ~(size_t)(WR_CACHE_LINE - 1));
@@ -152,7 +160,15 @@ static bool window_end(wr_op *op)
     return false;
 }
 
-const wr_kernel wr_kernel_aggregate = {
-    .name = "aggregate", .open = keyed_open, .push = keyed_push, .end = window_end, .close = keyed_close};
-const wr_kernel wr_kernel_reduce = {
-    .name = "reduce", .open = keyed_open, .push = keyed_push, .end = window_end, .close = keyed_close};
+const wr_kernel wr_kernel_aggregate = {.name = "aggregate",
+                                       .open = keyed_open,
+                                       .push = keyed_push,
+                                       .end = window_end,
+                                       .tick = wr_keyed_tick,
+                                       .close = keyed_close};
+const wr_kernel wr_kernel_reduce = {.name = "reduce",
+                                    .open = keyed_open,
+                                    .push = keyed_push,
+                                    .end = window_end,
+                                    .tick = wr_keyed_tick,
+                                    .close = keyed_close};

@@ -20,22 +20,27 @@ static wr_err plan_element(wr_cell_plan *plan, const weir_field *field, wr_errin
     for (uint32_t i = 0; i < element->fields; i++) {
         if (is_string(element->field[i].kind)) plan->string[plan->strings++] = element->field[i].offset;
     }
-    if (field->ttl != 0) return wr_fail(info, WR_NOT_YET, "a time to live of elements (field %s)", field->name);
+    plan->ttl_ns = plan->kind == WEIR_CELL_VALUE ? 0 : field->ttl;
     if (plan->kind != WEIR_CELL_TABLE) return WR_OK;
     weir_key key = {.count = 1, .field = {{field->key, field->key_kind}}};
     return wr_key_layout_of(&plan->key, &key, info);
 }
 
-/* Bytes before the records: none of a value, prev, next, first and count of a chunk, id, prev and next of an
- * element. */
+/* Bytes before the records: none of a value, prev, next, first and count of a chunk, id, prev and next of an element;
+ * then a stamp for each row that has a time to live. */
 static void plan_rows(wr_cell_plan *plan, uint32_t *bytes)
 {
     uint32_t size = plan->element->size == 0 ? 1 : plan->element->size;
+    uint32_t stamp = plan->ttl_ns != 0 ? 8 : 0, each = size + stamp;
     plan->record_at = plan->kind == WEIR_CELL_VALUE ? 0 : 16;
+    plan->stamp_at = stamp != 0 ? 16 : 0;
     plan->rows = 1;
-    if (plan->kind == WEIR_CELL_LIST && size * 2 + 16 <= 256) plan->rows = (256 - 16) / size;
-    *bytes = plan->record_at + plan->rows * size;
-    if (plan->kind == WEIR_CELL_LIST) plan->rows = (wr_family_stride(*bytes) - 16) / size;
+    if (plan->kind == WEIR_CELL_LIST && each * 2 + 16 <= 256) plan->rows = (256 - 16) / each;
+    *bytes = plan->record_at + plan->rows * each;
+    if (plan->kind == WEIR_CELL_LIST) plan->rows = (wr_family_stride(*bytes) - 16) / each;
+    plan->record_at += plan->rows * stamp;
+    plan->stamp_log2 = 20; /* 1 ms, or between a 64th and a 128th of the time to live */
+    while (plan->ttl_ns >> plan->stamp_log2 >= 128) plan->stamp_log2++;
 }
 
 static wr_err init_plan(wr_table *table, wr_cell_plan *plan, wr_errinfo *info)
@@ -69,7 +74,8 @@ wr_err wr_cells_init(wr_table *table, wr_errinfo *info)
         table->cell_at[field->offset / 8] = (uint8_t)table->cells++;
         table->owns = true;
         if (cell) WR_TRY(plan_element(plan, field, info));
-        table->has_ids |= cell;
+        table->expires |= plan->ttl_ns != 0;
+        table->has_ids |= kind == WEIR_CELL_TABLE; /* (id, key) finds an element */
         table->has_blobs |= !cell || plan->strings != 0;
         if (cell) WR_TRY(init_plan(table, plan, info));
     }
@@ -140,25 +146,43 @@ wr_err wr_cell_text_set(wr_table *table, void *state, weir_text *cell, weir_str 
     return WR_OK;
 }
 
-wr_err wr_cell_record_own(wr_table *table, void *to, const void *from)
+/* The key group of an entry or a list's row at this address. */
+static bool group_at(const wr_table *table, const void *at, uint32_t *group)
+{
+    for (uint32_t i = 0; i <= table->cells; i++) {
+        if (i != 0 && !table->cell[i - 1].has_family) continue;
+        const wr_family *family = i == 0 ? &table->entries : &table->cell[i - 1].family;
+        uint64_t         offset = (uint64_t)((const char *)at - family->base);
+        if ((const char *)at < family->base || offset >= family->next * family->stride) continue;
+        *group = wr_family_group_of(family, (uint32_t)(offset / family->stride));
+        return true;
+    }
+    return false;
+}
+
+wr_err wr_cell_record_own(wr_table *table, const weir_type *type, void *to, const void *from)
 {
     uint64_t made[WR_STATE_BYTES_MAX / 8];
-    uint32_t group = wr_table_state_group(table, to);
-    memcpy(made, from, table->config.state->size);
-    for (uint32_t i = 0; i < table->cells; i++) {
-        if (string_at((char *)made, table->cell[i].offset)->len > WR_CELL_BYTES_MAX) return WR_RECORD_TOO_LARGE;
+    uint32_t group;
+    if (!group_at(table, to, &group)) return WR_NOT_FOUND;
+    check(type->size <= sizeof made);
+    memcpy(made, from, type->size);
+    for (uint32_t i = 0; i < type->fields; i++) {
+        if (is_string(type->field[i].kind) &&
+            string_at((char *)made, type->field[i].offset)->len > WR_CELL_BYTES_MAX)
+            return WR_RECORD_TOO_LARGE;
     }
-    for (uint32_t i = 0; i < table->cells; i++) {
-        if (table->cell[i].kind != WEIR_STR) continue;
-        weir_str       *s = string_at((char *)made, table->cell[i].offset);
-        const weir_str *old = string_at(to, table->cell[i].offset);
+    for (uint32_t i = 0; i < type->fields; i++) {
+        if (!is_string(type->field[i].kind)) continue;
+        weir_str       *s = string_at((char *)made, type->field[i].offset);
+        const weir_str *old = string_at(to, type->field[i].offset);
         bool            kept = s->len > WEIR_STR_INLINE && old->len == s->len && old->u.far == s->u.far;
         if (kept) continue;
         if (s->len > WEIR_STR_INLINE) s->u.far = wr_blob_new(table, group, s->u.far, s->len);
         if (old->len > WEIR_STR_INLINE)
             wr_blob_free(table, old->u.far, old->len); /* at settle: `from` may still point at it */
     }
-    memcpy(to, made, table->config.state->size);
+    memcpy(to, made, type->size);
     return WR_OK;
 }
 

@@ -7,12 +7,23 @@
 typedef struct element {
     uint64_t id;
     uint32_t prev, next; /* number + 1 in the group; 0: none */
-    char     record[];
 } element;
 
 static element *element_at(const wr_cell_plan *plan, uint32_t position)
 {
     return (element *)(void *)wr_family_at(&plan->family, position);
+}
+
+static char *record_of(const wr_cell_plan *plan, const element *e)
+{
+    return (char *)(uintptr_t)e + plan->record_at;
+}
+
+static int64_t stamp_of(const wr_cell_plan *plan, const element *e)
+{
+    int64_t stamp;
+    memcpy(&stamp, (const char *)e + plan->stamp_at, 8);
+    return stamp;
 }
 
 static uint32_t position_of(const wr_cell_plan *plan, uint32_t group, uint32_t link)
@@ -44,7 +55,7 @@ uint64_t wr_element_hash_at(const void *self, uint32_t position)
     const wr_cell_plan *plan = self;
     const element      *e = element_at(plan, position);
     uint64_t            packed[2];
-    wr_key_pack(&plan->key, e->record, packed);
+    wr_key_pack(&plan->key, record_of(plan, e), packed);
     return hash_of(plan, e->id, packed);
 }
 
@@ -56,7 +67,7 @@ static uint32_t find(const wr_cell_plan *plan, uint64_t id, const void *packed, 
         const element *e = element_at(plan, position);
         if (e->id != id) continue;
         uint64_t theirs[2];
-        wr_key_pack(&plan->key, e->record, theirs);
+        wr_key_pack(&plan->key, record_of(plan, e), theirs);
         if (wr_key_equal(&plan->key, packed, theirs)) return position;
     }
     return 0;
@@ -82,7 +93,9 @@ const void *wr_cell_table_get(const wr_table *table, const void *state, const we
     uint64_t packed[2], id = id_of(table, state);
     pack_key(plan, key, packed);
     uint32_t position = find(plan, id, packed, hash_of(plan, id, packed));
-    return position == 0 ? NULL : element_at(plan, position)->record;
+    if (position == 0) return NULL;
+    const element *e = element_at(plan, position);
+    return plan->ttl_ns != 0 && wr_ttl_over(table, stamp_of(plan, e), plan->ttl_ns) ? NULL : record_of(plan, e);
 }
 
 static void link_last(wr_cell_plan *plan, uint32_t group, weir_cell *cell, uint32_t position)
@@ -92,6 +105,23 @@ static void link_last(wr_cell_plan *plan, uint32_t group, weir_cell *cell, uint3
     if (last != 0) open_element(plan, group, last)->next = link;
     cell->body = (uint64_t)link << 32 | (last == 0 ? link : (uint32_t)cell->body);
     cell->count++;
+}
+
+/* The cell's flags tell the oldest stamp of its elements, or an older one, in units of 2^stamp_log2 ns, modulo 2^32 and
+ * plus 1; 0: not known. Since stamps are whole units, a walk that looks for what is over is due at most about a hundred
+ * times in a time to live. */
+static uint32_t flags_of(const wr_cell_plan *plan, int64_t stamp)
+{
+    uint32_t flags = (uint32_t)(stamp >> plan->stamp_log2) + 1;
+    return flags == 0 ? 1 : flags;
+}
+
+static void put_stamp(const wr_table *table, const wr_cell_plan *plan, element *e, weir_cell *cell)
+{
+    int64_t  unit = INT64_C(1) << plan->stamp_log2, stamp = (table->now_ns + unit - 1) & ~(unit - 1);
+    uint32_t flags = flags_of(plan, stamp);
+    memcpy((char *)e + plan->stamp_at, &stamp, 8);
+    if (cell->count == 0 || (cell->flags != 0 && (int32_t)(flags - cell->flags) < 0)) cell->flags = flags;
 }
 
 wr_err wr_cell_table_put(wr_table *table, void *state, weir_cell *cell, const void *record)
@@ -115,9 +145,11 @@ wr_err wr_cell_table_put(wr_table *table, void *state, weir_cell *cell, const vo
         wr_family_touch(&plan->family, position);
     }
     element *e = element_at(plan, position);
-    if (known) wr_cell_free_strings(table, plan, e->record); /* at settle: `record` may still point at them */
-    memmove(e->record, record, size);
-    if (plan->strings != 0) (void)wr_cell_own_strings(table, group, plan, e->record);
+    if (known) wr_cell_free_strings(table, plan, record_of(plan, e)); /* at settle: `record` may still point at them */
+    memmove(record_of(plan, e), record, size);
+    if (plan->strings != 0) (void)wr_cell_own_strings(table, group, plan, record_of(plan, e));
+    if (plan->ttl_ns != 0) put_stamp(table, plan, e, cell);
+    wr_table_wrote(table, state);
     if (known) return WR_OK;
     e->id = id;
     link_last(plan, group, cell, position);
@@ -130,7 +162,7 @@ static void drop(wr_table *table, wr_cell_plan *plan, uint32_t group, weir_cell 
     const element *e = element_at(plan, position);
     uint32_t       first = (uint32_t)cell->body, last = (uint32_t)(cell->body >> 32);
     wr_index_remove(&plan->index, wr_element_hash_at(plan, position), position);
-    wr_cell_free_strings(table, plan, e->record);
+    wr_cell_free_strings(table, plan, record_of(plan, e));
     if (e->prev != 0)
         open_element(plan, group, e->prev)->next = e->next;
     else
@@ -164,7 +196,7 @@ void wr_element_clear(wr_table *table, void *state, wr_cell_plan *plan, weir_cel
         const element *e = element_at(plan, position);
         link = e->next;
         wr_index_remove(&plan->index, wr_element_hash_at(plan, position), position);
-        wr_cell_free_strings(table, plan, e->record);
+        wr_cell_free_strings(table, plan, record_of(plan, e));
         wr_table_pend(table, &plan->family, position, 0);
     }
     *cell = (weir_cell){0};
@@ -174,7 +206,7 @@ bool wr_element_refill(wr_cell_plan *plan, weir_rows *rows)
 {
     uint32_t       group = (uint32_t)(rows->reserved[0] >> 32), link = (uint32_t)rows->reserved[0];
     const element *e = element_at(plan, position_of(plan, group, link));
-    rows->at = e->record;
+    rows->at = record_of(plan, e);
     rows->end = rows->at + plan->element->size;
     if (rows->left != 0) rows->left--;
     rows->reserved[1] = link;
@@ -187,4 +219,28 @@ void wr_element_rows_remove(wr_table *table, void *state, wr_cell_plan *plan, we
     uint32_t group = wr_table_state_group(table, state);
     drop(table, plan, group, cell, position_of(plan, group, (uint32_t)rows->reserved[1]));
     rows->reserved[1] = 0;
+}
+
+bool wr_element_expired(const wr_table *table, const wr_cell_plan *plan, const weir_cell *cell)
+{
+    if (cell->count == 0) return false;
+    if (cell->flags == 0) return true;
+    return (int32_t)(flags_of(plan, table->now_ns - plan->ttl_ns) - cell->flags) >= 0;
+}
+
+void wr_element_expire(wr_table *table, void *state, wr_cell_plan *plan, weir_cell *cell)
+{
+    uint32_t group = wr_table_state_group(table, state);
+    int64_t  oldest = INT64_MAX;
+    for (uint32_t link = (uint32_t)cell->body; link != 0;) {
+        uint32_t       position = position_of(plan, group, link);
+        const element *e = element_at(plan, position);
+        int64_t        stamp = stamp_of(plan, e);
+        link = e->next;
+        if (wr_ttl_over(table, stamp, plan->ttl_ns))
+            drop(table, plan, group, cell, position);
+        else if (stamp < oldest)
+            oldest = stamp;
+    }
+    cell->flags = cell->count == 0 ? 0 : flags_of(plan, oldest);
 }

@@ -9,6 +9,7 @@
 #define TRIAL            16384u        /* records that are judged */
 #define DROP_RARE        (16u * WARM_UP)
 #define HITS_MIN_PERCENT 80u        /* a loop that branches on a hit */
+#define HITS_MIN_BLIND   50u        /* one that does not */
 #define OFF_FIRST        (2u << 20) /* records */
 #define OFF_MAX          (4u << 20)
 
@@ -26,7 +27,7 @@ static uint32_t width_of(uint32_t kind)
     }
 }
 
-bool wr_near_init(wr_near *near, const wr_table *table)
+bool wr_near_init(wr_near *near, const wr_table *table, bool blind)
 {
     *near = (wr_near){.off_length = OFF_FIRST, .cold = WARM_UP};
     const wr_key_layout *key = &table->key;
@@ -40,7 +41,7 @@ bool wr_near_init(wr_near *near, const wr_table *table)
     near->budget = table->config.budget;
     near->budget->bytes += near->bytes;
     near->generation = table->generation;
-    near->hits_min_percent = HITS_MIN_PERCENT;
+    near->hits_min_percent = blind && string ? HITS_MIN_BLIND : HITS_MIN_PERCENT;
     near->probe = (weir_near){.bytes = string ? 16 : 8,
                               .shift = 64 - (uint32_t)__builtin_ctzll(lines),
                               .offset = key->part[0].offset,

@@ -12,7 +12,7 @@ typedef struct wr_near {
     weir_near  probe;            /* for weir_ctx.near; probe.miss has room for WR_BATCH_RECORDS_MAX */
     uint64_t   generation;       /* of the table, when the lines were filled */
     uint64_t   seen, hits;       /* of this trial */
-    uint64_t   hits_min_percent; /* below, it pauses; the operator may lower it after wr_near_init */
+    uint64_t   hits_min_percent; /* below, it pauses */
     uint64_t   cold;             /* records until it begins: the lines fill */
     uint64_t   since_drop;       /* records since the lines were dropped */
     uint64_t   off_left;         /* records until the next trial; 0: on */
@@ -21,8 +21,9 @@ typedef struct wr_near {
     wr_budget *budget;
 } wr_near;
 
-/* True when keys of the table fit lines (one integer of at most 8 bytes, or one string); false: leave on_near alone. */
-bool wr_near_init(wr_near *near, const wr_table *table);
+/* True when keys of the table fit lines (one integer of at most 8 bytes, or one string); false: leave on_near alone.
+ * blind: the loop has no branch on a hit when the key is a string (aggregates), so fewer hits pay. */
+bool wr_near_init(wr_near *near, const wr_table *table, bool blind);
 void wr_near_fini(wr_near *near);
 /* Whether this batch of n records shall use on_near. Drops all lines when the table's generation has changed. */
 bool wr_near_begin(wr_near *near, const wr_table *table, uint32_t n);

@@ -23,6 +23,11 @@ static void lay_out(wr_table *table)
     uint32_t at = table->key.bytes;
     table->id_at = at;
     if (table->has_ids) at += 8;
+    if (table->config.ttl_ns != 0) {
+        table->stamp_at = at;
+        table->expires = true;
+        at += 8;
+    }
     table->state_at = at;
 }
 
@@ -158,4 +163,59 @@ uint32_t wr_table_scan_next(wr_table *table, wr_table_scan *scan, void **state, 
         scan->entry = end;
     }
     return count;
+}
+
+uint32_t wr_table_sweep_next(wr_table *table, wr_table_sweep *sweep, void **state, uint32_t n, uint32_t *group)
+{
+    const wr_family *entries = &table->entries;
+    for (; sweep->group < table->groups; sweep->group++, sweep->inside = false) {
+        const wr_group *in = &entries->group[sweep->group];
+        if (!sweep->inside) sweep->left = in->count;
+        sweep->inside = true;
+        if (sweep->left == 0) continue;
+        uint32_t first, region = wr_family_region_of(entries, sweep->left - 1, &first);
+        uint32_t from = sweep->left > n && sweep->left - n > first ? sweep->left - n : first, more = sweep->left - from;
+        const char *entry = wr_family_at(entries, in->region[region] + (from - first));
+        for (uint32_t i = 0; i < more; i++)
+            state[i] = (void *)(uintptr_t)(entry + (uint64_t)i * entries->stride + table->state_at);
+        sweep->left = from;
+        *group = sweep->group + table->config.group_first;
+        return more;
+    }
+    return 0;
+}
+
+void wr_table_keys(const wr_table *table, void *const *state, uint32_t n, void *keys)
+{
+    uint64_t size = table->config.record->size;
+    uint32_t kind = table->key.part[0].kind;
+    char    *record = keys;
+    memset(record, 0, n * size);
+    if (table->key.shape == WR_KEY_INTEGER && (kind == WEIR_U64 || kind == WEIR_I64 || kind == WEIR_TIME)) {
+        record += table->key.part[0].offset;
+        for (uint32_t i = 0; i < n; i++) memcpy(record + i * size, wr_table_entry_of(table, state[i]), 8);
+        return;
+    }
+    for (uint32_t i = 0; i < n; i++) wr_key_scatter(&table->key, wr_table_entry_of(table, state[i]), record + i * size);
+}
+
+uint64_t wr_table_hash_of(const wr_table *table, const void *state)
+{
+    return table->key.count == 0 ? 0 : wr_table_hash_at(table, wr_table_position_of(table, state));
+}
+
+uint32_t wr_table_by_hash(const wr_table *table, uint64_t hash, void **state, uint32_t n)
+{
+    uint32_t found = 0;
+    if (table->key.count == 0) {
+        if (table->count == 0) return 0;
+        state[0] = wr_family_at(&table->entries, wr_family_place(&table->entries, 0, 0)) + table->state_at;
+        return 1;
+    }
+    wr_probe probe = wr_probe_begin(&table->index, hash);
+    for (uint32_t position; found < n && (position = wr_probe_next(&probe)) != 0;) {
+        if (wr_table_hash_at(table, position) == hash)
+            state[found++] = wr_family_at(&table->entries, position) + table->state_at;
+    }
+    return found;
 }

@@ -32,6 +32,8 @@ typedef struct wr_table_config {
     uint32_t         group_first, group_end; /* key groups of this subtask: [first, end) */
     wr_budget       *budget;
     bool             large_pages; /* ask for huge pages once the table is large */
+    int64_t          ttl_ns;      /* of a key's whole state, by wr_table_now; 0: for ever */
+    uint32_t         ttl_rule;    /* enum weir_ttl_rule */
 } wr_table_config;
 
 /* WR_MEMORY when the system has no address space, WR_LIMIT when a bound of base/limits.h is exceeded, WR_NOT_YET for
@@ -80,8 +82,37 @@ typedef struct wr_table_scan {
  * set, all else zero; strings point into the table. Returns how many; 0 at the end. Marks nothing: to write,
  * wr_table_touch first. */
 uint32_t wr_table_scan_next(wr_table *table, wr_table_scan *scan, void **state, void *keys, uint32_t n);
+/* A walk that may forget what it has come by: group by group, each from its last entry to its first. Gives up to n
+ * entries that lie side by side in one group (*group: absolute), in order of address. wr_table_forget of entries given
+ * so far and wr_table_settle are allowed between two calls; finds that create are not. Zero to begin. */
+typedef struct wr_table_sweep {
+    uint32_t group, left; /* left: entries of the group that were not given yet */
+    bool     inside;
+} wr_table_sweep;
+uint32_t wr_table_sweep_next(wr_table *table, wr_table_sweep *sweep, void **state, uint32_t n, uint32_t *group);
+/* n records with only the key fields of these entries set, as wr_table_scan_next gives them. */
+void wr_table_keys(const wr_table *table, void *const *state, uint32_t n, void *keys);
+uint64_t wr_table_hash_of(const wr_table *table, const void *state); /* of the entry's key */
+/* The states of all entries with this hash, at most n: seldom more than one. How many. Marks nothing. */
+uint32_t wr_table_by_hash(const wr_table *table, uint64_t hash, void **state, uint32_t n);
 /* Marks entries that were not given by wr_table_find in this epoch, before they are written. */
 void wr_table_touch(wr_table *table, void *const *state, uint32_t n);
+
+/* ---- time to live: of keys (config.ttl_ns) and of the rows of lists and tables (weir_field.ttl), by wall clock. What
+ * is over is never given out: wr_table_find empties it first; wr_ttl_sweep takes it away. ---- */
+bool wr_table_expires(const wr_table *table); /* false: none of the following is needed */
+/* Wall clock of the batch that begins; what stamps get. */
+void wr_table_now(wr_table *table, int64_t now_ns);
+/* States that came from elsewhere than wr_table_find (timers): drops their expired rows; counts as a read. */
+void wr_ttl_read(wr_table *table, void *const *state, uint32_t n);
+/* Around the user's loop, with room for an entry per state: a state that the loop changed gets a new stamp. */
+void wr_ttl_before(const wr_table *table, void *const *state, const uint32_t *pick, uint32_t n, uint64_t *seen);
+void wr_ttl_after(wr_table *table, void *const *state, const uint32_t *pick, uint32_t n, const uint64_t *seen);
+/* Between batches: looks at the next `entries` keys and forgets what is over. True: it has come to the end of the
+ * table, and begins anew. */
+bool wr_ttl_sweep(wr_table *table, uint32_t entries);
+/* After a load: what depends on the times to live of this run. */
+void wr_ttl_loaded(wr_table *table);
 
 /* ---- cells: the engine's side of weir_text_set and its like ------------------------------------------------------
  * `state` is the state that holds the cell, `cell` points into it; it must be marked (wr_table_find). Setters copy,
@@ -102,8 +133,14 @@ weir_rows wr_cell_rows(const wr_table *table, const void *state, const weir_cell
 bool      wr_cell_rows_refill(weir_rows *rows, size_t size);
 /* Takes the row given last out of its list or table; the iteration goes on. */
 void wr_cell_rows_remove(wr_table *table, void *state, weir_cell *cell, weir_rows *rows);
-/* `to` is a state of the table whose type has string fields (an accumulator): copies the record with its strings,
- * releases the strings that `to` had. `from` may hold strings of `to`. */
-wr_err wr_cell_record_own(wr_table *table, void *to, const void *from);
+/* The row of a list that weir_rows gave last, for writing; it stays where it is until wr_table_settle. */
+void *wr_cell_list_open(wr_table *table, void *state, weir_cell *cell, const weir_rows *rows);
+/* The row added last, not for writing; NULL: none. */
+const void *wr_cell_list_last(const wr_table *table, const void *state, const weir_cell *cell);
+/* `to` is a record of this type that lies in a state of the table, or in a row of one of its lists, where its strings
+ * are fields of the state's or the row's type (an accumulator), and is marked: copies the record with its strings,
+ * releases the strings that `to` had. `from` may hold strings of `to`. WR_NOT_FOUND: `to` is not in the table; nothing
+ * was done. */
+wr_err wr_cell_record_own(wr_table *table, const weir_type *type, void *to, const void *from);
 
 #endif

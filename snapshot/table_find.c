@@ -64,6 +64,7 @@ static uint32_t make_entry(wr_table *table, const void *key, uint64_t hash)
         uint64_t id = (uint64_t)(table->config.group_first + group) << 48 | ++table->ids[group];
         memcpy(entry + table->id_at, &id, 8);
     }
+    if (table->stamp_at != 0) memcpy(entry + table->stamp_at, &table->now_ns, 8);
     table->count++;
     return position;
 }
@@ -226,6 +227,7 @@ static void find_block(wr_table *table, wr_keys *keys, void **state, uint8_t *fr
         if (misses != 0) find_or_make(table, keys, state, fresh, miss, misses);
     }
     wr_table_touch(table, state, n);
+    if (__builtin_expect(table->expires, 0)) wr_ttl_found(table, state, fresh, n);
 }
 
 bool wr_table_find(wr_table *table, const void *records, uint32_t n, const uint64_t *hash, const uint32_t *pick,
@@ -253,6 +255,14 @@ bool wr_table_find(wr_table *table, const void *records, uint32_t n, const uint6
     return !table->config.budget->exceeded;
 }
 
+/* States whose time is over are unknown to readers. */
+static void hide_gone(const wr_table *table, void **state, uint32_t n)
+{
+    for (uint32_t i = 0; table->stamp_at != 0 && i < n; i++) {
+        if (state[i] != NULL && wr_ttl_gone(table, wr_table_position_of(table, state[i]))) state[i] = NULL;
+    }
+}
+
 static void peek_block(const wr_table *table, const wr_keys *keys, void **state, uint32_t n)
 {
     uint32_t miss[WR_FIND_MAX + 1];
@@ -261,6 +271,7 @@ static void peek_block(const wr_table *table, const wr_keys *keys, void **state,
         if (table->count != 0)
             only = wr_family_at(&table->entries, wr_family_place(&table->entries, 0, 0)) + table->state_at;
         for (uint32_t i = 0; i < n; i++) state[i] = only;
+        hide_gone(table, state, n);
         return;
     }
     uint32_t misses = find_known(table, keys, n, state, miss);
@@ -269,6 +280,7 @@ static void peek_block(const wr_table *table, const wr_keys *keys, void **state,
         if (many) ask_ahead(table, keys, miss, misses, q, false);
         state[miss[q]] = look_up(table, keys->at + (uint64_t)miss[q] * keys->stride, keys->hash[miss[q]]);
     }
+    hide_gone(table, state, n);
 }
 
 void wr_table_peek(const wr_table *table, const void *records, uint32_t n, const uint64_t *hash, const uint32_t *pick,

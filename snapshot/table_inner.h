@@ -19,6 +19,9 @@ typedef struct wr_cell_plan {
     wr_key_layout    key;                   /* table: of the element; one field */
     uint32_t         rows;                  /* list: per chunk */
     uint32_t         record_at;             /* offset of the record in an element, of the first one in a chunk */
+    int64_t          ttl_ns;                /* of each row of a list or table; 0: for ever */
+    uint32_t         stamp_at;              /* of the time when it was written (8 bytes), of a chunk's first row */
+    uint32_t         stamp_log2;            /* tables: stamps are multiples of 2^this ns */
     bool             has_family;            /* value, list, table */
     uint32_t         strings;               /* string fields of the element */
     uint32_t         string[WR_FIELDS_MAX]; /* their offsets */
@@ -31,10 +34,24 @@ typedef struct wr_pending {
     uint32_t class; /* blobs: size class */
 } wr_pending;
 
+/* Where the strings of a family's entries lie: at + row * step + offset[i]. Owner: its table. */
+typedef struct wr_strings {
+    uint32_t at, rows, step, count;
+    uint32_t offset[WR_FIELDS_MAX + WR_KEY_FIELDS_MAX];
+} wr_strings;
+
+/* Old bytes of one entry. Owner: its family's undo memory. */
+typedef struct wr_undo {
+    uint32_t position, next; /* next: another one of the granule, in units of WR_UNDO_UNIT bytes; 0: none */
+    char     bytes[];
+} wr_undo;
+#define WR_UNDO_UNIT 8u
+
 struct wr_table {
     wr_table_config config;
     wr_key_layout   key;
     uint32_t        id_at, state_at; /* offsets in the entry; id_at == 0 with state_at: no id */
+    uint32_t        stamp_at;        /* of the time of the last write (8 bytes); 0: keys live for ever */
     bool            has_ids, owns;   /* owns: states hold cells */
     uint32_t        groups;
     wr_family       entries;
@@ -45,6 +62,10 @@ struct wr_table {
     uint64_t        blob_free_bytes;
     uint64_t       *ids; /* per group: given so far */
     uint64_t        generation, count, bytes;
+    struct wr_timers *timers; /* told of what is forgotten and moved; NULL: none */
+    int64_t           now_ns; /* what stamps get: wr_table_now */
+    wr_table_sweep    sweep;  /* for what is over */
+    bool              expires; /* keys or rows have a time to live */
     wr_find_fn     *find; /* NULL: composite */
     wr_pending     *pending;
     uint64_t       *forgotten; /* group << 32 | number */
@@ -56,6 +77,9 @@ struct wr_table {
     uint64_t       *image_bits;
     uint64_t       *ids_begin; /* at wr_capture_begin */
     uint32_t       *blob_free_begin;
+    wr_strings     *strings;             /* per family; made by wr_table_strings */
+    void           *staging;             /* of the writer of files */
+    void (*staging_free)(void *staging); /* NULL when there is none */
 };
 
 static inline uint32_t wr_table_group_of(const wr_table *table, uint64_t hash)
@@ -76,6 +100,11 @@ static inline uint32_t wr_table_state_group(const wr_table *table, const void *s
     return wr_family_group_of(&table->entries, wr_table_position_of(table, state));
 }
 uint64_t wr_table_hash_at(const wr_table *table, uint32_t position);
+/* A cell has changed in a way that its bytes in the state may not show. */
+static inline void wr_table_wrote(const wr_table *table, void *state)
+{
+    if (table->stamp_at != 0) memcpy(wr_table_entry_of(table, state) + table->stamp_at, &table->now_ns, 8);
+}
 /* Later: at settle. */
 void wr_table_pend(wr_table *table, wr_family *family, uint32_t position, uint32_t class);
 
@@ -90,8 +119,30 @@ wr_err wr_cell_own_strings(wr_table *table, uint32_t group, const wr_cell_plan *
 void   wr_cell_free_strings(wr_table *table, const wr_cell_plan *plan, const char *record);
 void   wr_cell_free_value(wr_table *table, void *state, wr_cell_plan *plan, weir_cell *cell);
 
+/* timer.c */
+void wr_timers_forgotten(struct wr_timers *timers, const void *state); /* about to be zeroed */
+void wr_timers_moved(struct wr_timers *timers, uint32_t position);     /* an entry has come here */
+
+/* ttl.c */
+void    wr_ttl_found(wr_table *table, void *const *state, uint8_t *fresh, uint32_t n); /* marked */
+bool    wr_ttl_gone(const wr_table *table, uint32_t position); /* the key's time is over */
+void    wr_ttl_cells(wr_table *table, void *state);            /* drops the rows whose time is over; marked */
+bool    wr_list_expired(const wr_table *table, const void *state, const wr_cell_plan *plan, const weir_cell *cell);
+void    wr_list_expire(wr_table *table, void *state, wr_cell_plan *plan, weir_cell *cell);
+bool wr_element_expired(const wr_table *table, const wr_cell_plan *plan, const weir_cell *cell); /* perhaps */
+void wr_element_expire(wr_table *table, void *state, wr_cell_plan *plan, weir_cell *cell);
+
+static inline bool wr_ttl_over(const wr_table *table, int64_t stamp, int64_t ttl_ns)
+{
+    return (int64_t)((uint64_t)table->now_ns - (uint64_t)stamp) >= ttl_ns;
+}
+
 /* capture.c */
 void wr_capture_fini(wr_table *table);
+/* The i-th family in the order of files, or NULL when the table has no such. */
+wr_family *wr_table_family(const wr_table *table, uint32_t i);
+/* piece.c: of all families; false: out of memory. */
+bool wr_table_strings(wr_table *table);
 
 /* list.c, element.c */
 void     wr_list_clear(wr_table *table, void *state, wr_cell_plan *plan, weir_cell *cell);

@@ -19,6 +19,7 @@ void wr_table_pend(wr_table *table, wr_family *family, uint32_t position, uint32
 
 void wr_table_forget(wr_table *table, void *state)
 {
+    if (table->timers != NULL) wr_timers_forgotten(table->timers, state);
     if (table->owns) wr_cells_release(table, state);
     memset(state, 0, table->config.state->size);
     uint32_t position = wr_table_position_of(table, state);
@@ -68,6 +69,7 @@ static void remove_entry(wr_table *table, uint32_t group, uint32_t number)
         wr_family_touch(entries, hole);
         wr_index_move(&table->index, wr_table_hash_at(table, last), last, hole);
         memcpy(entry, wr_family_at(entries, last), entries->stride);
+        if (table->timers != NULL) wr_timers_moved(table->timers, hole);
     }
     wr_family_pop(entries, group);
     table->count--;

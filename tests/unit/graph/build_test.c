@@ -297,7 +297,7 @@ static void test_states(void **state)
     static const weir_field fields[] = {
         {.name = "s", .offset = 0, .size = 16, .kind = WEIR_STR},
         {.name = "t", .offset = 16, .size = 8, .kind = WEIR_EVENT_TIMER},
-        {.name = "l", .offset = 24, .size = 16, .kind = WEIR_CELL_LIST, .element = &fix_word_type, .ttl = 5},
+        {.name = "l", .offset = 24, .size = 16, .kind = WEIR_CELL_LIST, .element = &fix_word_type, .ttl = -5},
         {.name = "m",
          .offset = 40,
          .size = 16,
@@ -306,15 +306,16 @@ static void test_states(void **state)
          .key = 3,
          .key_kind = WEIR_U8},
         {.name = "v", .offset = 56, .size = 16, .kind = WEIR_CELL_VALUE},
-        {.name = "x", .offset = 72, .size = 16, .kind = WEIR_TEXT}};
+        {.name = "x", .offset = 72, .size = 16, .kind = WEIR_TEXT, .ttl = 5}};
     const weir_type odd = {.abi_size = sizeof odd, .fields = 6, .name = "odd", .size = 88, .align = 8, .field = fields};
     weir_op         op = count;
     op.state = &odd;
     weir_pipeline *p = fresh();
     SINK(KEYED(READ(p, &numbers), &op), "mem:");
     PROBLEMS(p, NULL, WR_GRAPH, "field 's' of state 'odd' is a borrowed string, which cannot be kept; use weir_text",
-             "field 't' of state 'odd' is a timer; timers do not run yet", "field 'l' of state 'odd' has a .ttl",
-             "field 1 of its key is no field of record 'word'", "field 'v' of state 'odd' does not say what it holds");
+             "its state has timers, but its descriptor has no on_timer", "field 'l' of state 'odd' has a negative time",
+             "field 1 of its key is no field of record 'word'", "field 'v' of state 'odd' does not say what it holds",
+             "field 'x' of state 'odd' has a time to live, which only lists and tables have");
 
     op.state = NULL;
     op.on_timer = fix_loop;
@@ -322,7 +323,7 @@ static void test_states(void **state)
     p = fresh();
     SINK(KEYED(READ(p, &numbers), &op), "mem:");
     PROBLEMS(p, NULL, WR_GRAPH, "it has no state type; declare one by WEIR_STATE",
-             "it has a timer function; timers do not", "its descriptor has no on_left");
+             "it has a timer function that would never run", "its descriptor has no on_left");
 }
 
 static void test_keys(void **state)

@@ -12,10 +12,13 @@ static void test_kinds(void **state)
     static const struct {
         uint32_t    kind;
         const char *text;
-    } kinds[] = {{WEIR_OP_CO_KEYED, "WEIR_LEFT and WEIR_RIGHT"}, {WEIR_OP_FLAT_MAP_SHARED, "broadcast state"},
-                 {WEIR_OP_KEYED_SHARED, "broadcast state"},      {WEIR_OP_WINDOW, "WEIR_WINDOW does not run yet; use"},
-                 {WEIR_OP_UPDATE, "WEIR_UPDATE does not"},       {WEIR_OP_JOIN, "WEIR_JOIN does not run yet; join the"},
-                 {WEIR_OP_COGROUP, "WEIR_COGROUP does not"},     {WEIR_OP_ASYNC, "use a map with .blocking = true"}};
+    } kinds[] = {{WEIR_OP_CO_KEYED, "WEIR_LEFT and WEIR_RIGHT"},
+                 {WEIR_OP_FLAT_MAP_SHARED, "broadcast state"},
+                 {WEIR_OP_KEYED_SHARED, "broadcast state"},
+                 {WEIR_OP_UPDATE, "WEIR_UPDATE does not"},
+                 {WEIR_OP_JOIN, "WEIR_JOIN does not run yet; join the"},
+                 {WEIR_OP_COGROUP, "WEIR_COGROUP does not"},
+                 {WEIR_OP_ASYNC, "use a map with .blocking = true"}};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         weir_op op = map;
         op.kind = kinds[i].kind;
@@ -35,9 +38,9 @@ static void test_windows(void **state)
         weir_window_spec spec;
         const char      *name;
     } specs[] = {
-        {{.window = weir_tumbling(WEIR_SECOND)}, "1"},
+        {{.window = weir_tumbling(0)}, "1"},
         {{.window = weir_session(WEIR_SECOND)}, "2"},
-        {{.window = weir_running()}, "3"},
+        {{.window = weir_sliding(WEIR_SECOND, 2 * WEIR_SECOND)}, "3"},
         {{.window = weir_per_batch()}, "4"},
         {{.window = weir_one_window(), .trigger = weir_each(5)}, "5"},
         {{.window = weir_one_window(), .evict = weir_keep_last(5)}, "6"},
@@ -54,14 +57,14 @@ static void test_windows(void **state)
     const wr_job      *job;
     const char *const *texts;
     assert_int_equal(wr_job_finish(p, NULL, &job, NULL), WR_GRAPH);
-    const char *want[] = {"operator '1' (t.c:7): tumbling windows do not run yet; weir_one_window() does",
-                          "operator '2' (t.c:7): session windows",
-                          "operator '3' (t.c:7): running windows",
+    const char *want[] = {"operator '1' (t.c:7): the tumbling window has a size, gap or slide that is not above zero",
+                          "operator '2' (t.c:7): its session window needs event time, and its input has none",
+                          "operator '3' (t.c:7): the sliding window's slide is longer than its size",
                           "operator '4' (t.c:7): per-batch windows",
                           "operator '5' (t.c:7): .trigger does not run yet",
                           "operator '6' (t.c:7): .evict does not run yet",
-                          "operator '7' (t.c:7): .lateness does not run yet",
-                          "operator '8' (t.c:7): weir_one_window() has no clock and no offset; leave weir_by_clock out",
+                          "operator '7' (t.c:7): .lateness is for windows of event time that end",
+                          "operator '8' (t.c:7): a window of this kind (one) has no clock; leave weir_by_clock out",
                           "operator '9' (t.c:7): it needs a window",
                           "operator 'keyed' (t.c:7): this kind of operator takes no window"};
     uint32_t    n = wr_job_problems(p, &texts), found = 0;
@@ -95,10 +98,10 @@ static void test_options(void **state)
 {
     (void)state;
     weir_pipeline            *p = fresh();
-    static const weir_upgrade upgrade = {0};
+    static const weir_upgrade upgrade = {0}, other = {&fix_word_type, &fix_word_type, fix_loop};
     weir_node                 in = SOURCE(p, "mem:", .name = "s", .journal = true, .until = "now");
     weir_node                 read = READ(p, &numbers, .latest = "x", .discover_every = -1);
-    weir_node                 keyed = KEYED(in, &count, .ttl = WEIR_HOUR, .initial = "mem:", .upgrade = {&upgrade});
+    weir_node keyed = KEYED(in, &count, .ttl = -WEIR_HOUR, .initial = "mem:", .upgrade = {&upgrade, &other});
     SINK(keyed, "mem:", .name = "a", .mode = WEIR_COMPLETE, .guarantee = WEIR_EXACTLY_ONCE);
     SINK(read, "mem:", .name = "b", .guarantee = 9);
     SINK(read, "mem:", .name = "c", .guarantee = WEIR_AT_LEAST_ONCE, .mode = WEIR_APPEND);
@@ -106,8 +109,10 @@ static void test_options(void **state)
                                   .snapshot_every = 5, .snapshots = "x", .restarts_max = 3));
     PROBLEMS(p, NULL, WR_GRAPH, ".journal does not run yet", "source 's' (mem:): .latest and .until do not run yet",
              "source 'numbers' (t.c:7): .latest and .until do not run yet", ".discover_every is negative",
-             "operator 'count' (t.c:7): .ttl does not run yet", ".initial does not run yet",
-             ".upgrade does not run yet", "sink 'a' (mem:): output modes other than WEIR_APPEND do not run yet",
+             "operator 'count' (t.c:7): .ttl is negative", ".initial does not run yet",
+             "an .upgrade has no types or no function", "field 'text' of state 'word' is a borrowed string",
+             "an .upgrade makes state 'word', but its state is",
+             "sink 'a' (mem:): output modes other than WEIR_APPEND do not run yet",
              "sink 'a' (mem:): 'mem:' cannot take back what it has written", "sink 'b' (mem:): 9 is no guarantee",
              "weir_configure: micro-batch mode does not run yet", "weir_configure: batch triggers and .interval",
              "weir_configure: snapshots do not run yet", "weir_configure: restarts do not run yet");

@@ -79,7 +79,7 @@ static void test_macros(void **state)
     wr_job_free(p);
 }
 
-/* The same operator twice, a stream left over, and an option that does not run yet. */
+/* The same operator twice, a stream left over, and an option that cannot be. */
 static void test_misuse(void **state)
 {
     (void)state;
@@ -89,9 +89,9 @@ static void test_misuse(void **state)
     word_stream    words = weir_apply(not_empty, parts.words);
     word_stream    again = weir_apply(not_empty, words);
     (void)weir_rebalance(again);
-    weir_apply(tally_up, weir_key_by(words, text), .ttl = WEIR_HOUR);
+    weir_apply(tally_up, weir_key_by(words, text), .ttl = -WEIR_HOUR);
     PROBLEMS(p, NULL, WR_GRAPH, "its uid 'not_empty' is also that of operator 'not_empty'",
-             "its stream is rebalance, but", "): .ttl does not run yet", "operator 'tally_up' (",
+             "its stream is rebalance, but", "): .ttl is negative", "operator 'tally_up' (",
              "nothing takes its stream");
 }
 

@@ -159,7 +159,7 @@ static void setup(world *w, const scenario *s, uint64_t seed)
                               .large_pages = seed & 1};
     wr_errinfo      info = {0};
     assert_int_equal(wr_table_new(&w->table, &config, &info), WR_OK);
-    w->has_near = s->near && wr_near_init(&w->near, w->table);
+    w->has_near = s->near && wr_near_init(&w->near, w->table, false);
     w->seen = calloc(s->keys, sizeof *w->seen);
     w->allowed = calloc(s->keys, 1);
     uint32_t some = 0;
