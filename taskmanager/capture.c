@@ -5,14 +5,6 @@
 #include "taskmanager/tasklet.h"
 #include "wire/names.h"
 
-#pragma weak wr_image_writer_new
-#pragma weak wr_image_writer_add
-#pragma weak wr_image_writer_step
-#pragma weak wr_image_writer_captured
-#pragma weak wr_image_writer_undo_bytes
-#pragma weak wr_image_writer_result
-#pragma weak wr_image_writer_free
-
 enum {
     QUANTUM_LEAST = 32 << 10, /* less is not worth a step */
     QUANTUM_MOST = 256 << 10,
