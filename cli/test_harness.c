@@ -4,7 +4,7 @@
 #include "connectors/connectors.h"
 #include "connectors/memory.h"
 #include "graph/exec.h"
-#include "operators/op.h"
+#include "operators/time.h"
 #include "taskmanager/worker.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -41,7 +41,7 @@ struct weir_test {
     wr_exec        *exec;
     wr_worker      *worker;
     wr_test_queue **queue; /* by node; NULL: no "test:" source */
-    tap           **taps;  /* by node, one for each output */
+    tap           **taps;  /* by node, one for each output, and one for late records */
     tap_op         *tap_op;
     uint32_t        tap_ops;
     bool            ended;
@@ -194,19 +194,21 @@ static void attach(weir_test *t, wr_op *op, wr_emit *emit, tap *tap)
 static void attach_all(weir_test *t)
 {
     uint32_t outputs = 0;
-    for (uint32_t i = 0; i < t->job->nodes; i++) outputs += t->job->node[i].outs * t->job->node[i].parallelism;
+    for (uint32_t i = 0; i < t->job->nodes; i++) outputs += (t->job->node[i].outs + 1) * t->job->node[i].parallelism;
     t->tap_op = zeroed(outputs, sizeof *t->tap_op);
     t->taps = zeroed(t->job->nodes, sizeof *t->taps);
     for (uint32_t i = 0; i < t->job->nodes; i++) {
         const wr_node *node = &t->job->node[i];
-        t->taps[i] = zeroed(node->outs, sizeof **t->taps);
-        for (uint32_t port = 0; port < node->outs; port++) {
+        t->taps[i] = zeroed(node->outs + 1, sizeof **t->taps);
+        for (uint32_t port = 0; port <= node->outs; port++) {
             tap *tap = &t->taps[i][port];
             tap->last = &tap->first;
             for (uint32_t s = 0; s < node->parallelism; s++) {
-                wr_op *op = wr_worker_op(t->worker, i, s);
-                tap->type = op->emit[port].type;
-                attach(t, op, &op->emit[port], tap);
+                wr_op   *op = wr_worker_op(t->worker, i, s);
+                wr_emit *emit = port < node->outs ? &op->emit[port] : op->late;
+                if (emit == NULL) continue;
+                tap->type = emit->type;
+                attach(t, op, emit, tap);
             }
         }
     }
@@ -271,12 +273,12 @@ static void look_for_failure(weir_test *t)
 }
 
 /* Steps every tasklet in turn. Quiet is a second round without progress: in the first one idle tasklets send what they
- * hold. */
+ * hold, some of them to others whose turn was before. */
 static void run(weir_test *t)
 {
     uint32_t slots = wr_worker_slots(t->worker);
     uint64_t steps = 0;
-    for (uint32_t quiet = 0; quiet < 2 && !wr_worker_done(t->worker); quiet++) {
+    for (uint32_t quiet = 0; quiet < 3 && !wr_worker_done(t->worker); quiet++) {
         for (uint32_t s = 0; s < slots; s++) {
             for (uint32_t i = 0; i < t->exec->subtasks; i++) {
                 if (wr_worker_step(t->worker, s)) quiet = 0;
@@ -299,7 +301,7 @@ void weir_test_free(weir_test *t)
     }
     wr_worker_free(t->worker);
     for (uint32_t i = 0; t->taps != NULL && i < t->job->nodes; i++) {
-        for (uint32_t port = 0; port < t->job->node[i].outs; port++) tap_free(&t->taps[i][port]);
+        for (uint32_t port = 0; port <= t->job->node[i].outs; port++) tap_free(&t->taps[i][port]);
         free(t->taps[i]);
         wr_test_queue_free(t->queue[i]);
     }
@@ -325,9 +327,16 @@ static uint32_t node_of(weir_test *t, weir_node stream, uint32_t *port, const ch
     return node;
 }
 
+/* A source may be named by its stream with event time as well. */
+static uint32_t source_of(const weir_test *t, uint32_t node)
+{
+    const wr_node *n = &t->job->node[node];
+    return n->kind == WR_NODE_TIME && n->in_edges == 1 ? t->job->edge[n->in_edge[0]].from : node;
+}
+
 void weir_test_push_(weir_test *t, weir_node source, const weir_type *type, const void *record)
 {
-    uint32_t port, node = node_of(t, source, &port, "push");
+    uint32_t port, node = source_of(t, node_of(t, source, &port, "push"));
     if (t->queue[node] == NULL) stop("push: %s is no source \"test:\"", t->job->node[node].uid);
     if (t->ended) stop("push: weir_test_end came before");
     if (type->size != t->job->node[node].type->size) stop("push: %s takes another record", t->job->node[node].uid);
@@ -339,7 +348,10 @@ bool weir_test_pull_(weir_test *t, weir_node stream, const weir_type *type, void
 {
     uint32_t port, node = node_of(t, stream, &port, "pull");
     run(t);
-    if (port >= t->job->node[node].outs) stop("pull: %s has no such output", t->job->node[node].uid);
+    if (port == WEIR_PORT_LATE && t->job->node[node].late)
+        port = t->job->node[node].outs;
+    else if (port >= t->job->node[node].outs)
+        stop("pull: %s has no such output", t->job->node[node].uid);
     tap *tap = &t->taps[node][port];
     if (tap->type->size != type->size) stop("pull: %s gives another record", t->job->node[node].uid);
     free(tap->given);
@@ -355,8 +367,13 @@ void weir_test_advance(weir_test *t, weir_duration by)
 {
     start(t);
     if (by < 0) stop("advance: time does not go back");
-    t->now_ns += by;
-    run(t);
+    /* Timers on the way fire when it is their time, so that those that they set can fire as well. */
+    int64_t until = t->now_ns + by;
+    do {
+        int64_t due = wr_worker_due(t->worker);
+        t->now_ns = due > t->now_ns && due < until ? due : until;
+        run(t);
+    } while (t->now_ns < until);
 }
 
 void weir_test_end(weir_test *t)
@@ -400,10 +417,23 @@ void weir_test_crash(weir_test *t)
     (void)t;
     stop("not yet: going back to a snapshot");
 }
+static uint32_t force_time(weir_test *t, uint32_t node, weir_time at)
+{
+    uint32_t n = t->job->node[node].parallelism;
+    for (uint32_t s = 0; s < n; s++) wr_time_force(wr_worker_op(t->worker, node, s), at.ns);
+    return n;
+}
+
 void weir_test_watermark_(weir_test *t, weir_node source, weir_time at)
 {
-    (void)t;
-    (void)source;
-    (void)at;
-    stop("not yet: event time");
+    uint32_t       port, node = node_of(t, source, &port, "watermark"), found = 0;
+    const wr_node *n = &t->job->node[node];
+    if (t->ended) stop("watermark: weir_test_end came before");
+    if (n->kind == WR_NODE_TIME) found = force_time(t, node, at);
+    for (uint32_t i = 0; n->kind != WR_NODE_TIME && i < n->out_edges; i++) {
+        uint32_t to = t->job->edge[n->out_edge[i]].to;
+        if (t->job->node[to].kind == WR_NODE_TIME) found += force_time(t, to, at);
+    }
+    if (found == 0) stop("watermark: %s has no event time; give it one by weir_event_time", n->uid);
+    run(t);
 }

@@ -59,6 +59,84 @@ static line line_of(const char *text)
     return (line){.text = weir_str_of(text, strlen(text))};
 }
 
+/* ---- event time ---- */
+WEIR_RECORD(visit, (int64_t, user), (weir_time, at))
+WEIR_RECORD(sight, (int64_t, user), (weir_time, at), (weir_time, watermark))
+WEIR_MAP(look, visit, in, sight, out, ctx)
+{
+    *out = (sight){.user = in->user, .at = weir_time_of(ctx), .watermark = weir_watermark(ctx)};
+    return true;
+}
+WEIR_STATE(nothing, (uint64_t, n))
+WEIR_KEYED(look_by_user, visit, in, nothing, st, sight, out, ctx)
+{
+    st->n++;
+    sight_emit(out, (sight){.user = in->user, .at = weir_time_of(ctx), .watermark = weir_watermark(ctx)});
+}
+
+static void expect_sight(weir_test *t, sight_stream s, int64_t at, int64_t watermark)
+{
+    sight got;
+    assert_true(weir_test_pull(t, s, &got));
+    assert_int_equal(got.at.ns, at);
+    assert_int_equal(got.watermark.ns, watermark);
+    assert_false(weir_test_pull(t, s, &got));
+}
+
+static void test_event_time(void **state)
+{
+    (void)state;
+    weir_test   *t = weir_test_new(NULL);
+    visit_stream visits = weir_source(visit, weir_test_pipeline(t), "test:");
+    visit_stream timed = weir_event_time(visits, at, .max_delay = 10);
+    sight_stream seen = weir_apply(look, weir_rebalance(timed), .parallelism = 3);
+    sight_stream keyed = weir_apply(look_by_user, weir_key_by(timed, user), .parallelism = 2);
+    weir_test_push(t, visits, (visit){.user = 1, .at = {100}});
+    expect_sight(t, seen, 100, WEIR_NO_TIME);
+    expect_sight(t, keyed, 100, WEIR_NO_TIME);
+    weir_test_push(t, timed, (visit){.user = 2, .at = {95}}); /* by either name */
+    expect_sight(t, seen, 95, 89);
+    expect_sight(t, keyed, 95, 89);
+    weir_test_watermark(t, timed, (weir_time){500});
+    weir_test_push(t, visits, (visit){.user = 2, .at = {300}});
+    expect_sight(t, seen, 300, 500);
+    weir_test_watermark(t, visits, (weir_time){400}); /* never back */
+    weir_test_push(t, visits, (visit){.user = 2, .at = {1000}});
+    expect_sight(t, seen, 1000, 500);
+    weir_test_push(t, visits, (visit){.user = 2, .at = {900}});
+    expect_sight(t, seen, 900, 989);
+    weir_test_end(t);
+    assert_null(weir_test_why(t));
+    weir_test_free(t);
+}
+
+/* Idleness is a matter of the clock that the test moves. */
+static void test_silence(void **state)
+{
+    (void)state;
+    weir_test   *t = weir_test_new(NULL);
+    visit_stream a = weir_source(visit, weir_test_pipeline(t), "test:a", .name = "a");
+    visit_stream b = weir_source(visit, weir_test_pipeline(t), "test:b", .name = "b");
+    visit_stream a_timed = weir_event_time(a, at, .idle_after = WEIR_SECOND), b_timed = weir_event_time(b, at);
+    sight_stream seen = weir_apply(look, weir_union(a_timed, b_timed), .parallelism = 2);
+    weir_test_push(t, b, (visit){.at = {100}});
+    expect_sight(t, seen, 100, WEIR_NO_TIME);
+    weir_test_push(t, b, (visit){.at = {101}});
+    expect_sight(t, seen, 101, WEIR_NO_TIME); /* a holds time back */
+    weir_test_advance(t, WEIR_SECOND);
+    weir_test_push(t, b, (visit){.at = {102}});
+    expect_sight(t, seen, 102, 100);
+    weir_test_free(t);
+}
+
+static void time_where_there_is_none(void)
+{
+    weir_test   *t = weir_test_new(NULL);
+    visit_stream visits = weir_source(visit, weir_test_pipeline(t), "test:");
+    weir_apply(look, visits);
+    weir_test_watermark(t, visits, (weir_time){1});
+}
+
 static void test_push_and_pull(void **state)
 {
     (void)state;
@@ -276,6 +354,7 @@ static void wrong_uri(void)
 static void test_wrong_use_aborts_with_a_reason(void **state)
 {
     (void)state;
+    aborts(time_where_there_is_none, "visit has no event time");
     aborts(snapshot_now, "not yet");
     aborts(crash_now, "not yet");
     aborts(batch_now, "not yet");
@@ -288,6 +367,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_push_and_pull),
+        cmocka_unit_test(test_event_time),
+        cmocka_unit_test(test_silence),
         cmocka_unit_test(test_taps_see_every_stage),
         cmocka_unit_test(test_end_gives_window_results),
         cmocka_unit_test(test_failure_says_why),
