@@ -7,6 +7,17 @@ static inline wr_op *op_of(const weir_ctx *ctx)
     return (wr_op *)ctx->engine;
 }
 
+/* The table and the state that a cell to be read lies in: while a state is upgraded, the old one's cells are elsewhere. */
+static const wr_table *place_of(const weir_ctx *ctx, const weir_cell *cell, const void **state)
+{
+    const wr_op *op = ctx->engine;
+    *state = ctx->current;
+    if (__builtin_expect(op->upgrading == NULL, 1)) return op->table;
+    if ((uint64_t)((const char *)cell - (const char *)ctx->current) < op->def->state->size) return op->table;
+    *state = ctx->other[ctx->at];
+    return op->upgrading;
+}
+
 static void cell_result(weir_ctx *ctx, wr_err err)
 {
     if (err == WR_OK) return;
@@ -32,7 +43,9 @@ weir_str weir_text_get(const weir_ctx *ctx, const weir_text *cell)
 const void *weir_value_get(const weir_ctx *ctx, const weir_cell *cell, const weir_type *type)
 {
     (void)type;
-    return wr_cell_value_get(op_of(ctx)->table, ctx->current, cell);
+    const void     *state;
+    const wr_table *table = place_of(ctx, cell, &state);
+    return wr_cell_value_get(table, state, cell);
 }
 void weir_value_set(weir_ctx *ctx, weir_cell *cell, const weir_type *type, const void *record)
 {
@@ -52,7 +65,9 @@ void weir_list_drop(weir_ctx *ctx, weir_cell *cell, const weir_type *type, uint3
 const void *weir_table_get(const weir_ctx *ctx, const weir_cell *cell, const weir_field *schema, const void *key)
 {
     (void)schema;
-    return wr_cell_table_get(op_of(ctx)->table, ctx->current, cell, key);
+    const void     *state;
+    const wr_table *table = place_of(ctx, cell, &state);
+    return wr_cell_table_get(table, state, cell, key);
 }
 void weir_table_put(weir_ctx *ctx, weir_cell *cell, const weir_field *schema, const void *record)
 {
@@ -72,7 +87,9 @@ void weir_cell_clear(weir_ctx *ctx, weir_cell *cell, const weir_type *type)
 weir_rows weir_cell_rows(const weir_ctx *ctx, const weir_cell *cell, const weir_type *type)
 {
     (void)type;
-    return wr_cell_rows(op_of(ctx)->table, ctx->current, cell);
+    const void     *state;
+    const wr_table *table = place_of(ctx, cell, &state);
+    return wr_cell_rows(table, state, cell);
 }
 bool weir_rows_refill(weir_rows *rows, size_t size)
 {

@@ -2,6 +2,7 @@
 #include "operators/keyed.h"
 #include "base/check.h"
 #include "operators/kernels.h"
+#include "snapshot/image.h"
 #include <stdlib.h>
 
 static wr_err make_table(wr_op *op, wr_errinfo *info)
@@ -19,6 +20,16 @@ static wr_err make_table(wr_op *op, wr_errinfo *info)
                               .ttl_ns = op->node->ttl,
                               .ttl_rule = op->node->ttl_rule};
     return wr_table_new(&op->table, &config, info);
+}
+
+static wr_err keyed_load(wr_op *op, const wr_manifest_op *saved, const char *folder, wr_errinfo *info)
+{
+    const wr_upgrading how = {.upgrade = op->node->upgrade, .ctx = &op->ctx, .old = &op->upgrading};
+    WR_TRY(make_table(op, info));
+    wr_table_now(op->table, op->home->now_ns); /* keys that had no time to live begin it now */
+    wr_err err = wr_image_upgrade(op->table, op->home->env, folder, saved, &how, info);
+    op->upgrading = NULL;
+    return err;
 }
 
 static wr_err keyed_open(wr_op *op, wr_errinfo *info)
@@ -125,6 +136,7 @@ const wr_kernel wr_kernel_keyed = {.name = "keyed",
                                    .end = wr_keyed_end,
                                    .advance = wr_keyed_advance,
                                    .tick = wr_keyed_tick,
+                                   .load = keyed_load,
                                    .close = keyed_close};
 
 /* ---- one window over the whole input: the accumulator is the key's entry, results come at the end ---- */
@@ -165,10 +177,12 @@ const wr_kernel wr_kernel_aggregate = {.name = "aggregate",
                                        .push = keyed_push,
                                        .end = window_end,
                                        .tick = wr_keyed_tick,
+                                       .load = keyed_load,
                                        .close = keyed_close};
 const wr_kernel wr_kernel_reduce = {.name = "reduce",
                                     .open = keyed_open,
                                     .push = keyed_push,
                                     .end = window_end,
                                     .tick = wr_keyed_tick,
+                                    .load = keyed_load,
                                     .close = keyed_close};

@@ -122,6 +122,7 @@ struct wr_op {
     uint32_t                    behind;       /* records of the push that this call of the loop does not have yet */
     wr_errinfo                  failure;      /* first failure; code WR_OK: none */
     wr_table                   *table;        /* keyed operators */
+    const wr_table             *upgrading;    /* where the old states lie while they are upgraded; else NULL */
     void                       *kernel_state; /* of this kind, made by kernel->open */
     const struct weir_endpoint *endpoint;     /* connectors by URI */
     const weir_args            *args;

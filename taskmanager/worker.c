@@ -559,3 +559,12 @@ uint64_t wr_worker_state_bytes(const wr_worker *w)
     for (uint32_t i = 0; i < w->op_count; i++) bytes += relaxed(&w->op_of[i]->stats.state_bytes);
     return bytes;
 }
+
+int64_t wr_worker_due(const wr_worker *w)
+{
+    int64_t due = INT64_MAX;
+    for (uint32_t i = 0; i < w->op_count; i++) {
+        if (w->op_of[i]->due_ns < due) due = w->op_of[i]->due_ns;
+    }
+    return due;
+}

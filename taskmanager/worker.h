@@ -118,6 +118,8 @@ bool     wr_worker_operator_stats(const wr_worker *w, uint32_t index, wr_operato
 bool     wr_worker_task_stats(const wr_worker *w, uint32_t index, wr_task_stats *stats);
 bool     wr_worker_metric(const wr_worker *w, uint32_t index, wr_user_metric *metric);
 uint64_t wr_worker_state_bytes(const wr_worker *w);
+/* Wall clock at which the first operator wants to be called; INT64_MAX: none does. Only where slots are stepped. */
+int64_t wr_worker_due(const wr_worker *);
 
 /* For the test harness: the operator instance behind (node id, subtask), before start. NULL: not of this worker. */
 struct wr_op *wr_worker_op(wr_worker *w, uint32_t node, uint32_t subtask);
