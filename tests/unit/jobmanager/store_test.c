@@ -1,0 +1,323 @@
+/* The store: commit, list, newest, mark and sweep; every error at every step; what damage and stale epochs do. */
+#include "tests/unit/jobmanager/folder.h"
+#include "tests/unit/wire/manifest_sample.h"
+#include <sys/stat.h>
+
+static wr_store *opened(const wr_env *env, uint32_t epoch)
+{
+    wr_store  *s;
+    wr_errinfo info = {0};
+    mkdir(folder, 0700);
+    assert_int_equal(wr_store_open(&s, env, folder, epoch, &info), WR_OK);
+    return s;
+}
+
+/* A snapshot of one file, and on top of that the file of `below` (0: none). */
+typedef struct small {
+    wr_manifest       m;
+    wr_manifest_op    op;
+    wr_manifest_layer layer[2];
+} small;
+
+static void make(small *s, uint32_t epoch, uint64_t id, uint32_t below_epoch, uint64_t below)
+{
+    s->m = sample_manifest();
+    s->m.id = id;
+    s->m.epoch = epoch;
+    s->op = sample_op[1];
+    s->op.layer = s->layer;
+    s->op.layers = below != 0 ? 2 : 1;
+    s->layer[0] = s->layer[1] = sample_layer[0];
+    wr_name_state(s->layer[0].file.name, epoch, id, 2, "count", 0);
+    wr_name_state(s->layer[1].file.name, below_epoch, below, 2, "count", 0);
+    s->m.op = &s->op;
+    s->m.ops = 1;
+}
+
+static const char *state_name(uint32_t epoch, uint64_t id)
+{
+    static char name[WR_FILE_NAME_BYTES];
+    wr_name_state(name, epoch, id, 2, "count", 0);
+    return name;
+}
+static const char *manifest_name(uint32_t epoch, uint64_t id)
+{
+    static char name[WR_FILE_NAME_BYTES];
+    wr_name_manifest(name, epoch, id);
+    return name;
+}
+
+static wr_err commit(wr_store *store, uint32_t epoch, uint64_t id, uint32_t below_epoch, uint64_t below,
+                     bool *uncertain, wr_errinfo *info)
+{
+    small s;
+    make(&s, epoch, id, below_epoch, below);
+    put_file(s.layer[0].file.name, "data", 4);
+    return wr_store_commit(store, &s.m, uncertain, info);
+}
+
+static void must_commit(wr_store *store, uint32_t epoch, uint64_t id, uint32_t below_epoch, uint64_t below)
+{
+    wr_errinfo info = {0};
+    if (commit(store, epoch, id, below_epoch, below, NULL, &info) != WR_OK) fail_msg("%s", info.text);
+}
+
+static uint64_t newest(const char *lineage, wr_err want, wr_errinfo *info)
+{
+    wr_manifest m;
+    bool        found;
+    *info = (wr_errinfo){0};
+    assert_int_equal(wr_store_newest(wr_env_real(), folder, lineage, &m, &found, info), want);
+    uint64_t id = found ? m.id : 0;
+    wr_manifest_free(&m);
+    return id;
+}
+
+static void commits_and_lists(void **state)
+{
+    (void)state;
+    wr_errinfo      info;
+    wr_store_entry *list;
+    uint32_t        n;
+    assert_true(newest(NULL, WR_OK, &info) == 0); /* no folder */
+    wr_store *s = opened(wr_env_real(), 4);
+    assert_true(newest(NULL, WR_OK, &info) == 0);
+    must_commit(s, 4, 9, 0, 0);
+    must_commit(s, 4, 10, 4, 9);
+    put_file("notes.txt", "mine", 4);
+    put_file(manifest_name(3, 7), "x", 1); /* an older one that is damaged is in nobody's way */
+    assert_true(newest(NULL, WR_OK, &info) == 10);
+    assert_true(newest(sample_manifest().lineage, WR_OK, &info) == 10);
+    assert_int_equal(wr_store_list(wr_env_real(), folder, &list, &n, &info), WR_OK);
+    assert_int_equal(n, 3);
+    assert_true(list[0].id == 10 && list[1].id == 9 && list[2].id == 7 && list[2].epoch == 3 && list[2].bytes == 1);
+    assert_string_equal(list[0].name, manifest_name(4, 10));
+    free(list);
+    wr_store_close(s);
+}
+
+static void lineages(void **state)
+{
+    (void)state;
+    wr_errinfo info = {0};
+    small      one;
+    wr_store  *s = opened(wr_env_real(), 4);
+    must_commit(s, 4, 9, 0, 0);
+    make(&one, 4, 10, 0, 0);
+    one.m.lineage = "another";
+    assert_int_equal(wr_store_commit(s, &one.m, NULL, &info), WR_OK);
+    assert_true(newest(NULL, WR_OK, &info) == 10);
+    assert_true(newest("another", WR_OK, &info) == 10);
+    assert_true(newest(sample_manifest().lineage, WR_OK, &info) == 9);
+    assert_true(newest("a third", WR_OK, &info) == 0);
+    wr_store_close(s);
+}
+
+/* No older one is taken in the place of a newest that is damaged. */
+static void damaged_newest(void **state)
+{
+    (void)state;
+    wr_errinfo info;
+    size_t     n;
+    wr_store  *s = opened(wr_env_real(), 4);
+    must_commit(s, 4, 9, 0, 0);
+    must_commit(s, 4, 10, 0, 0);
+    char *bytes = get_file(manifest_name(4, 10), &n);
+    put_file(manifest_name(4, 10), bytes, n - 1);
+    assert_true(newest(NULL, WR_DAMAGED, &info) == 0);
+    assert_non_null(strstr(info.text, in_folder(manifest_name(4, 10))));
+    assert_non_null(strstr(info.text, "offset"));
+    put_file(manifest_name(4, 11), bytes, n); /* whole, but another's */
+    assert_true(newest(NULL, WR_DAMAGED, &info) == 0);
+    assert_non_null(strstr(info.text, "is that of snapshot 10"));
+    free(bytes);
+    wr_store_close(s);
+}
+
+static void loads(void **state)
+{
+    (void)state;
+    wr_errinfo  info = {0};
+    wr_manifest m;
+    char        where[WR_PATH_BYTES_MAX], path[256];
+    wr_store   *s = opened(wr_env_real(), 4);
+    assert_int_equal(wr_store_load(wr_env_real(), folder, &m, where, &info), WR_NOT_FOUND);
+    must_commit(s, 4, 9, 0, 0);
+    must_commit(s, 4, 10, 0, 0);
+    info = (wr_errinfo){0};
+    assert_int_equal(wr_store_load(wr_env_real(), folder, &m, where, &info), WR_OK);
+    assert_true(m.id == 10);
+    assert_string_equal(where, folder);
+    wr_manifest_free(&m);
+    snprintf(path, sizeof path, "%s", in_folder(manifest_name(4, 9)));
+    assert_int_equal(wr_store_load(wr_env_real(), path, &m, where, &info), WR_OK);
+    assert_true(m.id == 9);
+    assert_string_equal(where, folder);
+    wr_manifest_free(&m);
+    assert_int_equal(wr_store_load(wr_env_real(), in_folder("nothing"), &m, where, &info), WR_NOT_FOUND);
+    wr_store_close(s);
+}
+
+static void sweeps(void **state)
+{
+    (void)state;
+    wr_errinfo info = {0};
+    uint32_t   deleted;
+    wr_store  *s = opened(wr_env_real(), 4);
+    must_commit(s, 4, 5, 0, 0);
+    must_commit(s, 4, 6, 4, 5);
+    must_commit(s, 4, 7, 4, 6); /* needs the file of 6, not its manifest */
+    must_commit(s, 4, 8, 0, 0);
+    put_file(state_name(2, 3), "", 0);                         /* of an aborted one */
+    put_file(state_name(4, 9), "", 0);                         /* under way */
+    put_file(state_name(5, 4), "", 0);                         /* of a later leader */
+    put_file(manifest_name(5, 4), "unreadable, not ours", 20); /* but it must be understood */
+    put_file("m-00000004-0000000000000002.wman.tmp", "x", 1);  /* left by a crash */
+    put_file("m-00000005-0000000000000002.wman.tmp", "x", 1);  /* a later leader may be writing it */
+    put_file("journal.tmp", "x", 1);
+    put_file("notes.txt", "mine", 4);
+    const uint64_t keep[] = {7, 8};
+    uint32_t       before = files_in_folder();
+    assert_int_equal(wr_store_sweep(s, keep, 2, 9, &deleted, &info), WR_DAMAGED);
+    assert_int_equal(files_in_folder(), before); /* a manifest that cannot be read stops all of it */
+    unlink(in_folder(manifest_name(5, 4)));
+    info = (wr_errinfo){0};
+    if (wr_store_sweep(s, keep, 2, 9, &deleted, &info) != WR_OK) fail_msg("%s", info.text);
+    assert_false(is_there(manifest_name(4, 5)) || is_there(manifest_name(4, 6)));
+    assert_true(is_there(manifest_name(4, 7)) && is_there(manifest_name(4, 8)));
+    assert_false(is_there(state_name(4, 5)) || is_there(state_name(2, 3)));
+    assert_true(is_there(state_name(4, 6)) && is_there(state_name(4, 7)) && is_there(state_name(4, 8)));
+    assert_true(is_there(state_name(4, 9)) && is_there(state_name(5, 4)) && is_there("notes.txt"));
+    assert_false(is_there("m-00000004-0000000000000002.wman.tmp") || is_there("journal.tmp"));
+    assert_true(is_there("m-00000005-0000000000000002.wman.tmp"));
+    assert_int_equal(deleted, 6);
+    assert_int_equal(wr_store_sweep(s, keep, 2, UINT64_MAX, &deleted, &info), WR_OK);
+    assert_false(is_there(state_name(4, 9)));
+    assert_int_equal(deleted, 1);
+    wr_store_close(s);
+}
+
+/* A store that was opened just now knows the marks of none, and sweeps the same. */
+static void sweeps_after_a_restart(void **state)
+{
+    (void)state;
+    wr_errinfo info = {0};
+    wr_store  *s = opened(wr_env_real(), 4);
+    must_commit(s, 4, 5, 0, 0);
+    must_commit(s, 4, 6, 4, 5);
+    wr_store_close(s);
+    s = opened(wr_env_real(), 5);
+    const uint64_t keep[] = {6};
+    assert_int_equal(wr_store_sweep(s, keep, 1, 7, NULL, &info), WR_OK);
+    assert_false(is_there(manifest_name(4, 5)));
+    assert_true(is_there(state_name(4, 5)) && is_there(state_name(4, 6)));
+    must_commit(s, 5, 7, 0, 0);
+    const uint64_t later[] = {7};
+    assert_int_equal(wr_store_sweep(s, later, 1, 8, NULL, &info), WR_OK);
+    assert_int_equal(files_in_folder(), 2);
+    wr_store_close(s);
+}
+
+/* Each step of a commit fails once or from then on: it was committed, or it was not and nothing of it is found, or it
+ * is uncertain and nothing is deleted any more. Never is an older one lost. */
+static void errors(void **state)
+{
+    (void)state;
+    uint32_t uncertains = 0, commits = 0, failures = 0;
+    for (uint32_t sticky = 0; sticky < 2; sticky++) {
+        for (uint32_t at = 1;; at++) {
+            broken     b;
+            wr_errinfo info = {0};
+            bool       uncertain = false;
+            broken_init(&b);
+            wr_store *good = opened(wr_env_real(), 4), *s = opened(&b.env, 4);
+            must_commit(good, 4, 5, 0, 0);
+            b.fail_at = at;
+            b.fails = sticky ? UINT32_MAX : 1;
+            wr_err   err = commit(s, 4, 6, 4, 5, &uncertain, &info);
+            bool     done = b.steps < at;
+            uint64_t found = newest(NULL, WR_OK, &info);
+            b.fail_at = 0;
+            const uint64_t keep[] = {5};
+            wr_errinfo     swept = {0};
+            wr_err         sweeping = wr_store_sweep(s, keep, 1, 7, NULL, &swept);
+            if (err == WR_OK) {
+                commits++;
+                assert_true(found == 6);
+            } else if (uncertain) {
+                uncertains++;
+                assert_int_equal(sweeping, WR_IO);
+                assert_true(is_there(state_name(4, 6)) && is_there(state_name(4, 5)));
+            } else {
+                failures++;
+                assert_true(found == 5);
+                assert_int_equal(sweeping, WR_OK);
+                assert_int_equal(files_in_folder(), 2); /* no temp is left */
+            }
+            wr_store_close(s);
+            wr_store_close(good);
+            wr_env_real()->list(NULL, folder, folder_remove, folder);
+            if (done) break;
+        }
+    }
+    assert_true(uncertains >= 1 && commits >= 2 && failures >= 6);
+}
+
+/* Sweeping fails at every step: what is kept can still be read, with all of its files. */
+static void sweep_errors(void **state)
+{
+    (void)state;
+    for (uint32_t at = 1;; at++) {
+        broken     b;
+        wr_errinfo info = {0};
+        broken_init(&b);
+        wr_store *s = opened(&b.env, 4);
+        must_commit(s, 4, 5, 0, 0);
+        must_commit(s, 4, 6, 4, 5);
+        must_commit(s, 4, 7, 0, 0);
+        put_file(state_name(3, 3), "", 0);
+        const uint64_t keep[] = {7};
+        b.steps = 0;
+        b.fail_at = at;
+        wr_err err = wr_store_sweep(s, keep, 1, 8, NULL, &info);
+        bool   done = b.steps < at;
+        assert_int_equal(err, done ? WR_OK : WR_IO);
+        for (uint64_t id = 5; id <= 7; id++) { /* a manifest never outlives its files */
+            assert_true(!is_there(manifest_name(4, id)) || is_there(state_name(4, id)));
+        }
+        assert_true(!is_there(manifest_name(4, 6)) || is_there(state_name(4, 5)));
+        b.fail_at = 0;
+        info = (wr_errinfo){0};
+        assert_int_equal(wr_store_sweep(s, keep, 1, 8, NULL, &info), WR_OK);
+        assert_int_equal(files_in_folder(), 2);
+        wr_store_close(s);
+        wr_env_real()->list(NULL, folder, folder_remove, folder);
+        if (done) break;
+    }
+}
+
+static void greatest(void **state)
+{
+    (void)state;
+    wr_errinfo info = {0};
+    uint32_t   epoch;
+    uint64_t   id;
+    assert_int_equal(wr_store_greatest(wr_env_real(), folder, &epoch, &id, &info), WR_OK);
+    assert_true(epoch == 0 && id == 0);
+    mkdir(folder, 0700);
+    put_file(state_name(7, 3), "", 0);
+    put_file(manifest_name(2, 99), "", 0);
+    put_file("m-00000009-0000000000000100.wman.tmp", "", 0);
+    assert_int_equal(wr_store_greatest(wr_env_real(), folder, &epoch, &id, &info), WR_OK);
+    assert_true(epoch == 9 && id == 0x100);
+}
+
+#define TEST(NAME) cmocka_unit_test_setup_teardown(NAME, folder_begin, folder_end)
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(commits_and_lists),      TEST(lineages), TEST(damaged_newest), TEST(loads),    TEST(sweeps),
+        TEST(sweeps_after_a_restart), TEST(errors),   TEST(sweep_errors),   TEST(greatest),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
