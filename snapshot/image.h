@@ -50,8 +50,18 @@ wr_err wr_image_check(const wr_env *env, const char *folder, const wr_state_file
  * and floats widen, `upgrade` runs when one of them starts from the snapshot's schema). Thread: the table's. */
 wr_err wr_image_load(wr_table *table, const wr_env *env, const char *folder, const wr_manifest_op *op,
                      const weir_upgrade *const *upgrade, wr_errinfo *info);
+/* The same, and states whose schema one of the upgrades starts from go through its loop: ctx->state[] are new states of
+ * `table`, ctx->other[] the old ones, which lie in *old while the loop runs (NULL otherwise). wr_image_load refuses
+ * what needs an upgrade. */
+typedef struct wr_upgrading {
+    const weir_upgrade *const *upgrade; /* ends with NULL; NULL: none */
+    weir_ctx                  *ctx;     /* whose engine knows the table */
+    const wr_table           **old;     /* may be NULL */
+} wr_upgrading;
+wr_err wr_image_upgrade(wr_table *table, const wr_env *env, const char *folder, const wr_manifest_op *op,
+                        const wr_upgrading *how, wr_errinfo *info);
 /* Whether wr_image_load would accept the snapshot's schema for these types, and what it would do; `info` names the
- * field. Pure. */
+ * field. `upgrade` ends with NULL, or is NULL. Pure. */
 enum wr_schema_match { WR_SCHEMA_SAME = 1, WR_SCHEMA_CONVERT, WR_SCHEMA_UPGRADE, WR_SCHEMA_REFUSED };
 enum wr_schema_match wr_schema_match(const weir_type *from, const weir_type *to, const weir_upgrade *const *upgrade,
                                      wr_errinfo *info);

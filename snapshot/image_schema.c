@@ -1,0 +1,208 @@
+/* snapshot/image_schema.c: which schemas fit each other, and how fields become others. */
+#include "snapshot/image_convert.h"
+#include "wire/schema.h"
+
+static const char *const kind_names[] = {"nothing", "bool", "i8",          "i16",         "i32",   "i64",  "u8",
+                                         "u16",     "u32",  "u64",         "f32",         "f64",   "time", "str",
+                                         "bytes",   "text", "event timer", "clock timer", "value", "list", "table"};
+
+static const char *kind_name(uint32_t kind)
+{
+    kind &= ~(uint32_t)WEIR_ARRAY;
+    return kind < sizeof kind_names / sizeof kind_names[0] ? kind_names[kind] : "?";
+}
+
+bool wr_kind_is_cell(uint32_t kind)
+{
+    return kind == WEIR_CELL_VALUE || kind == WEIR_CELL_LIST || kind == WEIR_CELL_TABLE;
+}
+
+const weir_field *wr_field_named(const weir_type *type, const char *name)
+{
+    for (uint32_t i = 0; i < type->fields; i++) {
+        if (strcmp(type->field[i].name, name) == 0) return &type->field[i];
+    }
+    return NULL;
+}
+
+static bool is_signed(uint32_t kind)
+{
+    return kind >= WEIR_I8 && kind <= WEIR_I64;
+}
+static bool is_unsigned(uint32_t kind)
+{
+    return kind >= WEIR_U8 && kind <= WEIR_U64;
+}
+static uint32_t number_bytes(uint32_t kind)
+{
+    if (is_signed(kind)) return 1u << (kind - WEIR_I8);
+    if (is_unsigned(kind)) return 1u << (kind - WEIR_U8);
+    return kind == WEIR_F32 ? 4 : 8;
+}
+
+/* How a value of one kind becomes one of another; WR_FIELD_ZERO: it cannot without loss. */
+static uint32_t widening(uint32_t from, uint32_t to)
+{
+    if (from == to) return WR_FIELD_COPY;
+    uint32_t a = number_bytes(from), b = number_bytes(to);
+    if (is_signed(from) && is_signed(to) && a < b) return WR_FIELD_SIGNED;
+    if (is_unsigned(from) && (is_signed(to) || is_unsigned(to)) && a < b) return WR_FIELD_UNSIGNED;
+    if (from == WEIR_F32 && to == WEIR_F64) return WR_FIELD_FLOAT;
+    return WR_FIELD_ZERO;
+}
+
+static bool refuse(const weir_type *type, const weir_field *to, const weir_field *from, wr_errinfo *info)
+{
+    wr_fail(info, WR_STATE,
+            "field %s of %s was %s%s (%u bytes) in the snapshot and is %s%s (%u bytes) now; undo that, give the field "
+            "another name, or write a WEIR_UPGRADE",
+            to->name, type->name, from->kind & WEIR_ARRAY ? "an array of " : "", kind_name(from->kind), from->size,
+            to->kind & WEIR_ARRAY ? "an array of " : "", kind_name(to->kind), to->size);
+    return false;
+}
+
+static bool map_field(wr_field_map *m, const weir_type *type, const weir_field *from, const weir_field *to,
+                      wr_errinfo *info)
+{
+    uint32_t a = from->kind & ~(uint32_t)WEIR_ARRAY, b = to->kind & ~(uint32_t)WEIR_ARRAY;
+    bool     array = to->kind & WEIR_ARRAY;
+    *m = (wr_field_map){.how = WR_FIELD_COPY, .from = from->offset, .to = to->offset, .count = 1};
+    if ((from->kind & WEIR_ARRAY) != (to->kind & WEIR_ARRAY)) return refuse(type, to, from, info);
+    bool number = b >= WEIR_I8 && b <= WEIR_F64 && a >= WEIR_I8 && a <= WEIR_F64;
+    if (!number) {
+        m->from_bytes = m->bytes = to->size;
+        return a == b && from->size == to->size ? true : refuse(type, to, from, info);
+    }
+    m->how = widening(a, b);
+    m->from_bytes = number_bytes(a);
+    m->bytes = number_bytes(b);
+    m->count = array ? to->size / m->bytes : 1;
+    if (m->how == WR_FIELD_ZERO || from->size / m->from_bytes != to->size / m->bytes)
+        return refuse(type, to, from, info);
+    return true;
+}
+
+/* A cell's elements become others field by field, under the same key. */
+static bool cell_fits(const weir_type *type, const weir_field *from, const weir_field *to, wr_errinfo *info)
+{
+    wr_record_map map;
+    if (from->kind != to->kind) return refuse(type, to, from, info);
+    if (!wr_record_map_of(&map, from->element, to->element, info)) return false;
+    if (to->kind != WEIR_CELL_TABLE) return true;
+    const weir_field *a = NULL, *b = NULL;
+    for (uint32_t i = 0; i < from->element->fields; i++) {
+        if (from->element->field[i].offset == from->key) a = &from->element->field[i];
+    }
+    for (uint32_t i = 0; i < to->element->fields; i++) {
+        if (to->element->field[i].offset == to->key) b = &to->element->field[i];
+    }
+    if (a != NULL && b != NULL && strcmp(a->name, b->name) == 0) return true;
+    wr_fail(info, WR_STATE,
+            "table %s of %s was keyed by %s in the snapshot and is by %s now; undo that, give the field "
+            "another name, or write a WEIR_UPGRADE",
+            to->name, type->name, a == NULL ? "?" : a->name, b == NULL ? "?" : b->name);
+    return false;
+}
+
+bool wr_record_map_of(wr_record_map *map, const weir_type *from, const weir_type *to, wr_errinfo *info)
+{
+    map->fields = 0;
+    for (uint32_t i = 0; i < to->fields; i++) {
+        const weir_field *b = &to->field[i], *a = wr_field_named(from, b->name);
+        if (a == NULL) continue; /* new: zero */
+        if (wr_kind_is_cell(b->kind) || wr_kind_is_cell(a->kind)) {
+            if (!cell_fits(to, a, b, info)) return false;
+        } else if (!map_field(&map->field[map->fields], to, a, b, info)) {
+            return false;
+        } else if (b->kind != WEIR_TEXT) {
+            map->fields++;
+        }
+    }
+    return true;
+}
+
+static void convert_number(const wr_field_map *m, const char *from, char *to)
+{
+    if (m->how == WR_FIELD_FLOAT) {
+        float  narrow;
+        double wide;
+        memcpy(&narrow, from, sizeof narrow);
+        wide = (double)narrow;
+        memcpy(to, &wide, sizeof wide);
+        return;
+    }
+    uint64_t value = 0;
+    memcpy(&value, from, m->from_bytes);
+    if (m->how == WR_FIELD_SIGNED) {
+        uint32_t shift = 64 - m->from_bytes * 8;
+        value = (uint64_t)((int64_t)(value << shift) >> shift);
+    }
+    memcpy(to, &value, m->bytes);
+}
+
+void wr_record_convert(const wr_record_map *map, const weir_type *to_type, const void *from, void *to)
+{
+    memset(to, 0, to_type->size);
+    for (uint32_t i = 0; i < map->fields; i++) {
+        const wr_field_map *m = &map->field[i];
+        const char         *a = (const char *)from + m->from;
+        char               *b = (char *)to + m->to;
+        if (m->how == WR_FIELD_COPY) {
+            memcpy(b, a, (uint64_t)m->bytes * m->count);
+            continue;
+        }
+        for (uint32_t k = 0; k < m->count; k++, a += m->from_bytes, b += m->bytes) convert_number(m, a, b);
+    }
+}
+
+/* ---- schemas ----------------------------------------------------------------------------------------------------- */
+
+static bool same_places(const weir_type *a, const weir_type *b)
+{
+    if (a->size != b->size || a->fields != b->fields) return false;
+    for (uint32_t i = 0; i < a->fields; i++) {
+        if (a->field[i].offset != b->field[i].offset) return false;
+        if (a->field[i].element != NULL && !same_places(a->field[i].element, b->field[i].element)) return false;
+    }
+    return true;
+}
+
+const weir_upgrade *wr_upgrade_of(const weir_upgrade *const *upgrade, const weir_type *from, const weir_type *to)
+{
+    for (; upgrade != NULL && *upgrade != NULL; upgrade++) {
+        const weir_upgrade *u = *upgrade;
+        if (wr_schema_same(u->from, from) && same_places(u->from, from) && wr_schema_same(u->to, to)) return u;
+    }
+    return NULL;
+}
+
+enum wr_schema_match wr_schema_match(const weir_type *from, const weir_type *to, const weir_upgrade *const *upgrade,
+                                     wr_errinfo *info)
+{
+    wr_record_map map;
+    if (wr_schema_same(from, to)) return WR_SCHEMA_SAME;
+    if (wr_upgrade_of(upgrade, from, to) != NULL) return WR_SCHEMA_UPGRADE;
+    return wr_record_map_of(&map, from, to, info) ? WR_SCHEMA_CONVERT : WR_SCHEMA_REFUSED;
+}
+
+/* Keys are compared by value and content, so a wider integer is the same key; a narrower one may not hold them. */
+wr_err wr_key_match(const wr_key_layout *from, const wr_key_layout *to, const char *uid, wr_errinfo *info)
+{
+    if (from->count != to->count)
+        return wr_fail(info, WR_STATE,
+                       "the key of operator %s has %u fields in the snapshot and %u in the pipeline; give "
+                       "the operator another uid",
+                       uid, from->count, to->count);
+    for (uint32_t i = 0; i < to->count; i++) {
+        uint32_t a = from->part[i].kind, b = to->part[i].kind;
+        bool     number = a >= WEIR_I8 && a <= WEIR_U64 && b >= WEIR_I8 && b <= WEIR_U64;
+        bool     fits = a == b || (from->part[i].string && to->part[i].string) ||
+                    (number && widening(a, b) != WR_FIELD_ZERO);
+        if (fits) continue;
+        return wr_fail(info, WR_STATE,
+                       "field %u of the key of operator %s was %s in the snapshot and is %s now; give the "
+                       "operator another uid",
+                       i + 1, uid, kind_name(a), kind_name(b));
+    }
+    return WR_OK;
+}
