@@ -35,7 +35,8 @@ typedef struct snaps_world {
     uint64_t disorder;
     uint64_t durable; /* the greatest position that was called durable, of split 0 */
 } snaps_world;
-static snaps_world snaps;
+static snaps_world   snaps;
+static const wr_env *snaps_env; /* NULL: the real one */
 
 WEIR_RECORD(num, (uint32_t, key), (uint64_t, value))
 WEIR_RECORD(total, (uint32_t, key), (uint64_t, n), (uint64_t, sum))
@@ -130,7 +131,7 @@ WEIR_SINK(looked, total, in, looker, l, ctx, looker_open, looker_flush, looker_c
     (void)ctx;
     snaps.seen[l->subtask]++;
     snaps.sum[l->subtask] += in->n == 0 ? in->sum : 0;
-    if (in->n == 0) return;
+    if (in->n == 0 || in->key >= SNAPS_KEYS) return;
     if (snaps.last[in->key] != 0 && in->n != snaps.last[in->key] + 1) snaps.disorder++;
     snaps.last[in->key] = in->n;
     if (in->n > snaps.best[in->key]) {
@@ -272,8 +273,12 @@ static void snaps_new(snaps_run *r, uint64_t seed, const char *folder, const wr_
     r->pipeline = wr_job_new("snaps", NULL, 0);
     snaps_build(r->pipeline);
     wr_job_settings   settings = {.parallelism_default = slots};
-    wr_worker_options options = {
-        .env = wr_env_real(), .job = "snaps", .seed = seed, .snapshots = folder, .lineage = "l", .restore = restore};
+    wr_worker_options options = {.env = snaps_env != NULL ? snaps_env : wr_env_real(),
+                                 .job = "snaps",
+                                 .seed = seed,
+                                 .snapshots = folder,
+                                 .lineage = "l",
+                                 .restore = restore};
     if (wr_job_finish(r->pipeline, &settings, &r->job, &info) != WR_OK ||
         wr_exec_new(r->job, &r->exec, &info) != WR_OK || wr_worker_new(&r->worker, r->exec, &options, &info) != WR_OK) {
         fail_msg("%s", info.text);

@@ -1,0 +1,282 @@
+/* What happens to a snapshot while it is written: storage that fails or stands still, orders to stop, and which
+ * snapshots may be increments. */
+#include "base/env.h"
+#include "tests/unit/taskmanager/snaps.h"
+#include <errno.h>
+#include <unistd.h>
+
+static char     folder[64];
+static wr_env   env;
+static bool     stalled;
+static int64_t  result_now; /* of writes; 0: what it is */
+static uint32_t epoch;
+
+static uint32_t odd_reap(void *self, wr_io *io, wr_io_done *done, uint32_t n)
+{
+    if (stalled) return 0;
+    uint32_t got = wr_env_real()->io_reap(self, io, done, n);
+    for (uint32_t i = 0; i < got && result_now != 0; i++) done[i].result = result_now;
+    return got;
+}
+
+static bool remove_one(void *arg, const char *name)
+{
+    (void)arg;
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    unlink(path);
+    return true;
+}
+
+static int make_folder(void **state)
+{
+    (void)state;
+    env = *wr_env_real();
+    env.io_reap = odd_reap;
+    snaps_env = &env;
+    snprintf(folder, sizeof folder, "/tmp/weir-capture-XXXXXX");
+    return mkdtemp(folder) != NULL ? 0 : -1;
+}
+
+static int drop_folder(void **state)
+{
+    (void)state;
+    env.list(env.self, folder, remove_one, NULL);
+    return rmdir(folder);
+}
+
+/* One source, one keyed operator, one sink; so many records read. */
+static void begin(snaps_run *r, uint32_t keys, uint64_t read)
+{
+    epoch++;
+    stalled = false;
+    result_now = 0;
+    snaps_reset(SNAPS_ROUTE, 0, 1, UINT64_MAX);
+    snaps.splits = 1;
+    snaps.source_parallelism = 1;
+    snaps.keyed = true;
+    snaps.keys = keys;
+    snaps.may[0] = read;
+    snaps_new(r, 1, folder, NULL, 1);
+    snaps_all_in(r, WR_TASK_RUNNING);
+    snaps_settle(r);
+    assert_int_equal(snaps.seen[0], read);
+}
+
+static snaps_shot *trigger(snaps_run *r, uint64_t id, uint64_t base)
+{
+    return snaps_trigger(r, (wr_barrier){.id = id, .base = base, .kind = WR_SNAPSHOT, .epoch = epoch});
+}
+
+static const wr_state_file *file_of(const snaps_run *r, const snaps_shot *s)
+{
+    for (uint32_t i = 0; i < r->exec->subtasks; i++) {
+        if (s->ack[i] != NULL && s->ack[i]->file.name[0] != 0) return &s->ack[i]->file;
+    }
+    return NULL;
+}
+
+static void read_more(snaps_run *r, uint64_t n)
+{
+    snaps.may[0] += n;
+    snaps_settle(r);
+}
+
+/* Waits for storage. */
+static bool taken(snaps_run *r, snaps_shot *s)
+{
+    while (s->acked + s->declined < r->exec->subtasks) snaps_step(r);
+    if (s->declined > 0) printf("%s\n", s->why.text);
+    return s->acked == r->exec->subtasks;
+}
+
+/* As far as it goes while storage stands still. */
+static bool under_way(snaps_run *r, snaps_shot *s)
+{
+    snaps_settle(r);
+    return s->acked == r->exec->subtasks - 1 && s->declined == 0;
+}
+
+/* ---- storage ---- */
+
+static void test_a_failed_write_fails_the_snapshot_only(void **state)
+{
+    (void)state;
+    snaps_run r;
+    begin(&r, 5000, 20000);
+    snaps_shot *s = trigger(&r, 1, 0);
+    assert_true(taken(&r, s));
+    result_now = -ENOSPC;
+    read_more(&r, 3000);
+    s = trigger(&r, 2, 1);
+    assert_false(taken(&r, s));
+    assert_int_equal(s->declined, 1);
+    assert_int_equal(s->phase, WR_PHASE_ASYNC);
+    assert_non_null(strstr(s->why.text, "No space left"));
+    result_now = 0;
+    read_more(&r, 3000);
+    s = trigger(&r, 3, 1);
+    assert_true(taken(&r, s));
+    assert_int_equal(snaps.seen[0], 26000);
+    snaps_free(&r);
+}
+
+static void test_a_folder_that_is_gone_fails_the_snapshot_only(void **state)
+{
+    (void)state;
+    snaps_run r;
+    char      kept[64];
+    memcpy(kept, folder, sizeof folder);
+    snprintf(folder, sizeof folder, "/tmp/weir-no-such-folder");
+    begin(&r, 500, 2000);
+    snaps_shot *s = trigger(&r, 1, 0);
+    snaps_settle(&r);
+    assert_int_equal(s->declined, 1);
+    read_more(&r, 100);
+    assert_int_equal(snaps.seen[0], 2100);
+    snaps_free(&r);
+    memcpy(folder, kept, sizeof folder);
+}
+
+static void test_the_next_snapshot_ends_one_that_is_still_written(void **state)
+{
+    (void)state;
+    snaps_run r;
+    begin(&r, 5000, 20000);
+    stalled = true;
+    snaps_shot *first = trigger(&r, 1, 0);
+    assert_true(under_way(&r, first));
+    read_more(&r, 5000); /* records flow in the meantime */
+    assert_int_equal(snaps.seen[0], 25000);
+    assert_int_equal(first->declined, 0);
+    stalled = false; /* or it could not be cleared away */
+    snaps_shot *second = trigger(&r, 2, 0);
+    for (int i = 0; i < 20 && first->declined == 0; i++) wr_worker_step(r.worker, 0), snaps_listen(&r);
+    assert_true(taken(&r, second));
+    assert_true(first->declined == 1 || first->acked == r.exec->subtasks); /* it may have been quick */
+    snaps_free(&r);
+}
+
+static void test_an_abort_ends_the_writing(void **state)
+{
+    (void)state;
+    snaps_run r;
+    begin(&r, 5000, 20000);
+    stalled = true;
+    snaps_shot *s = trigger(&r, 1, 0);
+    assert_true(under_way(&r, s));
+    wr_worker_abort(r.worker, 1);
+    stalled = false;
+    snaps_settle(&r);
+    assert_true(s->acked < r.exec->subtasks);
+    assert_int_equal(s->declined, 0);
+    s = trigger(&r, 2, 0);
+    assert_true(taken(&r, s));
+    snaps_free(&r);
+}
+
+/* The state is larger than what storage takes at once, so that old bytes pile up while it stands still. */
+static void test_old_bytes_have_a_bound(void **state)
+{
+    (void)state;
+    enum { KEYS = 600000 };
+    snaps_run r;
+    begin(&r, KEYS, KEYS);
+    stalled = true;
+    snaps_shot *s = trigger(&r, 1, 0);
+    snaps_settle(&r);
+    uint64_t before = snaps.seen[0];
+    snaps.may[0] += KEYS;
+    for (int i = 0; i < 100000; i++) snaps_step(&r);
+    assert_true(snaps.seen[0] < before + KEYS); /* it waits */
+    assert_true(snaps.seen[0] > before);        /* but not from the first old byte on */
+    const wr_node *node = snaps_node(&r, "sums");
+    wr_op         *op = wr_worker_op(r.worker, node->id, 0);
+    assert_true(wr_table_bytes(op->table) < (uint64_t)KEYS * 64 * 2);
+    stalled = false;
+    assert_true(taken(&r, s));
+    snaps_settle(&r);
+    assert_int_equal(snaps.seen[0], before + KEYS);
+    snaps_free(&r);
+}
+
+/* ---- increments ---- */
+
+static void test_increments_hold_what_changed(void **state)
+{
+    (void)state;
+    snaps_run r;
+    begin(&r, 20000, 40000);
+    snaps_shot *s = trigger(&r, 1, 0);
+    assert_true(taken(&r, s));
+    assert_false(file_of(&r, s)->increment);
+    uint64_t full = file_of(&r, s)->bytes;
+    read_more(&r, 100);
+    s = trigger(&r, 2, 1);
+    assert_true(taken(&r, s));
+    assert_true(file_of(&r, s)->increment);
+    assert_true(file_of(&r, s)->bytes < full / 4);
+    read_more(&r, 100);
+    s = trigger(&r, 3, 1); /* 2 never completed: its changes belong to 3 */
+    assert_true(taken(&r, s));
+    assert_true(file_of(&r, s)->increment);
+    s = trigger(&r, 4, 0); /* nobody knows a base */
+    assert_true(taken(&r, s));
+    assert_false(file_of(&r, s)->increment);
+    snaps_free(&r);
+}
+
+static void test_a_savepoint_is_full_and_no_base(void **state)
+{
+    (void)state;
+    snaps_run r;
+    begin(&r, 20000, 40000);
+    snaps_shot *s = trigger(&r, 1, 0);
+    assert_true(taken(&r, s));
+    uint64_t full = file_of(&r, s)->bytes;
+    read_more(&r, 100);
+    s = snaps_trigger(&r, (wr_barrier){.id = 2, .base = 1, .kind = WR_SAVEPOINT, .epoch = epoch});
+    assert_true(taken(&r, s));
+    assert_false(file_of(&r, s)->increment);
+    assert_true(file_of(&r, s)->bytes >= full);
+    s = trigger(&r, 3, 1);
+    assert_true(taken(&r, s));
+    assert_true(file_of(&r, s)->increment);
+    assert_true(file_of(&r, s)->bytes < full / 4);
+    snaps_free(&r);
+}
+
+static void test_chains_of_increments_end(void **state)
+{
+    (void)state;
+    snaps_run r;
+    uint32_t  run = 0, longest = 0, fulls = 0;
+    begin(&r, 20000, 40000);
+    for (uint64_t id = 1; id <= 40; id++) {
+        snaps_free_shots(&r);
+        snaps_shot *s = trigger(&r, id, id - 1);
+        assert_true(taken(&r, s));
+        run = file_of(&r, s)->increment ? run + 1 : 0;
+        fulls += run == 0;
+        if (run > longest) longest = run;
+        read_more(&r, 10);
+    }
+    assert_true(longest > 3 && longest <= 16);
+    assert_true(fulls >= 3);
+    snaps_free(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_failed_write_fails_the_snapshot_only),
+        cmocka_unit_test(test_a_folder_that_is_gone_fails_the_snapshot_only),
+        cmocka_unit_test(test_the_next_snapshot_ends_one_that_is_still_written),
+        cmocka_unit_test(test_an_abort_ends_the_writing),
+        cmocka_unit_test(test_old_bytes_have_a_bound),
+        cmocka_unit_test(test_increments_hold_what_changed),
+        cmocka_unit_test(test_a_savepoint_is_full_and_no_base),
+        cmocka_unit_test(test_chains_of_increments_end),
+    };
+    return cmocka_run_group_tests(tests, make_folder, drop_folder);
+}
