@@ -1,5 +1,7 @@
 #include "cli/local.h"
 #include "base/check.h"
+#include "base/log.h"
+#include "cli/control.h"
 #include <stdlib.h>
 
 /* Owned by the thread that made it; the atomics may be set by others. */
@@ -7,6 +9,8 @@ struct wr_local {
     const wr_env    *env;
     const wr_exec   *exec;
     wr_worker       *worker;
+    wr_snapshots    *snapshots; /* NULL: none are taken, none is restored */
+    wr_control      *control;   /* NULL: nobody can talk to it */
     wr_core_job      job;
     wr_execution    *execution;
     wr_job_action   *action;
@@ -14,8 +18,10 @@ struct wr_local {
     wr_parker        parker;
     bool             parker_open, started, joined;
     wr_errinfo       start_failure;
-    _Atomic bool     stop, cancel, stir; /* orders that are not taken yet; stir: somebody woke us */
-    _Atomic uint32_t state;              /* wr_job_state, for other threads */
+    bool             drain, forwarded;               /* of the stop that is being fed; forwarded: the
+                            snapshots know already */
+    _Atomic bool     stop, stop_drain, cancel, stir; /* orders that are not taken yet; stir: somebody woke us */
+    _Atomic uint32_t state;                          /* wr_job_state, for other threads */
 };
 
 static int64_t now_ms(const wr_local *l)
@@ -32,6 +38,51 @@ void wr_local_wake(wr_local *l)
 static void notified(void *self)
 {
     wr_local_wake(self);
+}
+
+static void answered(void *self, uint64_t ticket, uint64_t id, const wr_errinfo *why)
+{
+    wr_local *l = self;
+    if (l->control != NULL) wr_control_answer(l->control, ticket, id, why);
+}
+
+static void snapshot_failed(void *self, const wr_snapshot_record *r)
+{
+    wr_local   *l = self;
+    const char *place = r->failed_subtask == WR_SNAPSHOT_NOBODY
+                            ? "the job"
+                            : l->exec->vertex[l->exec->subtask[r->failed_subtask].vertex].name;
+    if (r->why.code == WR_CANCELED) return; /* the job ends: it says so itself */
+    wr_log(WR_LOG_WARN,
+           "snapshot %llu failed: %s; %s subtask %u, phase %s; the job goes on, "
+           "and tries again",
+           (unsigned long long)r->id, r->why.text, place,
+           r->failed_subtask == WR_SNAPSHOT_NOBODY ? 0 : l->exec->subtask[r->failed_subtask].index,
+           wr_snapshot_phase_name(r->phase));
+}
+
+static wr_err new_snapshots(wr_local *l, const wr_local_options *o, wr_worker_options *of_worker, wr_errinfo *info)
+{
+    if (o->origin == NULL) return WR_OK;
+    const wr_snapshots_options options = {
+        .env = l->env,
+        .origin = o->origin,
+        .interval_ms = o->snapshot_interval_ms > 0 ? o->snapshot_interval_ms : WR_SNAPSHOT_INTERVAL_MS,
+        .timeout_ms = o->snapshot_timeout_ms > 0 ? o->snapshot_timeout_ms : WR_SNAPSHOT_TIMEOUT_MS,
+        .keep = o->snapshots_keep > 0 ? o->snapshots_keep : WR_SNAPSHOTS_KEEP,
+        .answer = answered,
+        .failed = snapshot_failed,
+        .self = l,
+    };
+    WR_TRY(wr_snapshots_new(&l->snapshots, l->exec, &options, info));
+    wr_snapshots_configure(l->snapshots, of_worker);
+    return WR_OK;
+}
+
+static wr_err open_control(wr_local *l, wr_errinfo *info)
+{
+    const wr_control_config config = {.env = l->env, .local = l, .exec = l->exec};
+    return wr_control_open(&l->control, &config, info);
 }
 
 wr_err wr_local_new(wr_local **take, const wr_exec *exec, const wr_local_options *options, wr_errinfo *info)
@@ -57,15 +108,20 @@ wr_err wr_local_new(wr_local **take, const wr_exec *exec, const wr_local_options
     l->parker_open = true;
     wr_core_job_init(&l->job, l->execution, exec->subtasks, now_ms(l));
     atomic_init(&l->state, l->job.state);
-    const wr_worker_options of_worker = {.env = options->env,
-                                         .job = exec->job->name,
-                                         .state_max = options->state_max,
-                                         .cpu = options->cpu,
-                                         .spin = options->spin,
-                                         .seed = options->seed,
-                                         .notify = notified,
-                                         .self = l};
+    wr_worker_options of_worker = {.env = options->env,
+                                   .job = exec->job->name,
+                                   .state_max = options->state_max,
+                                   .cpu = options->cpu,
+                                   .spin = options->spin,
+                                   .seed = options->seed,
+                                   .notify = notified,
+                                   .self = l};
+    WR_GOTO(new_snapshots(l, options, &of_worker, info));
     WR_GOTO(wr_worker_new(&l->worker, exec, &of_worker, info));
+    if (l->snapshots != NULL) wr_snapshots_attach(l->snapshots, l->worker);
+    wr_errinfo silent = {0};
+    if (options->control && open_control(l, &silent) != WR_OK)
+        wr_log(WR_LOG_WARN, "nobody can talk to this job: %s", silent.text);
     *take = l;
     return WR_OK;
 out:
@@ -75,6 +131,19 @@ out:
 
 /* ---- the shell of the job machine ---- */
 
+static bool takes_snapshots(const wr_local *l)
+{
+    return l->snapshots != NULL && wr_snapshots_taken(l->snapshots);
+}
+
+static void stop_sources(wr_local *l)
+{
+    if (!takes_snapshots(l))
+        wr_worker_stop_sources(l->worker);
+    else if (!l->forwarded)
+        wr_snapshots_stop(l->snapshots, 0, l->drain, NULL);
+}
+
 static void act(wr_local *l, uint32_t count)
 {
     bool deploys = false;
@@ -82,13 +151,14 @@ static void act(wr_local *l, uint32_t count)
         const wr_job_action *a = &l->action[i];
         switch (a->kind) {
         case WR_JOB_DO_DEPLOY: deploys = true; break;
-        case WR_JOB_DO_STOP_SOURCES: wr_worker_stop_sources(l->worker); break;
+        case WR_JOB_DO_STOP_SOURCES: stop_sources(l); break;
         case WR_JOB_DO_CANCEL: wr_worker_cancel(l->worker, a->subtask); break;
         case WR_JOB_DO_TELL: break; /* told at the end of each step, when the machine is at rest */
         }
     }
     if (!deploys) return;
-    l->started = true; /* all subtasks are deployed by one order, and here they have one worker */
+    l->started = true; /* all subtasks are deployed by one order, and here they
+                        have one worker */
     wr_worker_start(l->worker, &l->start_failure);
 }
 
@@ -96,6 +166,8 @@ static void feed(wr_local *l, wr_job_event event)
 {
     event.now_ms = now_ms(l);
     act(l, wr_core_job_step(&l->job, &event, l->action, l->actions_max));
+    if (l->snapshots != NULL && l->job.state > WR_JOB_RUNNING && l->job.state != WR_JOB_FINISHED)
+        wr_snapshots_close(l->snapshots);
 }
 
 static wr_exec_state exec_state_of(wr_task_state state)
@@ -114,14 +186,18 @@ static wr_exec_state exec_state_of(wr_task_state state)
 
 static void take_orders(wr_local *l)
 {
-    if (atomic_exchange(&l->stop, false)) feed(l, (wr_job_event){.kind = WR_JOB_STOP});
+    if (atomic_exchange(&l->stop, false)) {
+        l->drain = atomic_load(&l->stop_drain);
+        feed(l, (wr_job_event){.kind = WR_JOB_STOP});
+    }
     if (atomic_exchange(&l->cancel, false)) feed(l, (wr_job_event){.kind = WR_JOB_CANCEL});
 }
 
 static void take_reports(wr_local *l)
 {
     wr_task_event e;
-    if (l->start_failure.code != WR_OK) { /* the cause is the thread that did not start, not what it took along */
+    if (l->start_failure.code != WR_OK) { /* the cause is the thread that did not
+                                           start, not what it took along */
         feed(l, (wr_job_event){
                     .kind = WR_JOB_REPORT, .attempt = 1, .reported = WR_EXEC_FAILED, .info = &l->start_failure});
         l->start_failure.code = WR_OK;
@@ -132,6 +208,45 @@ static void take_reports(wr_local *l)
                                .attempt = e.attempt,
                                .reported = exec_state_of(e.state),
                                .info = e.state == WR_TASK_FAILED ? &e.info : NULL});
+        if (l->snapshots != NULL && l->job.state == WR_JOB_RUNNING) wr_snapshots_report(l->snapshots, &e);
+    }
+}
+
+static bool anything_new(wr_local *l)
+{
+    return atomic_exchange_explicit(&l->stir, false, memory_order_acquire);
+}
+
+/* At most as long as the caller wants, until the snapshots want something, or
+ * somebody says something. */
+static void wait_for_something(wr_local *l, int64_t timeout_ns)
+{
+    int     fd[WR_PARK_FDS_MAX];
+    int64_t due_ns = l->snapshots != NULL ? wr_snapshots_wait_ns(l->snapshots) : -1;
+    if (due_ns >= 0 && (timeout_ns < 0 || due_ns < timeout_ns)) timeout_ns = due_ns;
+    uint32_t fds = l->control != NULL ? wr_control_fds(l->control, fd) : 0;
+    wr_parker_prepare(&l->parker);
+    if (anything_new(l))
+        wr_parker_cancel(&l->parker);
+    else if (fds > 0)
+        l->env->park_fds(l->env->self, &l->parker, timeout_ns, fd, fds);
+    else
+        l->env->park(l->env->self, &l->parker, timeout_ns);
+    anything_new(l);
+}
+
+static void end_of_job(wr_local *l)
+{
+    wr_errinfo info = {0};
+    if (l->started && !l->joined) {
+        wr_worker_join(l->worker);
+        l->joined = true;
+        if (l->snapshots != NULL && l->job.state == WR_JOB_FINISHED &&
+            wr_snapshots_finished(l->snapshots, &info) != WR_OK)
+            wr_log(WR_LOG_WARN,
+                   "cannot note that the job has finished: %s; its next run will "
+                   "find out by itself",
+                   info.text);
     }
 }
 
@@ -142,28 +257,15 @@ void wr_local_start(wr_local *l)
     atomic_store(&l->state, l->job.state);
 }
 
-static bool anything_new(wr_local *l)
-{
-    return atomic_exchange_explicit(&l->stir, false, memory_order_acquire);
-}
-
 bool wr_local_step(wr_local *l, int64_t timeout_ns)
 {
-    if (!anything_new(l) && !wr_job_state_final(l->job.state)) {
-        wr_parker_prepare(&l->parker);
-        if (anything_new(l))
-            wr_parker_cancel(&l->parker);
-        else
-            l->env->park(l->env->self, &l->parker, timeout_ns);
-        anything_new(l);
-    }
+    if (!anything_new(l) && !wr_job_state_final(l->job.state)) wait_for_something(l, timeout_ns);
     take_orders(l);
+    if (l->control != NULL) wr_control_step(l->control);
     take_reports(l);
+    if (l->snapshots != NULL && l->started && l->job.state == WR_JOB_RUNNING) wr_snapshots_step(l->snapshots);
     bool ended = wr_job_state_final(l->job.state);
-    if (ended && l->started && !l->joined) {
-        wr_worker_join(l->worker);
-        l->joined = true;
-    }
+    if (ended) end_of_job(l);
     atomic_store(&l->state, l->job.state);
     return ended;
 }
@@ -172,6 +274,21 @@ void wr_local_stop(wr_local *l)
 {
     atomic_store(&l->stop, true);
     wr_local_wake(l);
+}
+
+void wr_local_drain(wr_local *l)
+{
+    atomic_store(&l->stop_drain, true);
+    wr_local_stop(l);
+}
+
+void wr_local_stop_for(wr_local *l, uint64_t ticket, bool drain, const char *savepoint)
+{
+    if (takes_snapshots(l)) {
+        wr_snapshots_stop(l->snapshots, ticket, drain, savepoint);
+        l->forwarded = true;
+    }
+    feed(l, (wr_job_event){.kind = WR_JOB_STOP});
 }
 
 void wr_local_cancel(wr_local *l)
@@ -197,6 +314,16 @@ const wr_worker *wr_local_worker(const wr_local *l)
     return l->worker;
 }
 
+const wr_snapshots *wr_local_snapshots(const wr_local *l)
+{
+    return takes_snapshots(l) ? l->snapshots : NULL;
+}
+
+wr_snapshots *wr_local_snapshots_to_ask(wr_local *l)
+{
+    return takes_snapshots(l) ? l->snapshots : NULL;
+}
+
 const char *wr_local_hanging(const wr_local *l)
 {
     for (uint32_t i = 0; i < l->job.subtasks; i++) {
@@ -209,7 +336,9 @@ void wr_local_free(wr_local *l)
 {
     if (l == NULL) return;
     check(!l->started || l->joined);
+    wr_control_close(l->control);
     wr_worker_free(l->worker);
+    wr_snapshots_free(l->snapshots);
     if (l->parker_open) l->env->parker_fini(l->env->self, &l->parker);
     free(l->execution);
     free(l->action);

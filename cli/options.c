@@ -52,9 +52,13 @@ static const flag FLAGS[] = {
 enum { FLAG_COUNT_ALL = sizeof FLAGS / sizeof FLAGS[0] };
 
 static const wr_verb VERBS[] = {
-    {"run", "PIPELINE.so [FLAGS] [-- NAME=VALUE...]", "run a pipeline in this process until its input ends", "psjPSqcl",
+    {"run", "PIPELINE.so [FLAGS] [-- NAME=VALUE...]", "run a pipeline in this process until its input ends",
+     "psjPSqclditkFrA",
      "Ends when all sources have ended. The first SIGINT or SIGTERM stops the sources: what was read is\n"
      "processed, results are written, and the exit code is 0. A second one cancels (130).\n"
+     "With --snapshots the job survives a crash: the same command goes on where the newest snapshot in DIR was.\n"
+     "There the first signal takes a last snapshot, and the same command goes on from it. A job that has finished\n"
+     "says so, and ends with exit code 0. The pipeline may name the folder itself; flags win.\n"
      "Standard output carries data only; progress and the summary go to standard error. With --json the\n"
      "summary is one JSON object, the last line of standard error.\n"
      "What stands behind -- are arguments of the pipeline.",
@@ -67,6 +71,21 @@ static const wr_verb VERBS[] = {
      1, true, false, wr_cli_check},
     {"plan", "PIPELINE.so [FLAGS] [-- NAME=VALUE...]", "show job graph, chains and execution graph", "psjc", "", 1, 1,
      true, false, wr_cli_plan},
+    {"list", "[--json]", "show the jobs that run here", "jq", "Jobs of this user on this machine.", 0, 0, false, false,
+     wr_cli_list},
+    {"snapshot", "JOB", "let a job take a snapshot now", "jqT",
+     "JOB is a name or a process id, as `weir list` shows them. Returns when the snapshot is complete.", 1, 1, false,
+     false, wr_cli_snapshot},
+    {"savepoint", "JOB DIR", "let a job write a savepoint into DIR", "jqT",
+     "A savepoint stands for itself: it needs no other file, commits nothing, and Weir never deletes it.", 2, 2, false,
+     false, wr_cli_savepoint},
+    {"stop", "JOB [--savepoint DIR] [--drain]", "end a job so that it can go on", "jqVDT",
+     "Pauses the sources and takes a last snapshot, which commits what sinks have prepared; then the job ends.\n"
+     "With --drain the sources end as if their input had ended: all results come, and the job has finished.",
+     1, 1, false, false, wr_cli_stop},
+    {"snapshots", "JOB", "show the last snapshots of a job", "jT",
+     "Newest first: what each took, per phase that of its slowest subtask. --json has every subtask.", 1, 1, false,
+     false, wr_cli_snapshots},
     {"version", "[--json]", "show the version", "j", "", 0, 0, false, false, wr_cli_version},
     {"help", "[VERB]", "show this, or the flags of a verb", "", "", 0, 1, false, false, wr_cli_help},
     {"check-here", "PIPELINE.so", "what `check` runs in its child", "psjc", "", 1, 1, true, true, wr_cli_check_here},
@@ -105,7 +124,7 @@ static void print_usage(FILE *file)
 {
     fputs("usage: weir VERB [ARGUMENTS]\n", file);
     for (int i = 0; i < VERB_COUNT; i++)
-        if (!VERBS[i].hidden) fprintf(file, "  %-8s %s\n", VERBS[i].name, VERBS[i].summary);
+        if (!VERBS[i].hidden) fprintf(file, "  %-9s %s\n", VERBS[i].name, VERBS[i].summary);
     fputs("`weir help VERB` shows its flags; weir(1) has the exit codes.\n", file);
 }
 

@@ -53,6 +53,11 @@ int wr_cli_build(const wr_options *options);
 int wr_cli_check(const wr_options *options);
 int wr_cli_check_here(const wr_options *options);
 int wr_cli_plan(const wr_options *options);
+int wr_cli_list(const wr_options *options);
+int wr_cli_snapshot(const wr_options *options);
+int wr_cli_savepoint(const wr_options *options);
+int wr_cli_stop(const wr_options *options);
+int wr_cli_snapshots(const wr_options *options);
 int wr_cli_version(const wr_options *options);
 int wr_cli_help(const wr_options *options);
 

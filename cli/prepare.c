@@ -16,7 +16,10 @@ wr_err wr_prepare(wr_prepared *p, const wr_prepare_spec *spec, wr_errinfo *info)
     wr_crash_in(in);
     spec->build(p->pipeline);
     wr_crash_in(NULL);
-    const wr_job_settings settings = {.parallelism = spec->parallelism,
+    const wr_manifest *restore = NULL;
+    if (spec->origin != NULL) WR_TRY(spec->origin(spec->self, spec->name, p->pipeline, &restore, info));
+    const wr_job_settings settings = {.restore = restore,
+                                      .parallelism = spec->parallelism,
                                       .parallelism_default = spec->parallelism_default,
                                       .parallelism_max = WR_SLOTS_MAX,
                                       .set = spec->set,
@@ -49,6 +52,14 @@ static int print_problems(const wr_prepared *p, const char *name, const wr_errin
 
 int wr_prepare_file(wr_prepared *p, const wr_options *options)
 {
+    return wr_prepare_file_from(p, options, NULL, NULL);
+}
+
+int wr_prepare_file_from(wr_prepared *p, const wr_options *options,
+                         wr_err (*origin)(void *self, const char *job, const weir_pipeline *p,
+                                          const wr_manifest **restore, wr_errinfo *info),
+                         void *self)
+{
     wr_errinfo info = {0};
     wr_module  module;
     memset(p, 0, sizeof *p);
@@ -72,7 +83,9 @@ int wr_prepare_file(wr_prepared *p, const wr_options *options)
                                   .set = options->set.text,
                                   .sets = options->set.count,
                                   .parallelism = options->parallelism,
-                                  .parallelism_default = (uint32_t)env->cpu_count(env->self)};
+                                  .parallelism_default = (uint32_t)env->cpu_count(env->self),
+                                  .origin = origin,
+                                  .self = self};
     wr_err                err = wr_prepare(p, &spec, &info);
     if (err == WR_OK) return WR_EXIT_OK;
     int exit_code = print_problems(p, spec.name, &info);

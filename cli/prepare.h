@@ -14,6 +14,10 @@ typedef struct wr_prepare_spec {
     uint32_t           sets;
     uint32_t           parallelism;         /* 0: not given */
     uint32_t           parallelism_default; /* of operators, when neither flag nor pipeline says */
+    /* Between the build function and the validation, or NULL: *restore is what the job starts from, or stays NULL. */
+    wr_err (*origin)(void *self, const char *job, const weir_pipeline *p, const wr_manifest **restore,
+                     wr_errinfo *info);
+    void *self;
 } wr_prepare_spec;
 
 /* Owner: who made it, one thread. Zero is empty. */
@@ -30,5 +34,10 @@ void   wr_prepared_fini(wr_prepared *p);
 /* For verbs: loads connectors and the pipeline file, then prepares. Prints whatever is wrong, all of it; gives the
  * exit code. */
 int wr_prepare_file(wr_prepared *p, const wr_options *options);
+/* The same, with wr_prepare_spec.origin. */
+int wr_prepare_file_from(wr_prepared *p, const wr_options *options,
+                         wr_err (*origin)(void *self, const char *job, const weir_pipeline *p,
+                                          const wr_manifest **restore, wr_errinfo *info),
+                         void *self);
 
 #endif

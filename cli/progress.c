@@ -1,6 +1,7 @@
 #include "cli/progress.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "cli/history.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -165,6 +166,18 @@ static double seconds_of(wr_progress *p)
     return (double)(p->end_ns - p->start_ns) * 1e-9;
 }
 
+/* What the next run can go on from. */
+static void text_snapshots(FILE *file, const wr_progress *p)
+{
+    const wr_snapshots *s = wr_local_snapshots(p->local);
+    if (s == NULL) return;
+    const wr_core_checkpoint *m = wr_snapshots_machine(s);
+    char                      n[32];
+    long_count(n, m->completions);
+    fprintf(file, "  %-7s %-20s %15s completed, %llu failed, newest %llu\n", "snaps", "", n,
+            (unsigned long long)m->failures_all, (unsigned long long)m->newest);
+}
+
 static void text_row(FILE *file, const char *what, const char *name, uint64_t count, const char *unit)
 {
     char n[32];
@@ -267,6 +280,7 @@ void wr_progress_summary_text(wr_progress *p, FILE *file)
             job->stopping && job->state == WR_JOB_FINISHED ? ", stopped" : "");
     text_nodes(file, p, t, seconds > 0 ? seconds : 1);
     text_metrics(file, p);
+    text_snapshots(file, p);
     free(t);
 }
 
@@ -378,6 +392,7 @@ void wr_progress_summary_json(wr_progress *p, FILE *file)
     json_operators(&j, p, t);
     json_tasks(&j, p);
     json_metrics(&j, p);
+    wr_history_json(&j, "snapshots", wr_local_snapshots(p->local));
     wr_json_end(&j);
     free(t);
 }

@@ -1,4 +1,5 @@
-/* weir run: prepares, starts, shows how it goes, obeys signals, sums up. */
+/* weir run: prepares, finds out where to begin, starts, shows how it goes, obeys signals, sums up. */
+#include "base/json.h"
 #include "base/log.h"
 #include "cli/lines.h"
 #include "cli/local.h"
@@ -8,6 +9,7 @@
 #include "taskmanager/crash.h"
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -27,6 +29,67 @@ static void on_interrupt(int number)
     if (count == 1) wr_local_stop(running);
     if (count == 2) wr_local_cancel(running);
     if (count > 2) _exit(WR_EXIT_INTERRUPTED); /* user code does not let go, and the user has no patience left */
+}
+
+/* What a run with snapshots begins with. */
+typedef struct beginning {
+    const wr_options *options;
+    wr_origin         origin;
+    bool              open; /* there are snapshots to take, or one to start from */
+    int64_t           interval_ms;
+} beginning;
+
+/* Between the build function and the validation: the pipeline may name the folder, and the snapshot has a word in the
+ * validation. Flags win. */
+static wr_err begin(void *self, const char *job, const weir_pipeline *p, const wr_manifest **restore, wr_errinfo *info)
+{
+    beginning        *b = self;
+    const wr_options *o = b->options;
+    weir_duration     every = 0;
+    const char       *folder = wr_job_wants_snapshots(p, &every);
+    if (o->snapshots != NULL) folder = o->snapshots;
+    if (o->snapshot_interval_ns > 0) every = o->snapshot_interval_ns;
+    if (folder == NULL && (o->fresh || o->snapshots_keep > 0 || every > 0))
+        return wr_fail(info, WR_USAGE, "%s needs a folder; give --snapshots DIR",
+                       o->fresh                ? "--fresh"
+                       : o->snapshots_keep > 0 ? "--snapshots-keep"
+                                               : "an interval of snapshots");
+    if (o->snapshots_keep > WR_SNAPSHOTS_KEEP_MAX)
+        return wr_fail(info, WR_USAGE, "--snapshots-keep takes a number from 1 to %d", WR_SNAPSHOTS_KEEP_MAX);
+    if (every > 0 && every < 1000000) return wr_fail(info, WR_CONFIG, "an interval of snapshots is at least 1 ms");
+    if (folder == NULL && o->restore == NULL) return WR_OK;
+    const wr_origin_config config = {
+        .env = wr_env_real(), .job = job, .folder = folder, .restore = o->restore, .fresh = o->fresh};
+    WR_TRY(wr_origin_open(&b->origin, &config, info));
+    b->open = true;
+    b->interval_ms = every / 1000000;
+    if (b->origin.restores) *restore = &b->origin.manifest;
+    return WR_OK;
+}
+
+static int say_finished(const beginning *b, const char *job)
+{
+    if (b->options->json) {
+        wr_json j;
+        wr_json_init_file(&j, stderr);
+        wr_json_object(&j, NULL);
+        wr_json_str(&j, "job", job);
+        wr_json_str(&j, "state", wr_job_state_name(WR_JOB_FINISHED));
+        wr_json_bool(&j, "before", true);
+        wr_json_u64(&j, "newest", b->origin.last);
+        wr_json_end(&j);
+    } else if (!b->options->quiet) {
+        fprintf(stderr, "weir: %s has finished, and %s has its last snapshot, %llu; --fresh starts it anew\n", job,
+                b->origin.folder, (unsigned long long)b->origin.last);
+    }
+    return WR_EXIT_OK;
+}
+
+static void say_where(const beginning *b, const char *job)
+{
+    if (!b->open || !b->origin.restores || b->options->json || b->options->quiet) return;
+    fprintf(stderr, "weir: %s goes on from snapshot %llu in %s\n", job, (unsigned long long)b->origin.manifest.id,
+            b->origin.files);
 }
 
 static void obey_signals(wr_local *local)
@@ -80,8 +143,10 @@ static void run_to_the_end(wr_local *local, wr_progress *progress, const wr_env 
         int now = atomic_load(&interrupts);
         if (now > told) {
             wr_progress_clear(progress);
-            fputs(now == 1 ? "weir: stopping: the sources end, results are written; once more cancels\n"
-                           : "weir: canceling\n",
+            fputs(now > 1 ? "weir: canceling\n"
+                  : wr_local_snapshots(local) != NULL
+                      ? "weir: stopping: a last snapshot is taken; once more cancels\n"
+                      : "weir: stopping: the sources end, results are written; once more cancels\n",
                   stderr);
             told = now;
         }
@@ -94,7 +159,7 @@ static void run_to_the_end(wr_local *local, wr_progress *progress, const wr_env 
     wr_progress_clear(progress);
 }
 
-static int run(const wr_prepared *prepared, const wr_options *options)
+static int run(const wr_prepared *prepared, const wr_options *options, beginning *b)
 {
     const wr_env *env = wr_env_real();
     wr_errinfo    info = {0};
@@ -106,7 +171,12 @@ static int run(const wr_prepared *prepared, const wr_options *options)
                                        .state_max = options->state_max,
                                        .cpu = pin.on ? pin.cpu : NULL,
                                        .spin = prepared->exec->slots <= (uint32_t)env->cpu_count(env->self),
-                                       .seed = env->random(env->self)};
+                                       .seed = env->random(env->self),
+                                       .origin = b->open ? &b->origin : NULL,
+                                       .snapshot_interval_ms = b->interval_ms,
+                                       .snapshot_timeout_ms = options->snapshot_timeout_ns / 1000000,
+                                       .snapshots_keep = options->snapshots_keep,
+                                       .control = true};
     if (wr_local_new(&local, prepared->exec, &of_local, &info) != WR_OK) return wr_cli_fail(&info);
     obey_signals(local);
     wr_progress_init(&progress, env, prepared->exec, local);
@@ -119,7 +189,26 @@ static int run(const wr_prepared *prepared, const wr_options *options)
     else if (!options->quiet)
         wr_progress_summary_text(&progress, stderr);
     wr_progress_fini(&progress);
+    wr_origin_unlock(&b->origin); /* before whoever waits for our end at the socket learns of it */
     wr_local_free(local);
+    return exit_code;
+}
+
+static int prepare_and_run(wr_prepared *prepared, const wr_options *options, beginning *b)
+{
+    wr_errinfo info = {0};
+    int        exit_code = wr_prepare_file_from(prepared, options, begin, b);
+    if (exit_code != WR_EXIT_OK) return exit_code;
+    const wr_job *job = prepared->job;
+    if (b->open && b->origin.finished) {
+        exit_code = say_finished(b, job->name);
+    } else if (b->open && wr_origin_match(&b->origin, job, options->allow_non_restored, &info) != WR_OK) {
+        exit_code = wr_cli_fail(&info);
+    } else {
+        say_where(b, job->name);
+        exit_code = run(prepared, options, b);
+    }
+    wr_prepared_fini(prepared);
     return exit_code;
 }
 
@@ -134,9 +223,14 @@ int wr_cli_run(const wr_options *options)
     }
     wr_log_setup(STDERR_FILENO, level, wr_env_real());
     wr_crash_install(wr_cli_lines_program);
-    int exit_code = wr_prepare_file(&prepared, options);
-    if (exit_code != WR_EXIT_OK) return exit_code;
-    exit_code = run(&prepared, options);
-    wr_prepared_fini(&prepared);
+    beginning *b = calloc(1, sizeof *b);
+    if (b == NULL) {
+        wr_fail(&info, WR_MEMORY, "no memory to begin");
+        return wr_cli_fail(&info);
+    }
+    b->options = options;
+    int exit_code = prepare_and_run(&prepared, options, b);
+    wr_origin_close(&b->origin);
+    free(b);
     return exit_code;
 }

@@ -1,0 +1,317 @@
+/* The verbs that talk to a running job: list, snapshot, savepoint, stop, snapshots. */
+#include "base/env.h"
+#include "base/json.h"
+#include "cli/control.h"
+#include "cli/control_wire.h"
+#include "cli/options.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { JOBS_MAX = 1024, HELLO_MS = 5000 };
+
+/* A socket of the folder, and what its job says about itself. Main thread. */
+typedef struct found {
+    char             name[64];
+    char            *bytes; /* of the reply, which points into them */
+    wr_control_reply reply;
+} found;
+
+/* How long the user wants to wait. */
+typedef struct patience {
+    const wr_env *env;
+    int64_t       until_ns; /* INT64_MAX: for ever */
+} patience;
+
+static patience patience_of(int64_t timeout_ns)
+{
+    const wr_env *env = wr_env_real();
+    patience      p = {env, INT64_MAX};
+    if (timeout_ns > 0 && __builtin_add_overflow(env->mono_ns(env->self), timeout_ns, &p.until_ns))
+        p.until_ns = INT64_MAX;
+    return p;
+}
+
+/* Until the socket can be read. WR_TIMEOUT, when patience ends first. */
+static wr_err await(int socket, const patience *p, const char *what, wr_errinfo *info)
+{
+    for (;;) {
+        struct pollfd fd = {.fd = socket, .events = POLLIN};
+        int64_t       left_ms = -1;
+        if (p->until_ns != INT64_MAX) left_ms = (p->until_ns - p->env->mono_ns(p->env->self)) / 1000000;
+        if (p->until_ns != INT64_MAX && left_ms <= 0)
+            return wr_fail(info, WR_TIMEOUT, "%s did not answer in time; it goes on with what was asked", what);
+        int got = poll(&fd, 1, left_ms < 0 ? -1 : left_ms > 60000 ? 60000 : (int)left_ms);
+        if (got > 0) return WR_OK;
+        if (got < 0 && errno != EINTR) return wr_fail_errno(info, errno, "cannot wait for %s", what);
+    }
+}
+
+static wr_err read_all(int socket, char *to, size_t n, const patience *p, const char *what, wr_errinfo *info)
+{
+    while (n > 0) {
+        WR_TRY(await(socket, p, what, info));
+        ssize_t got = recv(socket, to, n, 0);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return wr_fail_errno(info, errno, "cannot read the answer of %s", what);
+        if (got == 0)
+            return wr_fail(info, WR_UNREACHABLE, "%s went away before it answered; its own output says why", what);
+        to += got;
+        n -= (size_t)got;
+    }
+    return WR_OK;
+}
+
+/* One request, one reply; *bytes is what the reply points into. */
+static wr_err ask(int socket, const wr_control_request *request, const patience *p, const char *what, char **bytes,
+                  wr_control_reply *reply, wr_errinfo *info)
+{
+    char    head[WR_CONTROL_HEAD_BYTES];
+    wr_pack pack;
+    wr_control_pack_request(&pack, request);
+    ssize_t sent = send(socket, pack.data, pack.bytes, MSG_NOSIGNAL);
+    bool    whole = sent == (ssize_t)pack.bytes;
+    wr_pack_free(&pack);
+    if (!whole) return wr_fail(info, WR_UNREACHABLE, "%s does not listen any more", what);
+    WR_TRY(read_all(socket, head, sizeof head, p, what, info));
+    uint32_t n = wr_control_length(head, WR_CONTROL_ANSWER_MAX);
+    if (n == 0) return wr_fail(info, WR_USAGE, "%s gives an answer of a length that cannot be", what);
+    *bytes = malloc(n);
+    if (*bytes == NULL) return wr_fail(info, WR_MEMORY, "no memory for an answer of %u bytes", n);
+    WR_TRY(read_all(socket, *bytes, n, p, what, info));
+    return wr_control_read_reply(reply, *bytes, n, info);
+}
+
+/* The socket, or -1: nobody listens there any more. */
+static int connect_to(int folder, const char *name)
+{
+    struct sockaddr_un at;
+    uint32_t           n = wr_control_address(&at, folder, name);
+    int                s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (s >= 0 && connect(s, (const struct sockaddr *)&at, n) == 0) return s;
+    int why = errno;
+    if (s >= 0) close(s);
+    if (why == ECONNREFUSED) unlinkat(folder, name, 0); /* its process was killed */
+    return -1;
+}
+
+static bool looks_like_ours(const char *name)
+{
+    size_t n = strlen(name);
+    return n > 5 && n < 64 && strcmp(name + n - 5, ".sock") == 0 && name[0] >= '0' && name[0] <= '9';
+}
+
+static int by_job(const void *a, const void *b)
+{
+    const found *x = a, *y = b;
+    size_t       n = x->reply.job_bytes < y->reply.job_bytes ? x->reply.job_bytes : y->reply.job_bytes;
+    int          order = memcmp(x->reply.job, y->reply.job, n);
+    if (order == 0) order = (x->reply.job_bytes > y->reply.job_bytes) - (x->reply.job_bytes < y->reply.job_bytes);
+    return order != 0 ? order : strcmp(x->name, y->name);
+}
+
+/* Everybody who listens, sorted by name. One that does not answer at once is left out. */
+static uint32_t find_all(int folder, found **list, bool json)
+{
+    int      copy = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR     *dir = copy >= 0 ? fdopendir(copy) : NULL;
+    uint32_t n = 0;
+    *list = calloc(JOBS_MAX, sizeof **list);
+    for (struct dirent *e; dir != NULL && *list != NULL && n < JOBS_MAX && (e = readdir(dir)) != NULL;) {
+        if (!looks_like_ours(e->d_name)) continue;
+        int s = connect_to(folder, e->d_name);
+        if (s < 0) continue;
+        const wr_control_request hello = {.verb = WR_CONTROL_INFO, .json = json};
+        patience                 p = patience_of(HELLO_MS * INT64_C(1000000));
+        wr_errinfo               info = {0};
+        found                   *f = &(*list)[n];
+        snprintf(f->name, sizeof f->name, "%s", e->d_name);
+        if (ask(s, &hello, &p, e->d_name, &f->bytes, &f->reply, &info) == WR_OK && f->reply.code == 0)
+            n++;
+        else
+            free(f->bytes);
+        close(s);
+    }
+    if (dir != NULL) closedir(dir);
+    if (n > 1) qsort(*list, n, sizeof **list, by_job);
+    return n;
+}
+
+static void free_all(found *list, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) free(list[i].bytes);
+    free(list);
+}
+
+/* -1: there is none, and so there are no jobs. */
+static int open_folder(wr_errinfo *info)
+{
+    char       path[WR_PATH_BYTES_MAX];
+    wr_errinfo why = {0};
+    if (wr_control_folder(path, false, &why) != WR_OK) {
+        if (why.code != WR_NOT_FOUND) *info = why;
+        return -1;
+    }
+    return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+int wr_cli_list(const wr_options *options)
+{
+    wr_errinfo info = {0};
+    int        folder = open_folder(&info);
+    found     *list = NULL;
+    if (info.code != WR_OK) return wr_cli_fail(&info);
+    uint32_t n = folder >= 0 ? find_all(folder, &list, options->json) : 0;
+    if (options->json) fputs("[", stdout);
+    if (!options->json && n > 0) printf("%-24s %8s %-10s %11s\n", "JOB", "PID", "STATE", "UP");
+    for (uint32_t i = 0; i < n; i++) {
+        const wr_control_reply *r = &list[i].reply;
+        size_t                  bytes = r->out_bytes - (options->json && r->out_bytes > 0); /* its line's end */
+        printf("%s%.*s", options->json && i > 0 ? "," : "", (int)bytes, r->out);
+    }
+    if (options->json) fputs("]\n", stdout);
+    if (!options->json && n == 0 && !options->quiet) fputs("no job of this user runs here\n", stderr);
+    free_all(list, n);
+    if (folder >= 0) close(folder);
+    return WR_EXIT_OK;
+}
+
+static bool is_job(const found *f, const char *job)
+{
+    size_t n = strlen(job);
+    if (f->reply.job_bytes == n && memcmp(f->reply.job, job, n) == 0) return true;
+    return strncmp(f->name, job, n) == 0 && (f->name[n] == '-' || strcmp(f->name + n, ".sock") == 0);
+}
+
+/* Connects to the one job of this name or process id. */
+static wr_err find_job(const char *job, int *to, wr_errinfo *info)
+{
+    found *list = NULL, *it = NULL;
+    int    folder = open_folder(info);
+    if (info->code != WR_OK) return info->code;
+    uint32_t n = folder >= 0 ? find_all(folder, &list, false) : 0, of_it = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if (!is_job(&list[i], job)) continue;
+        it = &list[i];
+        of_it++;
+    }
+    *to = -1;
+    if (of_it == 1) *to = connect_to(folder, it->name);
+    if (of_it > 1)
+        wr_fail(info, WR_USAGE, "%u jobs are called %s; name one by its process, as `weir list` shows it", of_it, job);
+    else if (*to < 0)
+        wr_fail(info, WR_NO_JOB, "no job %s runs here; `weir list` shows those that do", job);
+    free_all(list, n);
+    if (folder >= 0) close(folder);
+    return info->code;
+}
+
+/* A path that the job's process understands, whatever its working directory. */
+static wr_err absolute(char to[WR_PATH_BYTES_MAX], const char *path, wr_errinfo *info)
+{
+    char here[WR_PATH_BYTES_MAX];
+    int  n;
+    if (strncmp(path, "file:", 5) == 0) path += 5;
+    if (path[0] == '/') {
+        n = snprintf(to, WR_PATH_BYTES_MAX, "%s", path);
+    } else {
+        if (getcwd(here, sizeof here) == NULL) return wr_fail_errno(info, errno, "cannot tell the working directory");
+        n = snprintf(to, WR_PATH_BYTES_MAX, "%s/%s", here, path);
+    }
+    if (n >= WR_PATH_BYTES_MAX) return wr_fail(info, WR_LIMIT, "the path %s is too long", path);
+    return WR_OK;
+}
+
+/* The job ends: the end of the connection tells it. */
+static wr_err await_end(int socket, const patience *p, const char *what, wr_errinfo *info)
+{
+    for (char byte;;) {
+        WR_TRY(await(socket, p, what, info));
+        ssize_t got = recv(socket, &byte, 1, 0);
+        if (got == 0 || (got < 0 && errno != EINTR)) return WR_OK;
+    }
+}
+
+static void say(const wr_options *options, const wr_control_request *r, const wr_control_reply *reply)
+{
+    static const char *const DONE[] = {[WR_CONTROL_SNAPSHOT] = "snapshot %llu of %s completed\n",
+                                       [WR_CONTROL_SAVEPOINT] = "savepoint %llu of %s completed\n",
+                                       [WR_CONTROL_STOP] = "snapshot %llu is the last of %s, which has ended\n"};
+    if (r->verb == WR_CONTROL_SNAPSHOTS) {
+        fwrite(reply->out, 1, reply->out_bytes, stdout);
+    } else if (options->json) {
+        wr_json j;
+        wr_json_init_file(&j, stdout);
+        wr_json_object(&j, NULL);
+        wr_json_bytes(&j, "job", reply->job, reply->job_bytes);
+        wr_json_u64(&j, "id", reply->id);
+        wr_json_str(&j, "savepoint", r->path[0] != 0 ? r->path : NULL);
+        wr_json_end(&j);
+    } else if (!options->quiet && r->verb == WR_CONTROL_STOP && reply->id == 0) {
+        printf("%s has ended\n", options->file);
+    } else if (!options->quiet) {
+        printf(DONE[r->verb], (unsigned long long)reply->id, options->file);
+        if (r->path[0] != 0 && r->verb == WR_CONTROL_STOP) printf("a savepoint of it is in %s\n", r->path);
+        if (r->verb == WR_CONTROL_SAVEPOINT) printf("it is in %s\n", r->path);
+    }
+}
+
+static int control(const wr_options *options, uint32_t verb, const char *path)
+{
+    wr_errinfo       info = {0};
+    wr_control_reply reply = {0};
+    char            *bytes = NULL;
+    int              socket = -1;
+    patience         p = patience_of(options->timeout_ns);
+    wr_err           err = WR_OK;
+
+    wr_control_request *r = calloc(1, sizeof *r);
+    if (r == NULL) {
+        wr_fail(&info, WR_MEMORY, "no memory for a request");
+        goto out;
+    }
+    r->verb = verb;
+    r->json = options->json;
+    r->drain = options->drain;
+    if (path != NULL) WR_GOTO(absolute(r->path, path, &info));
+    WR_GOTO(find_job(options->file, &socket, &info));
+    WR_GOTO(ask(socket, r, &p, options->file, &bytes, &reply, &info));
+    if (reply.code != 0) {
+        wr_fail(&info, (wr_err)reply.code, "%.*s", (int)reply.text_bytes, reply.text);
+        goto out;
+    }
+    if (verb == WR_CONTROL_STOP) WR_GOTO(await_end(socket, &p, options->file, &info));
+    say(options, r, &reply);
+out:
+    (void)err;
+    if (socket >= 0) close(socket);
+    free(bytes);
+    free(r);
+    return info.code != WR_OK ? wr_cli_fail(&info) : WR_EXIT_OK;
+}
+
+int wr_cli_snapshot(const wr_options *options)
+{
+    return control(options, WR_CONTROL_SNAPSHOT, NULL);
+}
+
+int wr_cli_savepoint(const wr_options *options)
+{
+    return control(options, WR_CONTROL_SAVEPOINT, options->second);
+}
+
+int wr_cli_stop(const wr_options *options)
+{
+    return control(options, WR_CONTROL_STOP, options->savepoint);
+}
+
+int wr_cli_snapshots(const wr_options *options)
+{
+    return control(options, WR_CONTROL_SNAPSHOTS, NULL);
+}
