@@ -68,6 +68,10 @@
 #define WR_COMMIT_RETRY_NS    10000000    /* a sink that said RETRY is asked again; each time twice that, up to 5 s */
 #define WR_COMMIT_RETRIES_MAX 20          /* then its task fails */
 
+/* Windows. */
+#define WR_SLICE_NS_MIN 1000   /* of size and slide in common: slices have numbers of 56 bits */
+#define WR_SLICES_MAX   100000 /* of one window */
+
 /* Sources. */
 #define WR_FILES_MAX   65536      /* files that one URI may name */
 #define WR_SPLIT_BYTES WR_MIB(16) /* a large file is cut into splits of about this */

@@ -202,7 +202,7 @@ weir_node weir_graph_op(const weir_op *op, const weir_inputs *inputs, const weir
     wr_graph_check_parts(p, draft);
     wr_graph_check_keys(p, draft);
     wr_graph_later_op(p, draft);
-    wr_graph_later_window(p, draft, &inputs->window);
+    wr_graph_window(p, draft, &inputs->window);
     return node;
 }
 

@@ -95,7 +95,8 @@ void wr_graph_op_options(weir_pipeline *p, wr_draft *draft, const weir_options *
 
 /* later.c: what does not run yet. */
 void wr_graph_later_op(weir_pipeline *p, wr_draft *draft);
-void wr_graph_later_window(weir_pipeline *p, wr_draft *draft, const weir_window_spec *spec);
+void wr_graph_window(weir_pipeline *p, wr_draft *draft, const weir_window_spec *spec); /* window.c */
+void wr_graph_windows_timed(weir_pipeline *p);                                         /* after wr_graph_timed */
 void wr_graph_later_job(weir_pipeline *p, const weir_job_options *options);
 
 /* edges.c: from streams to edges. False when there is no job to look at. */

@@ -101,10 +101,11 @@ static void check_cell(const wr_spot *s, const weir_field *f)
         bad_field(s, f, WR_GRAPH, "is a cell, which only the state of a keyed operator can hold; use a plain field");
         return;
     }
-    if (kind == WEIR_EVENT_TIMER || kind == WEIR_CLOCK_TIMER) {
-        bad_field(s, f, WR_NOT_YET, "is a timer; timers do not run yet; keep a time and compare it with each record");
+    if (f->ttl != 0 && kind != WEIR_CELL_LIST && kind != WEIR_CELL_TABLE) {
+        bad_field(s, f, WR_GRAPH, "has a time to live, which only lists and tables have for their rows; leave it out");
+    } else if (f->ttl < 0) {
+        bad_field(s, f, WR_GRAPH, "has a negative time to live; give a duration");
     }
-    if (f->ttl) bad_field(s, f, WR_NOT_YET, "has a .ttl, which does not run yet; leave it out");
     if (kind != WEIR_CELL_VALUE && kind != WEIR_CELL_LIST && kind != WEIR_CELL_TABLE) return;
     if (!f->element) {
         bad_field(s, f, WR_GRAPH, "does not say what it holds; declare it by the macros of WEIR_STATE");
@@ -215,6 +216,15 @@ static bool has_state(uint32_t kind)
            kind == WEIR_OP_KEYED_SHARED;
 }
 
+static bool has_timers(const weir_type *state)
+{
+    if (!state || state->abi_size != sizeof *state || !state->field) return false;
+    for (uint32_t i = 0; i < state->fields && i < WR_FIELDS_MAX; i++) {
+        if (state->field[i].kind == WEIR_EVENT_TIMER || state->field[i].kind == WEIR_CLOCK_TIMER) return true;
+    }
+    return false;
+}
+
 static void check_loops(weir_pipeline *p, wr_draft *draft, const weir_op *op)
 {
     bool        folds = op->kind == WEIR_OP_AGGREGATE || op->kind == WEIR_OP_REDUCE;
@@ -222,13 +232,16 @@ static void check_loops(weir_pipeline *p, wr_draft *draft, const weir_op *op)
     const char *lacks = NULL;
     if (!op->on_left && !later) lacks = "on_left";
     if (folds && !op->on_merge) lacks = "on_merge";
-    if (folds && !op->on_result) lacks = "on_result";
+    if ((folds || op->kind == WEIR_OP_WINDOW) && !op->on_result) lacks = "on_result";
     if (op->kind == WEIR_OP_TWO_PHASE_SINK)
         lacks = !op->prepare ? "prepare" : !op->commit ? "commit" : !op->recover ? "recover" : lacks;
     if (lacks) wr_graph_problem(p, draft, WR_GRAPH, "its descriptor has no %s; fill it in", lacks);
-    if (op->on_timer) {
-        wr_graph_problem(p, draft, WR_NOT_YET,
-                         "it has a timer function; timers do not run yet; keep a time and compare it with each record");
+    bool timers = has_timers(op->state) && op->kind == WEIR_OP_KEYED;
+    if (timers && !op->on_timer) {
+        wr_graph_problem(p, draft, WR_GRAPH, "its state has timers, but its descriptor has no on_timer; fill it in");
+    } else if (!timers && op->on_timer) {
+        wr_graph_problem(p, draft, WR_GRAPH,
+                         "it has a timer function that would never run; put a timer into its state");
     }
 }
 
@@ -291,8 +304,8 @@ void wr_graph_check_parts(weir_pipeline *p, wr_draft *draft)
 {
     const weir_op *op = draft->node.op;
     bool           later = op->kind != WEIR_OP_KEYED && op->kind != WEIR_OP_AGGREGATE && op->kind != WEIR_OP_REDUCE &&
-                 op->kind > WEIR_OP_FLAT_MAP && op->kind != WEIR_OP_SOURCE && op->kind != WEIR_OP_SINK &&
-                 op->kind != WEIR_OP_TWO_PHASE_SINK;
+                 op->kind != WEIR_OP_WINDOW && op->kind > WEIR_OP_FLAT_MAP && op->kind != WEIR_OP_SOURCE &&
+                 op->kind != WEIR_OP_SINK && op->kind != WEIR_OP_TWO_PHASE_SINK;
     if (!later) check_loops(p, draft, op); /* the others are refused as a whole */
     if (!later) check_types(p, draft, op);
 }

@@ -129,7 +129,10 @@ wr_err wr_job_finish(weir_pipeline *p, const wr_job_settings *settings, const wr
         wr_graph_parallelism(p, settings);
         wr_graph_policies(p);
         order = wr_graph_order(p);
-        if (order) wr_graph_timed(p, order);
+        if (order) {
+            wr_graph_timed(p, order);
+            wr_graph_windows_timed(p);
+        }
     }
     if (p->problems) return give_problems(p, info);
     check(order);

@@ -64,8 +64,9 @@ typedef struct wr_node {
     uint64_t                  rate_max;  /* records per second and subtask; 0: no limit */
     uint32_t                  guarantee; /* enum weir_guarantee */
     uint32_t                  mode;      /* enum weir_output_mode */
-    weir_duration             ttl;       /* 0 until TTL runs */
-    uint32_t                  ttl_rule;
+    weir_duration             ttl;        /* of a key's whole state; 0: for ever */
+    uint32_t                  ttl_rule;   /* enum weir_ttl_rule */
+    const weir_upgrade       *upgrade[5]; /* from older states to this one; the first NULL ends them */
     weir_key                  key[2]; /* of the left and right input; count 0: none */
     weir_window_spec          window;
     weir_duration             discover_every;

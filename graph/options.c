@@ -74,12 +74,41 @@ void wr_graph_common(weir_pipeline *p, wr_draft *draft, const weir_options *opti
     }
 }
 
+static void ttl_option(weir_pipeline *p, wr_draft *draft, const weir_state_options *o)
+{
+    const weir_op *op = draft->node.op;
+    uint32_t       window = draft->node.window.window.kind;
+    if (o->ttl < 0) {
+        wr_graph_problem(p, draft, WR_GRAPH, ".ttl is negative; give a duration, or leave it out");
+    }
+    if ((op->flags & WEIR_OP_READS) && o->ttl_rule == WEIR_TTL_ON_READ) {
+        wr_graph_problem(p, draft, WR_GRAPH,
+                         "it only reads, so it cannot note when a state was read last; leave .ttl_rule out, or use "
+                         "WEIR_KEYED");
+    }
+    if (op->kind != WEIR_OP_KEYED && window && window != WEIR_GLOBAL) {
+        wr_graph_problem(p, draft, WR_GRAPH, "windows end by themselves and have no time to live; leave .ttl out");
+    }
+}
+
+static bool upgrade_option(weir_pipeline *p, wr_draft *draft, const weir_upgrade *upgrade)
+{
+    if (!upgrade->from || !upgrade->to || !upgrade->loop) {
+        wr_graph_problem(p, draft, WR_GRAPH, "an .upgrade has no types or no function; declare it by WEIR_UPGRADE");
+        return false;
+    }
+    wr_graph_check_type(p, draft, upgrade->from, WR_ROLE_STATE);
+    if (wr_graph_type_equal(upgrade->to, draft->node.op->state)) return true;
+    wr_graph_problem(p, draft, WR_GRAPH, "an .upgrade makes state '%s', but its state is '%s'; upgrade to the latter",
+                     upgrade->to->name, draft->node.op->state ? draft->node.op->state->name : "?");
+    return false;
+}
+
 static void state_options(weir_pipeline *p, wr_draft *draft, const weir_state_options *o)
 {
+    draft->node.ttl = o->ttl > 0 ? o->ttl : 0;
     draft->node.ttl_rule = o->ttl_rule;
-    if (o->ttl) {
-        wr_graph_problem(p, draft, WR_NOT_YET, ".ttl does not run yet; leave it out, and drop keys by weir_forget");
-    }
+    if (o->ttl) ttl_option(p, draft, o);
     if (o->ttl_rule > WEIR_TTL_ON_READ) {
         wr_graph_problem(p, draft, WR_OPTION, "%u is no .ttl_rule; use one of enum weir_ttl_rule", o->ttl_rule);
     }
@@ -87,10 +116,9 @@ static void state_options(weir_pipeline *p, wr_draft *draft, const weir_state_op
         wr_graph_problem(p, draft, WR_NOT_YET,
                          ".initial does not run yet; leave it out, and feed the starting values as records");
     }
+    uint32_t n = 0;
     for (size_t i = 0; i < sizeof o->upgrade / sizeof o->upgrade[0]; i++) {
-        if (!o->upgrade[i]) continue;
-        wr_graph_problem(p, draft, WR_NOT_YET, ".upgrade does not run yet, since nothing is restored; leave it out");
-        break;
+        if (o->upgrade[i] && upgrade_option(p, draft, o->upgrade[i])) draft->node.upgrade[n++] = o->upgrade[i];
     }
 }
 
@@ -109,9 +137,10 @@ void wr_graph_op_options(weir_pipeline *p, wr_draft *draft, const weir_options *
     } o;
     const weir_op *op = draft->node.op;
     size_t         size = size_of(options);
-    bool           state = op->kind == WEIR_OP_KEYED || op->kind == WEIR_OP_AGGREGATE || op->kind == WEIR_OP_REDUCE;
-    bool           plain = op->kind == WEIR_OP_MAP || op->kind == WEIR_OP_FILTER || op->kind == WEIR_OP_FLAT_MAP;
-    bool           good;
+    bool           state = op->kind == WEIR_OP_KEYED || op->kind == WEIR_OP_AGGREGATE || op->kind == WEIR_OP_REDUCE ||
+                 op->kind == WEIR_OP_WINDOW;
+    bool plain = op->kind == WEIR_OP_MAP || op->kind == WEIR_OP_FILTER || op->kind == WEIR_OP_FLAT_MAP;
+    bool good;
     memset(&o, 0, sizeof o);
     if (!plain && !state) state = size == sizeof(weir_state_options);
     if (state) {

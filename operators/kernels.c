@@ -14,6 +14,15 @@ const wr_kernel *wr_kernel_of(uint32_t kind)
     case WEIR_OP_SINK: return &wr_kernel_sink;
     case WR_OP_TIME: return &wr_kernel_time;
     case WEIR_OP_TWO_PHASE_SINK: return &wr_kernel_two_phase;
+    case WEIR_OP_WINDOW: return &wr_kernel_windows;
     default: return NULL;
     }
+}
+
+const wr_kernel *wr_kernel_of_node(const weir_op *def, const wr_node *node)
+{
+    bool folds = def->kind == WEIR_OP_AGGREGATE || def->kind == WEIR_OP_REDUCE;
+    /* One window over the whole input: the accumulator is the key's entry, as in a keyed function. */
+    if (folds && node->window.window.kind != WEIR_GLOBAL) return &wr_kernel_windows;
+    return wr_kernel_of(def->kind);
 }

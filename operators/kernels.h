@@ -4,7 +4,9 @@
 #include "operators/op.h"
 
 extern const wr_kernel wr_kernel_map, wr_kernel_filter, wr_kernel_flat_map, wr_kernel_keyed, wr_kernel_aggregate,
-    wr_kernel_reduce, wr_kernel_source, wr_kernel_sink, wr_kernel_two_phase, wr_kernel_time;
+    wr_kernel_reduce, wr_kernel_source, wr_kernel_sink, wr_kernel_two_phase, wr_kernel_time, wr_kernel_windows;
+
+const wr_kernel *wr_kernel_of_node(const weir_op *def, const wr_node *node); /* NULL: does not run yet */
 
 /* A two-phase sink that has found itself in the snapshot from which the job starts. */
 bool wr_two_phase_restored(const wr_op *op);

@@ -475,14 +475,15 @@ static void records_are_owned(void **unused)
         memset(a, 'a' + (int)(i % 26), sizeof a);
         memset(b, 'A' + (int)(i % 26), sizeof b);
         best made = {weir_str_of(a, 50 + i % 50), weir_str_of(b, 5 + i % 20), i};
-        assert_int_equal(wr_cell_record_own(table, state, &made), WR_OK);
+        assert_int_equal(wr_cell_record_own(table, wr_table_config_of(table)->state, state, &made), WR_OK);
         best swapped = *(best *)state; /* strings of the state itself, in other places */
         swapped.a = ((best *)state)->b;
         swapped.b = ((best *)state)->a;
-        assert_int_equal(wr_cell_record_own(table, state, &swapped), WR_OK);
+        assert_int_equal(wr_cell_record_own(table, wr_table_config_of(table)->state, state, &swapped), WR_OK);
         best again = *(best *)state;
         again.n++;
-        assert_int_equal(wr_cell_record_own(table, state, &again), WR_OK); /* unchanged strings stay where they are */
+        assert_int_equal(wr_cell_record_own(table, wr_table_config_of(table)->state, state, &again),
+                         WR_OK); /* unchanged strings stay where they are */
         assert_memory_equal(&((best *)state)->a, &again.a, 16);
         memset(a, 0, sizeof a);
         wr_table_settle(table);

@@ -1,0 +1,322 @@
+/* Tumbling and sliding windows: when time comes to the end of one, its results by a sweep over all keys. The sweep
+ * writes nothing where it need not: an accumulator of a slice that is over is forgotten by its number. Keys that have
+ * nothing left stay as long as they are at most twice as many as those that had data: most of them come again, and to
+ * forget and make one costs more than to pass it by. */
+#include "operators/window.h"
+#include <stdlib.h>
+
+enum { ENTRIES_PER_STEP = 4096, ENTRIES_PER_RUN = 512, UNUSED_PER_USED_MAX = 2 };
+
+static int64_t row_slice(const char *row)
+{
+    int64_t slice;
+    memcpy(&slice, row, 8);
+    return slice;
+}
+
+static const char *next_row(const wr_windows *k, weir_rows *rows)
+{
+    if (rows->at == rows->end && !wr_cell_rows_refill(rows, k->type.row.size)) return NULL;
+    const char *row = rows->at;
+    rows->at += k->type.row.size;
+    return row;
+}
+
+static weir_span span_of(const wr_windows *k, int64_t end)
+{
+    return (weir_span){{wr_slice_start(k, end - k->per)}, {wr_slice_start(k, end)}};
+}
+
+/* ---- putting a window together ---- */
+
+/* One accumulator after the other, the first one is copied. */
+typedef struct gathering {
+    void       *made;
+    const void *only; /* the first one */
+    uint32_t    n;
+} gathering;
+
+static void take(wr_op *op, wr_windows *k, gathering *g, const void *acc)
+{
+    if (g->n++ == 0) {
+        g->only = acc;
+        return;
+    }
+    if (g->n == 2) memcpy(g->made, g->only, k->type.acc_bytes);
+    wr_pairs_add(op, k, &k->merge, g->made, acc);
+}
+
+/* Accumulators of the slices [first, end) of one key, in order of slices: NULL when there is none, else all of them
+ * in one, which may be `made`. */
+static const void *combine(wr_op *op, wr_windows *k, char *state, int64_t first, int64_t end, void *made)
+{
+    gathering  g = {.made = made};
+    int64_t    mark = *wr_mark_of(k, state), base = mark >> WR_PLACE_BITS;
+    uint32_t   d = 0;
+    weir_cell *cell = wr_windows_list(k, state);
+    weir_rows  rows = {0};
+    if (cell->count != 0) rows = wr_cell_rows(op->table, state, cell);
+    for (bool more = true; more;) {
+        const char *row = cell->count != 0 ? next_row(k, &rows) : NULL;
+        int64_t     until = row != NULL ? row_slice(row) : INT64_MAX;
+        for (; d < k->type.places && base + d < until; d++) {
+            int64_t slice = base + d;
+            if (slice < first || slice >= end || !wr_mark_has(k, mark, slice)) continue;
+            take(op, k, &g, state + k->type.acc[wr_place_of(k, slice)]);
+        }
+        more = row != NULL && until < end;
+        if (more && until >= first) take(op, k, &g, row + k->type.row_acc);
+    }
+    return g.n > 1 ? g.made : g.only;
+}
+
+/* Rows of slices before this one are no more: the list is in order. */
+static void drop_rows(wr_op *op, wr_windows *k, char *state, int64_t before)
+{
+    weir_cell *cell = wr_windows_list(k, state);
+    uint32_t   old = 0;
+    if (cell->count == 0) return;
+    weir_rows rows = wr_cell_rows(op->table, state, cell);
+    for (const char *row; (row = next_row(k, &rows)) != NULL && row_slice(row) < before;) old++;
+    if (old == 0) return;
+    wr_table_touch(op->table, (void *[1]){state}, 1);
+    wr_cell_list_drop(op->table, state, cell, old);
+}
+
+/* Room in k->made for the next result. */
+static void *made_at(wr_windows *k)
+{
+    return k->made + (size_t)k->results * k->type.acc_bytes;
+}
+
+static bool put_result(wr_op *op, wr_windows *k, char *state, int64_t end)
+{
+    weir_span span = span_of(k, end);
+    void     *acc = NULL;
+    if (k->rows) {
+        weir_rows rows;
+        if (!wr_rows_gather(op, k, state, span.start.ns, span.end.ns, &rows)) return false;
+        k->row[k->results] = rows;
+    } else {
+        acc = (void *)(uintptr_t)combine(op, k, state, end - k->per, end, made_at(k));
+        if (acc == NULL) return false;
+    }
+    wr_result_add(op, k, state, acc, span, span.end.ns - 1);
+    return true;
+}
+
+void wr_slices_refire(wr_op *op, wr_windows *k, char *state, int64_t end)
+{
+    (void)put_result(op, k, state, end);
+}
+
+/* ---- sliding windows with RETRACT: the accumulator of the last window goes on ---- */
+
+static uint64_t *total_end(const wr_windows *k, char *state)
+{
+    return (uint64_t *)(void *)(state + k->type.total_end);
+}
+
+/* What stands there when the total is of the window that ends at `end`; never 0. */
+static uint64_t total_of(int64_t end)
+{
+    return (uint64_t)end << 1 | 1;
+}
+
+/* From nothing: all rows of the window. */
+static void total_anew(wr_op *op, wr_windows *k, char *state, int64_t first, int64_t end)
+{
+    char       *total = state + k->type.total;
+    const void *all = combine(op, k, state, first, end, total);
+    if (all != NULL && all != total) memcpy(total, all, k->type.acc_bytes);
+}
+
+static bool put_total(wr_op *op, wr_windows *k, char *state, int64_t end)
+{
+    weir_cell *cell = wr_windows_list(k, state);
+    int64_t   *mark = wr_mark_of(k, state), base = *mark >> WR_PLACE_BITS, first = end - k->per;
+    if (cell->count == 0 && ((uint64_t)*mark & ((1u << WR_PLACE_BITS) - 1)) == 0) return false;
+    wr_table_touch(op->table, (void *[1]){state}, 1);
+    char       *total = state + k->type.total;
+    const char *last = wr_cell_list_last(op->table, state, cell);
+    bool goes_on = *total_end(k, state) == total_of(end - k->step) && (last == NULL || row_slice(last) < end - k->step);
+    for (uint32_t d = 0; d < k->type.places; d++) { /* slices that are complete become rows */
+        int64_t slice = base + d;
+        if (slice >= end || !wr_mark_has(k, *mark, slice)) continue;
+        if (slice < first) {
+            *mark &= ~(INT64_C(1) << wr_place_of(k, slice));
+            continue;
+        }
+        if (goes_on) wr_pairs_add(op, k, &k->merge, total, state + k->type.acc[wr_place_of(k, slice)]);
+        wr_place_evict(op, k, state, slice);
+    }
+    if (goes_on && cell->count != 0) {
+        weir_rows rows = wr_cell_rows(op->table, state, cell);
+        for (const char *row; (row = next_row(k, &rows)) != NULL && row_slice(row) < first;)
+            wr_pairs_add(op, k, &k->retract, total, row + k->type.row_acc);
+    }
+    drop_rows(op, k, state, first);
+    weir_rows   rows;
+    const char *oldest = NULL;
+    if (cell->count != 0) {
+        rows = wr_cell_rows(op->table, state, cell);
+        oldest = next_row(k, &rows);
+    }
+    *total_end(k, state) = 0;
+    if (oldest == NULL || row_slice(oldest) >= end) return false;
+    if (!goes_on) total_anew(op, k, state, first, end);
+    *total_end(k, state) = total_of(end);
+    weir_span span = span_of(k, end);
+    wr_result_add(op, k, state, total, span, span.end.ns - 1);
+    return true;
+}
+
+/* ---- the sweep ---- */
+
+/* Whether nothing of this entry will be asked for again: the youngest slice that it had, or INT64_MAX. */
+static int64_t idle_since(const wr_windows *k, char *state)
+{
+    const weir_cell *cell = wr_windows_list(k, state);
+    int64_t          mark = *wr_mark_of(k, state), base = mark >> WR_PLACE_BITS, last = base;
+    bool             any = false;
+    if (cell->count != 0) return INT64_MAX;
+    if (k->rows) return mark;
+    for (uint32_t d = 0; d < k->type.places; d++) {
+        if (!wr_mark_has(k, mark, base + d)) continue;
+        last = base + d;
+        any = true;
+    }
+    return any && wr_slice_last_end(k, last) > k->dead ? INT64_MAX : last;
+}
+
+static void may_forget(wr_op *op, wr_windows *k, char *state)
+{
+    int64_t last;
+    k->unused++;
+    if (!k->forgetting || (last = idle_since(k, state)) == INT64_MAX) return;
+    if (wr_slice_last_end(k, last) + k->per >= k->sweep_end) return; /* it had data in the window before */
+    wr_table_touch(op->table, (void *[1]){state}, 1);
+    wr_table_forget(op->table, state);
+}
+
+/* Tumbling windows: most entries have the slice in its place. Results are as many as the run at most. */
+static void run_tumbling(wr_op *op, wr_windows *k, void *const *state, uint32_t n)
+{
+    int64_t  slice = k->sweep_end - 1;
+    uint32_t at = k->type.mark, acc = k->type.acc[wr_place_of(k, slice)], r = k->results, rests = 0, *rest = k->rest;
+    for (uint32_t i = 0; i < n; i++) {
+        int64_t mark;
+        memcpy(&mark, (const char *)state[i] + at, 8);
+        bool has = wr_mark_has(k, mark, slice);
+        k->result_key[r] = state[i];
+        k->result[r] = (char *)state[i] + acc;
+        r += has;
+        rest[rests] = i;
+        rests += !has;
+    }
+    k->used += r - k->results;
+    k->results = r;
+    for (uint32_t j = 0; j < rests; j++) {
+        char       *of = state[rest[j]];
+        weir_rows   rows;
+        const char *row = wr_far_find(op, k, of, slice, &rows);
+        if (row == NULL) {
+            may_forget(op, k, of);
+            continue;
+        }
+        k->used++;
+        k->result_key[k->results] = of;
+        k->result[k->results++] = (char *)(uintptr_t)row + k->type.row_acc;
+        if (k->lateness == 0) drop_rows(op, k, of, slice + 1);
+    }
+}
+
+static void run_any(wr_op *op, wr_windows *k, void *const *state, uint32_t n)
+{
+    int64_t end = k->sweep_end, dead = end + k->step - k->per;
+    for (uint32_t i = 0; i < n && !wr_op_failed(op); i++) {
+        char *of = state[i];
+        bool  had = !k->purging && (k->totals ? put_total(op, k, of, end) : put_result(op, k, of, end));
+        if (k->purging || k->lateness == 0) {
+            if (k->rows)
+                wr_rows_drop(op, k, of, wr_slice_start(k, dead));
+            else if (!k->totals)
+                drop_rows(op, k, of, dead);
+        }
+        if (had)
+            k->used++;
+        else
+            may_forget(op, k, of);
+    }
+}
+
+static bool fired_before(const wr_op *op, const wr_windows *k, uint32_t group)
+{
+    if (k->fired_of == NULL || k->purging) return false;
+    return k->fired_of[group - wr_key_groups_of(op->subtask, op->subtasks, op->max_parallelism).first] >= k->sweep_end;
+}
+
+/* About a batch of results; false: all keys are done. */
+static bool sweep_step(wr_op *op, wr_windows *k)
+{
+    bool     tumbling = k->per == 1 && !k->rows && !k->purging;
+    uint32_t group;
+    for (uint32_t seen = 0, n; seen < ENTRIES_PER_STEP && !wr_op_failed(op); seen += n) {
+        if (k->results + ENTRIES_PER_RUN > WR_RESULTS) wr_result_flush(op, k);
+        n = wr_table_sweep_next(op->table, &k->sweep, k->state, ENTRIES_PER_RUN, &group);
+        if (n == 0) return false;
+        if (fired_before(op, k, group)) continue;
+        if (tumbling)
+            run_tumbling(op, k, k->state, n);
+        else
+            run_any(op, k, k->state, n);
+    }
+    return true;
+}
+
+static void sweep_begin(wr_windows *k, int64_t end, bool purge)
+{
+    weir_span span = span_of(k, end);
+    k->sweeping = true;
+    k->purging = purge;
+    k->sweep_end = end;
+    k->sweep = (wr_table_sweep){0};
+    k->used = k->unused = 0;
+    for (uint32_t i = 0; i < WR_RESULTS; i++) {
+        k->span[i] = span;
+        k->time[i].ns = span.end.ns - 1;
+    }
+}
+
+static void sweep_end(wr_windows *k)
+{
+    k->sweeping = false;
+    if (!k->purging) {
+        k->forgetting = k->unused > UNUSED_PER_USED_MAX * k->used;
+        k->fired = k->sweep_end;
+    }
+    if (k->purging || k->lateness == 0) k->dead = k->sweep_end;
+    wr_live_drop(k);
+}
+
+bool wr_slices_until(wr_op *op, wr_windows *k, int64_t watermark)
+{
+    int64_t end;
+    bool    purge;
+    if (!k->sweeping && k->next_ns <= watermark && wr_live_next(k, watermark, &end, &purge)) sweep_begin(k, end, purge);
+    if (k->sweeping) {
+        if (sweep_step(op, k)) return wr_op_failed(op);
+        wr_result_flush(op, k);
+        sweep_end(k);
+        if (k->next_ns <= watermark) return false;
+    }
+    int64_t fired = wr_slice_ends_by(k, watermark),
+            dead = wr_slice_ends_by(k, watermark == INT64_MAX ? watermark : wr_saturating(watermark, -k->lateness));
+    if (fired > k->fired) k->fired = fired;
+    if (dead > k->dead) k->dead = dead;
+    if (k->fired_of != NULL && k->fired >= k->fired_most) { /* all have come to the same time */
+        free(k->fired_of);
+        k->fired_of = NULL;
+    }
+    return true;
+}
