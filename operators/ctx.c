@@ -211,6 +211,17 @@ struct wr_held {
     _Alignas(16) char self[];
 };
 
+/* The caller's code uses what it gets until it returns, so it must be memory; nobody else ever sees it. */
+static void *no_resource(wr_op *op, const weir_resource *resource)
+{
+    static _Thread_local _Alignas(64) char nowhere[WR_PAGE_BYTES];
+    wr_op_fail(op, WR_MEMORY, "no memory for resource %s (%u bytes); operator %s subtask %u", resource->name,
+               resource->size, op->node->uid, op->subtask);
+    check(resource->size <= sizeof nowhere);
+    memset(nowhere, 0, sizeof nowhere);
+    return nowhere;
+}
+
 void *weir_resource_of(weir_ctx *ctx, const weir_resource *resource)
 {
     wr_op *op = op_of(ctx);
@@ -218,7 +229,7 @@ void *weir_resource_of(weir_ctx *ctx, const weir_resource *resource)
         if (h->resource == resource) return h->self;
     }
     struct wr_held *h = calloc(1, sizeof *h + resource->size);
-    if (h == NULL) abort();
+    if (h == NULL) return no_resource(op, resource);
     h->resource = resource;
     h->next = op->held;
     op->held = h;

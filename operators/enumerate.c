@@ -13,16 +13,23 @@ static bool same_field(const weir_type *type, const void *a, const void *b)
     return memcmp(x, y, f->size) == 0;
 }
 
-static void keep(wr_enumerator *e, const char *from)
+/* False: no memory. */
+static bool keep(wr_enumerator *e, const char *from)
 {
     const weir_type *type = e->outs[0];
     for (uint32_t k = 0; k < e->count; k++) {
-        if (same_field(type, e->split[k], from)) return;
+        if (same_field(type, e->split[k], from)) return true;
     }
     if (e->count == e->capacity) {
-        e->capacity = e->capacity ? 2 * e->capacity : 64;
-        e->split = realloc(e->split, e->capacity * sizeof *e->split);
-        if (e->split == NULL) abort();
+        uint32_t more = e->capacity ? 2 * e->capacity : 64;
+        void    *grown = realloc(e->split, more * sizeof *e->split);
+        if (grown == NULL) {
+            wr_op_fail(&e->op, WR_MEMORY, "no memory for %u splits; source %s; name fewer files", more,
+                       e->op.node->uid);
+            return false;
+        }
+        e->split = grown;
+        e->capacity = more;
     }
     char *to = wr_arena_get(&e->arena, type->size);
     memcpy(to, from, type->size);
@@ -35,6 +42,7 @@ static void keep(wr_enumerator *e, const char *from)
         s->u.far = copy;
     }
     e->split[e->count++] = to;
+    return true;
 }
 
 /* Takes copies of splits out of the batches that enumerate emits. */
@@ -42,7 +50,7 @@ static void take_push(wr_op *op, const wr_view *view, uint32_t port)
 {
     (void)port;
     wr_enumerator *e = op->kernel_state;
-    for (uint32_t i = 0; i < view->n; i++) keep(e, view->records + (size_t)i * e->outs[0]->size);
+    for (uint32_t i = 0; i < view->n && keep(e, view->records + (size_t)i * e->outs[0]->size); i++) {}
 }
 
 static const wr_kernel take_kernel = {.name = "splits", .push = take_push};
@@ -120,9 +128,9 @@ static wr_err load_kind(wr_enumerator *e, const wr_manifest_op *saved, uint32_t 
     for (uint32_t i = 0; i < saved->items && err == WR_OK; i++) {
         const wr_item *item = &saved->item[i];
         if (item->kind != kind) continue;
-        if (wr_record_decode(type, item->data, item->bytes, record))
-            keep(e, record);
-        else
+        if (wr_record_decode(type, item->data, item->bytes, record)) {
+            if (!keep(e, record)) err = wr_fail(info, WR_MEMORY, "%s", e->op.failure.text);
+        } else
             err = wr_fail(info, WR_STATE,
                           "item %u is no split of type %s; enumerator of %s; restore with the pipeline "
                           "that took the snapshot",

@@ -52,15 +52,26 @@ typedef struct source {
     weir_waker waker;
 } source;
 
+static void fail_memory(wr_op *op)
+{
+    wr_op_fail(op, WR_MEMORY,
+               "no memory for a split; source %s subtask %u; give the process more, or run fewer subtasks",
+               op->node->uid, op->subtask);
+}
+
 /* Far strings of the split live as long as the split: copies those that the user's code put there. */
-static void split_own_strings(split *sp, const weir_type *type)
+static void split_own_strings(wr_op *op, split *sp, const weir_type *type)
 {
     for (uint32_t i = 0; i < type->fields; i++) {
         if (type->field[i].kind != WEIR_STR && type->field[i].kind != WEIR_BYTES) continue;
         weir_str *s = (weir_str *)(void *)((char *)sp->record + type->field[i].offset);
         if (s->len <= WEIR_STR_INLINE || s->u.far == sp->owned[i]) continue;
         char *copy = malloc(s->len);
-        if (copy == NULL) abort();
+        if (copy == NULL) {
+            fail_memory(op);
+            *s = (weir_str){0}; /* nobody must read what it points at */
+            continue;
+        }
         memcpy(copy, s->u.far, s->len);
         free(sp->owned[i]);
         s->u.far = sp->owned[i] = copy;
@@ -107,7 +118,8 @@ static void split_close(wr_op *op, split *sp)
     free(sp);
 }
 
-static split *split_new(const wr_op *op, const void *record)
+/* NULL: the operator has failed. */
+static split *split_new(wr_op *op, const void *record)
 {
     const weir_type *type = op->def->state;
     split           *sp = calloc(1, sizeof *sp);
@@ -116,22 +128,41 @@ static split *split_new(const wr_op *op, const void *record)
         sp->local = calloc(1, op->def->local_size ? op->def->local_size : 1);
         sp->owned = calloc(type->fields + 1, sizeof *sp->owned);
     }
-    if (sp == NULL || !sp->record || !sp->local || !sp->owned) abort();
+    if (sp == NULL || !sp->record || !sp->local || !sp->owned) {
+        fail_memory(op);
+        if (sp != NULL) {
+            free(sp->record);
+            free(sp->local);
+            free(sp->owned);
+        }
+        free(sp);
+        return NULL;
+    }
     memcpy(sp->record, record, type->size);
     sp->number = split_number(type, record);
-    split_own_strings(sp, type);
+    split_own_strings(op, sp, type);
     return sp;
 }
 
-static void split_list(source *s, split *sp)
+/* False: the operator has failed, and the split is gone. sp may be NULL. */
+static bool split_list(wr_op *op, split *sp)
 {
+    source *s = op->kernel_state;
+    if (sp == NULL) return false;
     if (s->count == s->capacity) {
-        s->capacity = s->capacity ? 2 * s->capacity : 8;
-        s->open = realloc(s->open, s->capacity * sizeof *s->open);
-        if (s->open == NULL) abort();
+        uint32_t more = s->capacity ? 2 * s->capacity : 8;
+        split  **open = realloc(s->open, more * sizeof *s->open);
+        if (open == NULL) {
+            fail_memory(op);
+            split_close(op, sp);
+            return false;
+        }
+        s->open = open;
+        s->capacity = more;
     }
     s->open[s->count++] = sp;
     s->changes++;
+    return true;
 }
 
 static void split_open(wr_op *op, split *sp)
@@ -154,8 +185,7 @@ static void split_open(wr_op *op, split *sp)
 void wr_source_add(wr_op *op, const void *record)
 {
     split *sp = split_new(op, record);
-    split_list(op->kernel_state, sp);
-    split_open(op, sp);
+    if (split_list(op, sp)) split_open(op, sp);
 }
 
 void wr_source_hold(wr_op *op, const void *record)
@@ -170,8 +200,7 @@ void wr_source_add_held(wr_op *op)
     source *s = op->kernel_state;
     split  *sp = s->held;
     s->held = NULL;
-    split_list(s, sp);
-    split_open(op, sp);
+    if (split_list(op, sp)) split_open(op, sp);
 }
 
 /* ---- life and snapshots ---- */
@@ -219,9 +248,9 @@ static wr_err source_load(wr_op *op, const wr_manifest_op *saved, const char *fo
     for (uint32_t i = 0; i < saved->items && err == WR_OK; i++) {
         const wr_item *item = &saved->item[i];
         if (item->kind != WR_ITEM_SPLIT || !is_mine(op, saved, item, number++)) continue;
-        if (wr_record_decode(type, item->data, item->bytes, record))
-            split_list(s, split_new(op, record));
-        else
+        if (wr_record_decode(type, item->data, item->bytes, record)) {
+            if (!split_list(op, split_new(op, record))) err = wr_fail(info, op->failure.code, "%s", op->failure.text);
+        } else
             err = wr_fail(info, WR_STATE,
                           "item %u is no split of type %s; source %s; restore with the pipeline that took the snapshot",
                           i, type->name, op->node->uid);
@@ -350,7 +379,7 @@ enum wr_polled wr_source_poll(wr_op *op)
     wr_op_settle(op);
     if (--op->home->depth == 0) wr_scratch_reset(&op->home->scratch);
     s->allowed -= (double)(e->records - before);
-    if (op->def->state->fields) split_own_strings(sp, op->def->state);
+    if (op->def->state->fields) split_own_strings(op, sp, op->def->state);
     sp->polls++;
     sp->idle = verdict == 1;
     if (verdict == 2) {
