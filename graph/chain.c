@@ -9,9 +9,10 @@ static bool chainable(const wr_job *job, const wr_edge *e)
     const wr_node *from = &job->node[e->from], *to = &job->node[e->to];
     /* A partitioner of the user's runs always, so that a wrong answer of it shows. */
     bool stays = e->route == WR_ROUTE_FORWARD || (from->parallelism == 1 && e->route != WR_ROUTE_OWN);
-    return stays && e->from_port != WR_PORT_DEAD && from->parallelism == to->parallelism &&
-           from->blocking == to->blocking && strcmp(from->slot_group, to->slot_group) == 0 &&
-           from->chaining != WEIR_CHAIN_NEVER && to->chaining == WEIR_CHAIN;
+    /* Splits of a source can be told apart in its own chain only, so event time goes with whatever feeds it. */
+    bool wanted = to->kind == WR_NODE_TIME || (from->chaining != WEIR_CHAIN_NEVER && to->chaining == WEIR_CHAIN);
+    return stays && wanted && e->from_port != WR_PORT_DEAD && from->parallelism == to->parallelism &&
+           from->blocking == to->blocking && strcmp(from->slot_group, to->slot_group) == 0;
 }
 
 /* Appends "a -> (b, c -> d)"; what does not fit is left out. */

@@ -112,9 +112,12 @@ weir_node weir_graph_time(weir_node from, uint32_t field_offset, const weir_wate
 void wr_graph_time_blocking(weir_pipeline *p, wr_draft *draft)
 {
     bool all = false, none = true;
+    draft->node.chaining = WEIR_CHAIN;
     for (uint32_t i = 0; i < p->job.edges; i++) {
         if (p->job.edge[i].to != draft->node.id) continue;
-        bool blocking = p->draft[p->job.edge[i].from]->node.blocking;
+        const wr_node *from = &p->draft[p->job.edge[i].from]->node;
+        bool           blocking = from->blocking;
+        if (from->chaining == WEIR_CHAIN_NEVER) draft->node.chaining = WEIR_CHAIN_NEVER; /* for those behind it */
         all = none ? blocking : all && blocking;
         none = false;
     }

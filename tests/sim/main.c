@@ -88,7 +88,7 @@ int main(int count, char **texts)
         return 2;
     }
     wr_log_setup(2, WR_LOG_ERROR, NULL); /* a clock that jumps looks like slow user code */
-    uint64_t violations = 0, records = 0, batches = 0, blocked = 0, steps = 0, barriers = 0;
+    uint64_t violations = 0, records = 0, batches = 0, blocked = 0, steps = 0, watermarks = 0, idles = 0;
     for (uint64_t i = 0; i < o.seeds; i++) {
         sim_result r;
         if (!run_seed(o.seed + i, &o, &r)) violations++;
@@ -97,11 +97,13 @@ int main(int count, char **texts)
         batches += r.batches;
         blocked += r.blocked;
         steps += r.steps;
-        barriers += r.barriers;
+        watermarks += r.watermarks;
+        idles += r.idles;
         fflush(stdout);
     }
-    printf("steps %llu batches %llu blocked %llu barriers %llu\n", (unsigned long long)steps,
-           (unsigned long long)batches, (unsigned long long)blocked, (unsigned long long)barriers);
+    printf("steps %llu batches %llu blocked %llu watermarks %llu idles %llu\n", (unsigned long long)steps,
+           (unsigned long long)batches, (unsigned long long)blocked, (unsigned long long)watermarks,
+           (unsigned long long)idles);
     printf("seeds %llu records %llu violations %llu\n", (unsigned long long)o.seeds, (unsigned long long)records,
            (unsigned long long)violations);
     return violations == 0 ? 0 : 1;

@@ -18,10 +18,10 @@ static void wrong(const char *format, ...)
 
 /* ---- what flows ---- */
 WEIR_RECORD(item, (uint64_t, key), (uint64_t, seq), (uint64_t, value), (uint64_t, ink), (uint32_t, key32),
-            (weir_str, name), (weir_str, text))
+            (weir_time, at), (weir_str, name), (weir_str, text))
 enum { WIDE = 700 };
 WEIR_RECORD(wide, (uint64_t, key), (WEIR_ARRAY_OF(uint64_t, WIDE), many), (uint64_t, seq), (uint64_t, value),
-            (uint64_t, ink), (weir_str, text))
+            (uint64_t, ink), (weir_time, at), (weir_str, text))
 WEIR_RECORD(split, (uint32_t, index), (uint32_t, source), (uint64_t, at), (weir_str, label))
 
 static sim_item plain_of(const item *in)
@@ -52,8 +52,25 @@ static weir_str name_in(char to[80], uint64_t key)
     return weir_str_of(to, n);
 }
 
-static void check_item(const item *in, const char *where)
+/* The record's event time is the one it left its source with, and event time has not come to it before. What a window
+ * gives at the end has none that is looked at. */
+static void check_time(const weir_ctx *ctx, weir_time at, const char *where)
 {
+    const sim_plan *p = sim_world_now->plan;
+    int64_t         time = weir_time_of(ctx).ns, watermark = weir_watermark(ctx).ns;
+    if (!p->timed) {
+        if (time != WEIR_NO_TIME || watermark != WEIR_NO_TIME) wrong("%s: there is event time in a job without", where);
+        return;
+    }
+    if (at.ns == WEIR_NO_TIME) return;
+    if (time != at.ns) wrong("%s: the event time is %lld instead of %lld", where, (long long)time, (long long)at.ns);
+    if (p->idle_after_ns == 0 && time <= watermark)
+        wrong("%s: the watermark %lld has overtaken %lld", where, (long long)watermark, (long long)time);
+}
+
+static void check_item(const item *in, const char *where, const weir_ctx *ctx)
+{
+    check_time(ctx, in->at, where);
     char     bytes[80];
     weir_str name = name_in(bytes, in->key);
     if (!weir_str_equal(&name, &in->name))
@@ -156,6 +173,7 @@ WEIR_SOURCE(numbers, split, sp, reader, r, item, out, ctx, numbers_enumerate, nu
                               .value = x.value,
                               .ink = x.ink,
                               .key32 = (uint32_t)x.key,
+                              .at = {sim_time(w->plan, sp->source, sp->index, r->at)},
                               .name = name_in(name, x.key),
                               .text = text_made(x.ink)});
         w->emitted[sp->source][sp->index]++;
@@ -170,7 +188,7 @@ WEIR_SOURCE(numbers, split, sp, reader, r, item, out, ctx, numbers_enumerate, nu
 static bool map_into(const item *in, item *out, weir_ctx *ctx)
 {
     fail_when_planned(ctx);
-    check_item(in, "map");
+    check_item(in, "map", ctx);
     sim_item x = plain_of(in), y = sim_mapped(tune_of(ctx)->salt, &x);
     *out = *in;
     out->value = y.value;
@@ -199,7 +217,7 @@ WEIR_MAP(rekey, item, in, item, out, ctx)
 WEIR_FILTER(filter, item, in, ctx)
 {
     sim_item x = plain_of(in);
-    check_item(in, "filter");
+    check_item(in, "filter", ctx);
     return sim_keeps(tune_of(ctx)->salt, &x);
 }
 WEIR_FLAT_MAP(spread, item, in, item, out, ctx)
@@ -211,7 +229,7 @@ WEIR_FLAT_MAP(spread, item, in, item, out, ctx)
         copy.value = sim_copy(t->salt, &x, i).value;
         item_emit(out, copy);
     }
-    check_item(in, "spread");
+    check_item(in, "spread", ctx);
 }
 WEIR_MAP(reject, item, in, item, out, ctx)
 {
@@ -224,7 +242,7 @@ WEIR_OUTPUTS(halves, (item, even), (item, odd))
 WEIR_FLAT_MAP(parts, item, in, halves, out, ctx)
 {
     sim_item x = plain_of(in);
-    check_item(in, "parts");
+    check_item(in, "parts", ctx);
     if (sim_part(tune_of(ctx)->salt, &x))
         item_emit(&out->odd, *in);
     else
@@ -232,7 +250,7 @@ WEIR_FLAT_MAP(parts, item, in, halves, out, ctx)
 }
 WEIR_MAP(widen, item, in, wide, out)
 {
-    *out = (wide){.key = in->key, .seq = in->seq, .value = in->value, .ink = in->ink, .text = in->text};
+    *out = (wide){.key = in->key, .seq = in->seq, .value = in->value, .ink = in->ink, .at = in->at, .text = in->text};
     for (uint32_t i = 0; i < WIDE; i++) out->many[i] = in->value + i;
     return true;
 }
@@ -240,6 +258,7 @@ WEIR_MAP(narrow, wide, in, item, out, ctx)
 {
     char     name[80];
     weir_str made = name_in(name, in->key);
+    check_time(ctx, in->at, "narrow");
     for (uint32_t i = 0; i < WIDE; i++) {
         if (in->many[i] != in->value + i) wrong("narrow: number %u of a wide record is broken", i);
     }
@@ -248,6 +267,7 @@ WEIR_MAP(narrow, wide, in, item, out, ctx)
                   .value = in->value,
                   .ink = in->ink,
                   .key32 = (uint32_t)in->key,
+                  .at = in->at,
                   .text = in->text,
                   .name = weir_keep(ctx, weir_str_data(&made), made.len)};
     return true;
@@ -269,6 +289,7 @@ static void emit_counted(item_out *out, const item *in, sim_item made, weir_ctx 
                           .value = made.value,
                           .ink = made.ink,
                           .key32 = in->key32,
+                          .at = in->at,
                           .name = in->name,
                           .text = text_kept(ctx, made.ink)});
 }
@@ -324,7 +345,7 @@ static void check_cells(const weir_ctx *ctx, const ledger *st, uint64_t key, uin
 WEIR_KEYED(count, item, in, ledger, st, item, out, ctx)
 {
     fail_when_planned(ctx);
-    check_item(in, "count");
+    check_item(in, "count", ctx);
     check_cells(ctx, st, in->key, st->n);
     note now = note_of(in->key, ++st->n);
     weir_text_set(ctx, &st->memo, now.text);
@@ -341,7 +362,7 @@ WEIR_KEYED(count, item, in, ledger, st, item, out, ctx)
 WEIR_STATE(link, (uint64_t, n), (uint64_t, hash))
 WEIR_KEYED(chain, item, in, link, st, item, out, ctx)
 {
-    check_item(in, "chain");
+    check_item(in, "chain", ctx);
     sim_item x = plain_of(in), made = sim_counted(tune_of(ctx)->salt, in->key, ++st->n);
     made.value = st->hash = sim_chained(st->hash, &x);
     emit_counted(out, in, made, ctx);
@@ -374,6 +395,7 @@ WEIR_MAP(one, item, in, item, out)
 {
     *out = *in;
     out->seq = 1;
+    out->at.ns = WEIR_NO_TIME;
     return true;
 }
 WEIR_STATE(sums, (uint64_t, key), (uint64_t, n), (uint64_t, value))
@@ -397,6 +419,7 @@ static void total_result(const item *key, const sums *acc, item_out *out, weir_c
                           .value = acc->value,
                           .ink = ink,
                           .key32 = (uint32_t)acc->key,
+                          .at = {WEIR_NO_TIME},
                           .name = name,
                           .text = text_kept(ctx, ink)});
 }
@@ -411,9 +434,12 @@ static void total_all_result(const item *key, const sums *acc, item_out *out, we
     char     bytes[80];
     uint64_t ink = sim_mix(acc->value, 5) & ~SIM_HUGE;
     if (key->key != 0 || key->name.len != 0) wrong("total of all: there is a key");
-    item_emit(
-        out,
-        (item){.seq = acc->n, .value = acc->value, .ink = ink, .name = name_in(bytes, 0), .text = text_kept(ctx, ink)});
+    item_emit(out, (item){.seq = acc->n,
+                          .value = acc->value,
+                          .ink = ink,
+                          .at = {WEIR_NO_TIME},
+                          .name = name_in(bytes, 0),
+                          .text = text_kept(ctx, ink)});
 }
 WEIR_AGGREGATE(total_all, item, in, sums, acc, item, total_merge, total_all_result)
 {
@@ -422,6 +448,10 @@ WEIR_AGGREGATE(total_all, item, in, sums, acc, item, total_merge, total_all_resu
 }
 
 /* ---- edges and sinks ---- */
+WEIR_WATERMARK(marks, item, in)
+{
+    return (weir_time){in->seq % 3 == 0 ? in->at.ns - sim_world_now->plan->delay_ns - 1 : WEIR_NO_TIME};
+}
 WEIR_PARTITION(by_key, item, in, channels)
 {
     return (uint32_t)(in->key % channels);
@@ -453,7 +483,7 @@ static bool keep_flush(writer *w, weir_ctx *ctx)
 }
 WEIR_SINK(keep, item, in, writer, w, ctx, keep_open, keep_flush, keep_close)
 {
-    check_item(in, "sink");
+    check_item(in, "sink", ctx);
     sim_items_add(&w->log->items, plain_of(in));
     w->log->unflushed = true;
 }
@@ -557,6 +587,12 @@ static item_stream build_window(const sim_node *n, item_stream in, const char *a
     return weir_apply(reduce, weir_window(keyed(counted, n->keyed_by), weir_one_window()), COMMON(n));
 }
 
+static item_stream timed(item_stream in, const sim_plan *plan)
+{
+    if (plan->own_marks) return weir_event_time_by(marks, in, at, .idle_after = plan->idle_after_ns);
+    return weir_event_time(in, at, .max_delay = plan->delay_ns, .idle_after = plan->idle_after_ns);
+}
+
 static void build_node(weir_pipeline *p, const sim_plan *plan, uint32_t index, made *of)
 {
     const sim_node *n = &plan->node[index];
@@ -569,6 +605,7 @@ static void build_node(weir_pipeline *p, const sim_plan *plan, uint32_t index, m
     case SIM_SOURCE:
         snprintf(args, sizeof args, "source=%u", index);
         m->item[0] = weir_read(numbers, p, COMMON(n));
+        if (plan->timed) m->item[0] = timed(m->item[0], plan);
         break;
     case SIM_MAP: m->item[0] = APPLY(map, input(of, n)); break;
     case SIM_REKEY: m->item[0] = APPLY(rekey, input(of, n)); break;

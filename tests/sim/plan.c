@@ -223,7 +223,6 @@ void sim_plan_make(sim_plan *p, uint64_t seed, uint32_t effort)
     for (uint32_t i = 0; i < steps && p->nodes < SIM_NODES - 24; i++) add_step(p, &open, &r);
     while (open.n > 0) add_sink(p, &open, &r);
     p->max_parallelism = one_in(&r, 3) ? 7 + (uint32_t)below(&r, 300) : 0;
-    p->barriers = one_in(&r, 2) ? 1 + (uint32_t)below(&r, SIM_BARRIERS) : 0;
     uint32_t how = (uint32_t)below(&r, 20);
     p->ending = how == 0 ? SIM_CANCEL : how == 1 ? SIM_FAIL : how < 4 ? SIM_STOP : SIM_TO_THE_END;
     p->ending_after = 300 + (uint32_t)below(&r, 4000);
@@ -232,4 +231,8 @@ void sim_plan_make(sim_plan *p, uint64_t seed, uint32_t effort)
         if (p->node[i].kind == SIM_MAP || p->node[i].kind == SIM_COUNT) p->fail_node = i;
     }
     if (p->ending == SIM_FAIL && p->fail_node == UINT32_MAX) p->ending = SIM_CANCEL;
+    p->timed = !one_in(&r, 3);
+    p->own_marks = one_in(&r, 3);
+    p->delay_ns = (int64_t)below(&r, 20000);
+    p->idle_after_ns = one_in(&r, 4) ? 1 + (int64_t)below(&r, 5000000) : 0;
 }

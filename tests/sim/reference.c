@@ -53,6 +53,12 @@ sim_item sim_source_item(const sim_plan *plan, uint32_t source, uint32_t split, 
     return item;
 }
 
+int64_t sim_time(const sim_plan *plan, uint32_t source, uint32_t split, uint64_t seq)
+{
+    uint64_t late = sim_mix(plan->node[source].salt + split, seq + 77) % (uint64_t)(plan->delay_ns + 1);
+    return (int64_t)split * INT64_C(1000000000000) + (int64_t)seq * 1000 + (int64_t)late;
+}
+
 bool sim_keeps(uint64_t salt, const sim_item *in)
 {
     return sim_mix(salt, in->value) % 4 != 0;

@@ -1,5 +1,5 @@
-/* One run: builds the plan's job, steps its slots one at a time in an order that the seed gives, sends barriers and
- * watermarks from the sources, and holds what comes out against the reference. */
+/* One run: builds the plan's job, steps its slots one at a time in an order that the seed gives, looks at what is on the
+ * channels, and holds what comes out against the reference. */
 #include "graph/exec.h"
 #include "jobmanager/core_job.h"
 #include "taskmanager/slot.h"
@@ -11,11 +11,6 @@
 
 /* Steps without any progress, per slot: then the slow ones get their turn as well; then nothing will ever move. */
 enum { FAIR_AFTER = 50, IDLE_STEPS_MAX = 1500, STEPS_MAX = 30000000 };
-
-typedef struct task { /* what the run knows of one subtask */
-    int64_t watermark, sent;
-    bool    injected, cut; /* in this round of barriers */
-} task;
 
 /* One thread, on the stack of sim_run. */
 typedef struct run {
@@ -31,12 +26,11 @@ typedef struct run {
     wr_core_job     core;
     wr_execution   *execution;
     wr_job_action  *action;
-    task           *task;
+    uint32_t       *looked;    /* by channel: elements that were looked at */
+    int64_t        *watermark; /* by operator instance, as last seen */
+    bool           *idle_said; /* by channel */
     uint32_t        weight[64];
-    uint32_t        idle;    /* steps since the last one that did something */
-    uint32_t        barrier; /* under way; 0: none */
-    uint32_t        barriers;
-    uint64_t        cut[SIM_SOURCES][SIM_SPLITS];
+    uint32_t        idle; /* steps since the last one that did something */
     bool            ended, trace;
     sim_result     *result;
 } run;
@@ -130,9 +124,11 @@ static bool build(run *r)
     }
     r->execution = calloc(r->exec->subtasks, sizeof *r->execution);
     r->action = calloc(wr_core_job_actions_max(r->exec->subtasks), sizeof *r->action);
-    r->task = calloc(r->exec->subtasks, sizeof *r->task);
-    if (!r->execution || !r->action || !r->task) abort();
-    for (uint32_t i = 0; i < r->exec->subtasks; i++) r->task[i].watermark = r->task[i].sent = WEIR_NO_TIME;
+    r->looked = calloc(r->exec->channels + 1, sizeof *r->looked);
+    r->idle_said = calloc(r->exec->channels + 1, sizeof *r->idle_said);
+    r->watermark = calloc(r->exec->subtasks * SIM_NODES, sizeof *r->watermark);
+    if (!r->execution || !r->action || !r->looked || !r->idle_said || !r->watermark) abort();
+    for (uint32_t i = 0; i < r->exec->subtasks * SIM_NODES; i++) r->watermark[i] = WEIR_NO_TIME;
     wr_core_job_init(&r->core, r->execution, r->exec->subtasks, 0);
     feed(r, (wr_job_event){.kind = WR_JOB_SUBMIT, .subtasks = r->exec->subtasks});
     return true;
@@ -145,13 +141,15 @@ static void unbuild(run *r)
     wr_job_free(r->pipeline);
     free(r->execution);
     free(r->action);
-    free(r->task);
+    free(r->looked);
+    free(r->idle_said);
+    free(r->watermark);
     for (uint32_t i = 0; i < SIM_NODES; i++) {
         for (uint32_t k = 0; k < SIM_SUBTASKS; k++) sim_items_free(&r->world->log[i][k].items);
     }
 }
 
-/* ---- barriers and watermarks: nobody makes them yet but the simulator ---- */
+/* ---- event time ---- */
 
 static uint32_t index_of(const wr_tasklet *t)
 {
@@ -162,96 +160,61 @@ static uint32_t state_of(const wr_tasklet *t)
     return atomic_load(&t->state);
 }
 
-static const sim_node *plan_node(const run *r, const wr_op *op)
+/* The next element of a channel, once: a record is never behind the watermark that went before it, unless a silent
+ * split came back; watermarks rise; idle and active take turns. */
+static void look_at(run *r, const wr_pipe *p, const wr_batch *b, uint32_t channel)
 {
-    for (uint32_t i = 0; i < r->plan->nodes; i++) {
-        if (strcmp(r->plan->node[i].uid, op->node->uid) == 0) return &r->plan->node[i];
+    if (b->kind == WR_RECORDS) {
+        if ((b->time != NULL) != (p->watermark != WEIR_NO_TIME) && b->time == NULL)
+            violate(r, "channel %u has a watermark, and records without times", channel);
+        for (uint32_t i = 0; b->time != NULL && r->plan->idle_after_ns == 0 && i < b->n; i++) {
+            if (b->time[i].ns > p->watermark || b->time[i].ns == WEIR_NO_TIME) continue;
+            violate(r, "on channel %u a record of %lld is behind the watermark %lld", channel, (long long)b->time[i].ns,
+                    (long long)p->watermark);
+        }
     }
-    return NULL;
-}
-
-/* Everything that this task wrote so far is in front of the barrier. */
-static void note_cut(run *r, const wr_tasklet *t)
-{
-    r->task[index_of(t)].cut = true;
-    for (uint32_t i = 0; i < t->ops; i++) {
-        const sim_node *n = plan_node(r, &t->op[i]);
-        if (n == NULL || n->kind != SIM_SINK) continue;
-        sim_log *log = &r->world->log[n->source][t->op[i].subtask];
-        log->cut = log->items.n;
-        if (log->unflushed)
-            violate(r, "sink %s subtask %u was not flushed at barrier %u", n->uid, t->op[i].subtask, r->barrier);
+    if (b->kind == WR_WATERMARK) {
+        r->result->watermarks++;
+        if (b->at <= p->watermark) violate(r, "on channel %u the watermark does not rise", channel);
+        if (b->at == INT64_MAX) violate(r, "on channel %u the end of time is told twice", channel);
+        if (!r->plan->timed) violate(r, "there are watermarks in a job without event time");
+    }
+    if (b->kind == WR_IDLE) {
+        r->result->idles++;
+        if (r->plan->idle_after_ns == 0) violate(r, "channel %u is idle, and nothing ever is", channel);
+        if ((b->at != 0) == r->idle_said[channel]) violate(r, "channel %u says again whether it is idle", channel);
+        r->idle_said[channel] = b->at != 0;
     }
 }
 
-static bool is_source(const wr_tasklet *t)
+static void look_at_slot(run *r, wr_slot *slot)
 {
-    return t->enumerator == NULL && t->op[0].def->kind == WEIR_OP_SOURCE;
-}
-
-static void inject_barrier(run *r, wr_tasklet *t)
-{
-    const sim_node *n = plan_node(r, &t->op[0]);
-    r->task[index_of(t)].injected = true;
-    for (uint32_t i = 0; i < n->splits; i++) {
-        if (r->world->owner[n->source][i] == (int32_t)t->op[0].subtask)
-            r->cut[n->source][i] = r->world->emitted[n->source][i];
+    for (uint32_t i = 0; i < slot->tasklets; i++) {
+        wr_tasklet *t = slot->tasklet[i];
+        for (uint32_t k = 0; k < t->ins; k++) {
+            wr_pipe        *p = t->in[k];
+            uint32_t        channel = t->subtask->in[k + (t->subtask->ins - t->ins)];
+            const wr_batch *b = wr_ring_peek(&p->data);
+            uint32_t        popped = (uint32_t)atomic_load(&p->data.popped) + 1;
+            if (b == NULL || r->looked[channel] == popped) continue;
+            r->looked[channel] = popped;
+            look_at(r, p, b, channel);
+        }
     }
-    for (uint32_t i = 0; i < t->ops; i++) wr_op_flush(&t->op[i]);
-    for (uint32_t i = 0; i < t->exchanges; i++) wr_exchange_control(&t->exchange[i], WR_BARRIER, r->barrier);
-    note(r, "barrier %u leaves task %u", r->barrier, index_of(t));
-    note_cut(r, t);
-}
-
-static void inject_watermark(run *r, wr_tasklet *t)
-{
-    task *mine = &r->task[index_of(t)];
-    mine->sent = (mine->sent == WEIR_NO_TIME ? 0 : mine->sent) + 1 + (int64_t)wr_prng_below(&r->random, 100);
-    for (uint32_t i = 0; i < t->exchanges; i++) wr_exchange_control(&t->exchange[i], WR_WATERMARK, mine->sent);
 }
 
 /* After a call of t. */
-static void watch(run *r, wr_tasklet *t)
+static void watch(run *r, const wr_tasklet *t)
 {
-    task *mine = &r->task[index_of(t)];
-    if (t->watermark < mine->watermark) violate(r, "the watermark of task %u went back", index_of(t));
-    mine->watermark = t->watermark;
-    if (r->barrier == 0 || t->enumerator != NULL) return;
-    if (!is_source(t)) {
-        if (!mine->cut && t->barrier == r->barrier && !t->barrier_held) note_cut(r, t);
-        return;
+    for (uint32_t i = 0; i < t->ops; i++) {
+        const wr_op *op = &t->op[i];
+        int64_t     *seen = &r->watermark[index_of(t) * SIM_NODES + i];
+        if (op->watermark < *seen) violate(r, "the watermark of %s went back", op->node->uid);
+        if (!op->timed && op->watermark != WEIR_NO_TIME) violate(r, "%s has a watermark and no times", op->node->uid);
+        if (state_of(t) == WR_TASK_FINISHED && op->timed && op->watermark != INT64_MAX)
+            violate(r, "%s has finished before event time came to its end", op->node->uid);
+        *seen = op->watermark;
     }
-    if (!mine->injected && state_of(t) == WR_TASK_RUNNING && !t->ended && wr_prng_one_in(&r->random, 20))
-        inject_barrier(r, t);
-}
-
-static void check_cut(run *r);
-
-/* The round is over when every task has passed the barrier or ended before. */
-static void end_round(run *r)
-{
-    for (uint32_t s = 0; s < wr_worker_slots(r->worker); s++) {
-        wr_slot *slot = wr_worker_slot(r->worker, s);
-        for (uint32_t i = 0; i < slot->tasklets; i++) {
-            const wr_tasklet *t = slot->tasklet[i];
-            if (t->enumerator == NULL && !r->task[index_of(t)].cut && state_of(t) < WR_TASK_FINISHED) return;
-        }
-    }
-    if (r->core.state == WR_JOB_RUNNING) check_cut(r); /* else some ended without a word */
-    r->result->barriers++;
-    r->barrier = 0;
-}
-
-static void begin_round(run *r)
-{
-    if (r->barriers == r->plan->barriers || r->core.state != WR_JOB_RUNNING || r->ended) return;
-    r->barrier = ++r->barriers;
-    memset(r->cut, 0, sizeof r->cut);
-    for (uint32_t i = 0; i < r->exec->subtasks; i++) r->task[i].cut = r->task[i].injected = false;
-    for (uint32_t i = 0; i < SIM_NODES; i++) {
-        for (uint32_t k = 0; k < SIM_SUBTASKS; k++) r->world->log[i][k].cut = UINT32_MAX;
-    }
-    note(r, "barrier %u begins", r->barrier);
 }
 
 /* ---- what must hold ---- */
@@ -261,64 +224,34 @@ static int compare(const void *a, const void *b)
     return memcmp(a, b, sizeof(sim_item));
 }
 
-/* cut: only what stands before the barrier. subset: a canceled job has written a part of it. */
-static void check_sink(run *r, const sim_node *n, const sim_items *expected, bool cut, bool subset)
+/* subset: a canceled job has written a part of it. */
+static void check_sink(run *r, const sim_node *n, const sim_items *expected, bool subset)
 {
     sim_items got = {0};
     for (uint32_t k = 0; k < n->parallelism; k++) {
         const sim_log *log = &r->world->log[n->source][k];
-        uint32_t       most = cut && log->cut != UINT32_MAX ? log->cut : log->items.n;
-        for (uint32_t i = 0; i < most; i++) sim_items_add(&got, log->items.at[i]);
+        for (uint32_t i = 0; i < log->items.n; i++) sim_items_add(&got, log->items.at[i]);
     }
-    const char *when = cut ? " before the barrier" : "";
     if (got.n > 0) qsort(got.at, got.n, sizeof *got.at, compare);
     if (expected->n > 0) qsort(expected->at, expected->n, sizeof *expected->at, compare);
-    if (!subset && got.n != expected->n)
-        violate(r, "%s has %u records%s instead of %u", n->uid, got.n, when, expected->n);
+    if (!subset && got.n != expected->n) violate(r, "%s has %u records instead of %u", n->uid, got.n, expected->n);
     for (uint32_t i = 0, e = 0; i < got.n; i++, e++) {
         while (subset && e < expected->n && compare(&expected->at[e], &got.at[i]) < 0) e++;
         if (e < expected->n && compare(&expected->at[e], &got.at[i]) == 0) continue;
         const sim_item *x = &got.at[i];
-        violate(r, "%s has a wrong record%s: key %llu seq %llu value %llx ink %llx", n->uid, when,
-                (unsigned long long)x->key, (unsigned long long)x->seq, (unsigned long long)x->value,
-                (unsigned long long)x->ink);
+        violate(r, "%s has a wrong record: key %llu seq %llu value %llx ink %llx", n->uid, (unsigned long long)x->key,
+                (unsigned long long)x->seq, (unsigned long long)x->value, (unsigned long long)x->ink);
         break;
     }
     sim_items_free(&got);
 }
 
-static void check_sinks(run *r, sim_expected *e, bool cut, bool subset)
+static void check_sinks(run *r, sim_expected *e, bool subset)
 {
     for (uint32_t i = 0; i < r->plan->nodes; i++) {
         const sim_node *n = &r->plan->node[i];
-        if (n->kind == SIM_SINK) check_sink(r, n, &e->sink[n->source], cut, subset);
+        if (n->kind == SIM_SINK) check_sink(r, n, &e->sink[n->source], subset);
     }
-}
-
-/* A consistent cut: what sinks had at the barrier is what the job makes of what sources had sent before it. */
-static void check_cut(run *r)
-{
-    uint32_t closed = (1u << r->plan->sources) - 1;
-    for (uint32_t i = 0; i < r->plan->sources; i++) {
-        for (uint32_t k = 0; k < wr_worker_slots(r->worker); k++) {
-            wr_slot *slot = wr_worker_slot(r->worker, k);
-            for (uint32_t m = 0; m < slot->tasklets; m++) {
-                const wr_tasklet *t = slot->tasklet[m];
-                if (!is_source(t) || plan_node(r, &t->op[0]) != &r->plan->node[i]) continue;
-                if (r->task[index_of(t)].injected) {
-                    closed &= ~(1u << i);
-                    continue;
-                }
-                for (uint32_t s = 0; s < SIM_SPLITS; s++) {
-                    if (r->world->owner[i][s] == (int32_t)t->op[0].subtask) r->cut[i][s] = r->world->emitted[i][s];
-                }
-            }
-        }
-    }
-    sim_expected e;
-    sim_reference(r->plan, (const uint64_t(*)[SIM_SPLITS])r->cut, closed, &e);
-    check_sinks(r, &e, true, false);
-    sim_expected_free(&e);
 }
 
 static void check_stats(run *r, const sim_expected *e)
@@ -385,7 +318,7 @@ static void check_end(run *r)
     }
     sim_expected e;
     sim_reference(p, (const uint64_t(*)[SIM_SPLITS])all, UINT32_MAX, &e);
-    check_sinks(r, &e, false, broken);
+    check_sinks(r, &e, broken);
     check_stats(r, &e);
     if (!broken && r->world->dead != e.dead)
         violate(r, "%llu dead letters instead of %llu", (unsigned long long)r->world->dead, (unsigned long long)e.dead);
@@ -415,7 +348,8 @@ static uint32_t pick_slot(run *r)
 
 static bool step(run *r)
 {
-    uint32_t    s = pick_slot(r);
+    uint32_t s = pick_slot(r);
+    look_at_slot(r, wr_worker_slot(r->worker, s));
     bool        progress = wr_worker_step(r->worker, s);
     wr_tasklet *t = wr_worker_slot(r->worker, s)->last;
     r->result->steps++;
@@ -423,10 +357,6 @@ static bool step(run *r)
     r->result->blocked += t->called == WR_CALLED_BLOCKED;
     note_step(r, s, t);
     watch(r, t);
-    if (is_source(t) && t->called == WR_CALLED_PROGRESS && state_of(t) == WR_TASK_RUNNING && !t->ended &&
-        wr_prng_one_in(&r->random, 100)) {
-        inject_watermark(r, t);
-    }
     return progress;
 }
 
@@ -440,9 +370,8 @@ static void end_early(run *r)
 
 static void describe_tasklet(const run *r, const wr_tasklet *t)
 {
-    printf("  task %u %.40s/%u %s called %u barrier %lld%s ended %d live %u; in:", index_of(t), t->vertex->name,
-           t->subtask->index, wr_task_state_name(state_of(t)), t->called, (long long)t->barrier,
-           t->barrier_held ? " held" : "", t->ended, t->live);
+    printf("  task %u %.40s/%u %s called %u ended %d live %u; in:", index_of(t), t->vertex->name, t->subtask->index,
+           wr_task_state_name(state_of(t)), t->called, t->ended, t->live);
     for (uint32_t i = 0; i < t->ins; i++) {
         wr_pipe *p = t->in[i];
         printf(" %u<%u%s%s", r->exec->channel[t->subtask->in[i]].from, wr_ring_count(&p->data), p->blocked ? "b" : "",
@@ -476,10 +405,6 @@ static void drive(run *r)
         take_reports(r);
         end_early(r);
         if (r->world->wrong[0]) violate(r, "%s", r->world->wrong);
-        if (r->barrier != 0)
-            end_round(r);
-        else if (wr_prng_one_in(&r->random, 200))
-            begin_round(r);
         r->idle = progress ? 0 : r->idle + 1;
         if (r->idle > 200 || wr_prng_one_in(&r->random, 500)) r->clock.now_ns += 1000000;
         if (r->idle > IDLE_STEPS_MAX * wr_worker_slots(r->worker) || r->result->steps > STEPS_MAX) describe_stuck(r);

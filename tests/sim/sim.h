@@ -11,8 +11,7 @@ enum {
     SIM_INPUTS = 3,
     SIM_SOURCES = 3,
     SIM_SPLITS = 12,
-    SIM_SUBTASKS = 7, /* greatest parallelism */
-    SIM_BARRIERS = 4
+    SIM_SUBTASKS = 7 /* greatest parallelism */
 };
 
 /* ---- what flows, as the reference sees it: name is made of key and text of ink, so four numbers say all ---- */
@@ -101,8 +100,11 @@ typedef struct sim_plan {
     sim_ending ending;
     uint32_t   ending_after; /* steps, or records for FAIL */
     uint32_t   fail_node;
-    uint32_t   barriers;
     uint32_t   max_parallelism;
+    bool       timed;         /* records have event times */
+    bool       own_marks;     /* watermarks are the pipeline's own */
+    int64_t    delay_ns;      /* how far a record may be behind */
+    int64_t    idle_after_ns; /* 0: never; else a record may come too late */
 } sim_plan;
 void        sim_plan_make(sim_plan *plan, uint64_t seed, uint32_t effort);
 const char *sim_kind_name(sim_kind kind);
@@ -120,6 +122,8 @@ void sim_reference(const sim_plan *plan, const uint64_t emitted[SIM_SOURCES][SIM
 void sim_expected_free(sim_expected *expected);
 
 sim_item sim_source_item(const sim_plan *plan, uint32_t source, uint32_t split, uint64_t seq);
+/* Times rise from split to split, since a reader may take one when another is done, and within it but for the delay. */
+int64_t sim_time(const sim_plan *plan, uint32_t source, uint32_t split, uint64_t seq);
 /* What operators do to one record; shared with the pipeline: what is under test is the engine, not these. */
 bool     sim_keeps(uint64_t salt, const sim_item *in);
 bool     sim_is_bad(uint64_t salt, const sim_item *in);
@@ -137,7 +141,6 @@ typedef struct sim_log { /* what a sink's subtask has written */
     sim_items items;
     uint32_t  opened, closed;
     bool      unflushed;
-    uint32_t  cut; /* records at the barrier */
 } sim_log;
 typedef struct sim_world {
     const sim_plan *plan;
@@ -165,7 +168,7 @@ wr_env sim_env(sim_clock *clock);
 
 /* ---- one run: run.c ---- */
 typedef struct sim_result {
-    uint64_t records, batches, channels, blocked, steps, barriers;
+    uint64_t records, batches, channels, blocked, steps, watermarks, idles;
     uint64_t trace; /* hash over all lines */
     bool     violated;
     char     why[1024];

@@ -15,9 +15,11 @@ static void test_the_node_runs_where_its_input_runs(void **state)
 {
     (void)state;
     weir_pipeline *p = fresh();
-    weir_node      in = READ(p, &numbers, .parallelism = 2, .max_parallelism = 300, .blocking = WEIR_OWN_THREAD);
+    weir_node      in = READ(p, &numbers, .parallelism = 2, .max_parallelism = 300, .blocking = WEIR_OWN_THREAD,
+                             .chaining = WEIR_CHAIN_NEVER);
     weir_node      timed = TIME(in, .max_delay = 5 * WEIR_SECOND, .idle_after = WEIR_MINUTE);
     SINK(KEYED(timed, &count), "mem:", .name = "s");
+    SINK(APPLY(timed, &map, .parallelism = 2, .blocking = WEIR_OWN_THREAD), "mem:", .name = "m");
     const wr_job  *job = fix_finish(p, &(wr_job_settings){.parallelism = 4, .connector = fix_connector});
     const wr_node *n = fix_node(job, "numbers-time");
     assert_int_equal(n->kind, WR_NODE_TIME);
@@ -31,6 +33,7 @@ static void test_the_node_runs_where_its_input_runs(void **state)
     assert_int_equal(n->idle_after, WEIR_MINUTE);
     assert_ptr_equal(n->type, &fix_word_type);
     assert_true(fix_edge(job, "numbers", "numbers-time")->chained);
+    assert_false(fix_edge(job, "numbers-time", "map")->chained); /* as the source wished */
     assert_false(fix_node(job, "numbers")->timed);
     assert_true(n->timed);
     assert_true(fix_node(job, "count")->timed);
