@@ -124,6 +124,7 @@ static inline char *get_file(const char *name, size_t *n)
     FILE *file = fopen(in_folder(name), "rb");
     assert_non_null(file);
     char *bytes = malloc(1 << 20);
+    assert_non_null(bytes);
     *n = fread(bytes, 1, 1 << 20, file);
     fclose(file);
     return bytes;

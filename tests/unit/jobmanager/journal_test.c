@@ -54,7 +54,7 @@ static void finished(void **state)
     (void)state;
     wr_errinfo  info = {0};
     uint64_t    last = 0;
-    size_t      n, m;
+    size_t      n = 0, m = 0;
     wr_journal *j = opened(false);
     assert_int_equal(wr_journal_reserve(j, 8, &info), WR_OK);
     assert_int_equal(wr_journal_finish(j, 7, &info), WR_OK);
@@ -112,7 +112,7 @@ static void lost(void **state)
     wr_errinfo  info = {0};
     wr_manifest m = sample_manifest();
     char        name[WR_FILE_NAME_BYTES], *bytes;
-    size_t      n;
+    size_t      n = 0;
     wr_journal_close(opened(false));
     unlink(in_folder("journal"));
     m.job = "job";
@@ -144,7 +144,7 @@ static void torn(void **state)
 {
     (void)state;
     wr_errinfo  info = {0};
-    size_t      before, n;
+    size_t      before = 0, n = 0;
     wr_journal *j = opened(false);
     assert_int_equal(wr_journal_reserve(j, 64, &info), WR_OK);
     free(get_file("journal", &before));
@@ -179,7 +179,7 @@ static char *golden_bytes(size_t *n)
 static void golden(void **state)
 {
     (void)state;
-    size_t          n;
+    size_t          n = 0;
     wr_journal_view view;
     wr_errinfo      info = {0};
     if (getenv("WEIR_GOLDEN") != NULL) {
@@ -205,7 +205,7 @@ static void golden(void **state)
 static void every_flip_and_truncation(void **state)
 {
     (void)state;
-    size_t          n, last = 16;
+    size_t          n = 0, last = 16;
     wr_journal_view view;
     char           *bytes = golden_bytes(&n);
     for (size_t at = 16; at < n;) {
@@ -305,7 +305,7 @@ static void compaction(void **state)
 {
     (void)state;
     wr_errinfo  info = {0};
-    size_t      n, most = 0;
+    size_t      n = 0, most = 0;
     wr_journal *j = opened(false);
     for (uint64_t i = 1; i <= 3000; i++) {
         assert_int_equal(wr_journal_reserve(j, i, &info), WR_OK);

@@ -118,7 +118,7 @@ static void damaged_newest(void **state)
 {
     (void)state;
     wr_errinfo info;
-    size_t     n;
+    size_t     n = 0;
     wr_store  *s = opened(wr_env_real(), 4);
     must_commit(s, 4, 9, 0, 0);
     must_commit(s, 4, 10, 0, 0);

@@ -63,7 +63,7 @@ static void there_and_back(void **state)
     wr_manifest m = sample_manifest(), back;
     wr_errinfo  info = {0};
     char       *bytes;
-    size_t      n;
+    size_t      n = 0;
     assert_int_equal(wr_manifest_encode(&m, &bytes, &n, &info), WR_OK);
     assert_int_equal(wr_manifest_decode(&back, bytes, n, "x", &info), WR_OK);
     memset(bytes, 0x55, n); /* nothing of it may be needed any more */
@@ -81,7 +81,7 @@ static void golden(void **state)
     wr_manifest m = sample_manifest(), back;
     wr_errinfo  info = {0};
     char       *bytes;
-    size_t      n;
+    size_t      n = 0;
     assert_int_equal(wr_manifest_encode(&m, &bytes, &n, &info), WR_OK);
     assert_true(sample_is_golden(GOLDEN, bytes, n));
     free(bytes);
@@ -109,7 +109,7 @@ static void assert_damaged(const char *bytes, size_t n)
 static void every_flip_and_truncation(void **state)
 {
     (void)state;
-    size_t n;
+    size_t n = 0;
     char  *bytes = sample_file(GOLDEN, &n);
     assert_non_null(bytes);
     for (size_t i = 0; i < n; i++) {
@@ -158,7 +158,7 @@ static void newer_version(void **state)
 static void hostile_bodies(void **state)
 {
     (void)state;
-    size_t n;
+    size_t n = 0;
     char  *bytes = sample_file(GOLDEN, &n);
     size_t body = n - WR_FRAME_HEAD_BYTES - WR_FRAME_TAIL_BYTES, taken = 0;
     for (size_t i = 0; i < body; i++) {
@@ -180,7 +180,7 @@ static void hostile_bodies(void **state)
 static void unknown_members(void **state)
 {
     (void)state;
-    size_t n;
+    size_t n = 0;
     char  *bytes = sample_file(GOLDEN, &n);
     size_t body = n - WR_FRAME_HEAD_BYTES - WR_FRAME_TAIL_BYTES;
     assert_int_equal((uint8_t)bytes[WR_FRAME_HEAD_BYTES], 0x8c); /* a map of 12 */
@@ -205,7 +205,7 @@ static void refuse(const char *why, wr_manifest m)
 {
     wr_errinfo info = {0};
     char      *bytes;
-    size_t     n;
+    size_t     n = 0;
     assert_int_equal(wr_manifest_encode(&m, &bytes, &n, &info), WR_LIMIT);
     if (strstr(info.text, why) == NULL) print_message("%s\n", info.text);
     assert_non_null(strstr(info.text, why));
