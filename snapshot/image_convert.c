@@ -105,8 +105,7 @@ void wr_convert_free(wr_convert *c)
 
 /* ---- one state --------------------------------------------------------------------------------------------------- */
 
-/* The stamp of the row that was given last, or of its whole state. */
-static int64_t row_stamp(const wr_table *from, const void *state, const weir_rows *rows, const char *row, int64_t own)
+int64_t wr_row_stamp(const wr_table *from, const void *state, const weir_rows *rows, const char *row, int64_t own)
 {
     const wr_cell_plan *plan = rows->source;
     if (plan->stamp_at == 0) return own;
@@ -141,7 +140,7 @@ static wr_err convert_cell(wr_convert *c, const cell_map *m, const wr_table *fro
         if (rows.at == rows.end) continue;
         const char *row = rows.at;
         rows.at += size;
-        wr_table_now(c->to, row_stamp(from, old, &rows, row, stamp));
+        wr_table_now(c->to, wr_row_stamp(from, old, &rows, row, stamp));
         wr_err err = put_row(c, m, state, row);
         if (err != WR_OK) return err;
     }

@@ -40,6 +40,9 @@ void   wr_convert_free(wr_convert *c);
 /* All keys of the table, into empty places of the other one. */
 wr_err wr_convert_all(wr_convert *c, wr_table *from, wr_errinfo *info);
 
+/* The stamp of the row that was given last, or `own`, that of its whole state, where rows have none. */
+int64_t wr_row_stamp(const wr_table *from, const void *state, const weir_rows *rows, const char *row, int64_t own);
+
 /* ---- image_origin.c: a table as it was, out of whatever files an operator has ------------------------------------ */
 
 /* Owner: who loads or reads, one thread. */

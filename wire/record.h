@@ -1,6 +1,6 @@
 /* wire/record.h: one record as bytes that do not depend on the layout of its struct: fields in order, numbers little
  * endian, strings with their length. For splits, committables, keys and rows of savepoints. Only kinds that records
- * have: no cells, no timers. Pure. Any thread. Format: docs/formats-savepoint.md. */
+ * have, and timers, whose 8 bytes are copied: no cells. Pure. Any thread. Format: docs/formats-savepoint.md. */
 #ifndef WR_WIRE_RECORD_H
 #define WR_WIRE_RECORD_H
 #include <stdbool.h>
