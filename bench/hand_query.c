@@ -9,6 +9,10 @@
  * --warm (default): every key is in its table before the clock starts. --cold: the table is allocated and touched, but
  * empty.
  *
+ * Compiled with -DWINDOW_MS=1000 it sums per key and window of a second of event time instead: an entry's count has the
+ * number of its window above it, and an entry of an older window begins anew. At the end of each window all windows'
+ * sums are taken by a scan of the table; two threads close it when the peer's last batch of it has come.
+ *
  * The trick is software pipelining: while batch n is generated, batch n - 1 is aggregated in the same loop, so that the
  * table's latency hides under the generator's (a chain of six dependent instructions per record). Beyond 1,000 keys the
  * table does not fit the first-level cache, and the entry of the bid PREFETCH_AHEAD places on is fetched early.
@@ -33,10 +37,13 @@
 #define SEED           88172645463325252ull
 #define SEED_STEP      7919u  /* thread i starts from SEED + i * SEED_STEP */
 #define EVENTS_PER_MS  10000u /* event time: ten million bids per second */
-#define GOLDEN         0x9E3779B97F4A7C15ull
-#define HUGE_PAGE      ((size_t)2 << 20)
-#define INLINE         static inline __attribute__((always_inline))
-#define OUT_OF_LINE    static __attribute__((noinline))
+#ifndef WINDOW_MS
+#define WINDOW_MS 0u /* no windows */
+#endif
+#define GOLDEN      0x9E3779B97F4A7C15ull
+#define HUGE_PAGE   ((size_t)2 << 20)
+#define INLINE      static inline __attribute__((always_inline))
+#define OUT_OF_LINE static __attribute__((noinline))
 
 typedef struct {
     uint64_t auction, bidder, price, ts;
@@ -92,10 +99,10 @@ INLINE void cpu_relax(void)
 
 typedef struct {
     uint64_t key_plus_1, sum, count, pad;
-} entry; /* key_plus_1 == 0: free */
+} entry; /* key_plus_1 == 0: free; with windows, count has the window's number in its upper half */
 typedef struct {
     entry   *entries;
-    uint64_t mask;
+    uint64_t mask, window;
     uint32_t shift;
 } table;
 typedef struct {
@@ -106,7 +113,7 @@ static table table_new(uint64_t slots_min)
 {
     uint64_t slots = 16;
     while (slots < slots_min) slots <<= 1;
-    return (table){alloc_touched(slots * sizeof(entry)), slots - 1, 64u - (uint32_t)__builtin_ctzll(slots)};
+    return (table){alloc_touched(slots * sizeof(entry)), slots - 1, 1, 64u - (uint32_t)__builtin_ctzll(slots)};
 }
 
 INLINE uint64_t table_slot(const table *t, uint64_t key)
@@ -132,6 +139,11 @@ INLINE void table_update(const table *t, const bid *bids, uint32_t i, bool prefe
 {
     if (prefetch) __builtin_prefetch(&t->entries[table_slot(t, bids[i + PREFETCH_AHEAD].auction)], 1);
     entry *e = table_find_or_add(t, bids[i].auction);
+    if (WINDOW_MS && __builtin_expect(e->count >> 32 != t->window, 0)) {
+        e->sum = bids[i].price;
+        e->count = t->window << 32 | 1;
+        return;
+    }
     e->sum += bids[i].price;
     e->count++;
 }
@@ -159,14 +171,21 @@ static void update_batch(const table *t, const bid *bids, uint32_t n, bool prefe
     (prefetch ? update_batch_ahead : update_batch_plain)(t, bids, n);
 }
 
-OUT_OF_LINE void table_total(const table *t, totals *to)
+/* The end of the run, or of a window, after which the table is ready for the next one. */
+OUT_OF_LINE void table_total(table *t, totals *to)
 {
+    uint64_t results = 0, count = 0, sum = 0, window = t->window;
     for (uint64_t slot = 0; slot <= t->mask; slot++) {
         const entry *e = &t->entries[slot];
-        to->keys += e->key_plus_1 != 0;
-        to->count += e->count;
-        to->sum += e->sum;
+        uint64_t     has = 0 - (uint64_t)(WINDOW_MS ? e->count >> 32 == window : e->key_plus_1 != 0);
+        results -= has;
+        count += (WINDOW_MS ? e->count & UINT32_MAX : e->count) & has;
+        sum += e->sum & has;
     }
+    to->keys += results;
+    to->count += count;
+    to->sum += sum;
+    t->window++;
 }
 
 /* ---- the generator ------------------------------------------------------------------------------------------ */
@@ -207,6 +226,14 @@ INLINE uint64_t same_time_run(uint64_t record, uint64_t left, uint64_t sources, 
 INLINE uint64_t min_u64(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
+}
+
+/* The first record behind the window of this one. */
+INLINE uint64_t window_end(uint64_t record, uint64_t sources, uint64_t records)
+{
+    if (!WINDOW_MS) return records;
+    uint64_t next_ms = (record * sources / EVENTS_PER_MS / (WINDOW_MS ? WINDOW_MS : 1) + 1) * WINDOW_MS;
+    return min_u64((next_ms * EVENTS_PER_MS + sources - 1) / sources, records);
 }
 
 /* ---- one thread --------------------------------------------------------------------------------------------- */
@@ -261,19 +288,23 @@ static double run_one(uint64_t records, uint64_t keys, bool warm, totals *result
 
     double   start_s = now_s();
     uint64_t rng = SEED;
-    uint32_t kept = 0, turn = 0;
-    for (uint64_t first = 0; first < records; first += BATCH, turn ^= 1) {
-        uint32_t n = (uint32_t)min_u64(BATCH, records - first);
-        kept = generate(batches[turn], &rng, first, n, keys, &t, batches[turn ^ 1], kept);
+    uint32_t turn = 0;
+    for (uint64_t from = 0, to; from < records; from = to) {
+        uint32_t kept = 0;
+        to = window_end(from, 1, records);
+        for (uint64_t first = from; first < to; first += BATCH, turn ^= 1) {
+            uint32_t n = (uint32_t)min_u64(BATCH, to - first);
+            kept = generate(batches[turn], &rng, first, n, keys, &t, batches[turn ^ 1], kept);
+        }
+        update_batch(&t, batches[turn ^ 1], kept, prefetch);
+        table_total(&t, result);
     }
-    update_batch(&t, batches[turn ^ 1], kept, prefetch);
-    table_total(&t, result);
     return now_s() - start_s;
 }
 
 /* ---- two threads -------------------------------------------------------------------------------------------- */
 
-#define END_OF_INPUT UINT32_MAX
+#define END_OF_INPUT UINT32_MAX /* or of the window */
 
 typedef bid ring_batch[BATCH + 2 * PREFETCH_AHEAD];
 
@@ -417,17 +448,15 @@ OUT_OF_LINE void exchange_ahead(step *s, uint64_t *rng, uint64_t first, uint32_t
     exchange_inline(s, rng, first, n, keys, me, t, true);
 }
 
-static void *worker_main(void *argument)
+/* One window, or all: generates and exchanges its records, then waits for the peer's. */
+static void work(worker *w, exchange_loop *exchange, ring_batch *own, uint64_t from, uint64_t to)
 {
-    worker *w = argument;
-    pin_to(w->given, (int)w->me);
-    exchange_loop *exchange = w->prefetch ? exchange_ahead : exchange_plain;
-    ring_batch    *own = alloc_touched(2 * sizeof(ring_batch));
-    uint32_t       turn = 0;
-    step           s = {0};
-    for (uint64_t first = 0; first < w->records; first += BATCH, turn ^= 1) {
+    uint32_t turn = 0;
+    step     s = {0};
+    w->input_ended = false;
+    for (uint64_t first = from; first < to; first += BATCH, turn ^= 1) {
         while (ring_full(w)) {
-            if (ring_ready(w))
+            if (!w->input_ended && ring_ready(w))
                 receive(w, 1);
             else
                 cpu_relax();
@@ -439,7 +468,7 @@ static void *worker_main(void *argument)
         s.received_n = 0;
         s.received = ring_peek(w, &s.received_n);
         if (!s.received) s.received_n = 0;
-        exchange(&s, &w->rng, first, (uint32_t)min_u64(BATCH, w->records - first), w->keys, w->me, &w->t);
+        exchange(&s, &w->rng, first, (uint32_t)min_u64(BATCH, to - first), w->keys, w->me, &w->t);
         ring_push(w, s.remote_n);
         if (s.received) ring_pop(w);
         if (!w->input_ended && ring_ready(w) > 2) receive(w, 2);
@@ -449,6 +478,17 @@ static void *worker_main(void *argument)
     update_batch(&w->t, own[turn ^ 1], s.own_n, w->prefetch);
     while (!w->input_ended) receive(w, RING);
     table_total(&w->t, &w->result);
+}
+
+static void *worker_main(void *argument)
+{
+    worker *w = argument;
+    pin_to(w->given, (int)w->me);
+    ring_batch *own = alloc_touched(2 * sizeof(ring_batch));
+    for (uint64_t from = 0, to; from < w->records; from = to) {
+        to = window_end(from, 2, w->records);
+        work(w, w->prefetch ? exchange_ahead : exchange_plain, own, from, to);
+    }
     return NULL;
 }
 
