@@ -45,8 +45,7 @@ static void generator_close(generator *g)
 WEIR_SOURCE(generate, progress, at, generator, g, setting, out, ctx, one, generator_open, generator_close)
 {
     uint64_t keys = g->keys, last_ms = keys / SETTINGS_PER_MS, moves = last_ms + 121000 / MOVE_ON_MS;
-    for (; at->met < keys && weir_room(&out->out); at->met++)
-        setting_emit(out, (setting){.key = at->met, .wait = -1});
+    for (; at->met < keys && weir_room(&out->out); at->met++) setting_emit(out, (setting){.key = at->met, .wait = -1});
     if (at->met < keys) return WEIR_MORE;
     if (!g->going) {
         if (!g->ready) meter_ready(1, METER_SETTLE_NS);

@@ -61,13 +61,13 @@ typedef struct wr_node {
     const char               *options;   /* or NULL */
     char                      separator; /* 0: not said */
     bool                      header;
-    uint64_t                  rate_max;  /* records per second and subtask; 0: no limit */
-    uint32_t                  guarantee; /* enum weir_guarantee */
-    uint32_t                  mode;      /* enum weir_output_mode */
+    uint64_t                  rate_max;   /* records per second and subtask; 0: no limit */
+    uint32_t                  guarantee;  /* enum weir_guarantee */
+    uint32_t                  mode;       /* enum weir_output_mode */
     weir_duration             ttl;        /* of a key's whole state; 0: for ever */
     uint32_t                  ttl_rule;   /* enum weir_ttl_rule */
     const weir_upgrade       *upgrade[5]; /* from older states to this one; the first NULL ends them */
-    weir_key                  key[2]; /* of the left and right input; count 0: none */
+    weir_key                  key[2];     /* of the left and right input; count 0: none */
     weir_window_spec          window;
     weir_duration             discover_every;
     uint32_t                  time_offset; /* TIME: of the field */

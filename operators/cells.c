@@ -7,7 +7,7 @@ static inline wr_op *op_of(const weir_ctx *ctx)
     return (wr_op *)ctx->engine;
 }
 
-/* The table and the state that a cell to be read lies in: while a state is upgraded, the old one's cells are elsewhere. */
+/* The table and the state that a cell to be read lies in: while a state is upgraded, the old one's lie elsewhere. */
 static const wr_table *place_of(const weir_ctx *ctx, const weir_cell *cell, const void **state)
 {
     const wr_op *op = ctx->engine;

@@ -168,8 +168,7 @@ wr_err wr_cell_record_own(wr_table *table, const weir_type *type, void *to, cons
     check(type->size <= sizeof made);
     memcpy(made, from, type->size);
     for (uint32_t i = 0; i < type->fields; i++) {
-        if (is_string(type->field[i].kind) &&
-            string_at((char *)made, type->field[i].offset)->len > WR_CELL_BYTES_MAX)
+        if (is_string(type->field[i].kind) && string_at((char *)made, type->field[i].offset)->len > WR_CELL_BYTES_MAX)
             return WR_RECORD_TOO_LARGE;
     }
     for (uint32_t i = 0; i < type->fields; i++) {

@@ -155,8 +155,8 @@ const void *wr_cell_list_last(const wr_table *table, const void *state, const we
 {
     if (cell->count == 0) return NULL;
     const wr_cell_plan *plan = wr_cell_of(table, state, cell);
-    const chunk        *last = chunk_at(plan,
-                                        position_of(plan, wr_table_state_group(table, state), (uint32_t)(cell->body >> 32)));
+    uint32_t            group = wr_table_state_group(table, state);
+    const chunk        *last = chunk_at(plan, position_of(plan, group, (uint32_t)(cell->body >> 32)));
     return rows_of(plan, last) + (uint64_t)(last->first + last->count - 1) * plan->element->size;
 }
 

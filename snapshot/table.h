@@ -91,7 +91,7 @@ typedef struct wr_table_sweep {
 } wr_table_sweep;
 uint32_t wr_table_sweep_next(wr_table *table, wr_table_sweep *sweep, void **state, uint32_t n, uint32_t *group);
 /* n records with only the key fields of these entries set, as wr_table_scan_next gives them. */
-void wr_table_keys(const wr_table *table, void *const *state, uint32_t n, void *keys);
+void     wr_table_keys(const wr_table *table, void *const *state, uint32_t n, void *keys);
 uint64_t wr_table_hash_of(const wr_table *table, const void *state); /* of the entry's key */
 /* The states of all entries with this hash, at most n: seldom more than one. How many. Marks nothing. */
 uint32_t wr_table_by_hash(const wr_table *table, uint64_t hash, void **state, uint32_t n);

@@ -48,37 +48,37 @@ typedef struct wr_undo {
 #define WR_UNDO_UNIT 8u
 
 struct wr_table {
-    wr_table_config config;
-    wr_key_layout   key;
-    uint32_t        id_at, state_at; /* offsets in the entry; id_at == 0 with state_at: no id */
-    uint32_t        stamp_at;        /* of the time of the last write (8 bytes); 0: keys live for ever */
-    bool            has_ids, owns;   /* owns: states hold cells */
-    uint32_t        groups;
-    wr_family       entries;
-    wr_index        index;
-    wr_family       blobs; /* units of 16 bytes; there when has_blobs */
-    bool            has_blobs, marking, capturing;
-    uint32_t       *blob_free; /* groups * classes: number + 1 of the first free blob */
-    uint64_t        blob_free_bytes;
-    uint64_t       *ids; /* per group: given so far */
-    uint64_t        generation, count, bytes;
-    struct wr_timers *timers; /* told of what is forgotten and moved; NULL: none */
-    int64_t           now_ns; /* what stamps get: wr_table_now */
-    wr_table_sweep    sweep;  /* for what is over */
+    wr_table_config   config;
+    wr_key_layout     key;
+    uint32_t          id_at, state_at; /* offsets in the entry; id_at == 0 with state_at: no id */
+    uint32_t          stamp_at;        /* of the time of the last write (8 bytes); 0: keys live for ever */
+    bool              has_ids, owns;   /* owns: states hold cells */
+    uint32_t          groups;
+    wr_family         entries;
+    wr_index          index;
+    wr_family         blobs; /* units of 16 bytes; there when has_blobs */
+    bool              has_blobs, marking, capturing;
+    uint32_t         *blob_free; /* groups * classes: number + 1 of the first free blob */
+    uint64_t          blob_free_bytes;
+    uint64_t         *ids; /* per group: given so far */
+    uint64_t          generation, count, bytes;
+    struct wr_timers *timers;  /* told of what is forgotten and moved; NULL: none */
+    int64_t           now_ns;  /* what stamps get: wr_table_now */
+    wr_table_sweep    sweep;   /* for what is over */
     bool              expires; /* keys or rows have a time to live */
-    wr_find_fn     *find; /* NULL: composite */
-    wr_pending     *pending;
-    uint64_t       *forgotten; /* group << 32 | number */
-    uint32_t        pendings, pendings_max, forgottens, forgottens_max;
-    uint32_t        cells;
-    wr_cell_plan   *cell;
-    uint8_t        *cell_at; /* state offset / 8 -> cell, or WR_NO_CELL */
-    char           *image;   /* of the region captured last */
-    uint64_t       *image_bits;
-    uint64_t       *ids_begin; /* at wr_capture_begin */
-    uint32_t       *blob_free_begin;
-    wr_strings     *strings;             /* per family; made by wr_table_strings */
-    void           *staging;             /* of the writer of files */
+    wr_find_fn       *find;    /* NULL: composite */
+    wr_pending       *pending;
+    uint64_t         *forgotten; /* group << 32 | number */
+    uint32_t          pendings, pendings_max, forgottens, forgottens_max;
+    uint32_t          cells;
+    wr_cell_plan     *cell;
+    uint8_t          *cell_at; /* state offset / 8 -> cell, or WR_NO_CELL */
+    char             *image;   /* of the region captured last */
+    uint64_t         *image_bits;
+    uint64_t         *ids_begin; /* at wr_capture_begin */
+    uint32_t         *blob_free_begin;
+    wr_strings       *strings;           /* per family; made by wr_table_strings */
+    void             *staging;           /* of the writer of files */
     void (*staging_free)(void *staging); /* NULL when there is none */
 };
 
@@ -124,11 +124,11 @@ void wr_timers_forgotten(struct wr_timers *timers, const void *state); /* about 
 void wr_timers_moved(struct wr_timers *timers, uint32_t position);     /* an entry has come here */
 
 /* ttl.c */
-void    wr_ttl_found(wr_table *table, void *const *state, uint8_t *fresh, uint32_t n); /* marked */
-bool    wr_ttl_gone(const wr_table *table, uint32_t position); /* the key's time is over */
-void    wr_ttl_cells(wr_table *table, void *state);            /* drops the rows whose time is over; marked */
-bool    wr_list_expired(const wr_table *table, const void *state, const wr_cell_plan *plan, const weir_cell *cell);
-void    wr_list_expire(wr_table *table, void *state, wr_cell_plan *plan, weir_cell *cell);
+void wr_ttl_found(wr_table *table, void *const *state, uint8_t *fresh, uint32_t n); /* marked */
+bool wr_ttl_gone(const wr_table *table, uint32_t position);                         /* the key's time is over */
+void wr_ttl_cells(wr_table *table, void *state); /* drops the rows whose time is over; marked */
+bool wr_list_expired(const wr_table *table, const void *state, const wr_cell_plan *plan, const weir_cell *cell);
+void wr_list_expire(wr_table *table, void *state, wr_cell_plan *plan, weir_cell *cell);
 bool wr_element_expired(const wr_table *table, const wr_cell_plan *plan, const weir_cell *cell); /* perhaps */
 void wr_element_expire(wr_table *table, void *state, wr_cell_plan *plan, weir_cell *cell);
 

@@ -41,7 +41,7 @@ void   wr_wheel_fini(wr_wheel *wheel);
 void   wr_wheel_add(wr_wheel *wheel, uint64_t key, uint32_t position, uint32_t field);
 
 enum wr_wheel_state { WR_WHEEL_NOT_YET, WR_WHEEL_DUE, WR_WHEEL_SINKING };
-/* Brings what is due by `limit` to the front. SINKING: `*work` chunks were moved and it is not there yet; call again. */
+/* Brings what is due by `limit` to the front. SINKING: `*work` chunks were moved, and that was not all; call again. */
 enum wr_wheel_state wr_wheel_look(wr_wheel *wheel, uint64_t limit, uint32_t *work);
 /* After DUE: the earliest hint; stays until wr_wheel_drop or the next add. */
 const wr_hint *wr_wheel_first(const wr_wheel *wheel);
