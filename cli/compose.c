@@ -76,6 +76,11 @@ static void add_ack(wr_manifest_op *to, const wr_compose *c, uint32_t subtask, c
     for (uint32_t i = 0; i < op->items; i++) to->item[to->items++] = op->item[i];
     if (of_enumerator(c, subtask)) return;
     if (op->watermark < to->watermark) to->watermark = op->watermark;
+    if (op->table) { /* windows make types of their own */
+        to->record = op->record;
+        to->state = op->state;
+        to->key = *op->key;
+    }
     if (op->table && a->file.name[0] != 0) add_layers(to, c, a, c->exec->subtask[subtask].index);
 }
 

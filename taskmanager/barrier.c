@@ -69,6 +69,12 @@ static void save_op(wr_tasklet *t, wr_op *op, wr_ack *ack, wr_errinfo *info)
     to->node = op->node->id;
     to->watermark = op->watermark;
     to->table = op->table != NULL;
+    if (op->table != NULL) {
+        const wr_table_config *config = wr_table_config_of(op->table);
+        to->record = config->record;
+        to->state = config->state;
+        to->key = &config->key;
+    }
     if (op->kernel->save == NULL || info->code != WR_OK) return;
     wr_err err = op->kernel->save(op, &t->barriers.now, &saver, info);
     if (err != WR_OK && info->code == WR_OK) wr_fail(info, err, "operator %s cannot be saved", op->node->uid);

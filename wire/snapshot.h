@@ -50,8 +50,11 @@ typedef struct wr_ack_op {
     uint32_t node;      /* id in wr_job.node; an enumerator's acks name its source */
     int64_t  watermark; /* event time it had come to; WEIR_NO_TIME: none */
     bool     table;     /* has keyed state, which is in wr_ack.file under its uid */
-    wr_item *item;
-    uint32_t items;
+    /* Of that state; they live as long as the operator. NULL without. */
+    const struct weir_type *record, *state;
+    const struct weir_key  *key;
+    wr_item                *item;
+    uint32_t                items;
 } wr_ack_op;
 
 /* Where a snapshot was when it went wrong, and what took its time. */
