@@ -1,0 +1,133 @@
+#include "jobmanager/savepoint.h"
+#include "base/failpoint.h"
+#include "base/limits.h"
+#include "jobmanager/files.h"
+#include "snapshot/rows.h"
+#include "wire/names.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Owner: who writes it, one thread. */
+typedef struct saving {
+    const wr_env      *env;
+    const char        *from, *target;
+    wr_manifest        m; /* of the savepoint; borrows from the snapshot's */
+    wr_manifest_layer *layer;
+    bool               made; /* the folder is ours */
+} saving;
+
+static bool is_anything(void *arg, const char *name)
+{
+    (void)name;
+    *(bool *)arg = true;
+    return false;
+}
+
+static wr_err make_target(saving *s, wr_errinfo *info)
+{
+    wr_file_info about;
+    bool         full = false;
+    s->made = s->env->stat(s->env->self, s->target, &about) == -ENOENT;
+    WR_TRY(wr_folder_make(s->env, s->target, info));
+    int result = s->env->list(s->env->self, s->target, is_anything, &full);
+    if (result < 0) return wr_fail_errno(info, -result, "cannot list the folder %s", s->target);
+    if (full) return wr_fail(info, WR_CONFIG, "a savepoint gets a folder of its own; %s is not empty", s->target);
+    return WR_OK;
+}
+
+/* "state-3-count-words.rows": the number makes it the only one. */
+static void name_file(char to[WR_FILE_NAME_BYTES], uint32_t number, const char *uid)
+{
+    char   slug[33];
+    size_t n = 0;
+    for (; uid[n] != 0 && n < sizeof slug - 1; n++) {
+        char c = uid[n];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        slug[n] = plain ? c : '-';
+    }
+    slug[n] = 0;
+    snprintf(to, WR_FILE_NAME_BYTES, "state-%u-%s.rows", number, slug);
+}
+
+static wr_err write_files(saving *s, const wr_manifest *full, _Atomic bool *stop, wr_errinfo *info)
+{
+    for (uint32_t i = 0; i < full->ops; i++) {
+        wr_manifest_op    *op = &s->m.op[i];
+        wr_manifest_layer *layer = &s->layer[i];
+        char               name[WR_FILE_NAME_BYTES];
+        if (op->layers == 0) continue;
+        name_file(name, i, op->uid);
+        wr_rows_target target = {.folder = s->target,
+                                 .name = name,
+                                 .job = full->job,
+                                 .lineage = full->lineage,
+                                 .snapshot = full->id,
+                                 .stop = stop};
+        WR_TRY(wr_rows_write(s->env, s->from, &full->op[i], &target, &layer->file, info));
+        layer->snapshot = full->id;
+        op->layer = layer;
+        op->layers = 1;
+        wr_failpoint("savepoint-file");
+    }
+    return WR_OK;
+}
+
+static wr_err publish(saving *s, wr_errinfo *info)
+{
+    wr_publish what = {.folder = s->target,
+                       .name = WR_SAVEPOINT_NAME,
+                       .written = "savepoint-written",
+                       .synced = "savepoint-synced",
+                       .renamed = "savepoint-renamed"};
+    char      *bytes;
+    size_t     n;
+    bool       published;
+    char       parent[WR_PATH_BYTES_MAX];
+    WR_TRY(wr_folder_sync(s->env, s->target, info)); /* the files' names, before a manifest speaks of them */
+    WR_TRY(wr_manifest_encode(&s->m, &bytes, &n, info));
+    wr_err err = wr_file_publish(s->env, &what, bytes, n, &published, info);
+    free(bytes);
+    if (err != WR_OK) return err;
+    WR_TRY(wr_path_folder(parent, s->target, info));
+    return wr_folder_sync(s->env, parent, info);
+}
+
+/* After an error: nothing that looks like a savepoint stays. */
+static void clean_up(saving *s)
+{
+    char path[WR_PATH_BYTES_MAX];
+    if (wr_path_join(path, s->target, WR_SAVEPOINT_NAME, NULL) == WR_OK) s->env->unlink(s->env->self, path);
+    for (uint32_t i = 0; i < s->m.ops; i++) {
+        char name[WR_FILE_NAME_BYTES];
+        name_file(name, i, s->m.op[i].uid);
+        if (wr_path_join(path, s->target, name, NULL) == WR_OK) s->env->unlink(s->env->self, path);
+    }
+    if (s->made) s->env->rmdir(s->env->self, s->target);
+}
+
+wr_err wr_savepoint_write_until(const wr_env *env, const char *folder, const wr_manifest *full, const char *target,
+                                _Atomic bool *stop, wr_errinfo *info)
+{
+    saving s = {.env = env, .from = folder, .target = target, .m = *full};
+    WR_TRY(make_target(&s, info));
+    s.m.arena = (wr_arena){0};
+    s.m.kind = WR_SAVEPOINT;
+    s.m.base = 0;
+    s.m.op = malloc((full->ops + 1) * sizeof *s.m.op);
+    s.layer = calloc(full->ops + 1, sizeof *s.layer);
+    wr_err err = s.m.op != NULL && s.layer != NULL ? WR_OK : wr_fail(info, WR_MEMORY, "out of memory: a savepoint");
+    if (err == WR_OK && full->ops > 0) memcpy(s.m.op, full->op, full->ops * sizeof *s.m.op);
+    if (err == WR_OK) err = write_files(&s, full, stop, info);
+    if (err == WR_OK) err = publish(&s, info);
+    if (err != WR_OK) clean_up(&s);
+    free(s.m.op);
+    free(s.layer);
+    return err;
+}
+
+wr_err wr_savepoint_write(const wr_env *env, const char *folder, const wr_manifest *full, const char *target,
+                          wr_errinfo *info)
+{
+    return wr_savepoint_write_until(env, folder, full, target, NULL, info);
+}

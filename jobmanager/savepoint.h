@@ -1,0 +1,17 @@
+/* jobmanager/savepoint.h: a savepoint: a folder of its own with a manifest and files of logical rows, which can be
+ * moved, kept for ever, and read by every later version. Nothing in it refers to anything outside. */
+#ifndef WR_JOBMANAGER_SAVEPOINT_H
+#define WR_JOBMANAGER_SAVEPOINT_H
+#include "base/env.h"
+#include "wire/manifest.h"
+#include <stdatomic.h>
+
+/* From a full snapshot whose files lie in `folder`. `target` is new or empty; its parent is there. Durable when it
+ * returns; on an error what it made is gone. Blocks, for as long as reading and writing all state takes: run it on a
+ * thread of its own. `stop` (may be NULL): true ends it soon, with WR_CANCELED. */
+wr_err wr_savepoint_write_until(const wr_env *env, const char *folder, const wr_manifest *full, const char *target,
+                                _Atomic bool *stop, wr_errinfo *info);
+wr_err wr_savepoint_write(const wr_env *env, const char *folder, const wr_manifest *full, const char *target,
+                          wr_errinfo *info);
+
+#endif
