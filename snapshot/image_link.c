@@ -39,16 +39,30 @@ static bool clear_bits(link *l, uint32_t family, uint32_t count)
     return true;
 }
 
-/* Walks a free list: `head` is a number + 1. Free entries keep nothing but their link. False: it leads nowhere or
- * comes back. */
+/* Takes [number, number + units) for one owner; false: some of it has one. */
+static bool claim_units(const link *l, uint32_t family, uint32_t number, uint32_t units)
+{
+    uint64_t *bits = l->scratch->bits[family];
+    uint64_t  taken = 0;
+    while (units != 0) {
+        uint32_t shift = number & 63, n = units < 64 - shift ? units : 64 - shift;
+        uint64_t mask = (n == 64 ? ~UINT64_C(0) : (UINT64_C(1) << n) - 1) << shift;
+        taken |= bits[number >> 6] & mask;
+        bits[number >> 6] |= mask;
+        number += n;
+        units -= n;
+    }
+    return taken == 0;
+}
+
+/* Walks a free list: `head` is a number + 1. False: it leads nowhere or comes back. */
 static bool walk_free(link *l, uint32_t family, uint32_t head, uint32_t units)
 {
     wr_family *f = wr_table_family(l->table, family);
     uint32_t   count = f->group[l->group].count;
     while (head != 0) {
         uint32_t number = head - 1;
-        if (number >= count || units > count - number || is_set(l, family, number)) return false;
-        l->scratch->bits[family][number >> 6] |= UINT64_C(1) << (number & 63);
+        if (number >= count || units > count - number || !claim_units(l, family, number, units)) return false;
         memcpy(&head, wr_family_at(f, wr_family_place(f, l->group, number)), 4);
     }
     return true;
@@ -80,8 +94,10 @@ static bool link_string(const link *l, char *at)
     if (len <= WEIR_STR_INLINE) return true;
     memcpy(&number, at + 8, 8);
     const wr_family *blobs = &l->table->blobs;
-    uint64_t         count = blobs->group[l->group].count, units = ((uint64_t)len + WR_BLOB_UNIT - 1) / WR_BLOB_UNIT;
-    if (len > WR_CELL_BYTES_MAX || number >= count || units > count - number) return false;
+    uint64_t         count = blobs->group[l->group].count;
+    if (len > WR_CELL_BYTES_MAX || number >= count) return false;
+    uint64_t units = wr_blob_class_units(wr_blob_class(len));
+    if (units > count - number || !claim_units(l, 1, (uint32_t)number, (uint32_t)units)) return false;
     const char *far = wr_family_at(blobs, wr_family_place(blobs, l->group, (uint32_t)number));
     memcpy(at + 8, &far, sizeof far);
     return true;
@@ -112,27 +128,12 @@ static bool link_chunk(const link *l, uint32_t family, char *entry, uint32_t fir
 
 /* ---- cells ------------------------------------------------------------------------------------------------------- */
 
-/* A number + 1 of a living entry, or 0. */
-static bool is_link(const link *l, uint32_t family, uint32_t number)
-{
-    uint32_t count = wr_table_family(l->table, family)->group[l->group].count;
-    return number == 0 || (number <= count && !is_set(l, family, number - 1));
-}
-
 static bool link_entry(link *l, const wr_cell_plan *plan, uint32_t family, char *entry)
 {
     uint32_t word[4];
-    if (plan->kind == WEIR_CELL_VALUE) return link_strings(l, family, entry);
+    if (plan->kind != WEIR_CELL_LIST) return link_strings(l, family, entry);
     memcpy(word, entry, sizeof word);
-    if (plan->kind == WEIR_CELL_LIST) {
-        uint64_t end = (uint64_t)word[2] + word[3];
-        return is_link(l, family, word[0]) && is_link(l, family, word[1]) && end <= plan->rows &&
-               link_chunk(l, family, entry, word[2], word[3]);
-    }
-    uint64_t id;
-    memcpy(&id, entry, sizeof id);
-    return id >> 48 == l->table->config.group_first + l->group && is_link(l, family, word[2]) &&
-           is_link(l, family, word[3]) && link_strings(l, family, entry);
+    return (uint64_t)word[2] + word[3] <= plan->rows && link_chunk(l, family, entry, word[2], word[3]);
 }
 
 static const char *link_cells(link *l, uint32_t family)
@@ -161,24 +162,56 @@ static const char *link_cells(link *l, uint32_t family)
 
 /* ---- keys -------------------------------------------------------------------------------------------------------- */
 
+/* An entry that nobody has claimed and that is not free: now it is claimed. `number` + 1. */
+static const char *claim(const link *l, uint32_t family, uint32_t number)
+{
+    const wr_family *f = wr_table_family(l->table, family);
+    if (number == 0 || number > f->group[l->group].count || is_set(l, family, number - 1)) return NULL;
+    l->scratch->bits[family][(number - 1) >> 6] |= UINT64_C(1) << ((number - 1) & 63);
+    return wr_family_at(f, wr_family_place(f, l->group, number - 1));
+}
+
+/* The chunks of a list or elements of a table, from the first to the last: each has one owner, and links both ways. */
+static bool claim_chain(const link *l, uint32_t family, const weir_cell *cell, uint64_t id)
+{
+    bool     list = l->table->cell[family - 2].kind == WEIR_CELL_LIST;
+    uint32_t before = 0, at = (uint32_t)cell->body;
+    uint64_t rows = 0;
+    while (at != 0) {
+        uint32_t    word[4];
+        uint64_t    own_id;
+        const char *entry = claim(l, family, at);
+        if (entry == NULL) return false;
+        memcpy(word, entry, sizeof word);
+        memcpy(&own_id, entry, sizeof own_id);
+        const uint32_t *links = list ? word : word + 2; /* the one before, the next one */
+        if (links[0] != before || (list ? word[3] == 0 : own_id != id)) return false;
+        rows += list ? word[3] : 1;
+        before = at;
+        at = links[1];
+    }
+    return before == (uint32_t)(cell->body >> 32) && rows == cell->count;
+}
+
 static bool link_state(const link *l, char *entry)
 {
     const wr_table *table = l->table;
+    uint64_t        id = 0;
     if (table->has_ids) {
-        uint64_t id;
         memcpy(&id, entry + table->id_at, sizeof id);
         if (id >> 48 != table->config.group_first + l->group) return false;
     }
     if (table->strings[0].count != 0 && !link_strings(l, 0, entry)) return false;
     for (uint32_t i = 0; i < table->cells; i++) {
         const wr_cell_plan *plan = &table->cell[i];
+        weir_cell           cell;
         if (!plan->has_family) continue;
-        weir_cell cell;
         memcpy(&cell, entry + table->state_at + plan->offset, sizeof cell);
-        uint32_t first = (uint32_t)cell.body, last = (uint32_t)(cell.body >> 32);
-        if (!is_link(l, i + 2, first) || !is_link(l, i + 2, last)) return false;
-        if (plan->kind != WEIR_CELL_VALUE && ((first == 0) != (last == 0) || (first == 0) != (cell.count == 0)))
+        if (plan->kind != WEIR_CELL_VALUE) {
+            if (!claim_chain(l, i + 2, &cell, id)) return false;
+        } else if (cell.body != 0 && (cell.body > UINT32_MAX || claim(l, i + 2, (uint32_t)cell.body) == NULL)) {
             return false;
+        }
     }
     return true;
 }

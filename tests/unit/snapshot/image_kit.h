@@ -16,6 +16,8 @@
 
 #include <cmocka.h>
 
+#pragma GCC diagnostic ignored "-Wunused-function" /* each test uses a part of it */
+
 /* ---- types ------------------------------------------------------------------------------------------------------- */
 
 typedef struct kit_event {
@@ -277,7 +279,7 @@ static void kit_copy_add(const kit *k, wr_table *table, kit_copy *copy)
     }
 }
 
-__attribute__((unused)) static void kit_same(const kit_copy *a, const kit_copy *b)
+static void kit_same(const kit_copy *a, const kit_copy *b)
 {
     assert_int_equal(a->count, b->count);
     for (uint32_t i = 0; i < KIT_USERS; i++) {
@@ -349,7 +351,7 @@ static uint32_t kit_io_reap(void *self, wr_io *io, wr_io_done *done, uint32_t n)
     }
     return count;
 }
-__attribute__((unused)) static void kit_storage_begin(kit_storage *s, uint64_t seed)
+static void kit_storage_begin(kit_storage *s, uint64_t seed)
 {
     *s = (kit_storage){.env = *wr_env_real(), .prng = wr_prng_of(seed), .fail_after = -1, .error = ENOSPC};
     s->env.self = s;
@@ -410,8 +412,7 @@ static wr_image_writer *kit_writer(const wr_env *env, wr_table *table, uint64_t 
 }
 
 /* To the end, without any work in between. */
-__attribute__((unused)) static void kit_write(const wr_env *env, wr_table *table, uint64_t id, uint64_t base, bool full,
-                                              wr_state_file *file)
+static void kit_write(const wr_env *env, wr_table *table, uint64_t id, uint64_t base, bool full, wr_state_file *file)
 {
     wr_image_writer   *w = kit_writer(env, table, id, base, full);
     wr_errinfo         info = {0};
