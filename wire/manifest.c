@@ -252,6 +252,7 @@ static void read_key(reader *r, weir_key *key)
         key->field[i].kind = (uint32_t)wr_unpack_u64(r->u, 0xff);
         wr_unpack_leave(r->u);
     }
+    wr_unpack_leave(r->u);
     key->count = r->u->problem == NULL ? n : 0;
 }
 
