@@ -331,5 +331,6 @@ int wr_unpack_key(wr_unpack *u, const char *const names[], uint32_t n, uint64_t 
 
 void wr_unpack_end(wr_unpack *u)
 {
+    check(u->problem != NULL || u->depth == 0); /* a reader that forgot to leave would refuse what is deep by count */
     if (u->problem == NULL && u->at != u->end) wr_unpack_fail(u, "there is more behind its end");
 }

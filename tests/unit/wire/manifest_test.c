@@ -75,6 +75,33 @@ static void there_and_back(void **state)
     wr_manifest_free(&back);
 }
 
+/* As many operators as a job can have, all keyed: nothing that is entered for one may stay open for the next. */
+static void the_most_operators(void **state)
+{
+    (void)state;
+    wr_manifest     m = sample_manifest(), back;
+    wr_errinfo      info = {0};
+    wr_manifest_op *op = calloc(WR_NODES_MAX, sizeof *op);
+    char(*uid)[16] = calloc(WR_NODES_MAX, sizeof *uid);
+    char  *bytes;
+    size_t n = 0;
+    assert_true(op != NULL && uid != NULL);
+    for (uint32_t i = 0; i < WR_NODES_MAX; i++) {
+        op[i] = m.op[1];
+        snprintf(uid[i], sizeof uid[i], "op-%u", i);
+        op[i].uid = uid[i];
+    }
+    m.op = op;
+    m.ops = WR_NODES_MAX;
+    assert_int_equal(wr_manifest_encode(&m, &bytes, &n, &info), WR_OK);
+    assert_int_equal(wr_manifest_decode(&back, bytes, n, "x", &info), WR_OK);
+    assert_same(&m, &back);
+    wr_manifest_free(&back);
+    free(bytes);
+    free(uid);
+    free(op);
+}
+
 static void golden(void **state)
 {
     (void)state;
@@ -250,9 +277,10 @@ static void refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(there_and_back), cmocka_unit_test(golden),         cmocka_unit_test(every_flip_and_truncation),
-        cmocka_unit_test(newer_version),  cmocka_unit_test(hostile_bodies), cmocka_unit_test(unknown_members),
-        cmocka_unit_test(refused),
+        cmocka_unit_test(there_and_back),  cmocka_unit_test(the_most_operators),
+        cmocka_unit_test(golden),          cmocka_unit_test(every_flip_and_truncation),
+        cmocka_unit_test(newer_version),   cmocka_unit_test(hostile_bodies),
+        cmocka_unit_test(unknown_members), cmocka_unit_test(refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
