@@ -9,8 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Steps without any progress, per slot: then the slow ones get their turn as well; then nothing will ever move. */
-enum { FAIR_AFTER = 50, IDLE_STEPS_MAX = 1500, STEPS_MAX = 30000000 };
+/* Steps without any progress, per slot: then the slow ones get their turn as well; then nothing will ever move. A slow
+ * one with all of a long job is slow no longer after SLOW_STEPS. */
+enum { FAIR_AFTER = 50, IDLE_STEPS_MAX = 1500, STEPS_MAX = 30000000, SLOW_STEPS = 2000000 };
 
 /* One thread, on the stack of sim_run. */
 typedef struct run {
@@ -342,7 +343,8 @@ static uint32_t pick_slot(run *r)
     for (;;) { /* some slots are slow: that is where back-pressure comes from */
         uint32_t s = (uint32_t)wr_prng_below(&r->random, slots);
         if (all_done(wr_worker_slot(r->worker, s)) && !wr_worker_done(r->worker)) continue;
-        if (r->idle > FAIR_AFTER * slots || wr_prng_below(&r->random, 64) < r->weight[s % 64]) return s;
+        bool fair = r->idle > FAIR_AFTER * slots || r->result->steps > SLOW_STEPS;
+        if (fair || wr_prng_below(&r->random, 64) < r->weight[s % 64]) return s;
     }
 }
 
