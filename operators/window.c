@@ -184,6 +184,7 @@ static wr_err take_times(wr_op *op, wr_windows *k, const wr_manifest_op *saved, 
         }
     }
     if (least <= most) k->fired = least;
+    if (k->form == &wr_form_slices) wr_dead_until(k, k->dead);
     k->fired_most = most;
     if (least >= most) {
         free(k->fired_of);
@@ -208,11 +209,6 @@ static wr_err windows_load(wr_op *op, const wr_manifest_op *saved, const char *f
 }
 
 /* ---- records ----------------------------------------------------------------------------------------------------- */
-
-void *wr_windows_list(const wr_windows *k, void *state)
-{
-    return (char *)state + k->type.list;
-}
 
 bool wr_windows_find(wr_op *op, wr_windows *k, const wr_view *view, const uint32_t *pick, uint32_t n)
 {

@@ -95,6 +95,7 @@ struct wr_windows {
 
     int64_t  clock_ns;    /* windows by clock: the latest time seen */
     int64_t  fired, dead; /* windows that end at or before have fired; are forgotten. As slices */
+    int64_t  alive;       /* the first slice that is not over */
     int64_t  fired_most;
     int64_t *fired_of; /* by clock, after a restore: of each key group, while they differ; else NULL */
     int64_t *live;     /* slices that may have data, ascending */
@@ -149,10 +150,10 @@ int64_t wr_saturating(int64_t a, int64_t b);                      /* a + b */
 void wr_live_add(wr_windows *k, int64_t slice);
 /* The next end of a window that fires, or (*purge) after which a slice is forgotten; false: nothing by then. */
 bool wr_live_next(const wr_windows *k, int64_t watermark, int64_t *end, bool *purge);
-void wr_live_drop(wr_windows *k); /* slices that are dead */
+void wr_live_drop(wr_windows *k);               /* slices that are over */
+void wr_dead_until(wr_windows *k, int64_t end); /* windows that end at or before it are forgotten */
 
 /* window.c */
-void *wr_windows_list(const wr_windows *k, void *state); /* the cell */
 /* One more result; runs the user's function when there are WR_RESULTS. `at`: its event time. */
 void wr_result_add(wr_op *op, wr_windows *k, void *key_state, void *acc, weir_span span, int64_t at);
 void wr_result_flush(wr_op *op, wr_windows *k);
@@ -188,6 +189,10 @@ static inline int64_t *wr_mark_of(const wr_windows *k, char *state)
 static inline weir_cell *wr_cell_at(char *state, uint32_t offset)
 {
     return (weir_cell *)(void *)(state + offset);
+}
+static inline void *wr_windows_list(const wr_windows *k, void *state) /* the cell */
+{
+    return (char *)state + k->type.list;
 }
 static inline uint32_t wr_place_of(const wr_windows *k, int64_t slice)
 {

@@ -186,7 +186,7 @@ static int64_t idle_since(const wr_windows *k, char *state)
         last = base + d;
         any = true;
     }
-    return any && wr_slice_last_end(k, last) > k->dead ? INT64_MAX : last;
+    return any && last >= k->alive ? INT64_MAX : last;
 }
 
 static void may_forget(wr_op *op, wr_windows *k, char *state)
@@ -295,7 +295,7 @@ static void sweep_end(wr_windows *k)
         k->forgetting = k->unused > UNUSED_PER_USED_MAX * k->used;
         k->fired = k->sweep_end;
     }
-    if (k->purging || k->lateness == 0) k->dead = k->sweep_end;
+    if (k->purging || k->lateness == 0) wr_dead_until(k, k->sweep_end);
     wr_live_drop(k);
 }
 
@@ -313,7 +313,7 @@ bool wr_slices_until(wr_op *op, wr_windows *k, int64_t watermark)
     int64_t fired = wr_slice_ends_by(k, watermark),
             dead = wr_slice_ends_by(k, watermark == INT64_MAX ? watermark : wr_saturating(watermark, -k->lateness));
     if (fired > k->fired) k->fired = fired;
-    if (dead > k->dead) k->dead = dead;
+    if (dead > k->dead) wr_dead_until(k, dead);
     if (k->fired_of != NULL && k->fired >= k->fired_most) { /* all have come to the same time */
         free(k->fired_of);
         k->fired_of = NULL;

@@ -22,7 +22,7 @@ static const char *next_row(const wr_windows *k, weir_rows *rows)
 const void *wr_far_find(wr_op *op, wr_windows *k, char *state, int64_t slice, weir_rows *rows)
 {
     const weir_cell *cell = wr_windows_list(k, state);
-    if (cell->count == 0) return NULL;
+    if (cell->count == 0 || row_slice(wr_cell_list_last(op->table, state, cell)) < slice) return NULL;
     *rows = wr_cell_rows(op->table, state, cell);
     for (const char *row; (row = next_row(k, rows)) != NULL;) {
         if (row_slice(row) == slice) return row;
@@ -101,7 +101,7 @@ static int64_t fresh_mark(const wr_windows *k, int64_t mark)
     uint64_t kept = 0;
     for (uint32_t d = 0; d < k->type.places; d++) {
         uint32_t place = wr_place_of(k, base + d);
-        if (!((uint64_t)mark >> place & 1) || wr_slice_last_end(k, base + d) <= k->dead) continue;
+        if (!((uint64_t)mark >> place & 1) || base + d < k->alive) continue;
         kept |= UINT64_C(1) << place;
         if (base + d < low) low = base + d;
     }
@@ -156,27 +156,44 @@ static char *place_or_row(wr_op *op, wr_windows *k, char *state, int64_t slice, 
     return acc;
 }
 
+/* The usual slice without a place: what the entry has is over, and nothing lies in the list. */
+static inline bool claim_fast(wr_windows *k, char *state, int64_t slice, uint32_t place, bool zero)
+{
+    int64_t         *mark = wr_mark_of(k, state);
+    uint64_t         used = (uint64_t)*mark & ((1u << WR_PLACE_BITS) - 1);
+    const weir_cell *list = wr_cell_at(state, k->type.list);
+    if ((used & (used - 1)) != 0 || (used != 0 && *mark >> WR_PLACE_BITS >= k->alive) || list->count != 0) return false;
+    *mark = (int64_t)((uint64_t)slice << WR_PLACE_BITS | UINT64_C(1) << place);
+    uint64_t *word = (uint64_t *)(void *)(state + k->type.acc[place]);
+    for (uint32_t i = 0; zero && i < k->type.acc_bytes / 8; i++) word[i] = 0;
+    return true;
+}
+
 /* From the states of a batch to the accumulators of one slice. Returns how many lie in lists. */
 static uint32_t to_places(wr_op *op, wr_windows *k, int64_t slice, const uint32_t *pick, uint32_t n)
 {
-    uint32_t  place = wr_place_of(k, slice), at = k->type.mark, acc = k->type.acc[place], misses = 0, far = 0;
-    uint32_t *miss = k->rest;
+    const uint32_t place = wr_place_of(k, slice), at = k->type.mark, acc = k->type.acc[place], places = k->type.places;
+    const bool     owns = op->def->kind == WEIR_OP_REDUCE;
+    uint32_t      *miss = k->rest, misses = 0, far = 0;
+    void         **of = k->state;
     for (uint32_t j = 0; j < n; j++) {
         uint32_t i = pick != NULL ? pick[j] : j;
-        char    *state = k->state[i];
+        char    *state = of[i];
         int64_t  mark;
         memcpy(&mark, state + at, 8);
-        k->state[i] = state + acc;
-        k->fresh[i] = 0;
+        of[i] = state + acc;
         miss[misses] = i;
-        misses += !wr_mark_has(k, mark, slice);
+        misses += !(((uint64_t)(slice - (mark >> WR_PLACE_BITS)) < places) & ((uint64_t)mark >> place & 1));
     }
+    for (uint32_t j = 0; owns && j < n; j++) k->fresh[pick != NULL ? pick[j] : j] = 0;
     for (uint32_t j = 0; j < misses; j++) {
         uint32_t i = miss[j];
-        char    *state = (char *)k->state[i] - acc;
+        char    *state = (char *)of[i] - acc;
         if (wr_mark_has(k, *wr_mark_of(k, state), slice)) continue; /* by an earlier record of the batch */
-        k->state[i] = place_or_row(op, k, state, slice, &k->fresh[i]);
-        far += k->state[i] != state + acc;
+        k->fresh[i] = 1;
+        if (claim_fast(k, state, slice, place, !owns)) continue;
+        of[i] = place_or_row(op, k, state, slice, &k->fresh[i]);
+        far += of[i] != state + acc;
     }
     return far;
 }
@@ -352,6 +369,15 @@ static void range_of(const weir_time *time, uint32_t n, int64_t *least, int64_t 
     *most = high;
 }
 
+/* Whether all times are in [from, to): one of the two differences is negative otherwise, also when they overflow. */
+static bool all_in(const weir_time *time, uint32_t n, int64_t from, int64_t to)
+{
+    uint64_t outside = 0;
+    for (uint32_t i = 0; i < n; i++)
+        outside |= ((uint64_t)time[i].ns - (uint64_t)from) | ((uint64_t)to - 1 - (uint64_t)time[i].ns);
+    return from < to && (int64_t)outside >= 0;
+}
+
 static void slices_push(wr_op *op, wr_windows *k, const wr_view *view)
 {
     int64_t least, most;
@@ -360,7 +386,8 @@ static void slices_push(wr_op *op, wr_windows *k, const wr_view *view)
         least = most = k->clock_ns;
     } else {
         check(view->time != NULL);
-        range_of(view->time, view->n, &least, &most);
+        least = most = k->slice_from;
+        if (!all_in(view->time, view->n, k->slice_from, k->slice_to)) range_of(view->time, view->n, &least, &most);
     }
     int64_t slice = slice_of(k, least);
     bool    whole = least == most || (most < k->slice_to && least >= k->slice_from);
@@ -384,14 +411,14 @@ static void note_entry(wr_op *op, wr_windows *k, char *state)
     int64_t    mark = *wr_mark_of(k, state);
     for (uint32_t d = 0; !k->rows && d < k->type.places; d++) {
         int64_t slice = (mark >> WR_PLACE_BITS) + d;
-        if (wr_mark_has(k, mark, slice) && wr_slice_last_end(k, slice) > k->dead) wr_live_add(k, slice);
+        if (wr_mark_has(k, mark, slice) && slice >= k->alive) wr_live_add(k, slice);
     }
     if (cell->count == 0) return;
     weir_rows rows = wr_cell_rows(op->table, state, cell);
     for (const char *row; (row = next_row(k, &rows)) != NULL;) {
         int64_t slice = row_slice(k->rows ? row + k->type.row.size - 8 : row);
         if (k->rows) slice = slice_of(k, slice);
-        if (wr_slice_last_end(k, slice) > k->dead) wr_live_add(k, slice);
+        if (slice >= k->alive) wr_live_add(k, slice);
     }
 }
 

@@ -33,7 +33,7 @@ void wr_slices_init(wr_windows *k)
     k->step = w->slide / k->slice_ns;
     k->per = w->size / k->slice_ns;
     k->slice_from = 1; /* an empty range */
-    k->fired = k->dead = WR_SLICE_NEVER;
+    k->fired = k->dead = k->alive = WR_SLICE_NEVER;
     k->near_slice = WR_SLICE_NEVER;
     k->next_ns = INT64_MAX;
 }
@@ -136,11 +136,17 @@ void wr_live_add(wr_windows *k, int64_t slice)
     if (when < k->next_ns) k->next_ns = when;
 }
 
+void wr_dead_until(wr_windows *k, int64_t end)
+{
+    k->dead = end;
+    k->alive = end <= WR_SLICE_NEVER ? WR_SLICE_NEVER : (floor_div(end - k->per, k->step) + 1) * k->step;
+}
+
 void wr_live_drop(wr_windows *k)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < k->lives; i++) {
-        if (wr_slice_last_end(k, k->live[i]) > k->dead) k->live[kept++] = k->live[i];
+        if (k->live[i] >= k->alive) k->live[kept++] = k->live[i];
     }
     k->lives = kept;
     find_next(k);
