@@ -16,6 +16,7 @@ typedef struct wr_image_config {
     wr_parker    *parker; /* woken when storage has done something */
     const char   *folder; /* of the snapshots */
     const char   *name;   /* of the file, at most 63 bytes */
+    int           file;   /* what wr_image_create gave for it: the writer's from now on; 0 or less: it creates it */
     const char   *job, *lineage;
     wr_barrier    barrier;
 } wr_image_config;
@@ -27,6 +28,10 @@ enum wr_image_step {
     WR_IMAGE_FAILED
 };
 
+/* Creates the file of a writer that comes later: creating takes a third of a millisecond, which no slot has. 0 or
+ * less: it cannot be done (yet), let the writer try and say why. Any thread. */
+int  wr_image_create(const wr_env *env, const char *folder, const char *name);
+void wr_image_drop(const wr_env *env, const char *folder, const char *name, int file); /* no writer came */
 /* At the barrier, between batches. */
 wr_err wr_image_writer_new(wr_image_writer **take, const wr_image_config *config, wr_errinfo *info);
 /* At the barrier, for each table of the subtask: begins its capture. full == false: only what changed since the last

@@ -40,7 +40,8 @@ struct wr_image_writer {
     wr_image_head    head;
     uint64_t         tail_hash[2];
     uint32_t         phase;
-    int              file; /* -1: not open */
+    int              file;    /* -1: not open */
+    int              created; /* the file that was made in advance; -1: none */
     staging         *staging;
     uint32_t         busy, flying; /* buffers under way; operations under way */
     uint32_t         buffer;       /* the one that fills; BUFFERS: none */
@@ -446,7 +447,7 @@ wr_err wr_image_writer_new(wr_image_writer **take, const wr_image_config *config
     check(strlen(config->name) < sizeof w->name);
     w->env = config->env;
     w->parker = config->parker;
-    w->file = -1;
+    w->file = w->created = -1;
     w->buffer = BUFFERS;
     w->block = UINT64_MAX;
     snprintf(w->name, sizeof w->name, "%s", config->name);
@@ -467,6 +468,7 @@ wr_err wr_image_writer_new(wr_image_writer **take, const wr_image_config *config
     snprintf(head->lineage, sizeof head->lineage, "%s", config->lineage);
     snprintf(head->weir, sizeof head->weir, "%s", WR_VERSION);
     head->lineage_hash = wr_image_lineage_hash(head->lineage);
+    w->created = config->file > 0 ? config->file : -1;
     *take = w;
     return WR_OK;
 }
@@ -492,12 +494,40 @@ wr_err wr_image_writer_add(wr_image_writer *w, const char *uid, wr_table *table,
     return WR_OK;
 }
 
+static int create_file(const wr_env *env, const char *path)
+{
+    int flags = WR_OPEN_WRITE | WR_OPEN_CREATE | WR_OPEN_EXCLUSIVE;
+    int file = env->open(env->self, path, flags | WR_OPEN_DIRECT);
+    return file == -EINVAL ? env->open(env->self, path, flags | WR_OPEN_TRUNCATE) : file;
+}
+
+static bool path_of(char path[WR_PATH_BYTES_MAX], const char *folder, const char *name)
+{
+    int n = snprintf(path, WR_PATH_BYTES_MAX, "%s/%s", folder, name);
+    return n > 0 && n < WR_PATH_BYTES_MAX;
+}
+
+int wr_image_create(const wr_env *env, const char *folder, const char *name)
+{
+    char path[WR_PATH_BYTES_MAX];
+    int  file = path_of(path, folder, name) ? create_file(env, path) : -ENAMETOOLONG;
+    if (file == 0) wr_image_drop(env, folder, name, file); /* a process without standard input; 0 means none here */
+    return file;
+}
+
+void wr_image_drop(const wr_env *env, const char *folder, const char *name, int file)
+{
+    char path[WR_PATH_BYTES_MAX];
+    if (file < 0 || !path_of(path, folder, name)) return;
+    (void)env->close(env->self, file);
+    (void)env->unlink(env->self, path);
+}
+
 /* The file, and its first page. */
 static bool begin_file(wr_image_writer *w)
 {
-    int flags = WR_OPEN_WRITE | WR_OPEN_CREATE | WR_OPEN_EXCLUSIVE;
-    w->file = w->env->open(w->env->self, w->path, flags | WR_OPEN_DIRECT);
-    if (w->file == -EINVAL) w->file = w->env->open(w->env->self, w->path, flags | WR_OPEN_TRUNCATE);
+    w->file = w->created >= 0 ? w->created : create_file(w->env, w->path);
+    w->created = -1;
     if (w->file < 0) {
         int number = -w->file;
         w->file = -1;
@@ -564,6 +594,7 @@ void wr_image_writer_free(wr_image_writer *w)
         w->env->io_free(w->env->self, w->staging->io);
         w->staging->io = NULL;
     }
+    if (w->file < 0) w->file = w->created; /* it never came to that */
     if (w->file >= 0) (void)w->env->close(w->env->self, w->file);
     bool made = w->file >= 0 || (w->phase == FAILED && w->file_at != 0);
     if (made && w->phase != DURABLE) (void)w->env->unlink(w->env->self, w->path);

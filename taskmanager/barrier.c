@@ -12,9 +12,16 @@ void wr_barriers_init(wr_barriers *b, const char *folder, const char *lineage, i
     wr_mail_init(&b->mail);
 }
 
-void wr_barriers_fini(wr_barriers *b)
+void wr_barriers_fini(wr_tasklet *t)
 {
-    wr_capture_state_fini(&b->capture);
+    wr_barriers *b = &t->barriers;
+    do {
+        for (wr_order *o; (o = wr_mail_next(&b->mail)) != NULL;) {
+            if (o->kind == WR_ORDER_FILE) wr_capture_drop(t, &o->barrier, o->file);
+            free(o);
+        }
+    } while (wr_mail_retry(&b->mail));
+    wr_capture_release(t);
     wr_mail_fini(&b->mail);
 }
 
@@ -223,6 +230,7 @@ void wr_barrier_abort(wr_tasklet *t, uint64_t id)
     if (b->wanted && b->want.id == id) b->wanted = false;
     if (b->aligning && b->now.id == id) unblock(t);
     if (b->capture.writer != NULL && b->capture.barrier.id == id) wr_capture_stop(t);
+    wr_capture_forget(t, id);
     if (id > b->last) b->last = id; /* its barrier may still come */
     mark(t, id);
 }
@@ -258,6 +266,7 @@ bool wr_barrier_orders(wr_tasklet *t)
         switch (o->kind) {
         case WR_ORDER_TRIGGER: trigger(t, o); break;
         case WR_ORDER_ABORT: wr_barrier_abort(t, o->barrier.id); break;
+        case WR_ORDER_FILE: wr_capture_give(t, &o->barrier, o->file); break;
         case WR_ORDER_COMPLETE: complete(t, o->barrier.id); break;
         default: t->finishing = true; break;
         }

@@ -30,7 +30,7 @@ typedef struct wr_barriers {
 } wr_barriers;
 
 void wr_barriers_init(wr_barriers *b, const char *folder, const char *lineage, int64_t timeout_ns);
-void wr_barriers_fini(wr_barriers *b);
+void wr_barriers_fini(struct wr_tasklet *t); /* its thread has ended */
 
 /* Takes orders; true: there were some, and an operator may have failed. Cheap when there are none. */
 bool wr_barrier_orders(struct wr_tasklet *t);

@@ -29,8 +29,66 @@ bool wr_capture_wanted(const wr_tasklet *t)
 
 wr_err wr_capture_mark(wr_tasklet *t, wr_errinfo *info)
 {
-    EACH_TABLE(t, i) WR_TRY(wr_table_mark(t->op[i].table, true, info));
+    EACH_TABLE(t, i)
+    {
+        if (t->barriers.capture.named_by == 0) t->barriers.capture.named_by = i + 1;
+        WR_TRY(wr_table_mark(t->op[i].table, true, info));
+    }
     return WR_OK;
+}
+
+/* ---- files made in advance ---- */
+
+static void name_of(const wr_tasklet *t, const wr_barrier *b, char name[WR_FILE_NAME_BYTES])
+{
+    const wr_op *op = &t->op[t->barriers.capture.named_by - 1];
+    wr_name_state(name, b->epoch, b->id, op->node->id, op->node->uid, op->subtask);
+}
+
+int wr_capture_create(const wr_tasklet *t, const wr_barrier *barrier)
+{
+    char name[WR_FILE_NAME_BYTES];
+    if (t->barriers.folder == NULL || t->barriers.capture.named_by == 0) return 0;
+    name_of(t, barrier, name);
+    return wr_image_create(t->home->env, t->barriers.folder, name);
+}
+
+void wr_capture_drop(const wr_tasklet *t, const wr_barrier *barrier, int file)
+{
+    char name[WR_FILE_NAME_BYTES];
+    if (file <= 0) return;
+    name_of(t, barrier, name);
+    wr_image_drop(t->home->env, t->barriers.folder, name, file);
+}
+
+static void drop_given(wr_tasklet *t)
+{
+    wr_capture_state *c = &t->barriers.capture;
+    if (c->file_id == 0) return;
+    wr_capture_drop(t, &(wr_barrier){.id = c->file_id, .epoch = c->file_epoch}, c->file);
+    c->file_id = 0;
+}
+
+void wr_capture_give(wr_tasklet *t, const wr_barrier *barrier, int file)
+{
+    wr_capture_state *c = &t->barriers.capture;
+    drop_given(t); /* of one that never came */
+    c->file_id = barrier->id;
+    c->file_epoch = barrier->epoch;
+    c->file = file;
+}
+
+void wr_capture_forget(wr_tasklet *t, uint64_t id)
+{
+    if (t->barriers.capture.file_id == id) drop_given(t);
+}
+
+static int take_given(wr_tasklet *t, const wr_barrier *barrier)
+{
+    wr_capture_state *c = &t->barriers.capture;
+    if (c->file_id != barrier->id || c->file_epoch != barrier->epoch) return 0;
+    c->file_id = 0;
+    return c->file;
 }
 
 static uint64_t table_bytes(const wr_tasklet *t)
@@ -91,16 +149,12 @@ static wr_err make_writer(wr_tasklet *t, const wr_barrier *b, wr_errinfo *info)
 {
     wr_capture_state *c = &t->barriers.capture;
     char              name[WR_FILE_NAME_BYTES];
-    const wr_op      *first = NULL;
-    EACH_TABLE(t, i)
-    {
-        if (first == NULL) first = &t->op[i];
-    }
-    wr_name_state(name, b->epoch, b->id, first->node->id, first->node->uid, first->subtask);
+    name_of(t, b, name);
     wr_image_config config = {.env = t->home->env,
                               .parker = t->home->parker,
                               .folder = t->barriers.folder,
                               .name = name,
+                              .file = take_given(t, b),
                               .job = t->home->job,
                               .lineage = t->barriers.lineage,
                               .barrier = *b};
@@ -218,8 +272,10 @@ bool wr_capture_first(wr_tasklet *t, uint32_t *called)
     return undo_above(t, 2);
 }
 
-void wr_capture_state_fini(wr_capture_state *c)
+void wr_capture_release(wr_tasklet *t)
 {
+    wr_capture_state *c = &t->barriers.capture;
+    drop_given(t);
     if (c->writer != NULL) wr_image_writer_free(c->writer); /* before the tables go */
     wr_ack_free(c->ack);
     c->writer = NULL;

@@ -28,6 +28,10 @@ typedef struct wr_capture_state {
     double           ns_per_byte;                    /* smoothed */
     bool             full;
     wr_chain         chain;
+    uint32_t         named_by; /* number + 1 of the operator that names the files; 0: no tables. Frozen once it runs */
+    uint64_t         file_id;  /* a file that was made in advance is for this snapshot; 0: there is none */
+    uint32_t         file_epoch;
+    int              file;
 } wr_capture_state;
 
 /* After open: changes are marked from now on. */
@@ -36,6 +40,14 @@ wr_err wr_capture_mark(struct wr_tasklet *t, wr_errinfo *info);
 bool wr_capture_wanted(const struct wr_tasklet *t);
 /* At the barrier. Takes the ack, which it sends when all is durable; on failure the ack is still the caller's. */
 wr_err wr_capture_start(struct wr_tasklet *t, const wr_barrier *barrier, wr_ack *ack, wr_errinfo *info);
+/* Creates the file for snapshot `barrier`, if it will need one, so that the slot need not; else 0 or less.
+ * Worker's owner, while the task runs. */
+int wr_capture_create(const struct wr_tasklet *t, const wr_barrier *barrier);
+/* The slot is given such a file. */
+void wr_capture_give(struct wr_tasklet *t, const wr_barrier *barrier, int file);
+void wr_capture_forget(struct wr_tasklet *t, uint64_t id); /* and takes it away */
+/* Such a file will not be used. */
+void wr_capture_drop(const struct wr_tasklet *t, const wr_barrier *barrier, int file);
 /* What is under way ends without an answer, and its changes are marked again. */
 void wr_capture_stop(struct wr_tasklet *t);
 /* Before a batch: whether memory or time for the snapshot runs out, so that no record is taken in this call; *called
@@ -43,5 +55,6 @@ void wr_capture_stop(struct wr_tasklet *t);
 bool wr_capture_first(struct wr_tasklet *t, uint32_t *called);
 /* Behind a batch (waiting == false) a share of the time; else a bounded piece at once. True: did something. */
 bool wr_capture_step(struct wr_tasklet *t, bool waiting);
-void wr_capture_state_fini(wr_capture_state *c);
+/* Its thread has ended: before the tables go. */
+void wr_capture_release(struct wr_tasklet *t);
 #endif

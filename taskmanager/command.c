@@ -39,11 +39,12 @@ bool wr_mail_retry(wr_mail *m)
     return sent;
 }
 
-void wr_mail_order(wr_mail *m, uint32_t kind, const wr_barrier *barrier, int64_t at_mono_ns)
+void wr_mail_order(wr_mail *m, const wr_order *order)
 {
     wr_order *o = malloc(sizeof *o);
     check(o != NULL);
-    *o = (wr_order){.kind = kind, .barrier = *barrier, .at_mono_ns = at_mono_ns};
+    *o = *order;
+    o->next = NULL;
     *m->kept_end = o;
     m->kept_end = &o->next;
     wr_mail_retry(m);

@@ -9,6 +9,7 @@ enum wr_order_kind {
     WR_ORDER_TRIGGER = 1, /* subtasks without input channels: send the barrier */
     WR_ORDER_ABORT,       /* barrier.id will not complete */
     WR_ORDER_COMPLETE,    /* barrier.id is durable */
+    WR_ORDER_FILE,        /* `file` is there for its keyed state in snapshot barrier.id */
     WR_ORDER_FINISH       /* nothing more is wanted of it: it finishes without further results */
 };
 
@@ -17,6 +18,7 @@ typedef struct wr_order {
     uint32_t         kind; /* enum wr_order_kind */
     wr_barrier       barrier;
     int64_t          at_mono_ns;
+    int              file;
     struct wr_order *next;
 } wr_order;
 
@@ -31,8 +33,8 @@ typedef struct wr_mail {
 void wr_mail_init(wr_mail *m);
 void wr_mail_fini(wr_mail *m); /* both threads have ended */
 
-/* Worker's owner. What was sent before is delivered before. */
-void wr_mail_order(wr_mail *m, uint32_t kind, const wr_barrier *barrier, int64_t at_mono_ns);
+/* Worker's owner. Takes a copy. What was sent before is delivered before. */
+void wr_mail_order(wr_mail *m, const wr_order *order);
 /* Worker's owner. Tries to send what was kept; true: something left. */
 bool wr_mail_retry(wr_mail *m);
 /* Worker's owner. NULL: none; the caller frees it. */

@@ -357,25 +357,35 @@ static bool is_done(const wr_tasklet *t)
     return atomic_load_explicit(&t->state, memory_order_acquire) >= WR_TASK_FINISHED;
 }
 
-static void order(wr_worker *w, wr_tasklet *t, uint32_t kind, const wr_barrier *barrier)
+static void order(wr_worker *w, wr_tasklet *t, uint32_t kind, const wr_barrier *barrier, int file)
 {
-    if (is_done(t)) return; /* nobody would read it */
-    wr_mail_order(&t->barriers.mail, kind, barrier, w->options.env->mono_ns(w->options.env->self));
+    wr_order o = {
+        .kind = kind, .barrier = *barrier, .file = file, .at_mono_ns = w->options.env->mono_ns(w->options.env->self)};
+    wr_mail_order(&t->barriers.mail, &o);
     wr_parker_wake(w->options.env, t->home->parker);
 }
 
 static void order_all(wr_worker *w, uint32_t kind, uint64_t id)
 {
     wr_barrier about = {.id = id};
-    for (uint32_t i = 0; i < w->exec->subtasks; i++) order(w, &w->tasklet[i], kind, &about);
+    for (uint32_t i = 0; i < w->exec->subtasks; i++) {
+        if (!is_done(&w->tasklet[i])) order(w, &w->tasklet[i], kind, &about, 0); /* else nobody would read it */
+    }
 }
 
+/* Files first: so that they are there when the barrier is, and the slots create none. */
 void wr_worker_trigger(wr_worker *w, const wr_barrier *barrier)
 {
     wr_failpoint("trigger");
     for (uint32_t i = 0; i < w->exec->subtasks; i++) {
         wr_tasklet *t = &w->tasklet[i];
-        if (t->ins == 0 && t->splits == NULL) order(w, t, WR_ORDER_TRIGGER, barrier);
+        uint32_t    state = atomic_load_explicit(&t->state, memory_order_acquire);
+        int         file = state >= WR_TASK_RUNNING && state < WR_TASK_FINISHED ? wr_capture_create(t, barrier) : 0;
+        if (file > 0) order(w, t, WR_ORDER_FILE, barrier, file);
+    }
+    for (uint32_t i = 0; i < w->exec->subtasks; i++) {
+        wr_tasklet *t = &w->tasklet[i];
+        if (t->ins == 0 && t->splits == NULL && !is_done(t)) order(w, t, WR_ORDER_TRIGGER, barrier, 0);
     }
 }
 
@@ -437,7 +447,7 @@ void wr_worker_join(wr_worker *w)
 
 static void free_tasklet(wr_tasklet *t)
 {
-    wr_barriers_fini(&t->barriers); /* before the tables that it captures */
+    wr_barriers_fini(t); /* before the tables that it captures */
     for (uint32_t i = 0; i < t->ops; i++) wr_op_fini(&t->op[i]);
     free(t->op);
     if (t->enumerator != NULL) wr_enumerator_fini(t->enumerator);
