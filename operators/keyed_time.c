@@ -28,6 +28,21 @@ static int64_t shortest_ttl(const wr_op *op)
     return least;
 }
 
+static wr_err open_timers(wr_op *op, wr_keyed_time *kt, wr_errinfo *info)
+{
+    uint64_t stride = op->def->left->size;
+    kt->keys_max = (uint32_t)(KEYS_BYTES / stride);
+    if (kt->keys_max > WR_TIMERS_AT_ONCE) kt->keys_max = WR_TIMERS_AT_ONCE;
+    if (kt->keys_max < KEYS_LEAST) kt->keys_max = KEYS_LEAST;
+    kt->keys = aligned_alloc(WR_CACHE_LINE, (kt->keys_max * stride + WR_BATCH_SPARE_BYTES + WR_CACHE_LINE - 1) &
+                                                ~(uint64_t)(WR_CACHE_LINE - 1));
+    if (kt->keys == NULL) return wr_fail(info, WR_MEMORY, "no memory for the timers of operator %s", op->node->uid);
+    WR_TRY(wr_timers_new(&kt->timers, op->table, info));
+    wr_timers_rebuild(kt->timers);
+    kt->early = wr_timers_next(kt->timers, WR_TIMER_EVENT) <= op->watermark;
+    return WR_OK;
+}
+
 wr_err wr_keyed_time_open(wr_op *op, wr_errinfo *info)
 {
     bool    has_timers = op->def->on_timer != NULL && wr_timers_in(op->def->state);
@@ -39,17 +54,8 @@ wr_err wr_keyed_time_open(wr_op *op, wr_errinfo *info)
     kt->ttl_ns = ttl;
     wr_table_now(op->table, op->home->now_ns);
     wr_ttl_loaded(op->table);
-    if (!has_timers) return WR_OK;
-    uint64_t stride = op->def->left->size;
-    kt->keys_max = (uint32_t)(KEYS_BYTES / stride);
-    if (kt->keys_max > WR_TIMERS_AT_ONCE) kt->keys_max = WR_TIMERS_AT_ONCE;
-    if (kt->keys_max < KEYS_LEAST) kt->keys_max = KEYS_LEAST;
-    kt->keys = aligned_alloc(WR_CACHE_LINE, (kt->keys_max * stride + WR_BATCH_SPARE_BYTES + WR_CACHE_LINE - 1) &
-                                                ~(uint64_t)(WR_CACHE_LINE - 1));
-    if (kt->keys == NULL) return wr_fail(info, WR_MEMORY, "no memory for the timers of operator %s", op->node->uid);
-    WR_TRY(wr_timers_new(&kt->timers, op->table, info));
-    wr_timers_rebuild(kt->timers);
-    kt->early = wr_timers_next(kt->timers, WR_TIMER_EVENT) <= op->watermark;
+    if (has_timers) WR_TRY(open_timers(op, kt, info));
+    wr_keyed_time_arm(op); /* what was loaded may be due */
     return WR_OK;
 }
 
