@@ -1,5 +1,5 @@
-/* One run: builds the plan's job, steps its slots one at a time in an order that the seed gives, looks at what is on the
- * channels, and holds what comes out against the reference. */
+/* One run: builds the plan's job, steps its slots one at a time in an order that the seed gives, looks at what is on
+ * the channels, and holds what comes out against the reference. */
 #include "graph/exec.h"
 #include "jobmanager/core_job.h"
 #include "taskmanager/slot.h"
