@@ -118,6 +118,7 @@ static void read_body(wr_unpack *u, state *s, bool first)
         default: break;
         }
     }
+    wr_unpack_leave(u);
     wr_unpack_end(u);
     if (u->problem != NULL) return;
     if (type == 0 || type > TYPE_FINISHED || first != (type == TYPE_ALL))
