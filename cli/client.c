@@ -1,6 +1,7 @@
 /* The verbs that talk to a running job: list, snapshot, savepoint, stop, snapshots. */
 #include "base/env.h"
 #include "base/json.h"
+#include "base/text.h"
 #include "cli/control.h"
 #include "cli/control_wire.h"
 #include "cli/options.h"
@@ -14,12 +15,14 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { JOBS_MAX = 1024, HELLO_MS = 5000 };
+enum { JOBS_MAX = 1024 };
+#define HELLO_NS INT64_C(5000000000)
 
 /* A socket of the folder, and what its job says about itself. Main thread. */
 typedef struct found {
     char             name[64];
-    char            *bytes; /* of the reply, which points into them */
+    char            *bytes;  /* of the reply, which points into them */
+    bool             silent; /* somebody listens there, but does not answer */
     wr_control_reply reply;
 } found;
 
@@ -116,8 +119,8 @@ static int by_job(const void *a, const void *b)
     return order != 0 ? order : strcmp(x->name, y->name);
 }
 
-/* Everybody who listens, sorted by name. One that does not answer at once is left out. */
-static uint32_t find_all(int folder, found **list, bool json)
+/* Everybody who listens, sorted by name, those who do not answer first. */
+static uint32_t find_all(int folder, found **list, bool json, int64_t timeout_ns)
 {
     int      copy = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR     *dir = copy >= 0 ? fdopendir(copy) : NULL;
@@ -128,14 +131,19 @@ static uint32_t find_all(int folder, found **list, bool json)
         int s = connect_to(folder, e->d_name);
         if (s < 0) continue;
         const wr_control_request hello = {.verb = WR_CONTROL_INFO, .json = json};
-        patience                 p = patience_of(HELLO_MS * INT64_C(1000000));
+        patience                 p = patience_of(timeout_ns > 0 && timeout_ns < HELLO_NS ? timeout_ns : HELLO_NS);
         wr_errinfo               info = {0};
         found                   *f = &(*list)[n];
         snprintf(f->name, sizeof f->name, "%s", e->d_name);
-        if (ask(s, &hello, &p, e->d_name, &f->bytes, &f->reply, &info) == WR_OK && f->reply.code == 0)
-            n++;
-        else
+        wr_err err = ask(s, &hello, &p, e->d_name, &f->bytes, &f->reply, &info);
+        f->silent = err == WR_TIMEOUT;
+        if (err != WR_OK) {
             free(f->bytes);
+            f->bytes = NULL;
+            memset(&f->reply, 0, sizeof f->reply);
+            f->reply.job = f->reply.out = "";
+        }
+        n += err == WR_OK || f->silent;
         close(s);
     }
     if (dir != NULL) closedir(dir);
@@ -161,19 +169,30 @@ static int open_folder(wr_errinfo *info)
     return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
+/* The process id that a socket's name begins with. */
+static int process_of(const char *name)
+{
+    uint64_t id = 0;
+    return wr_text_to_u64(name, strcspn(name, "-."), &id) && id < INT32_MAX ? (int)id : 0;
+}
+
 int wr_cli_list(const wr_options *options)
 {
     wr_errinfo info = {0};
     int        folder = open_folder(&info);
     found     *list = NULL;
     if (info.code != WR_OK) return wr_cli_fail(&info);
-    uint32_t n = folder >= 0 ? find_all(folder, &list, options->json) : 0;
+    uint32_t n = folder >= 0 ? find_all(folder, &list, options->json, options->timeout_ns) : 0, told = 0;
     if (options->json) fputs("[", stdout);
     if (!options->json && n > 0) printf("%-24s %8s %-10s %11s\n", "JOB", "PID", "STATE", "UP");
     for (uint32_t i = 0; i < n; i++) {
         const wr_control_reply *r = &list[i].reply;
         size_t                  bytes = r->out_bytes - (options->json && r->out_bytes > 0); /* its line's end */
-        printf("%s%.*s", options->json && i > 0 ? "," : "", (int)bytes, r->out);
+        if (list[i].silent) {
+            fprintf(stderr, "weir: process %d has a job, but does not answer\n", process_of(list[i].name));
+            continue;
+        }
+        printf("%s%.*s", options->json && told++ > 0 ? "," : "", (int)bytes, r->out);
     }
     if (options->json) fputs("]\n", stdout);
     if (!options->json && n == 0 && !options->quiet) fputs("no job of this user runs here\n", stderr);
@@ -190,14 +209,15 @@ static bool is_job(const found *f, const char *job)
 }
 
 /* Connects to the one job of this name or process id. */
-static wr_err find_job(const char *job, int *to, wr_errinfo *info)
+static wr_err find_job(const char *job, int64_t timeout_ns, int *to, wr_errinfo *info)
 {
     found *list = NULL, *it = NULL;
     int    folder = open_folder(info);
     if (info->code != WR_OK) return info->code;
-    uint32_t n = folder >= 0 ? find_all(folder, &list, false) : 0, of_it = 0;
+    uint32_t n = folder >= 0 ? find_all(folder, &list, false, timeout_ns) : 0, of_it = 0, silent = 0;
     for (uint32_t i = 0; i < n; i++) {
-        if (!is_job(&list[i], job)) continue;
+        silent += list[i].silent;
+        if (list[i].silent || !is_job(&list[i], job)) continue;
         it = &list[i];
         of_it++;
     }
@@ -205,6 +225,8 @@ static wr_err find_job(const char *job, int *to, wr_errinfo *info)
     if (of_it == 1) *to = connect_to(folder, it->name);
     if (of_it > 1)
         wr_fail(info, WR_USAGE, "%u jobs are called %s; name one by its process, as `weir list` shows it", of_it, job);
+    else if (*to < 0 && silent > 0)
+        wr_fail(info, WR_TIMEOUT, "no job %s answers, and %u here do not answer at all; is one stopped?", job, silent);
     else if (*to < 0)
         wr_fail(info, WR_NO_JOB, "no job %s runs here; `weir list` shows those that do", job);
     free_all(list, n);
@@ -280,7 +302,7 @@ static int control(const wr_options *options, uint32_t verb, const char *path)
     r->json = options->json;
     r->drain = options->drain;
     if (path != NULL) WR_GOTO(absolute(r->path, path, &info));
-    WR_GOTO(find_job(options->file, &socket, &info));
+    WR_GOTO(find_job(options->file, options->timeout_ns, &socket, &info));
     WR_GOTO(ask(socket, r, &p, options->file, &bytes, &reply, &info));
     if (reply.code != 0) {
         wr_fail(&info, (wr_err)reply.code, "%.*s", (int)reply.text_bytes, reply.text);

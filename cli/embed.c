@@ -14,7 +14,7 @@ struct weir_cluster {
     const wr_env *env;
     uint32_t      slots;
     uint64_t      state_max;
-    bool          snapshots; /* asked for, not yet there */
+    char         *snapshots; /* folder of the jobs' folders, or NULL */
     weir_job     *jobs;
 };
 
@@ -22,7 +22,10 @@ struct weir_cluster {
 struct weir_job {
     weir_cluster *cluster;
     weir_job     *next;
-    char         *name, *args, *set;
+    char         *name, *args, *set, *restore;
+    wr_origin     origin;
+    bool          begins; /* from `origin`, and takes snapshots if that has a journal */
+    int64_t       interval_ms;
     wr_prepared   prepared;
     wr_local     *local;
     wr_thread    *thread;
@@ -39,6 +42,11 @@ static void copy_options(void *to, size_t bytes, const void *from, uint32_t size
     memcpy(to, from, size < bytes ? size : bytes);
 }
 
+static char *copy_text(const char *text)
+{
+    return text != NULL ? strdup(text) : NULL;
+}
+
 weir_cluster *weir_cluster_new(const weir_cluster_options *given)
 {
     weir_cluster_options o;
@@ -51,13 +59,8 @@ weir_cluster *weir_cluster_new(const weir_cluster_options *given)
     c->env = wr_env_real();
     c->slots = o.slots != 0 ? o.slots : (uint32_t)c->env->cpu_count(c->env->self);
     c->state_max = o.state_max;
-    c->snapshots = o.snapshots != NULL;
+    c->snapshots = copy_text(o.snapshots);
     return c;
-}
-
-static char *copy_text(const char *text)
-{
-    return text != NULL ? strdup(text) : NULL;
 }
 
 /* "a=1 b=2", in place. */
@@ -84,18 +87,43 @@ static void lead(void *arg)
     while (!wr_local_step(job->local, -1)) {}
     const wr_core_job *core = wr_local_job(job->local);
     if (core->state == WR_JOB_FAILED) job->why = core->cause;
+    wr_origin_unlock(&job->origin);
     atomic_store(&job->ended, true);
     wr_parker_wake(job->cluster->env, &job->done);
 }
 
-static wr_err prepare(weir_job *job, void (*build)(weir_pipeline *), const weir_start_options *o)
+/* As `weir run` does it, see there. */
+static wr_err begin(void *self, const char *name, const weir_pipeline *p, const wr_manifest **restore, wr_errinfo *info)
+{
+    weir_job     *job = self;
+    const wr_env *env = job->cluster->env;
+    weir_duration every = 0;
+    const char   *folder = wr_job_wants_snapshots(p, &every);
+    char          path[WR_PATH_BYTES_MAX];
+    if (job->cluster->snapshots != NULL) {
+        if (name[0] == 0 || name[0] == '.' || strchr(name, '/') != NULL)
+            return wr_fail(info, WR_CONFIG, "a job called \"%s\" cannot have a folder of snapshots; rename it", name);
+        int n = snprintf(path, sizeof path, "%s/%s", job->cluster->snapshots, name);
+        if (n >= (int)sizeof path) return wr_fail(info, WR_LIMIT, "the path of the snapshot folder is too long");
+        int got = env->mkdir(env->self, job->cluster->snapshots);
+        if (got < 0 && got != -EEXIST)
+            return wr_fail_errno(info, -got, "cannot make the snapshot folder %s", job->cluster->snapshots);
+        folder = path;
+    }
+    if (folder == NULL && job->restore == NULL) return WR_OK;
+    const wr_origin_config config = {.env = env, .job = name, .folder = folder, .restore = job->restore};
+    WR_TRY(wr_origin_open(&job->origin, &config, info));
+    job->begins = true;
+    job->interval_ms = every / 1000000;
+    if (job->origin.restores) *restore = &job->origin.manifest;
+    return WR_OK;
+}
+
+static wr_err prepare(weir_job *job, void (*build)(weir_pipeline *))
 {
     const char *arg[TEXTS_MAX], *set[TEXTS_MAX];
     wr_errinfo *info = &job->why;
-    if (job->cluster->snapshots || o->restore_from != NULL)
-        return wr_fail(info, WR_NOT_YET,
-                       "snapshots are not yet available in this version; leave .snapshots and .restore_from out");
-    uint32_t args = split(job->args, arg, info), sets = split(job->set, set, info);
+    uint32_t    args = split(job->args, arg, info), sets = split(job->set, set, info);
     if (info->code != WR_OK) return info->code;
     const wr_prepare_spec spec = {.name = job->name,
                                   .build = build,
@@ -103,18 +131,27 @@ static wr_err prepare(weir_job *job, void (*build)(weir_pipeline *), const weir_
                                   .arg_count = args,
                                   .set = set,
                                   .sets = sets,
-                                  .parallelism_default = job->cluster->slots};
-    return wr_prepare(&job->prepared, &spec, info);
+                                  .parallelism_default = job->cluster->slots,
+                                  .origin = begin,
+                                  .self = job};
+    WR_TRY(wr_prepare(&job->prepared, &spec, info));
+    return job->begins ? wr_origin_match(&job->origin, job->prepared.job, false, info) : WR_OK;
 }
 
-static wr_err start(weir_job *job, void (*build)(weir_pipeline *), const weir_start_options *o)
+static wr_err start(weir_job *job, void (*build)(weir_pipeline *))
 {
     const wr_env *env = job->cluster->env;
-    WR_TRY(prepare(job, build, o));
+    WR_TRY(prepare(job, build));
+    if (job->origin.finished) { /* long ago: there is nothing to run */
+        atomic_store(&job->ended, true);
+        return WR_OK;
+    }
     const wr_local_options options = {.env = env,
                                       .state_max = job->cluster->state_max,
                                       .spin = job->prepared.exec->slots <= (uint32_t)env->cpu_count(env->self),
-                                      .seed = env->random(env->self)};
+                                      .seed = env->random(env->self),
+                                      .origin = job->begins ? &job->origin : NULL,
+                                      .snapshot_interval_ms = job->interval_ms};
     WR_TRY(wr_local_new(&job->local, job->prepared.exec, &options, &job->why));
     int got = env->parker_init(env->self, &job->done);
     if (got < 0)
@@ -140,7 +177,8 @@ weir_job *weir_job_new(weir_cluster *c, void (*build)(weir_pipeline *), const we
     job->name = copy_text(o.name != NULL ? o.name : "job");
     job->args = copy_text(o.args);
     job->set = copy_text(o.set);
-    if (start(job, build, &o) != WR_OK) atomic_store(&job->ended, true);
+    job->restore = copy_text(o.restore_from);
+    if (start(job, build) != WR_OK) atomic_store(&job->ended, true);
     return job;
 }
 
@@ -148,6 +186,7 @@ static weir_job_state state_of(const weir_job *job)
 {
     if (atomic_load(&((weir_job *)(uintptr_t)job)->ended)) {
         if (job->why.code != WR_OK) return WEIR_JOB_FAILED;
+        if (job->local == NULL) return WEIR_JOB_FINISHED;
         return wr_local_state(job->local) == WR_JOB_CANCELED ? WEIR_JOB_CANCELED : WEIR_JOB_FINISHED;
     }
     return WEIR_JOB_RUNNING;
@@ -172,8 +211,8 @@ weir_job_state weir_wait(weir_job *job, weir_duration at_most)
 
 bool weir_stop(weir_job *job, bool drain)
 {
-    (void)drain; /* time has no end to be moved to yet; what waits for the end of input fires either way */
-    if (job->thread != NULL) wr_local_stop(job->local);
+    if (job->thread != NULL && drain) wr_local_drain(job->local);
+    if (job->thread != NULL && !drain) wr_local_stop(job->local);
     return weir_wait(job, INT64_MAX) != WEIR_JOB_FAILED;
 }
 
@@ -201,11 +240,13 @@ void weir_job_free(weir_job *job)
         break;
     }
     wr_local_free(job->local);
+    wr_origin_close(&job->origin);
     if (job->done_open) env->parker_fini(env->self, &job->done);
     wr_prepared_fini(&job->prepared);
     free(job->name);
     free(job->args);
     free(job->set);
+    free(job->restore);
     free(job);
 }
 
@@ -213,5 +254,6 @@ void weir_cluster_close(weir_cluster *c)
 {
     if (c == NULL) return;
     while (c->jobs != NULL) weir_job_free(c->jobs);
+    free(c->snapshots);
     free(c);
 }

@@ -72,6 +72,7 @@ static wr_err new_snapshots(wr_local *l, const wr_local_options *o, wr_worker_op
         .keep = o->snapshots_keep > 0 ? o->snapshots_keep : WR_SNAPSHOTS_KEEP,
         .answer = answered,
         .failed = snapshot_failed,
+        .wake = notified,
         .self = l,
     };
     WR_TRY(wr_snapshots_new(&l->snapshots, l->exec, &options, info));

@@ -4,9 +4,7 @@
 #include "base/log.h"
 #include "base/sabotage.h"
 #include "cli/compose.h"
-#if __has_include("jobmanager/savepoint.h")
-#include "jobmanager/savepoint.h"
-#endif
+#include "cli/saving.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,6 +33,8 @@ struct wr_snapshots {
     wr_manifest          newest; /* the last completed ordinary one: what increments build on */
     bool                 last_ended;
     target               target[WR_SNAPSHOT_QUEUE_MAX + 2];
+    wr_saving           *saving;    /* a savepoint that is being written, or NULL */
+    bool                 finishing; /* it is made of the last snapshot: the job finishes behind it */
     char                *stop_target;
     uint64_t             stop_ticket;
 };
@@ -115,6 +115,7 @@ static void forget_acks(wr_snapshots *s)
 void wr_snapshots_free(wr_snapshots *s)
 {
     if (s == NULL) return;
+    if (s->saving != NULL) wr_saving_end(s->saving, true, NULL);
     forget_acks(s);
     wr_manifest_free(&s->newest);
     for (uint32_t i = 0; i < sizeof s->target / sizeof *s->target; i++) free(s->target[i].folder);
@@ -178,14 +179,12 @@ static void answer(wr_snapshots *s, uint64_t ticket, uint64_t id, const wr_errin
 
 /* ---- actions ---- */
 
-static wr_err write_savepoint(wr_snapshots *s, const wr_manifest *m, const char *folder, wr_errinfo *info)
+static wr_err start_saving(wr_snapshots *s, wr_manifest *m, const char *folder, wr_errinfo *info)
 {
-#if __has_include("jobmanager/savepoint.h")
-    return wr_savepoint_write(s->env, s->origin->folder, m, folder, info);
-#else
-    (void)s, (void)m, (void)folder;
-    return wr_fail(info, WR_NOT_YET, "savepoints do not run yet");
-#endif
+    wr_err err = wr_saving_start(&s->saving, s->env, s->origin->folder, m, folder, s->options.wake, s->options.self,
+                                 info);
+    if (err != WR_OK) wr_manifest_free(m);
+    return err;
 }
 
 static wr_err write_manifest(wr_snapshots *s, const wr_checkpoint_action *a, wr_errinfo *info)
@@ -204,9 +203,7 @@ static wr_err write_manifest(wr_snapshots *s, const wr_checkpoint_action *a, wr_
     if (a->barrier.kind == WR_SAVEPOINT) {
         const target *t = find_target(s, a->ticket);
         check(t != NULL);
-        err = write_savepoint(s, &m, t->folder, info);
-        wr_manifest_free(&m);
-        return err;
+        return start_saving(s, &m, t->folder, info); /* the acks stay until it is done */
     }
     bool uncertain = false;
     err = wr_store_commit(s->origin->store, &m, &uncertain, info);
@@ -235,24 +232,22 @@ static void sweep(wr_snapshots *s)
         wr_log(WR_LOG_WARN, "old snapshots stay: %s", info.text);
 }
 
-/* The last snapshot is durable; what was asked for is made of it before the job
- * is let go. */
+/* The last snapshot is durable; what was asked for is made of it before the job is let go. */
 static void finish(wr_snapshots *s)
 {
-    if (s->stop_target != NULL) {
-        wr_errinfo  info = {0};
-        wr_manifest m;
-        char        path[WR_PATH_BYTES_MAX + WR_FILE_NAME_BYTES + 1];
-        char        name[WR_FILE_NAME_BYTES];
-        wr_name_manifest(name, s->newest.epoch, s->newest.id);
-        snprintf(path, sizeof path, "%s/%s", s->origin->folder, name);
-        if (wr_store_read(s->env, path, &m, &info) == WR_OK) {
-            write_savepoint(s, &m, s->stop_target, &info);
-            wr_manifest_free(&m);
-        }
-        answer(s, s->stop_ticket, s->newest.id, info.code != WR_OK ? &info : NULL);
-        s->stop_ticket = 0;
+    wr_errinfo  info = {0};
+    wr_manifest m;
+    char        path[WR_PATH_BYTES_MAX + WR_FILE_NAME_BYTES + 1];
+    char        name[WR_FILE_NAME_BYTES];
+    if (s->stop_target == NULL) {
+        wr_worker_finish(s->worker);
+        return;
     }
+    wr_name_manifest(name, s->newest.epoch, s->newest.id);
+    snprintf(path, sizeof path, "%s/%s", s->origin->folder, name);
+    s->finishing = true;
+    if (wr_store_read(s->env, path, &m, &info) == WR_OK && start_saving(s, &m, s->stop_target, &info) == WR_OK) return;
+    answer(s, s->stop_ticket, s->newest.id, &info);
     wr_worker_finish(s->worker);
 }
 
@@ -278,7 +273,7 @@ static void act(wr_snapshots *s, const wr_checkpoint_action *a, wr_checkpoint_ev
         if (s->options.failed != NULL) s->options.failed(s->options.self, wr_core_checkpoint_record(&s->machine, 0));
         break;
     case WR_CHECKPOINT_DO_MANIFEST:
-        write_manifest(s, a, info);
+        if (write_manifest(s, a, info) == WR_OK && s->saving != NULL) break; /* saved() goes on */
         forget_acks(s);
         *then = (wr_checkpoint_event){.kind = WR_CHECKPOINT_MANIFEST_DONE, .id = a->id, .info = info};
         break;
@@ -319,6 +314,22 @@ static void feed(wr_snapshots *s, wr_checkpoint_event event)
 }
 
 /* ---- events ---- */
+
+static void saved(wr_snapshots *s)
+{
+    wr_errinfo info = {0};
+    wr_saving *saving = s->saving;
+    s->saving = NULL;
+    wr_saving_end(saving, false, &info);
+    if (!s->finishing) {
+        forget_acks(s);
+        feed(s, (wr_checkpoint_event){
+                    .kind = WR_CHECKPOINT_MANIFEST_DONE, .id = s->machine.pending.barrier.id, .info = &info});
+        return;
+    }
+    answer(s, s->stop_ticket, s->newest.id, info.code != WR_OK ? &info : NULL);
+    if (!s->machine.closed) wr_worker_finish(s->worker);
+}
 
 static void all_run(wr_snapshots *s)
 {
@@ -362,6 +373,7 @@ static void take_ack(wr_snapshots *s, wr_ack *ack)
 void wr_snapshots_step(wr_snapshots *s)
 {
     if (s->origin->journal == NULL) return;
+    if (s->saving != NULL && wr_saving_done(s->saving)) saved(s);
     for (wr_ack *ack; (ack = wr_worker_ack(s->worker)) != NULL;) take_ack(s, ack);
     if (wr_core_checkpoint_due(&s->machine) <= mono_ms(s)) feed(s, (wr_checkpoint_event){.kind = WR_CHECKPOINT_TICK});
 }

@@ -20,6 +20,7 @@ typedef struct wr_snapshots_options {
     void (*answer)(void *self, uint64_t ticket, uint64_t id, const wr_errinfo *why);
     /* A snapshot failed: for the user's eyes. Or NULL. */
     void (*failed)(void *self, const wr_snapshot_record *record);
+    void (*wake)(void *self); /* any thread: step has something to do */
     void *self;
 } wr_snapshots_options;
 

@@ -71,7 +71,7 @@ static const wr_verb VERBS[] = {
      1, true, false, wr_cli_check},
     {"plan", "PIPELINE.so [FLAGS] [-- NAME=VALUE...]", "show job graph, chains and execution graph", "psjc", "", 1, 1,
      true, false, wr_cli_plan},
-    {"list", "[--json]", "show the jobs that run here", "jq", "Jobs of this user on this machine.", 0, 0, false, false,
+    {"list", "[--json]", "show the jobs that run here", "jqT", "Jobs of this user on this machine.", 0, 0, false, false,
      wr_cli_list},
     {"snapshot", "JOB", "let a job take a snapshot now", "jqT",
      "JOB is a name or a process id, as `weir list` shows them. Returns when the snapshot is complete.", 1, 1, false,

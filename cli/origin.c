@@ -4,15 +4,17 @@
 #include <string.h>
 
 /* "file:PATH", "file:///PATH" or a path. */
+static const char *path_of(const char *text)
+{
+    if (strncmp(text, "file:", 5) != 0) return text;
+    return strncmp(text, "file:///", 8) == 0 ? text + 7 : text + 5;
+}
+
 static wr_err folder_of(char to[WR_PATH_BYTES_MAX], const char *text, wr_errinfo *info)
 {
-    const char *path = text;
-    if (strncmp(path, "file:", 5) == 0) {
-        path += 5;
-        if (strncmp(path, "///", 3) == 0) path += 2;
-    } else if (strstr(path, "://") != NULL) {
+    const char *path = path_of(text);
+    if (path == text && strstr(path, "://") != NULL)
         return wr_fail(info, WR_URI, "snapshots go into a folder, not to %s; name a path or file:PATH", text);
-    }
     if (path[0] == 0) return wr_fail(info, WR_USAGE, "the folder of the snapshots has no name; --snapshots DIR");
     size_t n = strlen(path);
     while (n > 1 && path[n - 1] == '/') n--;
@@ -120,7 +122,7 @@ static wr_err choose(wr_origin *o, const wr_origin_config *config, wr_errinfo *i
                        "on with them, or add --fresh to begin a new lineage with that one",
                        o->folder, (unsigned long long)o->manifest.id, config->restore);
     if (config->restore != NULL) {
-        WR_TRY(wr_store_load(o->env, config->restore, &o->manifest, o->files, info));
+        WR_TRY(wr_store_load(o->env, path_of(config->restore), &o->manifest, o->files, info));
         o->restores = true;
     } else if (newest) {
         memcpy(o->files, o->folder, sizeof o->files);

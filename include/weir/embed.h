@@ -11,7 +11,7 @@ typedef struct weir_job     weir_job;
 typedef struct weir_cluster_options {
     uint32_t    size;
     uint32_t    slots;     /* parallelism of what does not say; 0: as many as usable CPUs */
-    const char *snapshots; /* URI; not yet */
+    const char *snapshots; /* folder: the job NAME takes snapshots into NAME below it; NULL: what weir_configure says */
     uint64_t    state_max; /* bytes of keyed state of each job; 0: no limit */
     int         weir_end_;
 } weir_cluster_options;
@@ -19,7 +19,7 @@ typedef struct weir_start_options {
     uint32_t    size;
     const char *name;         /* default: "job" */
     const char *args;         /* program arguments: "limit=120 unit=km" */
-    const char *restore_from; /* URI; not yet */
+    const char *restore_from; /* snapshot or savepoint to start from; NULL: where the job's own snapshots left off */
     const char *set;          /* "lines=file:///x results=print:": replaces sources and sinks by name */
     int         weir_end_;
 } weir_start_options;
@@ -45,8 +45,9 @@ void      weir_cluster_close(weir_cluster *c);
 weir_job *weir_job_new(weir_cluster *c, void (*build)(weir_pipeline *), const weir_start_options *options);
 /* Waits for the end, at_most (ns) long; returns the state then. */
 weir_job_state weir_wait(weir_job *job, weir_duration at_most);
-/* Stops the sources, lets what they gave run through, and ends. drain: first moves time to its end, so that every
- * window and timer fires. Waits. false: the job failed. */
+/* A job with snapshots pauses its sources, takes a last one, and ends: the same weir_start goes on from there. One
+ * without, or with drain, ends its sources, lets what they gave run through, every window and timer fire, and has then
+ * finished. Waits. false: the job failed. */
 bool weir_stop(weir_job *job, bool drain);
 /* Ends the job where it stands. Waits. */
 void weir_cancel(weir_job *job);

@@ -1,8 +1,11 @@
 /* Clusters inside a program: start, wait, stop, cancel, failures. ctest: threads */
+#include "base/env.h"
 #include "connectors/memory.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <weir/embed.h>
 
@@ -90,7 +93,7 @@ static void test_invalid_pipeline_fails(void **state)
     weir_job_free(job);
     job = weir_start(c, build, .restore_from = "file:///nowhere");
     assert_int_equal(weir_wait(job, 0), WEIR_JOB_FAILED);
-    assert_non_null(strstr(weir_why(job), "not yet"));
+    assert_non_null(strstr(weir_why(job), "/nowhere"));
     weir_cluster_close(c);
 }
 
@@ -115,6 +118,61 @@ static void test_stop_and_cancel(void **state)
     weir_cluster_close(c);
 }
 
+static bool remove_file(void *arg, const char *name)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", (const char *)arg, name);
+    wr_env_real()->unlink(wr_env_real()->self, path);
+    return true;
+}
+
+static void remove_folder(char *folder)
+{
+    const wr_env *env = wr_env_real();
+    env->list(env->self, folder, remove_file, folder);
+    assert_int_equal(env->rmdir(env->self, folder), 0);
+}
+
+/* A stop with snapshots is none for good: the same start goes on behind it. */
+static void test_goes_on(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/weir-embed-XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    wr_collector  *sums = wr_collector_new("sums", sum_type(), 0);
+    uint64_t       count = 0, greatest[10] = {0}, all = 0;
+    weir_job_state last = WEIR_JOB_RUNNING;
+    uint32_t       starts = 0;
+    for (; starts < 4; starts++) {
+        weir_cluster *c = weir_cluster_open(.slots = 2, .snapshots = folder);
+        weir_job     *job = weir_start(c, build, .name = "going",
+                                       .set = starts < 2 ? "numbers=generator:?count=3000&rate=20000"
+                                                         : "numbers=generator:?count=3000");
+        if (starts < 2) {
+            while (count < (starts + 1) * 100) {
+                for (sum s; wr_collector_take(sums, &s); count++)
+                    if (s.n > greatest[s.key]) greatest[s.key] = s.n;
+                assert_int_equal(weir_wait(job, WEIR_MILLISECOND), WEIR_JOB_RUNNING);
+            }
+            assert_true(weir_stop(job, false));
+        }
+        last = weir_wait(job, 60 * WEIR_SECOND);
+        if (last == WEIR_JOB_FAILED) print_message("%s\n", weir_why(job));
+        assert_int_equal(last, WEIR_JOB_FINISHED);
+        weir_cluster_close(c);
+        for (sum s; wr_collector_take(sums, &s); count++)
+            if (s.n > greatest[s.key]) greatest[s.key] = s.n;
+    }
+    assert_int_equal(count, 3000); /* the fourth start found it finished */
+    for (int i = 0; i < 10; i++) all += greatest[i];
+    assert_int_equal(all, 2999 * 3000 / 2);
+    wr_collector_free(sums);
+    char below[64];
+    snprintf(below, sizeof below, "%s/going", folder);
+    remove_folder(below);
+    remove_folder(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -122,6 +180,7 @@ int main(void)
         cmocka_unit_test(test_failure_says_why),
         cmocka_unit_test(test_invalid_pipeline_fails),
         cmocka_unit_test(test_stop_and_cancel),
+        cmocka_unit_test(test_goes_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

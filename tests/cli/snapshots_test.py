@@ -1,0 +1,331 @@
+"""Jobs that take snapshots: killed, stopped, resumed, asked, restored; and what is refused."""
+import json
+import os
+import re
+import signal
+import time
+
+from kit import SANITIZED, Case, Result, main
+
+CHAIN = """#include <weir/pipeline.h>
+WEIR_RECORD(event, (uint64_t, n), (uint64_t, key))
+WEIR_RECORD(link, (uint64_t, n), (uint64_t, key), (uint64_t, seq))
+WEIR_STATE(chain, (uint64_t, seq))
+WEIR_KEYED(follow, event, in, chain, state, link, out)
+{
+    link_emit(out, (link){ .n = in->n, .key = in->key, .seq = ++state->seq });
+}
+WEIR_PIPELINE(NAME, p)
+{
+    OPTIONS
+    event_stream events = weir_source(event, p, "generator:?count=1000&keys=10", .name = "events");
+    weir_sink(weir_apply(follow, weir_key_by(events, key), .uid = "UID"), "file:links", .name = "links");
+}
+"""
+
+
+def chain(name="chain", uid="follow", options=""):
+    return CHAIN.replace("NAME", name).replace("UID", uid).replace("OPTIONS", options)
+
+
+class Snapshots(Case):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        os.mkdir(cls.path("runtime"), 0o700)
+        os.environ["XDG_RUNTIME_DIR"] = cls.path("runtime")
+        cls.build("chain", chain())
+        cls.build("other", chain("other"))
+        cls.build("renamed", chain(uid="renamed"))
+
+    def setUp(self):
+        self.number = getattr(Snapshots, "count", 0)
+        Snapshots.count = self.number + 1
+        self.snapshots = f"snapshots-{self.number}"
+        self.links = f"links-{self.number}"
+        self.running = []
+
+    def tearDown(self):
+        for run in self.running:
+            if run.poll() is None:
+                run.kill()
+            run.communicate()
+
+    def args(self, *more, count=100000, rate=0, keys=500, pipeline="chain.so", interval="50ms"):
+        source = f"events=generator:?count={count}&keys={keys}&splits=2" + (f"&rate={rate}" if rate else "")
+        return ["run", pipeline, "-p", "2", "--set", source, "--set", f"links=file:{self.links}", "--snapshots", self.snapshots,
+                "--snapshot-interval", interval, *more]
+
+    def begin(self, *args):
+        run = self.start(*args)
+        self.running.append(run)
+        return run
+
+    def manifests(self):
+        try:
+            return sorted(name for name in os.listdir(self.path(self.snapshots)) if re.fullmatch(r"m-.*\.wman", name))
+        except FileNotFoundError:
+            return []
+
+    def until_snapshots(self, run, n=1):
+        before = set(self.manifests())
+        self.wait_until(lambda: len(set(self.manifests()) - before) >= n or run.poll() is not None, "a snapshot")
+        self.assertIsNone(run.poll(), "the job ended by itself")
+
+    def end(self, run, code):
+        out, err = run.communicate(timeout=120)
+        got = Result(run.returncode, out.decode(), err.decode())
+        self.assertEqual(got.code, code, got)
+        return got
+
+    def result(self):
+        """Record numbers, and per key the numbers in its chain, as they stand in the finished files."""
+        numbers, chains = [], {}
+        for name in os.listdir(self.path(self.links)):
+            self.assertFalse(name.startswith("."), "a file that was never finished")
+            for row in self.read(os.path.join(self.links, name)).split():
+                n, key, seq = map(int, row.split(","))
+                numbers.append(n)
+                chains.setdefault(key, []).append(seq)
+        return numbers, chains
+
+    def exact(self, count=100000):
+        numbers, chains = self.result()
+        self.assertEqual(len(numbers), count)
+        self.assertEqual(len(set(numbers)), count)
+        for key, seqs in chains.items():
+            self.assertEqual(sorted(seqs), list(range(1, len(seqs) + 1)), f"key {key}")
+
+    def test_to_the_end_and_again(self):
+        got = self.expect(self.weir(*self.args("--json")), 0)
+        summary = json.loads(got.err.splitlines()[-1])
+        self.assertGreaterEqual(summary["snapshots"]["completed"], 1)
+        self.assertTrue(summary["snapshots"]["history"][0]["last"])
+        self.assertEqual(summary["snapshots"]["failed"], 0)
+        self.exact()
+        self.expect(self.weir(*self.args()), 0, r"^weir: chain has finished, and snapshots-\d+ has its last snapshot, \d+; --fresh starts it anew$")
+        again = json.loads(self.weir(*self.args("--json")).err)
+        self.assertEqual((again["state"], again["before"]), ("FINISHED", True))
+        self.exact()
+        self.links += "-fresh"
+        self.expect(self.weir(*self.args("--fresh")), 0, r"chain finished after")
+        self.exact()
+
+    def test_killed_and_again(self):
+        for _ in range(3):
+            run = self.begin(*self.args(rate=50000))
+            self.until_snapshots(run)
+            run.kill()
+            self.end(run, -signal.SIGKILL)
+        got = self.expect(self.weir(*self.args()), 0, r"weir: chain goes on from snapshot \d+ in ")
+        self.assertRegex(got.err, r"snaps +\d+ completed, 0 failed, newest \d+")
+        self.exact()
+
+    def test_a_signal_takes_a_last_snapshot(self):
+        run = self.begin(*self.args(rate=20000, interval="1h"))
+        self.wait_until(lambda: os.path.exists(self.path(self.links)), "the job runs")
+        run.send_signal(signal.SIGINT)
+        self.end(run, 0)
+        self.assertEqual(len(self.manifests()), 1)
+        first, _ = self.result()
+        self.expect(self.weir(*self.args()), 0, r"goes on from snapshot")
+        self.assertGreater(100000, len(first))
+        self.exact()
+
+    def test_one_folder_one_job(self):
+        run = self.begin(*self.args(rate=1000))
+        self.until_snapshots(run)
+        got = self.weir(*self.args())
+        self.expect(got, 1, r"error\[E0604 BUSY\]: ")
+        self.expect(self.weir(*self.args(pipeline="other.so")), 1, r"error\[E0604 BUSY\]: ")
+        run.kill()
+        self.end(run, -signal.SIGKILL)
+        got = self.weir(*self.args(pipeline="other.so"))
+        self.assertNotEqual(got.code, 0, got)
+        self.assertRegex(got.err, r"chain")
+
+    def test_verbs(self):
+        run = self.begin(*self.args(rate=5000, interval="1h"))
+        self.wait_until(lambda: self.weir("list").out.count("RUNNING") == 1, "the job is listed")
+        jobs = json.loads(self.weir("list", "--json").out)
+        self.assertEqual([(j["job"], j["pid"], j["completed"]) for j in jobs], [("chain", run.pid, 0)])
+        self.expect(self.weir("snapshot", "chain"), 0, out="snapshot 1 of chain completed\n")
+        got = json.loads(self.weir("snapshot", str(run.pid), "--json").out)
+        self.assertEqual(got, {"job": "chain", "id": 2, "savepoint": None})
+        history = json.loads(self.weir("snapshots", "chain", "--json").out)
+        self.assertEqual((history["completed"], history["failed"], history["newest"]), (2, 0, 2))
+        self.assertEqual([r["id"] for r in history["history"]], [2, 1])
+        newest = history["history"][0]
+        self.assertEqual(newest["outcome"], "completed")
+        keyed = [s for s in newest["subtasks"] if s["task"].startswith("follow")]
+        self.assertEqual(len(keyed), 2)
+        self.assertTrue(all(s["bytes"] > 0 and s["bytes_full"] > 0 and s["acknowledged"] for s in keyed))
+        text = self.weir("snapshots", "chain").out
+        self.assertRegex(text, r"^2 completed, 0 failed, in ")
+        self.assertRegex(text, r"(?m)^ +2 snapshot +completed ")
+        self.assertRegex(text, r"(?m)^ +(full|delta) follow -> links 1 ")
+        self.expect(self.weir("stop", "chain", "--timeout", "60s"), 0, out="snapshot 3 is the last of chain, which has ended\n")
+        self.assertEqual(run.wait(timeout=10), 0)
+        self.expect(self.weir("list"), 0, out="")
+        self.assertEqual(json.loads(self.weir("list", "--json").out), [])
+        self.error(self.weir("stop", "chain"), 4, 406, "NO_JOB", "weir list")
+        self.expect(self.weir(*self.args()), 0, r"goes on from snapshot 3 ")
+        self.exact()
+
+    def test_savepoints(self):
+        run = self.begin(*self.args(rate=5000, interval="1h"))
+        self.wait_until(lambda: "RUNNING" in self.weir("list").out, "the job is listed")
+        self.expect(self.weir("snapshot", "chain"), 0)
+        one, two = f"{self.snapshots}-one", f"{self.snapshots}-two"
+        self.expect(self.weir("savepoint", "chain", one), 0, out=f"savepoint 2 of chain completed\nit is in {self.path(one)}\n")
+        got = json.loads(self.weir("snapshots", "chain", "--json").out)
+        self.assertEqual((got["newest"], [r["kind"] for r in got["history"]]), (1, ["savepoint", "snapshot"]))
+        again = self.weir("savepoint", "chain", one)
+        self.assertNotEqual(again.code, 0, "a folder that is not empty")
+        self.assertIsNone(run.poll(), "a savepoint that fails harms nobody")
+        got = json.loads(self.weir("stop", "chain", "--savepoint", two, "--json").out)
+        self.assertEqual(got["savepoint"], self.path(two))
+        self.end(run, 0)
+        first, _ = self.result()
+        self.snapshots, self.links = self.snapshots + "-new", self.links + "-new"
+        args = self.args("--restore", two)
+        args[args.index("-p") + 1] = "3"
+        self.expect(self.weir(*args), 0, r"goes on from snapshot")
+        second, _ = self.result()
+        self.assertEqual(sorted(first + second), list(range(100000)))
+
+    def test_drain_finishes(self):
+        run = self.begin(*self.args(rate=5000))
+        self.until_snapshots(run)
+        self.expect(self.weir("stop", "chain", "--drain", "--json"), 0)
+        self.end(run, 0)
+        self.expect(self.weir(*self.args()), 0, r"chain has finished")
+
+    def test_without_snapshots(self):
+        run = self.begin("run", "chain.so", "--set", "events=generator:?count=1000000&rate=1000", "--set", "links=blackhole:")
+        self.wait_until(lambda: "RUNNING" in self.weir("list").out, "the job is listed")
+        self.assertRegex(self.weir("list").out, r"no snapshots")
+        self.error(self.weir("snapshot", "chain"), 2, 102, "CONFIG", r"--snapshots DIR")
+        self.error(self.weir("snapshots", "chain"), 2, 102, "CONFIG", r"--snapshots DIR")
+        self.expect(self.weir("stop", "chain"), 0, out="chain has ended\n")
+        self.end(run, 0)
+
+    def test_sockets_of_the_dead(self):
+        run = self.begin(*self.args(rate=1000))
+        self.wait_until(lambda: "RUNNING" in self.weir("list").out, "the job is listed")
+        run.kill()
+        self.end(run, -signal.SIGKILL)
+        folder = os.path.join(self.path("runtime"), "weir")
+        self.assertEqual(len(os.listdir(folder)), 1)
+        self.expect(self.weir("list"), 0, r"no job of this user runs here", out="")
+        self.assertEqual(os.listdir(folder), [])
+        self.assertEqual(os.stat(folder).st_mode & 0o777, 0o700)
+
+    def test_two_of_a_name(self):
+        runs = []
+        for _ in range(2):
+            runs.append(self.begin("run", "chain.so", "--set", "events=generator:?rate=1000", "--set", "links=blackhole:"))
+        self.wait_until(lambda: self.weir("list").out.count("RUNNING") == 2, "both are listed")
+        self.error(self.weir("stop", "chain"), 2, 101, "USAGE", "2 jobs are called chain")
+        for run in runs:
+            self.expect(self.weir("stop", str(run.pid)), 0)
+            self.end(run, 0)
+
+    def test_folder_that_others_can_enter(self):
+        bad = self.path("open")
+        os.makedirs(os.path.join(bad, "weir"))
+        os.chmod(os.path.join(bad, "weir"), 0o755)
+        env = {"XDG_RUNTIME_DIR": bad}
+        self.error(self.weir("list", env=env), 8, 403, "PERMISSION", "nobody else can enter")
+        got = self.weir(*self.args(count=1000), env=env)
+        self.expect(got, 0, r"nobody can talk to this job: ")
+
+    def test_patience(self):
+        run = self.begin(*self.args(rate=1000, interval="1h"))
+        self.wait_until(lambda: "RUNNING" in self.weir("list").out, "the job is listed")
+        run.send_signal(signal.SIGSTOP)
+        try:
+            self.error(self.weir("snapshot", "chain", "--timeout", "200ms"), 6, 404, "TIMEOUT", "do not answer")
+            self.expect(self.weir("list", "--timeout", "200ms"), 0, rf"process {run.pid} has a job, but does not answer")
+        finally:
+            run.send_signal(signal.SIGCONT)
+        self.expect(self.weir("snapshot", "chain"), 0)
+
+    def test_damage_is_named(self):
+        run = self.begin(*self.args(rate=20000))
+        self.until_snapshots(run, 2)
+        run.kill()
+        self.end(run, -signal.SIGKILL)
+        newest = self.manifests()[-1]
+        path = self.path(os.path.join(self.snapshots, newest))
+        with open(path, "rb") as file:
+            whole = file.read()
+        broken = bytearray(whole)
+        broken[len(broken) // 2] ^= 1
+        self.write(os.path.join(self.snapshots, newest), bytes(broken))
+        self.expect(self.weir(*self.args()), 1, r"error\[E0601 DAMAGED\]: .*" + re.escape(newest) + r".*offset")
+        self.write(os.path.join(self.snapshots, newest), whole)
+        state = re.findall(rb"s-[0-9a-f]{8}-[0-9a-f]{16}-[-\w]+\.wst", whole)[0].decode()
+        with open(self.path(os.path.join(self.snapshots, state)), "r+b") as file:
+            file.seek(300)
+            byte = file.read(1)
+            file.seek(300)
+            file.write(bytes([byte[0] ^ 0x40]))
+        self.expect(self.weir(*self.args()), 1, r"error\[E0601 DAMAGED\]: .*" + re.escape(state) + r".*offset")
+        self.assertFalse([n for n in os.listdir(self.path(self.links)) if "goes on" in n])
+
+    def test_the_pipeline_names_its_folder(self):
+        self.build("named", chain("named", options='weir_configure(p, .snapshots = "file:from-pipeline", .snapshot_every = 20 * WEIR_MILLISECOND);'))
+        args = ["run", "named.so", "--set", f"links=file:{self.links}", "--set", "events=generator:?count=2000&rate=10000", "--json"]
+        got = json.loads(self.expect(self.weir(*args), 0).err.splitlines()[-1])
+        self.assertGreater(got["snapshots"]["completed"], 2)
+        self.assertEqual(got["snapshots"]["folder"], "from-pipeline")
+        args[args.index(f"links=file:{self.links}")] += "-2"
+        got = json.loads(self.expect(self.weir(*args, "--snapshots", "elsewhere", "--snapshot-interval", "1h"), 0).err.splitlines()[-1])
+        self.assertEqual((got["snapshots"]["folder"], got["snapshots"]["completed"]), ("elsewhere", 1))
+
+    def test_restore(self):
+        run = self.begin(*self.args(rate=50000))
+        self.until_snapshots(run, 2)
+        self.expect(self.weir("stop", "chain"), 0)
+        self.end(run, 0)
+        origin = self.snapshots
+        first, _ = self.result()
+        for p in (1, 3, 5):
+            self.snapshots, self.links = f"{origin}-{p}", f"{origin}-links-{p}"
+            args = self.args("--restore", origin)
+            args[args.index("-p") + 1] = str(p)
+            self.expect(self.weir(*args), 0, r"goes on from snapshot")
+            numbers, _ = self.result()
+            self.assertEqual(sorted(first + numbers), list(range(100000)))
+        self.error(self.weir(*self.args("--restore", "nowhere", "--fresh")), 1, 402, "NOT_FOUND", "nowhere")
+
+    def test_restore_checks_uids(self):
+        run = self.begin(*self.args(rate=50000))
+        self.until_snapshots(run)
+        self.expect(self.weir("stop", "chain"), 0)
+        self.end(run, 0)
+        self.error(self.weir(*self.args(pipeline="renamed.so")), 7, 603, "STATE", "'?follow'?", "--allow-non-restored-state")
+        self.expect(self.weir(*self.args("--allow-non-restored-state", pipeline="renamed.so")), 0, r"goes on from snapshot")
+
+    def test_key_groups_stay(self):
+        run = self.begin(*self.args(rate=50000))
+        self.until_snapshots(run)
+        self.expect(self.weir("stop", "chain"), 0)
+        self.end(run, 0)
+        args = self.args()
+        args[args.index("-p") + 1] = "129"
+        got = self.weir(*args)
+        self.assertEqual(got.code, 2, got)
+        self.assertRegex(got.err, r"parallelism 129 is above its max_parallelism of 128")
+
+    def test_wrong_use(self):
+        self.error(self.weir("run", "chain.so", "--fresh"), 2, 101, "USAGE", "--snapshots DIR")
+        self.error(self.weir("run", "chain.so", "--snapshot-interval", "soon"), 2, 101, "USAGE", "500ms, 10s, 5m")
+        self.error(self.weir(*self.args("--snapshots-keep", "65")), 2, 101, "USAGE", "from 1 to 64")
+        self.error(self.weir("run", "chain.so", "--snapshots", "s3://x"), 2, 302, "URI", "folder")
+        self.error(self.weir("savepoint", "chain"), 2, 101, "USAGE", "usage: weir savepoint JOB DIR")
+
+
+if __name__ == "__main__":
+    main()
