@@ -1,6 +1,7 @@
-/* snapshot/capture.c: dirty bits, undo records and the image of a region. */
+/* snapshot/capture.c: dirty bits and undo records. piece.c takes the regions. */
 #include "snapshot/capture.h"
 #include "base/mem.h"
+#include "base/sabotage.h"
 #include "snapshot/table_inner.h"
 #include <stdlib.h>
 
@@ -98,6 +99,17 @@ static void family_begin(wr_family *family, bool full, bool marking)
     family->mark = WR_MARK_CAPTURE;
 }
 
+/* The simulator must notice that an entry is in no increment. */
+static void lose_a_bit(wr_family *family)
+{
+    for (uint64_t i = 0; i <= family->next / 64; i++) {
+        uint64_t *word = &family->capture.saved[i];
+        if (*word == 0) continue;
+        *word &= *word - 1;
+        return;
+    }
+}
+
 static void family_end(wr_family *family, bool marking)
 {
     wr_capture *capture = &family->capture;
@@ -133,26 +145,13 @@ uint32_t wr_capture_families(const wr_table *table)
     return 2 + table->cells;
 }
 
-/* The largest region of any family. */
-static uint64_t image_bytes(const wr_table *table)
-{
-    uint64_t most = WR_REGION_BYTES;
-    for (uint32_t i = 0; i < wr_capture_families(table); i++) {
-        const wr_family *family = wr_table_family(table, i);
-        if (family != NULL && family->stride > most) most = family->stride;
-    }
-    return most;
-}
-
 static wr_err prepare(wr_table *table, wr_errinfo *info)
 {
     for (uint32_t i = 0; i < wr_capture_families(table); i++) {
         if (wr_table_family(table, i) != NULL) WR_TRY(reserve_bits(wr_table_family(table, i), info));
     }
-    if (table->image == NULL) table->image = malloc(image_bytes(table));
-    if (table->image_bits == NULL) table->image_bits = malloc(WR_REGION_BYTES / 8 / 8);
     if (table->ids_begin == NULL) table->ids_begin = calloc(table->groups, sizeof *table->ids_begin);
-    if (table->image == NULL || table->image_bits == NULL || table->ids_begin == NULL)
+    if (table->ids_begin == NULL)
         return wr_fail(info, WR_MEMORY, "out of memory: snapshots of operator %s", table->config.uid);
     if (table->has_blobs && table->blob_free_begin == NULL) {
         table->blob_free_begin = wr_mem_reserve(table->blob_free_bytes);
@@ -168,8 +167,6 @@ void wr_capture_fini(wr_table *table)
         wr_family *family = wr_table_family(table, i);
         if (family != NULL && family->group != NULL) release_bits(family);
     }
-    free(table->image);
-    free(table->image_bits);
     free(table->ids_begin);
     free(table->strings);
     if (table->staging_free != NULL) table->staging_free(table->staging);
@@ -199,89 +196,17 @@ wr_err wr_capture_begin(wr_table *table, bool full, wr_errinfo *info)
     check(table->forgottens == 0 && table->pendings == 0); /* between batches */
     WR_TRY(prepare(table, info));
     for (uint32_t i = 0; i < wr_capture_families(table); i++) {
-        if (wr_table_family(table, i) != NULL) family_begin(wr_table_family(table, i), full, table->marking);
+        wr_family *family = wr_table_family(table, i);
+        if (family == NULL) continue;
+        family_begin(family, full, table->marking);
+        if (i > 1 && wr_sabotage.skip_undo) family->mark = table->marking ? WR_MARK_DIRTY : WR_MARK_OFF;
+        if (i == 0 && !full && wr_sabotage.lose_dirty_bit) lose_a_bit(family);
     }
     if (table->has_ids) memcpy(table->ids_begin, table->ids, table->groups * sizeof *table->ids);
     if (table->has_blobs) memcpy(table->blob_free_begin, table->blob_free, table->blob_free_bytes);
     table->capturing = true;
-    table->generation++;
+    if (!wr_sabotage.stale_lookaside) table->generation++;
     return WR_OK;
-}
-
-/* The region's bytes as they were: a copy of what is there, with the saved bytes over it; the oldest record of an
- * entry is its only one. */
-static void copy_region(wr_table *table, wr_family *family, uint32_t position, uint32_t entries)
-{
-    const wr_capture *capture = &family->capture;
-    memcpy(table->image, wr_family_at(family, position), (uint64_t)entries * family->stride);
-    for (uint32_t at = 0; at < entries; at += 1u << family->granule_log2) {
-        uint32_t unit = capture->undo[(position + at) >> family->granule_log2];
-        while (unit != 0) {
-            const wr_undo *record = (const wr_undo *)(const void *)(capture->undo_base + (uint64_t)unit * WR_UNDO_UNIT);
-            uint32_t       i = record->position - position;
-            if (i < entries) memcpy(table->image + (uint64_t)i * family->stride, record->bytes, family->stride);
-            unit = record->next;
-        }
-    }
-}
-
-/* Whether an increment has anything of the region. */
-static bool copy_bits(wr_table *table, const wr_family *family, uint32_t position, uint32_t entries)
-{
-    const uint64_t *saved = family->capture.saved;
-    uint64_t        any = 0;
-    memset(table->image_bits, 0, WR_REGION_BYTES / 8 / 8);
-    for (uint32_t i = 0; i < entries; i++) {
-        uint64_t bit = saved[(position + i) >> 6] >> ((position + i) & 63) & 1;
-        table->image_bits[i >> 6] |= bit << (i & 63);
-        any |= bit;
-    }
-    return any != 0;
-}
-
-/* One region, or false when the increment needs nothing of it. */
-static bool capture_region(wr_table *table, const wr_capture_walk *walk, wr_family *family, wr_region_image *image)
-{
-    uint32_t position = family->group[walk->group].region[walk->region];
-    uint32_t first = wr_family_number_of(family, position), entries = wr_family_region_entries(family, walk->region);
-    uint32_t count = family->capture.count[walk->group];
-    if (entries > count - first) entries = count - first;
-    family->capture.cursor = (uint64_t)walk->group << 32 | (first + entries);
-    if (!family->capture.full && !copy_bits(table, family, position, entries)) return false;
-    copy_region(table, family, position, entries);
-    *image = (wr_region_image){.group = table->config.group_first + walk->group,
-                               .family = walk->family,
-                               .first = first,
-                               .entries = entries,
-                               .stride = family->stride,
-                               .at = table->image,
-                               .bits = family->capture.full ? NULL : table->image_bits};
-    return true;
-}
-
-bool wr_capture_next(wr_table *table, wr_capture_walk *walk, wr_region_image *image)
-{
-    check(table->capturing);
-    while (walk->group < table->groups) {
-        wr_family *family = wr_table_family(table, walk->family);
-        if (family != NULL && walk->region < family->group[walk->group].regions) {
-            uint32_t position = family->group[walk->group].region[walk->region];
-            if (wr_family_number_of(family, position) < family->capture.count[walk->group]) {
-                bool some = capture_region(table, walk, family, image);
-                walk->region++;
-                if (some) return true;
-                continue;
-            }
-        }
-        if (family != NULL) family->capture.cursor = (uint64_t)(walk->group + 1) << 32;
-        walk->region = 0;
-        walk->family++;
-        if (walk->family == wr_capture_families(table)) {
-            walk->family = 0;
-            walk->group++;
-        }
-    }
-    return false;
 }
 
 wr_group_image wr_capture_group(const wr_table *table, uint32_t group, uint32_t family)

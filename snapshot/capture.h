@@ -1,22 +1,12 @@
 /* snapshot/capture.h: an image of a table as it was at one moment, taken in small steps while the table changes.
  *
- * Owner: the table's slot. begin is the barrier: it remembers counts and swaps bitmaps. Then wr_capture_next hands
- * out the regions, group by group; whatever is written in the meantime saves its old bytes first. end forgets the
- * saved bytes, and outcome says what became of the snapshot: the bits of one that failed are dirty again. */
+ * Owner: the table's slot. begin is the barrier: it remembers counts and swaps bitmaps. Then wr_capture_pieces
+ * (snapshot/piece.h) hands out the regions, group by group; whatever is written in the meantime saves its old bytes
+ * first. end forgets the saved bytes, and outcome says what became of the snapshot: the bits of one that failed are
+ * dirty again. */
 #ifndef WR_SNAPSHOT_CAPTURE_H
 #define WR_SNAPSHOT_CAPTURE_H
 #include "snapshot/table.h"
-
-/* One region as it was at begin. Far strings in it are addresses of blobs of the same table. */
-typedef struct wr_region_image {
-    uint32_t        group;   /* key group, absolute */
-    uint32_t        family;  /* 0: keys, 1: blobs, then the cells in order of fields */
-    uint32_t        first;   /* number in the group of its first entry */
-    uint32_t        entries; /* how many existed at begin */
-    uint32_t        stride;  /* bytes of one */
-    const char     *at;      /* entries * stride bytes, valid until the next call for this table */
-    const uint64_t *bits;    /* increments: bit i = entry first + i belongs to it; full: NULL */
-} wr_region_image;
 
 /* Owner: who captures. Zero to begin. */
 typedef struct wr_capture_walk {
@@ -32,8 +22,7 @@ typedef struct wr_group_image {
 /* Dirty marking, on for increments. Off at first. Not while a capture is open. */
 wr_err wr_table_mark(wr_table *table, bool on, wr_errinfo *info);
 /* full = false needs marking, and gives what changed since the last begin. Drops the lookaside (generation). */
-wr_err wr_capture_begin(wr_table *table, bool full, wr_errinfo *info);
-bool   wr_capture_next(wr_table *table, wr_capture_walk *walk, wr_region_image *image);  /* false: all captured */
+wr_err         wr_capture_begin(wr_table *table, bool full, wr_errinfo *info);
 wr_group_image wr_capture_group(const wr_table *table, uint32_t group, uint32_t family); /* group: absolute */
 uint32_t       wr_capture_families(const wr_table *table);
 uint64_t       wr_capture_undo_bytes(const wr_table *table); /* saved bytes now */

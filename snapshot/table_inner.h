@@ -72,9 +72,7 @@ struct wr_table {
     uint32_t          pendings, pendings_max, forgottens, forgottens_max;
     uint32_t          cells;
     wr_cell_plan     *cell;
-    uint8_t          *cell_at; /* state offset / 8 -> cell, or WR_NO_CELL */
-    char             *image;   /* of the region captured last */
-    uint64_t         *image_bits;
+    uint8_t          *cell_at;   /* state offset / 8 -> cell, or WR_NO_CELL */
     uint64_t         *ids_begin; /* at wr_capture_begin */
     uint32_t         *blob_free_begin;
     wr_strings       *strings;           /* per family; made by wr_table_strings */

@@ -2,7 +2,7 @@
 #include "base/hash.h"
 #include "base/limits.h"
 #include "base/prng.h"
-#include "snapshot/capture.h"
+#include "snapshot/piece.h"
 #include "snapshot/table_inner.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -514,9 +514,24 @@ static wr_family *family(uint32_t i)
     return w.table->cell[i - 2].has_family ? &w.table->cell[i - 2].family : NULL;
 }
 
+/* Far strings as a file has them. */
+static void number(char *entry, uint32_t f)
+{
+    const wr_strings *s = &w.table->strings[f];
+    for (uint32_t i = 0; i < s->rows * s->count; i++) {
+        weir_str *at = (weir_str *)(void *)(entry + s->at + i / s->count * s->step + s->offset[i % s->count]);
+        if (at->len <= WEIR_STR_INLINE) continue;
+        uint64_t blob = (uint64_t)(at->u.far - w.table->blobs.base) / 16, none = UINT64_MAX;
+        if (at->u.far >= w.table->blobs.base && blob < w.table->blobs.next)
+            none = wr_family_number_of(&w.table->blobs, (uint32_t)blob);
+        memcpy(&at->u, &none, 8);
+    }
+}
+
 static void take_copy(copy *c)
 {
     memset(c, 0, sizeof *c);
+    assert_true(wr_table_strings(w.table));
     for (uint32_t g = 0; g < w.table->groups; g++) {
         for (uint32_t f = 0; f < wr_capture_families(w.table); f++) {
             wr_family *from = family(f);
@@ -524,9 +539,11 @@ static void take_copy(copy *c)
             uint32_t count = c->count[g][f] = from->group[g].count;
             c->free[g][f] = from->group[g].free;
             c->bytes[g][f] = malloc((size_t)count * from->stride + 1);
-            for (uint32_t i = 0; i < count; i++)
-                memcpy(c->bytes[g][f] + (size_t)i * from->stride, wr_family_at(from, wr_family_place(from, g, i)),
-                       from->stride);
+            for (uint32_t i = 0; i < count; i++) {
+                char *entry = c->bytes[g][f] + (size_t)i * from->stride;
+                memcpy(entry, wr_family_at(from, wr_family_place(from, g, i)), from->stride);
+                number(entry, f);
+            }
         }
         c->ids[g] = w.table->ids[g];
     }
@@ -539,15 +556,25 @@ static void free_copy(copy *c)
 }
 
 /* What was never written below the count may hold anything; a blob's last unit may be garbage behind its bytes: but
- * nothing may change between begin and capture, so all bytes are compared. Applies the image to `onto`: increments
- * bring some entries only. */
-static void apply(copy *onto, const wr_region_image *image)
+ * nothing may change between begin and capture, so all bytes are compared. Applies pieces to `onto`: increments bring
+ * some entries only. */
+static void apply(copy *onto, const char *pieces, uint64_t n)
 {
-    char *bytes = onto->bytes[image->group][image->family];
-    for (uint32_t i = 0; i < image->entries; i++) {
-        if (image->bits != NULL && (image->bits[i / 64] >> (i % 64) & 1) == 0) continue;
-        memcpy(bytes + (size_t)(image->first + i) * image->stride, image->at + (size_t)i * image->stride,
-               image->stride);
+    for (uint64_t at = 0; at < n;) {
+        const wr_piece *p = (const wr_piece *)(const void *)(pieces + at);
+        const char     *index = (const char *)(p + 1);
+        const char     *from = index + wr_piece_index_bytes(p->form, p->entries, p->picked);
+        assert_string_equal(wr_piece_problem(p, n - at), "");
+        for (uint32_t i = 0, k = 0; i < p->entries; i++) {
+            bool there = p->form == WR_PIECE_FULL;
+            if (p->form == WR_PIECE_BITS) there = ((const uint64_t *)(const void *)index)[i / 64] >> (i % 64) & 1;
+            if (p->form == WR_PIECE_POSITIONS) there = k < p->picked && ((const uint16_t *)(const void *)index)[k] == i;
+            if (!there) continue;
+            memcpy(onto->bytes[p->group][p->family] + (size_t)(p->first + i) * p->stride, from + (size_t)k * p->stride,
+                   p->stride);
+            k++;
+        }
+        at += sizeof *p + p->bytes;
     }
 }
 
@@ -579,6 +606,8 @@ static void resize(copy *c)
     }
 }
 
+static char pieces[300000] __attribute__((aligned(64)));
+
 static void capture_once(copy *restored, bool full, uint32_t batches_between, bool *undone)
 {
     copy truth;
@@ -586,12 +615,14 @@ static void capture_once(copy *restored, bool full, uint32_t batches_between, bo
     assert_int_equal(wr_capture_begin(w.table, full, NULL), WR_OK);
     resize(restored);
     for (uint32_t g = 0; g < w.table->groups; g++) assert_int_equal(wr_capture_group(w.table, g, 0).ids, truth.ids[g]);
-    wr_capture_walk walk = {0};
-    wr_region_image image;
+    wr_capture_walk  walk = {0};
+    wr_pieces_result got;
     for (uint32_t b = 0; b < batches_between; b++) batch();
     *undone |= wr_capture_undo_bytes(w.table) > 0;
-    while (wr_capture_next(w.table, &walk, &image)) {
-        apply(restored, &image);
+    for (enum wr_pieces more = WR_PIECES_SOME; more != WR_PIECES_ALL;) {
+        more = wr_capture_pieces(w.table, &walk, 0, pieces, sizeof pieces - below(2) * 200000, &got);
+        assert_int_not_equal(more, WR_PIECES_NO_ROOM);
+        apply(restored, pieces, got.bytes);
         if (batches_between != 0 && below(3) == 0) batch();
     }
     same_copy(restored, &truth);
@@ -630,13 +661,14 @@ static void increments_add_up(void **unused)
         for (uint32_t round = 0; round < 20; round++) {
             for (uint32_t b = 0; b < 1 + round * 3; b++) batch();
             if (round % 4 == 3) { /* one that fails: its bits must be in the next one */
-                copy            lost = {0};
-                wr_capture_walk walk = {0};
-                wr_region_image image;
+                copy             lost = {0};
+                wr_capture_walk  walk = {0};
+                wr_pieces_result got;
                 assert_int_equal(wr_capture_begin(w.table, false, NULL), WR_OK);
                 resize(&lost);
                 batch();
-                for (uint32_t i = 0; i < 5; i++) (void)wr_capture_next(w.table, &walk, &image);
+                for (uint32_t i = 0; i < 2; i++)
+                    (void)wr_capture_pieces(w.table, &walk, 0, pieces, sizeof pieces, &got);
                 wr_capture_end(w.table);
                 wr_capture_outcome(w.table, false);
                 free_copy(&lost);
