@@ -28,14 +28,15 @@ static void pin_to(const char *how, uint32_t slots)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
-    static const char *const verbs[] = {"run", "build", "check", "plan", "version", "help", "check-here"};
+    static const char *const verbs[] = {"run",        "build", "check",    "plan",      "version", "help",
+                                        "check-here", "list",  "snapshot", "savepoint", "stop",    "snapshots"};
     input                    in = {bytes, bytes + size};
     char                    *args[ARGS_MAX];
     wr_errinfo               info = {0}, unknown = {0};
     wr_options               o;
     bool                     help = false;
     int                      count = 0;
-    const wr_verb           *verb = wr_verb_find(verbs[take_u8(&in) % 7], &info);
+    const wr_verb           *verb = wr_verb_find(verbs[take_u8(&in) % (sizeof verbs / sizeof verbs[0])], &info);
     must(verb != NULL && info.code == WR_OK);
     while (rest(&in) > 0 && count < ARGS_MAX) args[count++] = take_text(&in, '\n');
     if (count > 0 && wr_verb_find(args[0], &unknown) == NULL) must(unknown.code == WR_USAGE);
