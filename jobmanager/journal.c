@@ -252,11 +252,14 @@ static wr_err append(wr_journal *j, const state *next, wr_errinfo *info)
     wr_pack body = {0}, record = {0};
     put_change(&body, next);
     put_record(&record, j->bytes, &body);
-    int64_t put = j->env->pwrite(j->env->self, j->file, record.data, record.bytes, (int64_t)j->bytes);
-    int64_t want = (int64_t)record.bytes;
+    int64_t put = 1, done = 0, want = (int64_t)record.bytes;
+    for (; done < want && put > 0; done += put > 0 ? put : 0) {
+        put = j->env->pwrite(j->env->self, j->file, record.data + done, (size_t)(want - done),
+                             (int64_t)j->bytes + done);
+    }
     wr_pack_free(&body);
     wr_pack_free(&record);
-    if (put != want) {
+    if (done != want) {
         close_file(j);
         return wr_fail_errno(info, put < 0 ? (int)-put : ENOSPC, "cannot write the journal %s, offset %llu", j->path,
                              (unsigned long long)j->bytes);
