@@ -326,6 +326,23 @@ static void test_states(void **state)
              "it has a timer function that would never run", "its descriptor has no on_left");
 }
 
+static void test_times_to_live(void **state)
+{
+    (void)state;
+    weir_op        look = count;
+    weir_pipeline *p = fresh();
+    weir_node      in = READ(p, &numbers);
+    look.name = "look";
+    look.flags = WEIR_OP_READS;
+    SINK(KEYED(in, &look, .ttl = WEIR_HOUR, .ttl_rule = WEIR_TTL_ON_READ), "mem:", .name = "a");
+    SINK(KEYED(in, &look, .uid = "fine", .ttl = WEIR_HOUR), "mem:", .name = "b");
+    SINK(KEYED(in, &count, .ttl = -1, .ttl_rule = WEIR_TTL_ON_READ), "mem:", .name = "c");
+    SINK(WINDOWED(in, &sum, ((weir_window_spec){.window = weir_count(3, 3)}), .ttl = WEIR_HOUR), "mem:", .name = "d");
+    SINK(WINDOWED(in, &sum, ONE_WINDOW, .uid = "one", .ttl = WEIR_HOUR), "mem:", .name = "e");
+    PROBLEMS(p, NULL, WR_GRAPH, "operator 'look' (t.c:7): it only reads, so it cannot note when a state was read last",
+             "operator 'count' (t.c:7): .ttl is negative", "windows end by themselves and have no time to live");
+}
+
 static void test_keys(void **state)
 {
     (void)state;
@@ -554,6 +571,7 @@ int main(void)
         cmocka_unit_test(test_types_must_fit),
         cmocka_unit_test(test_field_tables),
         cmocka_unit_test(test_states),
+        cmocka_unit_test(test_times_to_live),
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_descriptors),
         cmocka_unit_test(test_many_of_everything),
