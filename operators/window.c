@@ -241,11 +241,19 @@ static void note_state(wr_op *op)
     atomic_store_explicit(&op->stats.state_bytes, wr_table_bytes(op->table), memory_order_relaxed);
 }
 
+/* A sweep by the clock that was left in the middle ends before anything else happens. */
+static void windows_flush(wr_op *op)
+{
+    const wr_windows *k = op->kernel_state;
+    check(!k->sweeping || k->window.clock || wr_op_failed(op));
+    while (k->sweeping && !wr_op_failed(op)) (void)wr_op_tick(op);
+}
+
 static void windows_push(wr_op *op, const wr_view *view, uint32_t port)
 {
     (void)port;
     wr_windows *k = op->kernel_state;
-    check(!k->sweeping);
+    windows_flush(op);
     wr_op_borrow(op, view);
     k->form->push(op, k, view);
     wr_op_settle(op); /* before the table's: what was emitted may borrow from a cell */
@@ -464,4 +472,5 @@ const wr_kernel wr_kernel_windows = {.name = "windows",
                                      .end = windows_end,
                                      .save = windows_save,
                                      .load = windows_load,
+                                     .flush = windows_flush,
                                      .close = windows_close};
