@@ -448,6 +448,7 @@ void wr_worker_join(wr_worker *w)
 static void free_tasklet(wr_tasklet *t)
 {
     wr_barriers_fini(t); /* before the tables that it captures */
+    free(t->held);
     for (uint32_t i = 0; i < t->ops; i++) wr_op_fini(&t->op[i]);
     free(t->op);
     if (t->enumerator != NULL) wr_enumerator_fini(t->enumerator);
