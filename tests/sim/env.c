@@ -1,6 +1,7 @@
 /* The simulated environment: a clock that moves when it is read or told to, seeded random, an empty file system, no
  * threads. Parkers are flags: whoever is woken is stepped sooner or later anyway. */
 #include "base/check.h"
+#include "tests/sim/disk.h"
 #include "tests/sim/sim.h"
 #include <errno.h>
 #include <stddef.h>
@@ -55,13 +56,12 @@ static void wake(void *self, wr_parker *parker)
     atomic_store(&parker->state, WR_PARKER_AWAKE);
     ((sim_clock *)self)->wakes++;
 }
-/* A slot that is stepped never parks, and nobody starts threads. */
+/* A slot that is stepped never parks; a sink that waits to try again does, and nobody can wake it. */
 static void park(void *self, wr_parker *parker, int64_t timeout_ns)
 {
-    (void)self;
-    (void)parker;
-    (void)timeout_ns;
-    check(!"the simulator parks nobody");
+    check(timeout_ns >= 0);
+    ((sim_clock *)self)->now_ns += timeout_ns;
+    atomic_store(&parker->state, WR_PARKER_AWAKE);
 }
 static int thread_start(void *self, wr_thread **thread, void (*run)(void *arg), void *arg, const char *name, int cpu)
 {
@@ -77,16 +77,18 @@ static int thread_start(void *self, wr_thread **thread, void (*run)(void *arg), 
 
 wr_env sim_env(sim_clock *clock)
 {
-    return (wr_env){.self = clock,
-                    .mono_ns = mono_ns,
-                    .wall_ns = wall_ns,
-                    .random = random_bits,
-                    .open = open_file,
-                    .stat = stat_file,
-                    .cpu_count = cpu_count,
-                    .parker_init = parker_init,
-                    .parker_fini = parker_fini,
-                    .park = park,
-                    .wake = wake,
-                    .thread_start = thread_start};
+    wr_env env = {.self = clock,
+                  .mono_ns = mono_ns,
+                  .wall_ns = wall_ns,
+                  .random = random_bits,
+                  .open = open_file,
+                  .stat = stat_file,
+                  .cpu_count = cpu_count,
+                  .parker_init = parker_init,
+                  .parker_fini = parker_fini,
+                  .park = park,
+                  .wake = wake,
+                  .thread_start = thread_start};
+    if (clock->disk != NULL) sim_disk_env(&env);
+    return env;
 }

@@ -461,6 +461,14 @@ WEIR_PARTITION(wide_by_key, wide, in, channels)
     return (uint32_t)(in->key % channels);
 }
 
+WEIR_RECORD(row, (uint64_t, key), (uint64_t, seq), (uint64_t, value), (uint64_t, ink))
+WEIR_MAP(to_row, item, in, row, out, ctx)
+{
+    check_item(in, "row", ctx);
+    *out = (row){.key = in->key, .seq = in->seq, .value = in->value, .ink = in->ink};
+    return true;
+}
+
 typedef struct writer {
     sim_log *log;
 } writer;
@@ -593,6 +601,16 @@ static item_stream timed(item_stream in, const sim_plan *plan)
     return weir_event_time(in, at, .max_delay = plan->delay_ns, .idle_after = plan->idle_after_ns);
 }
 
+static void build_exact(const sim_node *n, item_stream in)
+{
+    char uri[80], rows[24];
+    snprintf(uri, sizeof uri, "file:/out/%s%s", n->uid, n->salt % 3 == 0 ? "?roll-bytes=2000" : "");
+    snprintf(rows, sizeof rows, "row-%s", n->uid);
+    row_stream made = weir_apply(to_row, in, .uid = rows, .parallelism = n->parallelism);
+    weir_sink(made, uri, .uid = n->uid, .name = n->uid, .parallelism = n->parallelism, .blocking = n->blocking,
+              .chaining = n->chaining, .guarantee = n->salt % 2 ? WEIR_EXACTLY_ONCE : WEIR_GUARANTEE_DEFAULT);
+}
+
 static void build_node(weir_pipeline *p, const sim_plan *plan, uint32_t index, made *of)
 {
     const sim_node *n = &plan->node[index];
@@ -629,7 +647,10 @@ static void build_node(weir_pipeline *p, const sim_plan *plan, uint32_t index, m
     case SIM_TOTAL_ALL: m->item[0] = build_window(n, input(of, n), args); break;
     case SIM_SINK:
         snprintf(args, sizeof args, "sink=%u", n->source);
-        weir_write(keep, input(of, n), COMMON(n));
+        if (sim_world_now->exact)
+            build_exact(n, input(of, n));
+        else
+            weir_write(keep, input(of, n), COMMON(n));
         break;
     }
 }

@@ -1,5 +1,5 @@
 /* The same job without the engine: whole lists, one node after the other. */
-#include "tests/sim/sim.h"
+#include "tests/sim/crash.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -145,7 +145,24 @@ static keyed *find(table *t, uint64_t key)
     return &t->at[i];
 }
 
-static void run_keyed(const sim_node *n, const sim_items *in, bool closed, sim_items *out)
+/* What the operator holds now. */
+static void digest(const sim_node *n, const table *t, sim_digest *d)
+{
+    for (uint32_t i = 0; i <= t->mask; i++) {
+        const keyed *k = &t->at[i];
+        if (!k->used || (n->kind == SIM_FORGET && k->n % 5 == 0)) continue;
+        if (n->kind == SIM_CHAIN)
+            sim_digest_add(d, k->n, k->chain);
+        else if (n->kind == SIM_COUNT || n->kind == SIM_FORGET)
+            sim_digest_add(d, n->kind == SIM_FORGET ? k->n % 5 : k->n, 0);
+        else
+            sim_digest_add(d, k->n, k->sum);
+    }
+}
+
+static sim_digest *states; /* of all nodes, when somebody wants them */
+
+static void run_keyed(const sim_plan *p, const sim_node *n, const sim_items *in, bool closed, sim_items *out)
 {
     table t = table_of(in->n);
     for (uint32_t i = 0; i < in->n; i++) {
@@ -159,6 +176,7 @@ static void run_keyed(const sim_node *n, const sim_items *in, bool closed, sim_i
         if (n->kind == SIM_CHAIN) made.value = k->chain;
         if (n->kind <= SIM_FORGET) sim_items_add(out, made);
     }
+    if (states != NULL) digest(n, &t, &states[n - p->node]);
     for (uint32_t i = 0; closed && n->kind > SIM_FORGET && i <= t.mask; i++) {
         if (!t.at[i].used) continue;
         sim_item made = {.key = t.at[i].key, .seq = t.at[i].n, .value = t.at[i].sum, .ink = t.at[i].ink};
@@ -222,7 +240,7 @@ void sim_reference(const sim_plan *p, const uint64_t emitted[SIM_SOURCES][SIM_SP
                     sim_items_add(made[i], sim_source_item(p, n->source, s, seq));
             }
         } else if (n->kind >= SIM_COUNT && n->kind <= SIM_TOTAL_ALL) {
-            run_keyed(n, &in, (n->sources & ~closed) == 0, made[i]);
+            run_keyed(p, n, &in, (n->sources & ~closed) == 0, made[i]);
         } else if (n->kind == SIM_SINK) {
             e->sink[n->source] = in;
             memset(&in, 0, sizeof in);
@@ -245,4 +263,14 @@ void sim_reference(const sim_plan *p, const uint64_t emitted[SIM_SOURCES][SIM_SP
 void sim_expected_free(sim_expected *e)
 {
     for (uint32_t i = 0; i < SIM_NODES; i++) sim_items_free(&e->sink[i]);
+}
+
+void sim_reference_states(const sim_plan *p, const uint64_t emitted[SIM_SOURCES][SIM_SPLITS], sim_digest of[SIM_NODES])
+{
+    sim_expected e;
+    memset(of, 0, SIM_NODES * sizeof *of);
+    states = of;
+    sim_reference(p, emitted, 0, &e);
+    states = NULL;
+    sim_expected_free(&e);
 }

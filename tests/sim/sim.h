@@ -144,7 +144,8 @@ typedef struct sim_log { /* what a sink's subtask has written */
 } sim_log;
 typedef struct sim_world {
     const sim_plan *plan;
-    wr_prng         user; /* random of user code */
+    bool            exact; /* sinks are folders of files, written exactly once; else they keep what they get in `log` */
+    wr_prng         user;  /* random of user code */
     uint64_t        emitted[SIM_SOURCES][SIM_SPLITS];
     int32_t         owner[SIM_SOURCES][SIM_SPLITS]; /* subtask, -1: not yet */
     bool            read[SIM_SOURCES][SIM_SPLITS];
@@ -159,10 +160,12 @@ extern sim_world *sim_world_now; /* one run at a time, one thread */
 void              sim_build(weir_pipeline *p);
 
 /* ---- environment: env.c ---- */
+struct sim_disk;
 typedef struct sim_clock {
-    int64_t  now_ns;
-    wr_prng  random;
-    uint64_t wakes, parkers;
+    struct sim_disk *disk; /* or NULL: there are no files */
+    int64_t          now_ns;
+    wr_prng          random;
+    uint64_t         wakes, parkers;
 } sim_clock;
 wr_env sim_env(sim_clock *clock);
 

@@ -1,0 +1,599 @@
+/* A whole job with snapshots, killed and started again on the same disk until it has finished. */
+#include "tests/sim/crash.h"
+#include "base/check.h"
+#include "cli/local_snapshots.h"
+#include "connectors/connectors.h"
+#include "jobmanager/core_job.h"
+#include "operators/op.h"
+#include "taskmanager/slot.h"
+#include "taskmanager/tasklet.h"
+#include "wire/record.h"
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Steps without any progress, per slot: then the slow ones get their turn as well; then nothing will ever move. */
+enum { FAIR_AFTER = 50, IDLE_STEPS_MAX = 20000, STEPS_MAX = 6000000, ATTEMPTS_MAX = 60 };
+
+/* How an attempt is to end. */
+typedef struct doom {
+    bool     comes;
+    uint32_t completions; /* so many snapshots of this attempt first */
+    uint64_t steps;       /* then so many steps; 0: in the middle of a storage call instead */
+    uint64_t calls;
+    bool     power;
+} doom;
+
+/* What outlives processes. */
+typedef struct world {
+    const sim_plan   *plan;
+    sim_world        *user;
+    sim_clock         clock;
+    sim_disk         *disk;
+    wr_env            env;
+    wr_prng           random;
+    sim_crash_result *result;
+    bool              trace, finished;
+    uint32_t          planned; /* crashes that are still to come */
+} world;
+
+/* One process. One thread, on the stack of attempt. */
+typedef struct process {
+    world         *w;
+    wr_origin      origin;
+    bool           open;
+    weir_pipeline *pipeline;
+    const wr_job  *job;
+    wr_exec       *exec;
+    wr_snapshots  *snapshots;
+    wr_worker     *worker;
+    wr_core_job    core;
+    wr_execution  *execution;
+    wr_job_action *action;
+    doom           doom;
+    uint32_t       weight[64], loaded;
+    uint64_t       completions, steps, idle, faults_until, errors_before;
+    int64_t        interval_ms;
+} process;
+
+__attribute__((format(printf, 2, 3))) static void violate(world *w, const char *format, ...)
+{
+    if (w->result->violated) return;
+    w->result->violated = true;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(w->result->why, sizeof w->result->why, format, args);
+    va_end(args);
+}
+
+__attribute__((format(printf, 2, 3))) static void note(world *w, const char *format, ...)
+{
+    char    line[512];
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    for (int i = 0; i < n && i < (int)sizeof line; i++)
+        w->result->trace = (w->result->trace ^ (unsigned char)line[i]) * UINT64_C(0x100000001b3);
+    if (w->trace) printf("%lld %s\n", (long long)w->clock.now_ns, line);
+}
+
+static uint64_t below(world *w, uint64_t bound)
+{
+    return wr_prng_below(&w->random, bound);
+}
+static bool one_in(world *w, uint64_t times)
+{
+    return wr_prng_one_in(&w->random, times) != 0;
+}
+
+/* ---- the job machine, as wr_local drives it ---- */
+
+static void feed(process *p, wr_job_event event)
+{
+    event.now_ms = p->w->clock.now_ns / 1000000;
+    uint32_t n = wr_core_job_step(&p->core, &event, p->action, wr_core_job_actions_max(p->exec->subtasks));
+    for (uint32_t i = 0; i < n; i++) {
+        if (p->action[i].kind == WR_JOB_DO_STOP_SOURCES) wr_snapshots_stop(p->snapshots, 0, false, NULL);
+        if (p->action[i].kind == WR_JOB_DO_CANCEL) wr_worker_cancel(p->worker, p->action[i].subtask);
+        if (p->action[i].kind == WR_JOB_DO_TELL) note(p->w, "job %s", wr_job_state_name(p->action[i].state));
+    }
+    if (p->core.state > WR_JOB_RUNNING && p->core.state != WR_JOB_FINISHED) wr_snapshots_close(p->snapshots);
+}
+
+static wr_exec_state exec_state_of(wr_task_state state)
+{
+    switch (state) {
+    case WR_TASK_INITIALIZING:
+    case WR_TASK_LOADED: return WR_EXEC_INITIALIZING;
+    case WR_TASK_RUNNING:
+    case WR_TASK_ENDED: return WR_EXEC_RUNNING;
+    case WR_TASK_FINISHED: return WR_EXEC_FINISHED;
+    case WR_TASK_CANCELED: return WR_EXEC_CANCELED;
+    case WR_TASK_FAILED: return WR_EXEC_FAILED;
+    default: return WR_EXEC_CREATED;
+    }
+}
+
+static void check_states(process *p);
+
+static void take_reports(process *p)
+{
+    for (wr_task_event e; wr_worker_event(p->worker, &e);) {
+        note(p->w, "task %u %s%s%s", e.subtask, wr_task_state_name(e.state), e.info.code ? " " : "", e.info.text);
+        if (e.state == WR_TASK_LOADED && ++p->loaded == p->exec->subtasks) check_states(p);
+        feed(p, (wr_job_event){.kind = WR_JOB_REPORT,
+                               .subtask = e.subtask,
+                               .attempt = e.attempt,
+                               .reported = exec_state_of(e.state),
+                               .info = e.state == WR_TASK_FAILED ? &e.info : NULL});
+        if (p->core.state == WR_JOB_RUNNING) wr_snapshots_report(p->snapshots, &e);
+    }
+}
+
+/* ---- state after a restore ---- */
+
+static const weir_field *field_of(const weir_type *type, const char *name)
+{
+    for (uint32_t i = 0; i < type->fields; i++) {
+        if (strcmp(type->field[i].name, name) == 0) return &type->field[i];
+    }
+    return NULL;
+}
+
+static const wr_manifest_op *saved_op(const process *p, const char *uid)
+{
+    for (uint32_t i = 0; i < p->origin.manifest.ops; i++) {
+        if (strcmp(p->origin.manifest.op[i].uid, uid) == 0) return &p->origin.manifest.op[i];
+    }
+    return NULL;
+}
+
+/* How far each split had come. */
+static bool positions(process *p, uint64_t emitted[SIM_SOURCES][SIM_SPLITS])
+{
+    const sim_plan *plan = p->w->plan;
+    memset(emitted, 0, sizeof(uint64_t[SIM_SOURCES][SIM_SPLITS]));
+    for (uint32_t i = 0; i < plan->sources; i++) {
+        const sim_node       *n = &plan->node[i];
+        const wr_manifest_op *op = saved_op(p, n->uid);
+        if (op == NULL || op->state == NULL) return false;
+        const weir_field *index = field_of(op->state, "index"), *at = field_of(op->state, "at");
+        bool              listed = false, there[SIM_SPLITS] = {false};
+        char             *record = malloc(op->state->size + 64);
+        if (record == NULL || index == NULL || at == NULL) abort();
+        for (uint32_t k = 0; k < op->items; k++) {
+            const wr_item *item = &op->item[k];
+            listed |= item->kind == WR_ITEM_OWN;
+            if (item->kind != WR_ITEM_SPLIT && item->kind != WR_ITEM_ENUMERATOR) continue;
+            if (!wr_record_decode(op->state, item->data, item->bytes, record)) continue;
+            uint32_t number;
+            uint64_t position;
+            memcpy(&number, record + index->offset, sizeof number);
+            memcpy(&position, record + at->offset, sizeof position);
+            if (number >= n->splits) continue;
+            if (there[number]) violate(p->w, "split %u of %s is in a snapshot twice", number, n->uid);
+            there[number] = true;
+            emitted[n->source][number] = position;
+        }
+        for (uint32_t k = 0; k < n->splits && listed; k++) {
+            if (!there[k]) emitted[n->source][k] = n->records[k]; /* read to its end */
+        }
+        free(record);
+    }
+    return true;
+}
+
+static void digest_table(const sim_node *n, wr_table *table, sim_digest *d)
+{
+    void         *state[64];
+    wr_table_scan scan = {0};
+    for (uint32_t got; (got = wr_table_scan_next(table, &scan, state, NULL, 64)) > 0;) {
+        for (uint32_t i = 0; i < got; i++) {
+            uint64_t word[3] = {0};
+            size_t   size = wr_table_state_size(table);
+            memcpy(word, state[i], size < sizeof word ? size : sizeof word);
+            if (n->kind == SIM_CHAIN)
+                sim_digest_add(d, word[0], word[1]);
+            else if (n->kind == SIM_COUNT || n->kind == SIM_FORGET)
+                sim_digest_add(d, word[0], 0);
+            else
+                sim_digest_add(d, word[1], word[2]);
+        }
+    }
+}
+
+/* What windows give at the end comes subtask by subtask; the reference knows no such moment. */
+static bool behind_window(const sim_plan *plan, uint32_t node)
+{
+    const sim_node *n = &plan->node[node];
+    for (uint32_t i = 0; i < n->ins; i++) {
+        uint32_t from = n->in[i].node;
+        bool     window = plan->node[from].kind >= SIM_REDUCE && plan->node[from].kind <= SIM_TOTAL_ALL;
+        if (window || behind_window(plan, from)) return true;
+    }
+    return false;
+}
+
+/* All that the node hangs on is read. */
+static bool may_have_ended(const sim_plan *plan, const sim_node *n, uint64_t emitted[SIM_SOURCES][SIM_SPLITS])
+{
+    for (uint32_t i = 0; i < plan->sources; i++) {
+        const sim_node *source = &plan->node[i];
+        if ((n->sources >> source->source & 1) == 0) continue;
+        for (uint32_t s = 0; s < source->splits; s++) {
+            if (emitted[source->source][s] < source->records[s]) return false;
+        }
+    }
+    return true;
+}
+
+/* Before anything runs: what was loaded is what the reference has after the same records; event time has not gone back. */
+static void check_states(process *p)
+{
+    world     *w = p->w;
+    uint64_t   emitted[SIM_SOURCES][SIM_SPLITS];
+    sim_digest want[SIM_NODES];
+    if (!p->origin.restores || !positions(p, emitted)) return;
+    for (uint32_t i = 0; i < w->plan->sources; i++) {
+        for (uint32_t s = 0; s < w->plan->node[i].splits; s++)
+            note(w, "source %u split %u is at %" PRIu64 " of %" PRIu64, i, s, emitted[w->plan->node[i].source][s],
+                 w->plan->node[i].records[s]);
+    }
+    sim_reference_states(w->plan, (const uint64_t(*)[SIM_SPLITS])emitted, want);
+    for (uint32_t i = 0; i < w->plan->nodes; i++) {
+        const sim_node       *n = &w->plan->node[i];
+        const wr_manifest_op *saved = saved_op(p, n->uid);
+        if (n->kind < SIM_COUNT || n->kind > SIM_TOTAL || saved == NULL) continue;
+        sim_digest got = {0};
+        uint32_t   tables = 0;
+        for (uint32_t k = 0; k < p->job->nodes; k++) {
+            if (strcmp(p->job->node[k].uid, n->uid) != 0) continue;
+            for (uint32_t s = 0; s < p->job->node[k].parallelism; s++) {
+                wr_op *op = wr_worker_op(p->worker, p->job->node[k].id, s);
+                if (saved->watermark != WEIR_NO_TIME && op->watermark < saved->watermark)
+                    violate(w, "%s subtask %u has event time %lld after a restore, and had %lld", n->uid, s,
+                            (long long)op->watermark, (long long)saved->watermark);
+                if (op->table == NULL) continue;
+                digest_table(n, op->table, &got);
+                tables++;
+            }
+        }
+        if (tables == 0 || behind_window(w->plan, i) || (n->kind > SIM_FORGET && may_have_ended(w->plan, n, emitted)))
+            continue;
+        w->result->states++;
+        if (got.keys != want[i].keys || got.sum != want[i].sum)
+            violate(
+                w, "%s has %" PRIu64 " keys after the restore of snapshot %" PRIu64 ", and the reference %" PRIu64 "%s",
+                n->uid, got.keys, p->origin.manifest.id, want[i].keys,
+                got.keys == want[i].keys ? ", with other values" : "");
+    }
+}
+
+/* ---- what readers see ---- */
+
+static void check_output(world *w, bool all)
+{
+    uint64_t emitted[SIM_SOURCES][SIM_SPLITS] = {0};
+    for (uint32_t i = 0; i < w->plan->sources; i++)
+        memcpy(emitted[w->plan->node[i].source], w->plan->node[i].records, sizeof w->plan->node[i].records);
+    sim_expected expected;
+    sim_reference(w->plan, (const uint64_t(*)[SIM_SPLITS])emitted, UINT32_MAX, &expected);
+    for (uint32_t i = 0; i < w->plan->nodes && !w->result->violated; i++) {
+        const sim_node *n = &w->plan->node[i];
+        if (n->kind != SIM_SINK) continue;
+        char      folder[64], why[256] = "", text[256];
+        sim_items got = {0};
+        snprintf(folder, sizeof folder, "/out/%s", n->uid);
+        if (!sim_output_read(w->disk, folder, &got, why, sizeof why)) violate(w, "%s", why);
+        const char *wrong = sim_output_compare(&got, &expected.sink[n->source], !all, n->ordered, text);
+        if (wrong != NULL) violate(w, "sink %s, %s: %s", n->uid, all ? "at the end" : "after a crash", wrong);
+        sim_items_free(&got);
+    }
+    sim_expected_free(&expected);
+}
+
+/* ---- a process ---- */
+
+static void snapshot_failed(void *self, const wr_snapshot_record *r)
+{
+    process *p = self;
+    char     text[256] = "";
+    size_t   n = 0;
+    for (uint32_t i = 0; i < p->exec->subtasks && n < sizeof text - 8; i++) {
+        if (!r->figures[i].acked) n += (size_t)snprintf(text + n, sizeof text - n, " %u", i);
+    }
+    note(p->w, "snapshot %" PRIu64 " failed: %s; no answer of%s", r->id, r->why.text, text);
+}
+
+/* False: it died, or cannot; the latter is a violation unless it is told by the disk. */
+static bool build(process *p)
+{
+    world           *w = p->w;
+    wr_errinfo       info = {0};
+    wr_origin_config of_origin = {.env = &w->env, .job = "sim", .folder = "/snapshots"};
+    wr_err           err = wr_origin_open(&p->origin, &of_origin, &info);
+    if (err != WR_OK) goto out;
+    p->open = true;
+    if (p->origin.finished) return false;
+    p->pipeline = wr_job_new("sim", NULL, 0);
+    sim_build(p->pipeline);
+    const wr_manifest *restore = p->origin.restores ? &p->origin.manifest : NULL;
+    wr_job_settings    settings = {.parallelism_default = 2,
+                                   .connector = wr_connector_resolve,
+                                   .inspect = wr_connector_inspect,
+                                   .restore = restore};
+    WR_GOTO(wr_job_finish(p->pipeline, &settings, &p->job, &info));
+    WR_GOTO(wr_origin_match(&p->origin, p->job, false, &info));
+    WR_GOTO(wr_exec_new(p->job, &p->exec, &info));
+    wr_snapshots_options of_snapshots = {.env = &w->env,
+                                         .origin = &p->origin,
+                                         .interval_ms = p->interval_ms,
+                                         .timeout_ms = 3000 + (int64_t)below(w, 20000),
+                                         .keep = 1 + (uint32_t)below(w, 3),
+                                         .failed = snapshot_failed,
+                                         .self = p};
+    WR_GOTO(wr_snapshots_new(&p->snapshots, p->exec, &of_snapshots, &info));
+    wr_worker_options of_worker = {.env = &w->env, .job = "sim", .seed = w->plan->seed + w->result->crashes};
+    wr_snapshots_configure(p->snapshots, &of_worker);
+    WR_GOTO(wr_worker_new(&p->worker, p->exec, &of_worker, &info));
+    wr_snapshots_attach(p->snapshots, p->worker);
+    p->execution = calloc(p->exec->subtasks, sizeof *p->execution);
+    p->action = calloc(wr_core_job_actions_max(p->exec->subtasks), sizeof *p->action);
+    if (p->execution == NULL || p->action == NULL) abort();
+    wr_core_job_init(&p->core, p->execution, p->exec->subtasks, w->clock.now_ns / 1000000);
+    feed(p, (wr_job_event){.kind = WR_JOB_SUBMIT, .subtasks = p->exec->subtasks});
+    if (restore != NULL) w->result->restores++;
+    note(w, "starts from %" PRIu64, restore != NULL ? restore->id : 0);
+    return true;
+out:
+    if (!sim_disk_dead(w->disk)) violate(w, "it cannot be started again: %s", info.text);
+    return false;
+}
+
+static void unbuild(process *p)
+{
+    wr_worker_free(p->worker);
+    wr_snapshots_free(p->snapshots);
+    wr_exec_free(p->exec);
+    if (p->pipeline != NULL) wr_job_free(p->pipeline);
+    if (p->open) wr_origin_close(&p->origin);
+    free(p->execution);
+    free(p->action);
+}
+
+static uint64_t completions_of(const process *p)
+{
+    return wr_snapshots_machine(p->snapshots)->completions;
+}
+
+static void begin_faults(process *p)
+{
+    world      *w = p->w;
+    sim_faults *f = sim_disk_faults(w->disk);
+    switch (below(w, 5)) {
+    case 0: f->write_error = 1 + (uint32_t)below(w, 20); break;
+    case 1: f->sync_error = 1 + (uint32_t)below(w, 5); break;
+    case 2: f->full = true; break;
+    case 3: f->slow_ns = 1 + (int64_t)below(w, 3000000); break;
+    default: f->read_error = 1 + (uint32_t)below(w, 20); break;
+    }
+    p->faults_until = p->steps + 1 + below(w, 3000);
+    note(w, "the disk misbehaves");
+}
+
+static void change_faults(process *p)
+{
+    if (p->faults_until > 0 && p->steps >= p->faults_until) {
+        *sim_disk_faults(p->w->disk) = (sim_faults){0};
+        p->faults_until = 0;
+        note(p->w, "the disk is well");
+    } else if (p->faults_until == 0 && p->doom.comes && one_in(p->w, 6000)) {
+        begin_faults(p);
+    }
+}
+
+/* Crashes when it is time to. */
+static void meet_doom(process *p)
+{
+    doom *d = &p->doom;
+    if (!d->comes || p->completions < d->completions) return;
+    if (d->calls > 0) {
+        sim_disk_die_in(p->w->disk, d->calls);
+        d->calls = 0;
+        d->steps = UINT64_MAX;
+    } else if (d->steps == 0) {
+        sim_disk_kill(p->w->disk);
+    } else {
+        d->steps--;
+    }
+}
+
+static bool all_done(const wr_slot *slot)
+{
+    for (uint32_t i = 0; i < slot->tasklets; i++) {
+        if (atomic_load(&slot->tasklet[i]->state) < WR_TASK_FINISHED) return false;
+    }
+    return true;
+}
+
+static uint32_t pick_slot(process *p)
+{
+    uint32_t slots = wr_worker_slots(p->worker);
+    for (;;) {
+        uint32_t s = (uint32_t)below(p->w, slots);
+        if (all_done(wr_worker_slot(p->worker, s)) && !wr_worker_done(p->worker)) continue;
+        if (p->idle > FAIR_AFTER * slots || below(p->w, 64) < p->weight[s % 64]) return s;
+    }
+}
+
+static void step_slot(process *p)
+{
+    world   *w = p->w;
+    uint32_t s = pick_slot(p);
+    bool     progress = wr_worker_step(p->worker, s);
+    p->idle = progress ? 0 : p->idle + 1;
+    p->steps++;
+    w->result->steps++;
+    w->result->trace = sim_mix(w->result->trace,
+                               (uint64_t)w->clock.now_ns ^ (uint64_t)s << 48 ^ (uint64_t)progress << 60);
+    if (p->idle > 200 || one_in(w, 500)) w->clock.now_ns += 20000;
+    /* A long breath: what is put off for long comes, and sometimes a snapshot takes too long. */
+    bool waits = wr_snapshots_machine(p->snapshots)->phase == WR_CHECKPOINT_IDLE;
+    if (one_in(w, waits ? 1000 : 50000)) w->clock.now_ns += (int64_t)below(w, waits ? 1000000000 : 30000000000);
+}
+
+static void note_completions(process *p)
+{
+    uint64_t now = completions_of(p);
+    if (now == p->completions) return;
+    p->w->result->snapshots += now - p->completions;
+    p->completions = now;
+    note(p->w, "snapshot %" PRIu64 " is complete", wr_core_checkpoint_newest(wr_snapshots_machine(p->snapshots)));
+}
+
+/* Where everything stands. */
+static void describe(const process *p)
+{
+    if (!p->w->trace) return;
+    for (uint32_t s = 0; s < wr_worker_slots(p->worker); s++) {
+        const wr_slot *slot = wr_worker_slot(p->worker, s);
+        for (uint32_t i = 0; i < slot->tasklets; i++) {
+            const wr_tasklet *t = slot->tasklet[i];
+            printf("  slot %u task %u %.40s/%u %s called %u%s%s%s; in:", s, t->subtask->id, t->vertex->name,
+                   t->subtask->index, wr_task_state_name((wr_task_state)atomic_load(&t->state)), t->called,
+                   t->ended ? " ended" : "", t->barriers.aligning ? " aligns" : "", t->barriers.due ? " due" : "");
+            for (uint32_t k = 0; k < t->ins; k++)
+                printf(" %u<%u%s%s", p->exec->channel[t->subtask->in[k]].from, wr_ring_count(&t->in[k]->data),
+                       t->in[k]->blocked ? "b" : "", t->in[k]->ended ? "e" : "");
+            printf("; out:");
+            for (uint32_t k = 0; k < t->exchanges; k++) {
+                wr_exchange *x = &t->exchange[k];
+                printf(" [pool %u of %u open %u]", x->pool.out, x->pool.cap, x->open);
+                for (uint32_t c = 0; c < x->channels; c++)
+                    printf(" %u%s", WR_RING_MAX - wr_ring_free(&x->channel[c]->data),
+                           x->channel[c]->pending ? "p" : "");
+            }
+            puts("");
+        }
+    }
+}
+
+static void drive(process *p)
+{
+    world *w = p->w;
+    while (!wr_job_state_final(p->core.state) && !w->result->violated && !sim_disk_dead(w->disk)) {
+        step_slot(p);
+        take_reports(p);
+        if (one_in(w, 3)) wr_snapshots_step(p->snapshots);
+        note_completions(p);
+        change_faults(p);
+        if (w->user->wrong[0] && !sim_disk_dead(w->disk)) violate(w, "%s", w->user->wrong);
+        meet_doom(p);
+        if (p->idle > IDLE_STEPS_MAX * wr_worker_slots(p->worker)) violate(w, "nothing moves any more");
+        if (p->steps > STEPS_MAX) violate(w, "it does not come to an end");
+    }
+    if (w->result->violated) describe(p);
+}
+
+static void plan_doom(process *p)
+{
+    world *w = p->w;
+    doom  *d = &p->doom;
+    *d = (doom){.comes = w->planned > 0, .completions = (uint32_t)below(w, 3), .power = one_in(w, 2)};
+    if (one_in(w, 2))
+        d->calls = 1 + below(w, one_in(w, 3) ? 20 : 300);
+    else
+        d->steps = 1 + below(w, one_in(w, 3) ? 50 : 4000);
+    if (d->comes && one_in(w, 12)) { /* before it has really begun */
+        d->completions = 0;
+        sim_disk_die_in(w->disk, 1 + below(w, 60));
+        d->calls = 0;
+        d->steps = UINT64_MAX;
+    }
+    for (uint32_t i = 0; i < 64; i++) p->weight[i] = one_in(w, 4) ? 5 : 64;
+    p->interval_ms = 1 + (int64_t)below(w, 6);
+}
+
+static void forget_process(sim_world *user, const sim_plan *plan, uint64_t seed)
+{
+    memset(user, 0, sizeof *user);
+    memset(user->owner, 0xff, sizeof user->owner);
+    user->plan = plan;
+    user->user = wr_prng_of(seed);
+    user->exact = true;
+    sim_world_now = user;
+}
+
+static void count_records(world *w)
+{
+    for (uint32_t i = 0; i < SIM_SOURCES; i++) {
+        for (uint32_t s = 0; s < SIM_SPLITS; s++) w->result->records += w->user->emitted[i][s];
+    }
+}
+
+/* Ended by itself: finished, or failed because of what the disk did. */
+static void end_by_itself(process *p)
+{
+    world     *w = p->w;
+    wr_errinfo info = {0};
+    if (p->core.state == WR_JOB_FINISHED) {
+        w->finished = wr_snapshots_finished(p->snapshots, &info) == WR_OK;
+        if (!w->finished && !sim_disk_dead(w->disk) && sim_disk_stats_of(w->disk)->errors == p->errors_before)
+            violate(w, "it cannot say that it has finished: %s", info.text);
+        return;
+    }
+    w->result->failures++;
+    note(w, "failed: %s", p->core.cause.text);
+    if (sim_disk_stats_of(w->disk)->errors == p->errors_before) violate(w, "the job failed: %s", p->core.cause.text);
+}
+
+static void attempt(world *w)
+{
+    process p = {.w = w, .errors_before = sim_disk_stats_of(w->disk)->errors};
+    forget_process(w->user, w->plan, wr_prng_next(&w->random));
+    plan_doom(&p);
+    bool built = build(&p);
+    if (built) drive(&p);
+    if (p.open && p.origin.finished) w->finished = true;
+    if (built && !sim_disk_dead(w->disk) && !w->result->violated) end_by_itself(&p);
+    count_records(w);
+    bool crashed = sim_disk_dead(w->disk);
+    if (!crashed) sim_disk_kill(w->disk); /* what is freed now must change nothing */
+    unbuild(&p);
+    for (uint32_t i = 0; i < SIM_NODES; i++) {
+        for (uint32_t k = 0; k < SIM_SUBTASKS; k++) sim_items_free(&w->user->log[i][k].items);
+    }
+    sim_disk_restart(w->disk, crashed && p.doom.power);
+    if (crashed) {
+        w->result->crashes++;
+        if (w->planned > 0) w->planned--;
+        note(w, "%s, disk %016" PRIx64, p.doom.power ? "power fails" : "killed", sim_disk_hash(w->disk));
+        if (!w->result->violated) check_output(w, false);
+    }
+}
+
+void sim_crash_run(const sim_plan *plan, bool trace, sim_crash_result *result)
+{
+    static sim_world user; /* too large for a stack */
+    memset(result, 0, sizeof *result);
+    result->trace = UINT64_C(0xcbf29ce484222325);
+    world w = {.plan = plan, .user = &user, .result = result, .trace = trace};
+    w.random = wr_prng_of(plan->seed * 31 + plan->effort);
+    w.clock = (sim_clock){.now_ns = 1000000000, .random = wr_prng_of(plan->seed + 3)};
+    w.disk = sim_disk_new(plan->seed + 4, &w.clock);
+    w.clock.disk = w.disk;
+    w.env = sim_env(&w.clock);
+    w.planned = 1 + (uint32_t)below(&w, 3) + plan->effort;
+    w.env.mkdir(w.env.self, "/out");
+    int root = w.env.open(w.env.self, "/", WR_OPEN_READ | WR_OPEN_FOLDER);
+    w.env.fsync(w.env.self, root);
+    w.env.close(w.env.self, root);
+    for (uint32_t i = 0; !w.finished && !result->violated; i++) {
+        if (i == ATTEMPTS_MAX) violate(&w, "it was started %d times and did not finish", ATTEMPTS_MAX);
+        attempt(&w);
+    }
+    if (!result->violated) check_output(&w, true);
+    sim_disk_free(w.disk);
+}
