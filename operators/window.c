@@ -1,5 +1,6 @@
 /* Windows: the kernel that all kinds share: the table, results, what is saved and loaded. */
 #include "operators/window.h"
+#include "base/hash.h"
 #include "operators/kernels.h"
 #include "snapshot/image.h"
 #include <stdlib.h>
@@ -10,6 +11,7 @@ enum { ITEM_VERSION = 1 };
 typedef struct saved_windows {
     int64_t version, kind, size, slide, offset, clock, rows, places;
     int64_t fired, dead, clock_ns;
+    int64_t acc; /* of the accumulator's fields: rings are kept as bytes */
 } saved_windows;
 
 static const wr_window_form *form_of(uint32_t kind)
@@ -59,11 +61,13 @@ static wr_err windows_new(wr_op *op, uint32_t places, wr_errinfo *info)
     k->totals = !k->rows && op->def->on_retract != NULL && k->window.kind == WEIR_SLIDING && k->lateness == 0 &&
                 k->window.slide < k->window.size;
     if (k->window.kind == WEIR_TUMBLING || k->window.kind == WEIR_SLIDING) wr_slices_init(k);
+    k->ring = k->totals && (uint64_t)k->per * ((op->def->state->size + 7) & ~7u) <= WR_RING_BYTES_MAX;
     k->type.places = places != 0 ? places : places_for(op, k);
     WR_TRY(wr_window_type_make(op, k, info));
     k->keys = aligned((size_t)op->def->left->size * WR_RESULTS);
     k->made = aligned((size_t)k->type.acc_bytes * WR_RESULTS);
-    if (k->keys == NULL || k->made == NULL)
+    k->left = aligned((size_t)k->type.acc_bytes * WR_RESULTS);
+    if (k->keys == NULL || k->made == NULL || k->left == NULL)
         return wr_fail(info, WR_MEMORY, "no memory for windows of operator %s", op->node->uid);
     wr_key_groups   groups = wr_key_groups_of(op->subtask, op->subtasks, op->max_parallelism);
     wr_table_config config = {.uid = op->node->uid,
@@ -100,6 +104,7 @@ static void windows_close(wr_op *op)
         wr_calendar_fini(&k->calendar);
         free(k->keys);
         free(k->made);
+        free(k->left);
         free(k->gathered);
         free(k->live);
         free(k->fired_of);
@@ -112,6 +117,18 @@ static void windows_close(wr_op *op)
 }
 
 /* ---- snapshots --------------------------------------------------------------------------------------------------- */
+
+static int64_t fields_of(const weir_type *type)
+{
+    uint64_t hash = type->size;
+    for (uint32_t i = 0; i < type->fields; i++) {
+        const weir_field *f = &type->field[i];
+        const weir_str    name = weir_str_of(f->name, strlen(f->name));
+        hash = wr_hash_fold(wr_hash_fold(hash, wr_hash_str(&name)),
+                            (uint64_t)f->offset << 40 | (uint64_t)f->size << 8 | f->kind);
+    }
+    return (int64_t)(hash >> 1 | 1);
+}
 
 static wr_err windows_save(wr_op *op, const wr_barrier *barrier, wr_saver *saver, wr_errinfo *info)
 {
@@ -129,7 +146,8 @@ static wr_err windows_save(wr_op *op, const wr_barrier *barrier, wr_saver *saver
                        .places = k->type.places,
                        .fired = k->fired,
                        .dead = k->dead,
-                       .clock_ns = k->clock_ns};
+                       .clock_ns = k->clock_ns,
+                       .acc = k->ring ? fields_of(op->def->state) : 0};
     wr_save_item(saver, WR_ITEM_OWN, &s, sizeof s);
     return WR_OK;
 }
@@ -154,6 +172,12 @@ static wr_err check_saved(const wr_op *op, const wr_item *item, saved_windows *s
             "the window of operator %s is another one than in the snapshot (kind, size, slide, offset or clock); "
             "give it the same window, or another uid to begin anew",
             op->node->uid);
+    if (s->acc != 0 && s->acc != fields_of(op->def->state))
+        return wr_fail(
+            info, WR_STATE,
+            "accumulator %s of operator %s has other fields than in the snapshot, which sliding windows with a "
+            "RETRACT cannot convert; keep its fields, or give the operator another uid",
+            op->def->state->name, op->node->uid);
     return WR_OK;
 damaged:
     return wr_fail(info, WR_DAMAGED, "the snapshot's windows of operator %s cannot be read; use another snapshot",

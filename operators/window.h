@@ -11,11 +11,12 @@
 #include "operators/op.h"
 #include "snapshot/near.h"
 
-#define WR_PLACES_MAX   8u
-#define WR_PLACE_BITS   8u /* of an entry's mark: which places are in use; above them the lowest slice */
-#define WR_RESULTS      1024u
-#define WR_SLICE_NEVER  (INT64_MIN / 4) /* below all slices; - this: above them */
-#define WR_SESSION_REST 24u             /* bytes of a session before its accumulator */
+#define WR_PLACES_MAX     8u
+#define WR_PLACE_BITS     8u /* of an entry's mark: which places are in use; above them the lowest slice */
+#define WR_RESULTS        1024u
+#define WR_SLICE_NEVER    (INT64_MIN / 4) /* below all slices; - this: above them */
+#define WR_RING_BYTES_MAX 4096u
+#define WR_SESSION_REST   24u /* bytes of a session before its accumulator */
 
 /* The type of an entry's state, made of the operator's own: its field table makes snapshots readable. Operator-owned. */
 typedef struct wr_window_type {
@@ -26,10 +27,11 @@ typedef struct wr_window_type {
     uint32_t    acc_bytes;
     uint32_t    list, list2; /* offsets of cells; WR_NONE: none */
     uint32_t    mark;        /* offset of a number: of slices, or of records */
-    uint32_t    total;     /* sliding with RETRACT: the accumulator of the window that fired last; WR_NONE: none ... */
-    uint32_t    total_end; /* ... and which end that was; 0: not valid */
-    uint32_t    session;   /* offset of the youngest session */
-    uint32_t    row_acc;   /* offset in a row */
+    uint32_t    total;      /* sliding with RETRACT: the accumulator of the window that fired last; WR_NONE: none ... */
+    uint32_t    total_end;  /* ... and which end that was; 0: not valid */
+    uint32_t    held, ring; /* offsets of the ring of slices and of its bits: window_ring.c; WR_NONE: none */
+    uint32_t    session;    /* offset of the youngest session */
+    uint32_t    row_acc;    /* offset in a row */
 } wr_window_type;
 
 /* One window of one key, as it lies in a session's row (with its accumulator behind it) and in the state. */
@@ -89,7 +91,7 @@ struct wr_windows {
     weir_window                  window;
     int64_t                      lateness;
     bool                         rows; /* keeps records: WEIR_WINDOW */
-    bool                         totals;
+    bool                         totals, ring;
     int64_t                      slice_ns, offset, step, per;     /* a new window every `step` slices, `per` long */
     int64_t                      slice_from, slice_to, slice_now; /* [from, to) is slice `now` */
 
@@ -118,6 +120,7 @@ struct wr_windows {
     weir_rows row[WR_RESULTS];
     wr_pairs  merge, retract;
     char     *keys;     /* records with only the key fields set */
+    char     *left;     /* accumulators on their way out of rings */
     char     *made;     /* accumulators that are put together for results */
     char     *gathered; /* records of windows */
     uint64_t  gathered_bytes, gathered_max;
@@ -177,7 +180,15 @@ const void *wr_far_find(wr_op *op, wr_windows *k, char *state, int64_t slice, we
 /* Takes out a place's accumulator into the list. */
 void wr_place_evict(wr_op *op, wr_windows *k, char *state, int64_t slice);
 
+/* window_ring.c */
+bool wr_ring_any(const wr_windows *k, char *state);
+/* For writing: the accumulator of a slice of the window that ended at `end`, zero when there was none. */
+char *wr_ring_open(wr_op *op, wr_windows *k, char *state, int64_t slice, int64_t end);
+void  wr_ring_run(wr_op *op, wr_windows *k, void *const *state, uint32_t n, int64_t end, const weir_span *span);
+void  wr_ring_live(wr_windows *k, char *state);
+
 /* window_close.c */
+void wr_may_forget(wr_op *op, wr_windows *k, char *state); /* an entry that had nothing in the window of the sweep */
 bool wr_slices_until(wr_op *op, wr_windows *k, int64_t watermark);
 /* One key's window once more: a late record came. */
 void wr_slices_refire(wr_op *op, wr_windows *k, char *state, int64_t end);

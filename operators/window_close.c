@@ -179,7 +179,7 @@ static int64_t idle_since(const wr_windows *k, char *state)
     const weir_cell *cell = wr_windows_list(k, state);
     int64_t          mark = *wr_mark_of(k, state), base = mark >> WR_PLACE_BITS, last = base;
     bool             any = false;
-    if (cell->count != 0) return INT64_MAX;
+    if (cell->count != 0 || (k->ring && wr_ring_any(k, state))) return INT64_MAX;
     if (k->rows) return mark;
     for (uint32_t d = 0; d < k->type.places; d++) {
         if (!wr_mark_has(k, mark, base + d)) continue;
@@ -189,7 +189,7 @@ static int64_t idle_since(const wr_windows *k, char *state)
     return any && last >= k->alive ? INT64_MAX : last;
 }
 
-static void may_forget(wr_op *op, wr_windows *k, char *state)
+void wr_may_forget(wr_op *op, wr_windows *k, char *state)
 {
     int64_t last;
     k->unused++;
@@ -221,7 +221,7 @@ static void run_tumbling(wr_op *op, wr_windows *k, void *const *state, uint32_t 
         weir_rows   rows;
         const char *row = wr_far_find(op, k, of, slice, &rows);
         if (row == NULL) {
-            may_forget(op, k, of);
+            wr_may_forget(op, k, of);
             continue;
         }
         k->used++;
@@ -246,7 +246,7 @@ static void run_any(wr_op *op, wr_windows *k, void *const *state, uint32_t n)
         if (had)
             k->used++;
         else
-            may_forget(op, k, of);
+            wr_may_forget(op, k, of);
     }
 }
 
@@ -259,8 +259,9 @@ static bool fired_before(const wr_op *op, const wr_windows *k, uint32_t group)
 /* About a batch of results; false: all keys are done. */
 static bool sweep_step(wr_op *op, wr_windows *k)
 {
-    bool     tumbling = k->per == 1 && !k->rows && !k->purging;
-    uint32_t group;
+    bool      tumbling = k->per == 1 && !k->rows && !k->purging;
+    weir_span span = span_of(k, k->sweep_end);
+    uint32_t  group;
     for (uint32_t seen = 0, n; seen < ENTRIES_PER_STEP && !wr_op_failed(op); seen += n) {
         if (k->results + ENTRIES_PER_RUN > WR_RESULTS) wr_result_flush(op, k);
         n = wr_table_sweep_next(op->table, &k->sweep, k->state, ENTRIES_PER_RUN, &group);
@@ -268,6 +269,8 @@ static bool sweep_step(wr_op *op, wr_windows *k)
         if (fired_before(op, k, group)) continue;
         if (tumbling)
             run_tumbling(op, k, k->state, n);
+        else if (k->ring)
+            wr_ring_run(op, k, k->state, n, k->sweep_end, &span);
         else
             run_any(op, k, k->state, n);
     }

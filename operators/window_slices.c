@@ -277,12 +277,15 @@ static void add_behind(wr_op *op, wr_windows *k, const wr_view *view, uint32_t i
     wr_key_hash_picked(&op->node->key[0], view->records, op->def->left->size, pick, 1, k->hash);
     if (!wr_windows_find(op, k, view, pick, 1)) return;
     char *state = k->state[i];
-    if (k->totals) memset(state + k->type.total_end, 0, 8);
+    if (k->totals && !k->ring) memset(state + k->type.total_end, 0, 8);
     if (k->rows) {
         wr_rows_add(op, k, state, view->records + (size_t)i * op->def->left->size, view->time[i].ns);
         note_last(k, state, slice, k->fresh[i]);
     } else {
-        (void)to_places(op, k, slice, pick, 1);
+        if (k->ring)
+            k->state[i] = wr_ring_open(op, k, state, slice, k->fired);
+        else
+            (void)to_places(op, k, slice, pick, 1);
         wr_windows_add(op, k, view, pick, 1);
     }
     for (int64_t end = wr_slice_first_end(k, slice); end <= k->fired && end <= wr_slice_last_end(k, slice);
@@ -413,6 +416,7 @@ static void note_entry(wr_op *op, wr_windows *k, char *state)
         int64_t slice = (mark >> WR_PLACE_BITS) + d;
         if (wr_mark_has(k, mark, slice) && slice >= k->alive) wr_live_add(k, slice);
     }
+    if (k->ring && wr_ring_any(k, state)) wr_ring_live(k, state);
     if (cell->count == 0) return;
     weir_rows rows = wr_cell_rows(op->table, state, cell);
     for (const char *row; (row = next_row(k, &rows)) != NULL;) {

@@ -113,6 +113,9 @@ static void make_folds(builder *b, wr_window_type *t, const wr_windows *k, const
     if (!k->totals) return;
     t->total_end = add_number(b, "(end)");
     t->total = add_record(b, acc, "total.");
+    if (!k->ring) return;
+    t->held = add(b, "(held)", WEIR_ARRAY | WEIR_U64, (uint32_t)(k->per + 63) / 64 * 8)->offset;
+    t->ring = add(b, "(ring)", WEIR_ARRAY | WEIR_U64, (uint32_t)k->per * t->acc_bytes)->offset;
 }
 
 wr_err wr_window_type_make(wr_op *op, wr_windows *k, wr_errinfo *info)
@@ -120,11 +123,11 @@ wr_err wr_window_type_make(wr_op *op, wr_windows *k, wr_errinfo *info)
     wr_window_type  *t = &k->type;
     const weir_type *acc = op->def->state;
     uint32_t         fields = (k->rows ? op->def->left : acc)->fields;
-    t->list2 = t->total = t->total_end = t->session = WR_NONE;
+    t->list2 = t->total = t->total_end = t->held = t->ring = t->session = WR_NONE;
     uint32_t all = (t->places + 2) * fields + 16;
-    if ((t->places + (k->totals ? 1 : 0)) * fields + 4 > WR_FIELDS_MAX && !k->rows)
+    if ((t->places + (k->totals ? 1 : 0)) * fields + 6 > WR_FIELDS_MAX && !k->rows)
         return wr_fail(info, WR_LIMIT, "accumulator %s of operator %s has %u fields; at most %d in windows; use fewer",
-                       acc->name, op->node->uid, fields, (WR_FIELDS_MAX - 4) / 3);
+                       acc->name, op->node->uid, fields, (WR_FIELDS_MAX - 6) / 3);
     if (k->rows && fields + 1 > WR_FIELDS_MAX)
         return wr_fail(info, WR_LIMIT,
                        "record %s of operator %s has %u fields; at most %d in windows that keep records",

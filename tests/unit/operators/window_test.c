@@ -62,6 +62,33 @@ WEIR_AGGREGATE(rolling, event, in, tally, acc, result, add_up, tell_no_most, tak
     acc->count++;
     acc->sum += in->value;
 }
+/* Too large for a ring of slices in the entry. */
+WEIR_STATE(large, (uint64_t, count), (int64_t, sum), (WEIR_ARRAY_OF(uint64_t, 100), more))
+static void add_large(large *into, const large *from)
+{
+    assert_true(into->count > 0 && from->count > 0 && from->more[99] == from->count);
+    into->count += from->count;
+    into->sum += from->sum;
+    into->more[99] += from->more[99];
+}
+static void take_large_off(large *from, const large *leaving)
+{
+    from->count -= leaving->count;
+    from->sum -= leaving->sum;
+    from->more[99] -= leaving->more[99];
+}
+static void tell_large(const event *key, const large *acc, result_out *out, weir_ctx *ctx)
+{
+    weir_span span = weir_window_of(ctx);
+    assert_int_equal(acc->more[99], acc->count);
+    result_emit(out, (result){key_of(key), span.start, span.end, acc->count, acc->sum, 0, 0});
+}
+WEIR_AGGREGATE(rolling_large, event, in, large, acc, result, add_large, tell_large, take_large_off)
+{
+    acc->count++;
+    acc->sum += in->value;
+    acc->more[99]++;
+}
 WEIR_REDUCE(longest, event, so_far, in)
 {
     so_far->n += in->n;
@@ -137,7 +164,7 @@ static result sum_of(const window *w)
         if (t.def == &weir_op_longest && (i == 0 || e->name.len > r.most)) r.most = e->name.len;
         r.order = r.order * 31 + (uint64_t)e->value;
     }
-    if (t.def == &weir_op_rolling) r.most = 0;
+    if (t.def == &weir_op_rolling || t.def == &weir_op_rolling_large) r.most = 0;
     if (t.def != &weir_op_listed) r.order = 0;
     if (t.def == &weir_op_longest) r.start.ns = 0;
     return r;
@@ -606,6 +633,7 @@ static void test_aggregates_that_retract(void **state)
 {
     (void)state;
     all_of(&weir_op_rolling, "retract");
+    all_of(&weir_op_rolling_large, "retract large");
 }
 static void test_reduce_with_strings(void **state)
 {
