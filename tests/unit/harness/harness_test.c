@@ -129,6 +129,62 @@ static void test_silence(void **state)
     weir_test_free(t);
 }
 
+WEIR_STATE(visits_so_far, (uint64_t, n))
+WEIR_RECORD(visits_of, (int64_t, user), (uint64_t, n))
+static void visits_merge(visits_so_far *into, const visits_so_far *from)
+{
+    into->n += from->n;
+}
+static void visits_result(const visit *key, const visits_so_far *acc, visits_of_out *out, weir_ctx *ctx)
+{
+    (void)ctx;
+    visits_of_emit(out, (visits_of){.user = key->user, .n = acc->n});
+}
+WEIR_AGGREGATE(per_second, visit, in, visits_so_far, acc, visits_of, visits_merge, visits_result)
+{
+    (void)in;
+    acc->n++;
+}
+WEIR_MAP(keep_visit, visit, in, visit, out)
+{
+    *out = *in;
+    return true;
+}
+
+/* Late records can be pulled, and read by other operators: with the times that they have. */
+static void test_late_records(void **state)
+{
+    (void)state;
+    for (int taken = 0; taken < 2; taken++) {
+        weir_test       *t = weir_test_new(NULL);
+        visit_stream     visits = weir_source(visit, weir_test_pipeline(t), "test:");
+        visit_stream     timed = weir_event_time(visits, at);
+        visit_keyed      keyed = weir_key_by(timed, user);
+        visits_of_stream sums = weir_apply(per_second, weir_window(keyed, weir_tumbling(1000)), .parallelism = 2);
+        visit_stream     late = weir_late(per_second, sums);
+        sight_stream     again = {0};
+        if (taken) again = weir_apply(look, weir_apply(keep_visit, weir_rebalance(late), .parallelism = 3));
+        visit     got;
+        visits_of sum;
+        weir_test_push(t, visits, (visit){.user = 1, .at = {500}});
+        weir_test_push(t, visits, (visit){.user = 1, .at = {2500}});
+        assert_true(weir_test_pull(t, sums, &sum));
+        assert_int_equal(sum.n, 1);
+        assert_false(weir_test_pull(t, late, &got));
+        weir_test_push(t, visits, (visit){.user = 7, .at = {999}});
+        assert_true(weir_test_pull(t, late, &got));
+        assert_int_equal(got.user, 7);
+        assert_int_equal(got.at.ns, 999);
+        assert_false(weir_test_pull(t, late, &got));
+        if (taken) expect_sight(t, again, 999, 2499);
+        weir_test_push(t, visits, (visit){.user = 7, .at = {2000}}); /* behind, and not too late */
+        assert_false(weir_test_pull(t, late, &got));
+        weir_test_end(t);
+        assert_null(weir_test_why(t));
+        weir_test_free(t);
+    }
+}
+
 static void time_where_there_is_none(void)
 {
     weir_test   *t = weir_test_new(NULL);
@@ -369,6 +425,7 @@ int main(void)
         cmocka_unit_test(test_push_and_pull),
         cmocka_unit_test(test_event_time),
         cmocka_unit_test(test_silence),
+        cmocka_unit_test(test_late_records),
         cmocka_unit_test(test_taps_see_every_stage),
         cmocka_unit_test(test_end_gives_window_results),
         cmocka_unit_test(test_failure_says_why),
