@@ -131,6 +131,10 @@ typedef struct filling {
     bool             last;   /* of its chain: groups are done when it has come past them */
     uint32_t         linked; /* groups below it are done; absolute */
     const char      *path;
+    /* increments: this layer and the one before; groups below `checked` have all entries that the one before lacks;
+     * how many of the next group's have come, per family */
+    const wr_footer_table *own, *before;
+    uint32_t               checked, added[WR_IMAGE_FAMILIES_MAX];
 } filling;
 
 static wr_err link_up_to(filling *f, uint32_t group, wr_errinfo *info)
@@ -141,9 +145,50 @@ static wr_err link_up_to(filling *f, uint32_t group, wr_errinfo *info)
     return WR_OK;
 }
 
+/* An entry that is in no layer would be a hole. (Strings leave some: the units behind the last byte.) */
+static wr_err check_up_to(filling *f, uint32_t group, wr_errinfo *info)
+{
+    for (; f->before != NULL && f->checked < group; f->checked++) {
+        for (uint32_t i = 0; i < f->own->families; i++) {
+            uint32_t has = wr_footer_count(f->own, f->checked, i), had = wr_footer_count(f->before, f->checked, i);
+            if (i != 1 && has > had && f->added[i] != has - had)
+                return wr_fail(info, WR_DAMAGED,
+                               "%s: it does not continue the file before: entries of key group %u of operator %s are "
+                               "missing; offset 0; restore another snapshot",
+                               f->path, f->checked, f->source->uid);
+            f->added[i] = 0;
+        }
+    }
+    return WR_OK;
+}
+
+/* Entries of an increment that the layer before does not have. */
+static uint32_t count_added(const wr_piece *piece, uint32_t had)
+{
+    const char *index = (const char *)(piece + 1);
+    uint32_t    from = had > piece->first ? had - piece->first : 0, count = 0;
+    if (from >= piece->entries) return 0;
+    if (piece->form == WR_PIECE_FULL) return piece->entries - from;
+    for (uint32_t i = 0; piece->form == WR_PIECE_POSITIONS && i < piece->picked; i++) {
+        uint16_t at;
+        memcpy(&at, index + (uint64_t)i * 2, 2);
+        count += at >= from;
+    }
+    for (uint32_t i = from / 64; piece->form == WR_PIECE_BITS && i < (piece->entries + 63) / 64; i++) {
+        uint64_t word;
+        memcpy(&word, index + (uint64_t)i * 8, 8);
+        if (i == from / 64) word &= ~UINT64_C(0) << (from & 63);
+        count += (uint32_t)__builtin_popcountll(word);
+    }
+    return count;
+}
+
 static wr_err take_piece(void *arg, const wr_piece *piece, wr_errinfo *info)
 {
     filling *f = arg;
+    WR_TRY(check_up_to(f, piece->group, info));
+    if (f->before != NULL)
+        f->added[piece->family] += count_added(piece, wr_footer_count(f->before, piece->group, piece->family));
     WR_TRY(link_up_to(f, piece->group, info));
     if (wr_piece_apply(f->table, piece)) return WR_OK;
     return wr_fail(info, WR_DAMAGED,
@@ -152,8 +197,8 @@ static wr_err take_piece(void *arg, const wr_piece *piece, wr_errinfo *info)
                    f->path, piece->group, WR_PAGE_BYTES);
 }
 
-/* Regions, counts, free lists and counters of a group, as the chain's last layer has them. */
-static void make_room(wr_table *table, const wr_footer_table *t, uint32_t group)
+/* Regions, counts, free lists and counters of a group, as the chain's last layer has them. False: there is no room. */
+static bool make_room(wr_table *table, const wr_footer_table *t, uint32_t group)
 {
     uint32_t               g = group - table->config.group_first;
     const wr_footer_group *from = &t->group[group - t->group_first];
@@ -162,6 +207,8 @@ static void make_room(wr_table *table, const wr_footer_table *t, uint32_t group)
         uint32_t   count = wr_footer_count(t, group, i), first, region;
         if (family == NULL || count == 0) continue;
         region = wr_family_region_of(family, count - 1, &first);
+        uint64_t entries = (uint64_t)first + wr_family_region_entries(family, region);
+        if (entries > family->limit - family->next) return false;
         while (family->group[g].regions <= region) wr_family_grow(family, g, 1);
         family->group[g].count = count;
         family->group[g].free = wr_footer_free(t, group, i);
@@ -173,36 +220,50 @@ static void make_room(wr_table *table, const wr_footer_table *t, uint32_t group)
         memcpy(free_one, from->frees + i * 8u, sizeof free_one);
         table->blob_free[g * WR_BLOB_CLASSES + free_one[0]] = free_one[1];
     }
+    return !table->config.budget->exceeded;
+}
+
+/* The groups of a file that are asked for; false: none. */
+static bool groups_of(const wr_image_source *s, const wr_footer_table *t, uint32_t *first, uint32_t *end)
+{
+    *first = s->group_first > t->group_first ? s->group_first : t->group_first;
+    *end = s->group_end < t->group_end ? s->group_end : t->group_end;
+    return *first < *end;
 }
 
 /* One chain: layers [from, to). */
 static wr_err fill_chain(wr_image_source *s, uint32_t from, uint32_t to, wr_table *table, wr_errinfo *info)
 {
-    const wr_footer_table *t = &s->file[to - 1].table[s->table[to - 1]];
-    uint32_t               first = s->group_first > t->group_first ? s->group_first : t->group_first;
-    uint32_t               end = s->group_end < t->group_end ? s->group_end : t->group_end;
-    if (first >= end) return WR_OK;
-    for (uint32_t g = first; g < end; g++) make_room(table, t, g);
-    if (table->config.budget->exceeded)
-        return wr_fail(info, WR_STATE_MAX, "state of operator %s does not fit --state-max; raise it", s->uid);
+    uint32_t first, end;
+    if (!groups_of(s, &s->file[from].table[s->table[from]], &first, &end)) return WR_OK;
     for (uint32_t i = from; i < to; i++) {
-        filling        f = {.source = s, .table = table, .last = i + 1 == to, .linked = first, .path = s->file[i].path};
+        filling        f = {.source = s,
+                            .table = table,
+                            .last = i + 1 == to,
+                            .linked = first,
+                            .path = s->file[i].path,
+                            .own = &s->file[i].table[s->table[i]],
+                            .before = i == from ? NULL : &s->file[i - 1].table[s->table[i - 1]],
+                            .checked = first};
         wr_image_range range = {s->table[i], first, end};
         WR_TRY(wr_image_pieces(&s->file[i], &s->reads, &range, take_piece, &f, info));
+        WR_TRY(check_up_to(&f, end, info));
         WR_TRY(link_up_to(&f, end, info));
     }
     return WR_OK;
 }
 
-/* How many keys and elements will come, so that the indexes need not split on the way. */
-static void make_indexes(wr_image_source *s, wr_table *table)
+/* Room for all that will come, and indexes that need not split on the way. The last layer of a chain counts. */
+static wr_err prepare(wr_image_source *s, wr_table *table, wr_errinfo *info)
 {
     uint64_t keys = 0, elements[WR_FIELDS_MAX] = {0};
     for (uint32_t i = 0; i < s->layers; i++) {
         const wr_footer_table *t = &s->file[i].table[s->table[i]];
+        uint32_t               g, end;
         if (i + 1 < s->layers && s->layer[i + 1]->from == s->layer[i]->from) continue;
-        for (uint32_t g = t->group_first; g < t->group_end; g++) {
-            if (g < s->group_first || g >= s->group_end) continue;
+        for (bool some = groups_of(s, t, &g, &end); some && g < end; g++) {
+            if (!make_room(table, t, g))
+                return wr_fail(info, WR_STATE_MAX, "state of operator %s does not fit --state-max; raise it", s->uid);
             keys += wr_footer_count(t, g, 0);
             for (uint32_t k = 0; k < table->cells; k++) elements[k] += wr_footer_count(t, g, k + 2);
         }
@@ -211,13 +272,14 @@ static void make_indexes(wr_image_source *s, wr_table *table)
     for (uint32_t k = 0; k < table->cells; k++) {
         if (table->cell[k].kind == WEIR_CELL_TABLE) wr_index_expect(&table->cell[k].index, elements[k]);
     }
+    return WR_OK;
 }
 
 wr_err wr_image_source_fill(wr_image_source *s, wr_table *table, wr_errinfo *info)
 {
     check(table->count == 0 && !table->capturing);
     if (!wr_table_strings(table)) return wr_fail(info, WR_MEMORY, "out of memory: state of operator %s", s->uid);
-    make_indexes(s, table);
+    WR_TRY(prepare(s, table, info));
     for (uint32_t from = 0, to; from < s->layers; from = to) {
         for (to = from + 1; to < s->layers && s->layer[to]->from == s->layer[from]->from;) to++;
         WR_TRY(fill_chain(s, from, to, table, info));

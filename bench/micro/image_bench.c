@@ -48,6 +48,12 @@ static double now_ms(void)
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
 }
+static double cpu_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
 static int by_value(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
@@ -161,7 +167,7 @@ static double raw_write(uint64_t bytes)
 
 /* What was measured of one snapshot. */
 typedef struct result {
-    double   barrier_ms, first_ms, worst_ms, took_ms; /* first: barrier and the next 8 batches */
+    double   barrier_ms, first_ms, worst_ms, took_ms, cpu_ms; /* first: barrier and the next 8 batches */
     uint64_t batches, undo;
 } result;
 
@@ -182,7 +188,7 @@ static result snapshot(bool full, uint32_t busy, uint64_t quantum, bool keep)
     result           r = {0};
     wr_image_writer *w;
     snprintf(name, sizeof name, "bench-%lu.wst", next_id++);
-    double begin = now_ms(), before;
+    double begin = now_ms(), cpu_begin = cpu_ms(), before;
     if (wr_image_writer_new(&w, &config, &info) != WR_OK) die(&info);
     if (wr_image_writer_add(w, "totals", table, full, &info) != WR_OK) die(&info);
     r.barrier_ms = now_ms() - begin;
@@ -200,6 +206,7 @@ static result snapshot(bool full, uint32_t busy, uint64_t quantum, bool keep)
         if (step == WR_IMAGE_WAIT && busy == 0) wait_for_storage();
     }
     r.took_ms = now_ms() - begin;
+    r.cpu_ms = cpu_ms() - cpu_begin;
     uint64_t bytes;
     wr_image_writer_result(w, &last, &bytes);
     wr_image_writer_free(w);
@@ -222,20 +229,22 @@ static void load(uint64_t snapshot_id, wr_state_file *file, int rounds)
                             .record = &event_type,
                             .state = &total_type,
                             .key = key};
-    double            took[ROUNDS_MAX], checked[ROUNDS_MAX];
+    double            took[ROUNDS_MAX], checked[ROUNDS_MAX], cpu[ROUNDS_MAX];
     for (int i = 0; i < rounds; i++) {
         wr_errinfo info = {0};
         wr_table  *loaded = new_table();
-        double     begin = now_ms();
+        double     begin = now_ms(), cpu_begin = cpu_ms();
         if (wr_image_load(loaded, env, folder, &op, NULL, &info) != WR_OK) die(&info);
         took[i] = now_ms() - begin;
+        cpu[i] = cpu_ms() - cpu_begin;
         if (wr_table_count(loaded) != keys) exit(1);
         wr_table_free(loaded);
         begin = now_ms();
         if (wr_image_check(env, folder, file, &info) != WR_OK) die(&info);
         checked[i] = now_ms() - begin;
     }
-    printf("load                     %8.1f ms\n", median(took, rounds));
+    printf("load                     %8.1f ms, of this thread's processor %.1f\n", median(took, rounds),
+           median(cpu, rounds));
     printf("check only               %8.1f ms\n", median(checked, rounds));
 }
 
@@ -277,8 +286,11 @@ int main(int argc, char **argv)
     (void)snapshot(true, 0, BLOCK, false); /* warm */
     for (int i = 0; i < rounds; i++) {
         raw[i] = raw_write(megabytes << 20);
-        full[i] = snapshot(true, 0, BLOCK, false).took_ms;
+        result r = snapshot(true, 0, BLOCK, false);
+        full[i] = r.took_ms;
+        base[i] = r.cpu_ms;
     }
+    printf("full, processor          %8.1f ms\n", median(base, rounds));
     double raw_ms = median(raw, rounds), full_ms = median(full, rounds);
     printf("raw direct write         %8.1f ms\n", raw_ms);
     printf("full, sources paused     %8.1f ms  %.2f of raw  %.1f MB\n", full_ms, full_ms / raw_ms,
