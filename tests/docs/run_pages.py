@@ -73,7 +73,8 @@ class Page:
 
     def shell(self, script, timeout=TIMEOUT_S):
         environment = dict(os.environ, PATH=os.path.dirname(self.weir) + os.pathsep + os.environ['PATH'], LC_ALL='C.UTF-8',
-                           PKG_CONFIG_PATH=os.path.join(os.path.dirname(self.weir), 'pkgconfig'))
+                           PKG_CONFIG_PATH=os.path.join(os.path.dirname(self.weir), 'pkgconfig'),
+                           XDG_RUNTIME_DIR=self.folder)  # jobs of this page see each other, and no others
         done = subprocess.run(['bash', '-c', script], cwd=self.folder, env=environment, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout, check=False)
         return done.returncode, done.stdout.decode(errors='replace')
@@ -171,6 +172,8 @@ class Page:
         except (Failure, subprocess.TimeoutExpired) as failure:
             return str(failure)
         finally:
+            for job in json.loads(self.shell('weir list --json 2>/dev/null')[1].strip() or '[]'):
+                os.kill(job['pid'], signal.SIGKILL)
             shutil.rmtree(self.folder)
         return None
 
