@@ -5,7 +5,7 @@
 #include "operators/window.h"
 #include <stdlib.h>
 
-enum { ENTRIES_PER_STEP = 4096, ENTRIES_PER_RUN = 512, UNUSED_PER_USED_MAX = 2 };
+enum { ENTRIES_PER_STEP = 4096, ENTRIES_PER_RUN = 512, UNUSED_PER_USED_MAX = 2, PREFETCH_AHEAD = 24 };
 
 static int64_t row_slice(const char *row)
 {
@@ -206,6 +206,7 @@ static void run_tumbling(wr_op *op, wr_windows *k, void *const *state, uint32_t 
     uint32_t at = k->type.mark, acc = k->type.acc[wr_place_of(k, slice)], r = k->results, rests = 0, *rest = k->rest;
     for (uint32_t i = 0; i < n; i++) {
         int64_t mark;
+        if (i + PREFETCH_AHEAD < n) __builtin_prefetch(state[i + PREFETCH_AHEAD]);
         memcpy(&mark, (const char *)state[i] + at, 8);
         bool has = wr_mark_has(k, mark, slice);
         k->result_key[r] = state[i];
@@ -256,17 +257,27 @@ static bool fired_before(const wr_op *op, const wr_windows *k, uint32_t group)
     return k->fired_of[group - wr_key_groups_of(op->subtask, op->subtasks, op->max_parallelism).first] >= k->sweep_end;
 }
 
+/* The next entries, of as many regions as it takes; 0: all keys are done. */
+static uint32_t next_entries(wr_op *op, wr_windows *k)
+{
+    uint32_t n = 0, group;
+    while (n < ENTRIES_PER_RUN) {
+        uint32_t more = wr_table_sweep_next(op->table, &k->sweep, k->state + n, ENTRIES_PER_RUN - n, &group);
+        if (more == 0) break;
+        if (!fired_before(op, k, group)) n += more;
+    }
+    return n;
+}
+
 /* About a batch of results; false: all keys are done. */
 static bool sweep_step(wr_op *op, wr_windows *k)
 {
     bool      tumbling = k->per == 1 && !k->rows && !k->purging;
     weir_span span = span_of(k, k->sweep_end);
-    uint32_t  group;
     for (uint32_t seen = 0, n; seen < ENTRIES_PER_STEP && !wr_op_failed(op); seen += n) {
         if (k->results + ENTRIES_PER_RUN > WR_RESULTS) wr_result_flush(op, k);
-        n = wr_table_sweep_next(op->table, &k->sweep, k->state, ENTRIES_PER_RUN, &group);
+        n = next_entries(op, k);
         if (n == 0) return false;
-        if (fired_before(op, k, group)) continue;
         if (tumbling)
             run_tumbling(op, k, k->state, n);
         else if (k->ring)
