@@ -47,9 +47,7 @@ static wr_err add_up(const wr_compose *c, sums *sum, wr_errinfo *info)
             uint32_t below = a->file.increment ? base_layers(c, job->node[op->node].uid, index) : 0;
             if (a->file.increment && (below == 0 || c->base->id != c->barrier.base))
                 return wr_fail(info, WR_INTERNAL,
-                               "subtask %u of %s wrote an increment to snapshot %llu, "
-                               "which has no "
-                               "full state of it",
+                               "subtask %u of %s wrote an increment to snapshot %llu, which has no full state of it",
                                index, job->node[op->node].uid, (unsigned long long)c->barrier.base);
             t->layers += below + 1;
         }

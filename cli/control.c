@@ -41,16 +41,16 @@ wr_err wr_control_folder(char to[WR_PATH_BYTES_MAX], bool make, wr_errinfo *info
 {
     const char *runtime = getenv("XDG_RUNTIME_DIR");
     struct stat is;
-    int         n = runtime != NULL && runtime[0] == '/' ? snprintf(to, WR_PATH_BYTES_MAX, "%s/weir", runtime)
-                                                         : snprintf(to, WR_PATH_BYTES_MAX, "/tmp/weir-%u", (unsigned)geteuid());
+    bool        given = runtime != NULL && runtime[0] == '/';
+    int         n = given ? snprintf(to, WR_PATH_BYTES_MAX, "%s/weir", runtime)
+                          : snprintf(to, WR_PATH_BYTES_MAX, "/tmp/weir-%u", (unsigned)geteuid());
     if (n >= WR_PATH_BYTES_MAX) return wr_fail(info, WR_LIMIT, "$XDG_RUNTIME_DIR is too long");
     if (make && mkdir(to, 0700) != 0 && errno != EEXIST)
         return wr_fail_errno(info, errno, "cannot make the folder %s for control sockets", to);
     if (lstat(to, &is) != 0) return wr_fail_errno(info, errno, "cannot look at %s", to);
     if (!S_ISDIR(is.st_mode) || is.st_uid != geteuid() || (is.st_mode & 077) != 0)
         return wr_fail(info, WR_PERMISSION,
-                       "%s is not a folder of this user that nobody else can "
-                       "enter; remove it, or set XDG_RUNTIME_DIR",
+                       "%s is not a folder of this user that nobody else can enter; remove it, or set XDG_RUNTIME_DIR",
                        to);
     return WR_OK;
 }

@@ -53,9 +53,7 @@ static void snapshot_failed(void *self, const wr_snapshot_record *r)
                             ? "the job"
                             : l->exec->vertex[l->exec->subtask[r->failed_subtask].vertex].name;
     if (r->why.code == WR_CANCELED) return; /* the job ends: it says so itself */
-    wr_log(WR_LOG_WARN,
-           "snapshot %llu failed: %s; %s subtask %u, phase %s; the job goes on, "
-           "and tries again",
+    wr_log(WR_LOG_WARN, "snapshot %llu failed: %s; %s subtask %u, phase %s; the job goes on, and tries again",
            (unsigned long long)r->id, r->why.text, place,
            r->failed_subtask == WR_SNAPSHOT_NOBODY ? 0 : l->exec->subtask[r->failed_subtask].index,
            wr_snapshot_phase_name(r->phase));
@@ -244,9 +242,7 @@ static void end_of_job(wr_local *l)
         l->joined = true;
         if (l->snapshots != NULL && l->job.state == WR_JOB_FINISHED &&
             wr_snapshots_finished(l->snapshots, &info) != WR_OK)
-            wr_log(WR_LOG_WARN,
-                   "cannot note that the job has finished: %s; its next run will "
-                   "find out by itself",
+            wr_log(WR_LOG_WARN, "cannot note that the job has finished: %s; its next run will find out by itself",
                    info.text);
     }
 }

@@ -117,8 +117,7 @@ static wr_err choose(wr_origin *o, const wr_origin_config *config, wr_errinfo *i
         WR_TRY(wr_store_newest(o->env, o->folder, wr_journal_lineage(o->journal), &o->manifest, &newest, info));
     if (newest && config->restore != NULL)
         return wr_fail(info, WR_CONFIG,
-                       "%s has newer results of this job (snapshot %llu) than --restore %s; "
-                       "leave --restore out to go "
+                       "%s has newer results of this job (snapshot %llu) than --restore %s; leave --restore out to go "
                        "on with them, or add --fresh to begin a new lineage with that one",
                        o->folder, (unsigned long long)o->manifest.id, config->restore);
     if (config->restore != NULL) {
@@ -185,10 +184,8 @@ wr_err wr_origin_match(const wr_origin *o, const wr_job *job, bool allow_non_res
         for (uint32_t n = 0; n < job->nodes && !there; n++) there = strcmp(job->node[n].uid, op->uid) == 0;
         if (!there)
             return wr_fail(info, WR_STATE,
-                           "snapshot %llu has state of operator '%s', which the "
-                           "pipeline does not have; give the "
-                           "operator its uid back, or drop the state by "
-                           "--allow-non-restored-state",
+                           "snapshot %llu has state of operator '%s', which the pipeline does not have; give the "
+                           "operator its uid back, or drop the state by --allow-non-restored-state",
                            (unsigned long long)o->manifest.id, op->uid);
     }
     return WR_OK;
