@@ -261,7 +261,10 @@ bool wr_barrier_orders(wr_tasklet *t)
 {
     wr_barriers *b = &t->barriers;
     bool         any = false;
-    if (b->mail.unsents > 0) wr_mail_flush(&b->mail);
+    if (b->mail.unsents > 0) {
+        wr_mail_flush(&b->mail);
+        b->news = true;
+    }
     for (wr_order *o; (o = wr_mail_next(&b->mail)) != NULL;) {
         switch (o->kind) {
         case WR_ORDER_TRIGGER: trigger(t, o); break;
