@@ -27,12 +27,17 @@ static char *slot_at(const wr_windows *k, char *state, uint32_t slot)
     return state + k->type.ring + (size_t)slot * k->type.acc_bytes;
 }
 
+static inline bool any_held(const wr_windows *k, char *state)
+{
+    uint64_t        any = 0;
+    const uint64_t *held = held_of(k, state);
+    uint32_t        words = (uint32_t)(k->per + 63) / 64;
+    for (uint32_t i = 0; i < words; i++) any |= held[i];
+    return any != 0;
+}
 bool wr_ring_any(const wr_windows *k, char *state)
 {
-    uint64_t  any = 0;
-    uint64_t *held = held_of(k, state);
-    for (int64_t i = 0; i < (k->per + 63) / 64; i++) any |= held[i];
-    return any != 0;
+    return any_held(k, state);
 }
 
 /* Accumulators are small and of whole words. */
@@ -55,14 +60,14 @@ static bool roll(wr_op *op, wr_windows *k, char *state, int64_t end)
         wr_pairs_flush(op, k, &k->merge);
         wr_pairs_flush(op, k, &k->retract);
     }
-    for (int64_t slice = was - k->per; slice < until; slice++) {
-        uint32_t slot = slot_of(k, slice);
+    uint32_t slot = slot_of(k, was), per = (uint32_t)k->per;
+    for (int64_t slice = was - k->per; slice < until; slice++, slot = slot + 1 == per ? 0 : slot + 1) {
         uint64_t bit = UINT64_C(1) << (slot & 63);
         if (!(held[slot >> 6] & bit)) continue;
         held[slot >> 6] &= ~bit;
         copy_acc(k, k->left + (size_t)(k->retract.n + left++) * k->type.acc_bytes, slot_at(k, state, slot));
     }
-    if (!valid || !wr_ring_any(k, state)) return false;
+    if (!valid || !any_held(k, state)) return false;
     for (; left > 0; left--)
         wr_pairs_add(op, k, &k->retract, state + k->type.total, k->left + (size_t)k->retract.n * k->type.acc_bytes);
     return true;
@@ -70,7 +75,7 @@ static bool roll(wr_op *op, wr_windows *k, char *state, int64_t end)
 
 char *wr_ring_open(wr_op *op, wr_windows *k, char *state, int64_t slice, int64_t end)
 {
-    if (!wr_ring_any(k, state)) *ring_end(k, state) = (int64_t)((uint64_t)end << 1);
+    if (!any_held(k, state)) *ring_end(k, state) = (int64_t)((uint64_t)end << 1);
     *ring_end(k, state) &= ~INT64_C(1); /* the total is not of it any more */
     (void)roll(op, k, state, end);
     uint32_t slot = slot_of(k, slice);
@@ -125,7 +130,7 @@ static bool put(wr_op *op, wr_windows *k, char *state, int64_t end, const weir_s
 {
     weir_cell *cell = wr_windows_list(k, state);
     int64_t   *mark = wr_mark_of(k, state), base = *mark >> WR_PLACE_BITS;
-    bool       any = wr_ring_any(k, state);
+    bool       any = any_held(k, state);
     if (!any && cell->count == 0 && ((uint64_t)*mark & ((1u << WR_PLACE_BITS) - 1)) == 0) return false;
     wr_table_touch(op->table, (void *[1]){state}, 1);
     if (!any) *ring_end(k, state) = (int64_t)((uint64_t)end << 1);
@@ -138,7 +143,7 @@ static bool put(wr_op *op, wr_windows *k, char *state, int64_t end, const weir_s
         *mark &= ~(INT64_C(1) << place);
     }
     if (cell->count != 0) enter_rows(op, k, state, end, goes_on);
-    if (!wr_ring_any(k, state)) return false;
+    if (!any_held(k, state)) return false;
     if (!goes_on) total_anew(op, k, state, end);
     *ring_end(k, state) |= 1;
     wr_result_add(op, k, state, state + k->type.total, *span, span->end.ns - 1);

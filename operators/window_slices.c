@@ -162,8 +162,14 @@ static inline bool claim_fast(wr_windows *k, char *state, int64_t slice, uint32_
     int64_t         *mark = wr_mark_of(k, state);
     uint64_t         used = (uint64_t)*mark & ((1u << WR_PLACE_BITS) - 1);
     const weir_cell *list = wr_cell_at(state, k->type.list);
-    if ((used & (used - 1)) != 0 || (used != 0 && *mark >> WR_PLACE_BITS >= k->alive) || list->count != 0) return false;
-    *mark = (int64_t)((uint64_t)slice << WR_PLACE_BITS | UINT64_C(1) << place);
+    int64_t          base = *mark >> WR_PLACE_BITS;
+    if (list->count != 0) return false;
+    if (used == 0 || ((used & (used - 1)) == 0 && base < k->alive))
+        *mark = (int64_t)((uint64_t)slice << WR_PLACE_BITS | UINT64_C(1) << place);
+    else if ((uint64_t)(slice - base) < k->type.places && !(used >> place & 1))
+        *mark |= INT64_C(1) << place; /* beside others */
+    else
+        return false;
     uint64_t *word = (uint64_t *)(void *)(state + k->type.acc[place]);
     for (uint32_t i = 0; zero && i < k->type.acc_bytes / 8; i++) word[i] = 0;
     return true;
