@@ -302,6 +302,31 @@ static void test_paused_sources_give_nothing_and_answer(void **state)
     snaps_free(&r);
 }
 
+/* Ended by order: the last snapshot still knows where each split is. */
+static void test_stopped_sources_keep_their_positions(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        snaps_run r;
+        snaps_reset(SNAPS_UNION, WEIR_ROUTE_REBALANCE, 2, 100000);
+        snaps.splits = 5;
+        snaps_new(&r, seed, NOWHERE, NULL, 2);
+        snaps_all_in(&r, WR_TASK_RUNNING);
+        for (uint64_t n = 50 * seed; n > 0; n--) snaps_step(&r);
+        wr_worker_stop_sources(r.worker);
+        snaps_all_in(&r, WR_TASK_ENDED);
+        snaps_shot *s = snaps_trigger(&r, ordinary(1));
+        snaps_take(&r, s);
+        expect_cut(&r, s);
+        assert_int_equal(s->cut, seen());
+        for (uint32_t i = 0; i < r.exec->subtasks; i++) assert_true(s->ack[i]->ended);
+        wr_worker_complete(r.worker, 1);
+        wr_worker_finish(r.worker);
+        snaps_all_in(&r, WR_TASK_FINISHED);
+        snaps_free(&r);
+    }
+}
+
 static void test_sources_hear_what_is_durable(void **state)
 {
     (void)state;
@@ -360,6 +385,7 @@ int main(void)
         cmocka_unit_test(test_an_order_that_is_called_off_in_time_does_nothing),
         cmocka_unit_test(test_more_orders_than_fit),
         cmocka_unit_test(test_paused_sources_give_nothing_and_answer),
+        cmocka_unit_test(test_stopped_sources_keep_their_positions),
         cmocka_unit_test(test_sources_hear_what_is_durable),
         cmocka_unit_test(test_a_waiting_split_holds_no_barrier_up),
     };

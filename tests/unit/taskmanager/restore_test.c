@@ -234,6 +234,82 @@ static void test_one_input_ended_before(void **state)
     }
 }
 
+static uint64_t seen(void)
+{
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < SNAPS_SUBTASKS; i++) n += snaps.seen[i];
+    return n;
+}
+
+/* What was handed out once is not handed out again, however often the enumerator looks; what comes up later is. */
+static void test_discovered_splits_are_read_once(void **state)
+{
+    (void)state;
+    for (uint32_t names = 0; names < 2; names++) {
+        life      l = {.random = wr_prng_of(11)};
+        snaps_run r;
+        snaps_reset(SNAPS_ROUTE, WEIR_ROUTE_REBALANCE, 1, 1000);
+        snaps.keyed = snaps.discovers = true;
+        snaps.names = names;
+        snaps.splits = 4;
+        begin(&l, &r, 2);
+        while (seen() < 4000) snaps_step(&r);
+        snaps_shot *s = snaps_trigger(&r, next_barrier(&l));
+        snaps_take(&r, s);
+        note(&l, &r, s);
+        snaps_free(&r);
+        begin(&l, &r, 3);
+        for (int i = 0; i < 3000; i++) snaps_step(&r);
+        assert_int_equal(seen(), 0);
+        snaps.splits = 5;
+        while (seen() < 1000) snaps_step(&r);
+        for (int i = 0; i < 3000; i++) snaps_step(&r);
+        assert_int_equal(seen(), 1000);
+        assert_int_equal(snaps_wrong_keys(&r), 0);
+        snaps_free(&r);
+        life_free(&l);
+    }
+}
+
+/* A snapshot from before the splits were listed: the next life lists them. One from after: it does not. */
+static void test_splits_are_listed_in_one_life(void **state)
+{
+    (void)state;
+    for (uint32_t listed = 0; listed < 2; listed++) {
+        life      l = {.random = wr_prng_of(13)};
+        snaps_run r;
+        snaps_reset(SNAPS_ROUTE, WEIR_ROUTE_REBALANCE, 1, 1000);
+        snaps.keyed = true;
+        snaps.splits = 2;
+        for (uint32_t i = 0; i < 2; i++) snaps.may[i] = 10;
+        begin(&l, &r, 1);
+        if (listed) snaps_all_in(&r, WR_TASK_RUNNING);
+        while (listed && seen() < 20) snaps_step(&r);
+        while (!listed && snaps_at_least(&r, WR_TASK_RUNNING) < r.exec->subtasks) {
+            /* whoever runs first is ordered before its next step */
+            snaps_step(&r);
+        }
+        snaps_shot *s = snaps_trigger(&r, next_barrier(&l));
+        snaps_take(&r, s);
+        note(&l, &r, s);
+        snaps_free(&r);
+        snaps.splits = 3; /* came up since */
+        for (uint32_t i = 0; i < 3; i++) snaps.may[i] = UINT64_MAX;
+        begin(&l, &r, 1);
+        snaps_all_in(&r, WR_TASK_ENDED);
+        bool ran = false;
+        for (uint32_t i = 0; i < l.manifest[0].ops; i++) {
+            for (uint32_t k = 0; k < l.manifest[0].op[i].items; k++)
+                ran |= l.manifest[0].op[i].item[k].kind == WR_ITEM_OWN;
+        }
+        if (listed) assert_true(ran);
+        if (ran) snaps.splits = 2;
+        assert_int_equal(snaps_wrong_keys(&r), 0);
+        snaps_free(&r);
+        life_free(&l);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -242,6 +318,8 @@ int main(void)
         cmocka_unit_test(test_broken_rules_show),
         cmocka_unit_test(test_what_had_ended_gives_nothing_again),
         cmocka_unit_test(test_one_input_ended_before),
+        cmocka_unit_test(test_discovered_splits_are_read_once),
+        cmocka_unit_test(test_splits_are_listed_in_one_life),
     };
     return cmocka_run_group_tests(tests, make_folder, drop_folder);
 }

@@ -27,6 +27,7 @@ typedef struct snaps_world {
     uint32_t source_parallelism, parallelism, sink_parallelism;
     bool     keyed, own, names;         /* names: splits have long strings */
     bool     threads;                   /* the worker runs on its own: what sinks saw is not looked at before its end */
+    bool     discovers;                 /* sources look for more splits for ever */
     uint64_t records[2 * SNAPS_SPLITS]; /* of each split; those of source b from SNAPS_SPLITS on */
     uint64_t may[2 * SNAPS_SPLITS];     /* so far it may read now */
     bool     enumerated[2];             /* by source: a, b */
@@ -156,7 +157,8 @@ static void snaps_build(weir_pipeline *p)
 {
     uint32_t   n = snaps.parallelism;
     uint32_t   where = snaps.own ? WEIR_OWN_THREAD : WEIR_ON_SLOT;
-    num_stream a = weir_read(numbers, p, .uid = "a", .parallelism = snaps.source_parallelism, .args = "me=0");
+    num_stream a = weir_read(numbers, p, .uid = "a", .parallelism = snaps.source_parallelism, .args = "me=0",
+                             .discover_every = snaps.discovers ? 100 * WEIR_MICROSECOND : 0);
     num_stream both;
     if (snaps.shape == SNAPS_ROUTE) {
         both = snaps_route(a);
