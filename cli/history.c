@@ -191,7 +191,7 @@ static void text_subtasks(FILE *file, const wr_exec *exec, const wr_snapshot_rec
         const worst                w = {f->start_delay_ns, f->align_ns, f->sync_ns, f->async_ns};
         char                       name[64];
         snprintf(name, sizeof name, "%.34s %u", task_name(exec, i), exec->subtask[i].index);
-        fprintf(file, "%6s %-38s ", f->acked ? f->increment ? "delta" : "full" : "-", name);
+        fprintf(file, "%6s %-38s ", !f->acked ? "no" : f->bytes == 0 ? "" : f->increment ? "delta" : "full", name);
         text_times(file, &w, f->bytes, f->bytes_full);
         fputs("\n", file);
     }

@@ -48,15 +48,16 @@ static void answered(void *self, uint64_t ticket, uint64_t id, const wr_errinfo 
 
 static void snapshot_failed(void *self, const wr_snapshot_record *r)
 {
-    wr_local   *l = self;
-    const char *place = r->failed_subtask == WR_SNAPSHOT_NOBODY
-                            ? "the job"
-                            : l->exec->vertex[l->exec->subtask[r->failed_subtask].vertex].name;
+    wr_local *l = self;
+    char      place[WR_NAME_BYTES_MAX + 32] = "";
     if (r->why.code == WR_CANCELED) return; /* the job ends: it says so itself */
-    wr_log(WR_LOG_WARN, "snapshot %llu failed: %s; %s subtask %u, phase %s; the job goes on, and tries again",
-           (unsigned long long)r->id, r->why.text, place,
-           r->failed_subtask == WR_SNAPSHOT_NOBODY ? 0 : l->exec->subtask[r->failed_subtask].index,
-           wr_snapshot_phase_name(r->phase));
+    if (r->failed_subtask != WR_SNAPSHOT_NOBODY) {
+        const wr_subtask *t = &l->exec->subtask[r->failed_subtask];
+        snprintf(place, sizeof place, "%.*s subtask %u, ", WR_NAME_BYTES_MAX, l->exec->vertex[t->vertex].name,
+                 t->index);
+    }
+    wr_log(WR_LOG_WARN, "snapshot %llu failed: %s; %sphase %s; the job goes on, and tries again",
+           (unsigned long long)r->id, r->why.text, place, wr_snapshot_phase_name(r->phase));
 }
 
 static wr_err new_snapshots(wr_local *l, const wr_local_options *o, wr_worker_options *of_worker, wr_errinfo *info)

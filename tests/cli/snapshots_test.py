@@ -274,6 +274,24 @@ class Snapshots(Case):
         self.expect(self.weir(*self.args()), 1, r"error\[E0601 DAMAGED\]: .*" + re.escape(state) + r".*offset")
         self.assertFalse([n for n in os.listdir(self.path(self.links)) if "goes on" in n])
 
+    def test_a_failure_harms_nobody(self):
+        run = self.begin(*self.args(rate=20000))
+        self.until_snapshots(run)
+        folder, away = self.path(self.snapshots), self.path(self.snapshots + "-away")
+        os.rename(folder, away)
+        self.wait_until(lambda: json.loads(self.weir("snapshots", "chain", "--json").out)["failed_in_a_row"] >= 2, "failures")
+        history = json.loads(self.weir("snapshots", "chain", "--json").out)["history"]
+        failed = [r for r in history if r["outcome"] == "failed"]
+        self.assertTrue(all(r["failure"]["phase"] in ("async", "sync", "manifest") for r in failed), failed)
+        self.assertTrue(any("No such file" in r["failure"]["text"] for r in failed), failed)
+        self.assertRegex(self.weir("snapshots", "chain").out, r"(?m)^ +\d+ snapshot +failed .*\n +.*phase .*: cannot ")
+        os.rename(away, folder)
+        self.wait_until(lambda: json.loads(self.weir("snapshots", "chain", "--json").out)["failed_in_a_row"] == 0, "recovery")
+        self.expect(self.weir("stop", "chain"), 0)
+        self.assertRegex(self.end(run, 0).err, r"warn +snapshot \d+ failed: cannot .*; the job goes on, and tries again")
+        self.expect(self.weir(*self.args()), 0)
+        self.exact()
+
     def test_the_pipeline_names_its_folder(self):
         self.build("named", chain("named", options='weir_configure(p, .snapshots = "file:from-pipeline", .snapshot_every = 20 * WEIR_MILLISECOND);'))
         args = ["run", "named.so", "--set", f"links=file:{self.links}", "--set", "events=generator:?count=2000&rate=10000", "--json"]
