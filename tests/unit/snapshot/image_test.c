@@ -1,6 +1,7 @@
 /* Snapshots of tables that change while they are written, against what the table held at the barrier: full ones,
  * increments, failed and aborted ones; loaded at once and by other parallelisms, and worked on afterwards.
  * ctest: timeout=120 */
+#include "base/sabotage.h"
 #include "tests/unit/snapshot/image_kit.h"
 
 enum { CHAIN = 40, PARTS = 3 };
@@ -115,6 +116,7 @@ static void follows_the_table(uint64_t seed, bool increments, const wr_env *env,
         wr_table *loaded = load(&k, env, &c, 0, KIT_GROUPS);
         wr_table_free(k.table);
         k.table = loaded;
+        kit_near(&k);
         base = 0;
         if (increments) assert_int_equal(wr_table_mark(k.table, true, &info), WR_OK);
     }
@@ -200,6 +202,43 @@ static void from_many_to_many(void **unused)
     }
 }
 
+/* A chain of operators has several tables; they share the writer and the file. */
+static void two_tables_in_one_file(void **unused)
+{
+    (void)unused;
+    for (uint64_t seed = 0; seed < seeds(4); seed++) {
+        static kit_copy truth[2];
+        kit             k[2];
+        wr_errinfo      info = {0};
+        wr_state_file   file;
+        uint64_t        bytes;
+        for (uint32_t i = 0; i < 2; i++) {
+            kit_begin(&k[i], 50000 + seed * 7 + i);
+            kit_batches(&k[i], 100 + 200 * i);
+            memset(&truth[i], 0, sizeof truth[i]);
+            kit_copy_add(&k[i], k[i].table, &truth[i]);
+        }
+        wr_image_writer *w = kit_writer(wr_env_real(), k[0].table, 1, 0, true);
+        if (wr_image_writer_add(w, "other", k[1].table, true, &info) != WR_OK) fail_msg("%s", info.text);
+        while (wr_image_writer_step(w, 100000, &info) != WR_IMAGE_DURABLE) {
+            kit_batch(&k[0]);
+            kit_batch(&k[1]);
+        }
+        wr_image_writer_result(w, &file, &bytes);
+        wr_image_writer_free(w);
+        for (uint32_t i = 0; i < 2; i++) {
+            chain c;
+            chain_begin(&c, &k[i]);
+            chain_add(&c, &file, 1, 0);
+            if (i == 1) c.op.uid = "other";
+            check_files(wr_env_real(), &c);
+            for (uint32_t parts = 1; parts <= 3; parts++) same_as_files(&k[i], wr_env_real(), &c, &truth[i], parts);
+            kit_end(&k[i]);
+        }
+        (void)kit_clear();
+    }
+}
+
 /* Without a layer in the middle the entries that only it has would be holes. */
 static void a_missing_layer_is_noticed(void **unused)
 {
@@ -249,6 +288,50 @@ static void steps_are_small(void **unused)
     kit_end(&k);
 }
 
+/* Whether 40 snapshots between batches show what is broken. */
+static bool notices(uint64_t seed, bool increments)
+{
+    static kit_copy truth, seen;
+    kit             k;
+    chain           c;
+    bool            undone = false, noticed = false;
+    kit_begin(&k, seed);
+    chain_begin(&c, &k);
+    if (increments) assert_int_equal(wr_table_mark(k.table, true, NULL), WR_OK);
+    for (uint64_t id = 1; id <= 40 && !noticed; id++) {
+        kit_batches(&k, 10);
+        memset(&truth, 0, sizeof truth);
+        memset(&seen, 0, sizeof seen);
+        kit_copy_add(&k, k.table, &truth);
+        bool full = !increments || id % 20 == 1;
+        assert_true(snapshot(&k, wr_env_real(), &c, id, full ? 0 : id - 1, full, false, &undone));
+        wr_errinfo info = {0};
+        wr_table  *table = kit_table(&k, 0, KIT_GROUPS);
+        noticed = wr_image_load(table, wr_env_real(), kit_folder, &c.op, NULL, &info) != WR_OK;
+        if (!noticed) kit_copy_add(&k, table, &seen);
+        noticed |= memcmp(&truth, &seen, sizeof truth) != 0;
+        wr_table_free(table);
+    }
+    kit_end(&k);
+    (void)kit_clear();
+    return noticed;
+}
+
+/* The switches that break a rule: without them nothing is seen, with each of them something is. */
+static void sabotage_is_noticed(void **unused)
+{
+    (void)unused;
+    assert_false(notices(6, true));
+    assert_false(notices(6, false));
+    wr_sabotage.skip_undo = true;
+    assert_true(notices(6, false));
+    wr_sabotage = (wr_sabotage_switches){.lose_dirty_bit = true};
+    assert_true(notices(6, true));
+    wr_sabotage = (wr_sabotage_switches){.stale_lookaside = true};
+    assert_true(notices(6, true));
+    wr_sabotage = (wr_sabotage_switches){0};
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -259,6 +342,8 @@ int main(void)
         cmocka_unit_test(from_many_to_many),
         cmocka_unit_test(steps_are_small),
         cmocka_unit_test(a_missing_layer_is_noticed),
+        cmocka_unit_test(two_tables_in_one_file),
+        cmocka_unit_test(sabotage_is_noticed),
     };
     return cmocka_run_group_tests(tests, kit_folder_begin, kit_folder_end);
 }
