@@ -1,5 +1,6 @@
 /* snapshot/image.h: files with keyed state. A writer takes tables through snapshot/capture.h into a file, in steps
- * between batches; a loader fills tables from files; a reader walks them without the pipeline. Format: docs/formats.md.
+ * between batches; a loader fills tables from files; a reader walks them without the pipeline. Format:
+ * docs/formats-state.md.
  *
  * File names never repeat (they carry epoch and snapshot id), so a file is written under its own name; it counts once
  * a manifest names it. */
