@@ -1,6 +1,7 @@
 /* weir/test.h: a pipeline in one thread under a clock that the test moves. The engine is the one that `weir run` has;
  * only the clock of its environment is another, and slots are stepped here instead of by threads. */
 #include "base/arena.h"
+#include "cli/test_kept.h"
 #include "connectors/connectors.h"
 #include "connectors/memory.h"
 #include "graph/exec.h"
@@ -40,8 +41,10 @@ struct weir_test {
     const wr_job   *job;
     wr_exec        *exec;
     wr_worker      *worker;
-    wr_test_queue **queue; /* by node; NULL: no "test:" source */
-    tap           **taps;  /* by node, one for each output, and one for late records */
+    wr_test_kept   *kept;   /* snapshots are taken; or NULL */
+    uint32_t        loaded; /* subtasks */
+    wr_test_queue **queue;  /* by node; NULL: no "test:" source */
+    tap           **taps;   /* by node, one for each output, and one for late records */
     tap_op         *tap_op;
     uint32_t        tap_ops;
     bool            ended;
@@ -194,15 +197,18 @@ static void attach(weir_test *t, wr_op *op, wr_emit *emit, tap *tap)
 static void attach_all(weir_test *t)
 {
     uint32_t outputs = 0;
+    bool     again = t->taps != NULL; /* after a crash: what they have caught stays */
     for (uint32_t i = 0; i < t->job->nodes; i++) outputs += (t->job->node[i].outs + 1) * t->job->node[i].parallelism;
+    free(t->tap_op);
+    t->tap_ops = 0;
     t->tap_op = zeroed(outputs, sizeof *t->tap_op);
-    t->taps = zeroed(t->job->nodes, sizeof *t->taps);
+    if (!again) t->taps = zeroed(t->job->nodes, sizeof *t->taps);
     for (uint32_t i = 0; i < t->job->nodes; i++) {
         const wr_node *node = &t->job->node[i];
-        t->taps[i] = zeroed(node->outs + 1, sizeof **t->taps);
+        if (!again) t->taps[i] = zeroed(node->outs + 1, sizeof **t->taps);
         for (uint32_t port = 0; port <= node->outs; port++) {
             tap *tap = &t->taps[i][port];
-            tap->last = &tap->first;
+            if (!again) tap->last = &tap->first;
             for (uint32_t s = 0; s < node->parallelism; s++) {
                 wr_op   *op = wr_worker_op(t->worker, i, s);
                 wr_emit *emit = port < node->outs ? &op->emit[port] : op->late;
@@ -239,6 +245,16 @@ static void stop_with_problems(const weir_test *t, const wr_errinfo *info)
     stop("%s", text[0]);
 }
 
+static void start_worker(weir_test *t)
+{
+    wr_errinfo        info = {0};
+    wr_worker_options options = {.env = &t->env, .job = "test", .seed = 1};
+    t->loaded = 0;
+    if (t->kept != NULL && wr_test_kept_configure(t->kept, &options, &info) != WR_OK) stop("%s", info.text);
+    if (wr_worker_new(&t->worker, t->exec, &options, &info) != WR_OK) stop("%s", info.text);
+    attach_all(t);
+}
+
 static void start(weir_test *t)
 {
     if (t->worker != NULL) return;
@@ -250,12 +266,10 @@ static void start(weir_test *t)
                                       .loose_ends = true,
                                       .connector = wr_connector_resolve,
                                       .inspect = wr_connector_inspect};
-    wr_worker_options     options = {.env = &t->env, .job = "test", .seed = 1};
     if (wr_job_finish(t->pipeline, &settings, &t->job, &info) != WR_OK) stop_with_problems(t, &info);
     if (wr_exec_new(t->job, &t->exec, &info) != WR_OK) stop("%s", info.text);
-    if (wr_worker_new(&t->worker, t->exec, &options, &info) != WR_OK) stop("%s", info.text);
     open_queues(t);
-    attach_all(t);
+    start_worker(t);
 }
 
 static void cancel_all(weir_test *t)
@@ -266,6 +280,8 @@ static void cancel_all(weir_test *t)
 static void look_for_failure(weir_test *t)
 {
     for (wr_task_event e; wr_worker_event(t->worker, &e);) {
+        bool restores = t->kept != NULL && wr_test_kept_restores(t->kept);
+        if (restores && e.state == WR_TASK_LOADED && ++t->loaded == t->exec->subtasks) wr_worker_go(t->worker);
         if (e.state != WR_TASK_FAILED || t->why.code != WR_OK) continue;
         t->why = e.info;
         cancel_all(t);
@@ -300,6 +316,7 @@ void weir_test_free(weir_test *t)
         run(t);
     }
     wr_worker_free(t->worker);
+    wr_test_kept_free(t->kept);
     for (uint32_t i = 0; t->taps != NULL && i < t->job->nodes; i++) {
         for (uint32_t port = 0; port <= t->job->node[i].outs; port++) tap_free(&t->taps[i][port]);
         free(t->taps[i]);
@@ -407,16 +424,39 @@ void weir_test_batch(weir_test *t)
     (void)t;
     stop("not yet: micro-batches");
 }
+
 uint64_t weir_test_snapshot(weir_test *t)
 {
-    (void)t;
-    stop("not yet: snapshots");
+    wr_errinfo info = {0};
+    if (t->worker == NULL && wr_test_kept_new(&t->kept, &t->env, &info) != WR_OK) stop("snapshot: %s", info.text);
+    start(t);
+    if (t->kept == NULL) stop("snapshot: the first one comes before the first push, pull or advance");
+    run(t);
+    wr_err err = wr_test_kept_trigger(t->kept, t->exec, t->worker, &info);
+    for (bool all = false; err == WR_OK && !all;) {
+        run(t);
+        if (t->why.code != WR_OK) stop("snapshot: the job has failed: %s", t->why.text);
+        err = wr_test_kept_take(t->kept, t->worker, &all, &info);
+    }
+    if (err != WR_OK) stop("snapshot: %s", info.text);
+    wr_worker_complete(t->worker, wr_test_kept_newest(t->kept));
+    run(t);
+    return wr_test_kept_newest(t->kept);
 }
+
 void weir_test_crash(weir_test *t)
 {
-    (void)t;
-    stop("not yet: going back to a snapshot");
+    if (t->kept == NULL || wr_test_kept_newest(t->kept) == 0) stop("crash: there is no snapshot to go back to");
+    cancel_all(t);
+    run(t);
+    wr_worker_free(t->worker);
+    wr_errinfo_init(&t->why);
+    start_worker(t);
+    do run(t);
+    while (t->why.code == WR_OK && wr_test_kept_restores(t->kept) && t->loaded < t->exec->subtasks);
+    run(t);
 }
+
 static uint32_t force_time(weir_test *t, uint32_t node, weir_time at)
 {
     uint32_t n = t->job->node[node].parallelism;

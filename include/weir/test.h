@@ -23,11 +23,14 @@ void weir_test_end(weir_test *t);
 uint64_t weir_test_counter(weir_test *t, const char *uid, const char *name);
 /* NULL, or why the job failed: cause, place, what to do. Lives until the next call. */
 const char *weir_test_why(const weir_test *t);
-/* Not yet: they abort the test with that word. Micro-batch mode: runs one batch. Takes a snapshot; goes back to the
- * last. */
-void     weir_test_batch(weir_test *t);
+/* Takes a snapshot, as a running job does, and returns its number when it is complete. A test that takes any takes the
+ * first one before the first push. */
 uint64_t weir_test_snapshot(weir_test *t);
-void     weir_test_crash(weir_test *t);
+/* All that runs is lost; the job goes back to the last snapshot, and what was pushed since then is read again. Records
+ * that were caught for weir_test_pull stay, and those that come again come again. */
+void weir_test_crash(weir_test *t);
+/* Not yet: aborts the test with that word. Micro-batch mode: runs one batch. */
+void weir_test_batch(weir_test *t);
 
 /* What the macros below call. */
 void weir_test_push_(weir_test *t, weir_node source, const weir_type *type, const void *record);

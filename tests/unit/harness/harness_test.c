@@ -343,6 +343,42 @@ static void test_a_whole_pipeline_with_other_ends(void **state)
     weir_test_free(t);
 }
 
+static uint64_t newest_count(weir_test *t, tally_stream sums, uint64_t *records)
+{
+    tally    got;
+    uint64_t count = 0;
+    for (*records = 0; weir_test_pull(t, sums, &got); ++*records) count = got.count;
+    return count;
+}
+
+/* State goes back to the snapshot, and the source reads again what came since: the count ends where it was. */
+static void test_crash_goes_back(void **state)
+{
+    (void)state;
+    weir_test *t = weir_test_new(NULL);
+    uint64_t   records, first;
+    weir_test_build(t, build, "lines=test: results=blackhole:");
+    first = weir_test_snapshot(t);
+    for (uint32_t round = 1; round <= 3; round++) {
+        weir_test_push(t, built_lines, line_of("x x"));
+        assert_int_equal(weir_test_snapshot(t), first + round);
+        weir_test_push(t, built_lines, line_of("x"));
+        assert_int_equal(newest_count(t, built_sums, &records), 3 * round);
+        assert_int_equal(records, 3);
+        weir_test_crash(t);
+        assert_int_equal(newest_count(t, built_sums, &records), 3 * round); /* not 3 * round + 1 */
+        assert_int_equal(records, 1);
+        weir_test_crash(t); /* once more, to the same */
+        assert_int_equal(newest_count(t, built_sums, &records), 3 * round);
+        assert_null(weir_test_why(t));
+    }
+    weir_test_end(t);
+    assert_int_equal(weir_test_snapshot(t), first + 4);
+    weir_test_crash(t);
+    assert_int_equal(newest_count(t, built_sums, &records), 0); /* all had ended */
+    weir_test_free(t);
+}
+
 static void test_nothing_was_built_or_run(void **state)
 {
     (void)state;
@@ -374,9 +410,12 @@ static void aborts(void (*what)(void), const char *said)
     if (strstr(text, said) == NULL) fail_msg("\"%s\" is not in: %s", said, text);
 }
 
-static void snapshot_now(void)
+static void snapshot_late(void)
 {
-    weir_test_snapshot(weir_test_new(NULL));
+    weir_test  *t = weir_test_new(NULL);
+    word_stream words = weir_source(word, weir_test_pipeline(t), "test:", .name = "words");
+    weir_test_push(t, words, (word){.text = weir_lit("a")});
+    weir_test_snapshot(t);
 }
 static void crash_now(void)
 {
@@ -411,8 +450,8 @@ static void test_wrong_use_aborts_with_a_reason(void **state)
 {
     (void)state;
     aborts(time_where_there_is_none, "visit has no event time");
-    aborts(snapshot_now, "not yet");
-    aborts(crash_now, "not yet");
+    aborts(snapshot_late, "before the first push");
+    aborts(crash_now, "no snapshot to go back to");
     aborts(batch_now, "not yet");
     aborts(push_into_no_source, "strict is no source");
     aborts(push_after_end, "weir_test_end");
@@ -431,6 +470,7 @@ int main(void)
         cmocka_unit_test(test_failure_says_why),
         cmocka_unit_test(test_dead_letters),
         cmocka_unit_test(test_a_whole_pipeline_with_other_ends),
+        cmocka_unit_test(test_crash_goes_back),
         cmocka_unit_test(test_nothing_was_built_or_run),
         cmocka_unit_test(test_wrong_use_aborts_with_a_reason),
     };
