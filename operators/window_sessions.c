@@ -218,7 +218,7 @@ static void add_alone(wr_op *op, wr_windows *k, const wr_view *view, uint32_t i,
     wr_session s;
     (void)join(op, k, state, at, &s, false);
     int64_t watermark = time_now(op, k), end = end_of(k, &s) - 1;
-    if (watermark != WEIR_NO_TIME && wr_saturating(end, k->lateness) <= watermark) {
+    if (at == WEIR_NO_TIME || (watermark != WEIR_NO_TIME && wr_saturating(end, k->lateness) <= watermark)) {
         wr_op_late(op, view->records + (size_t)i * op->def->left->size, view->time[i]);
         if (*wr_mark_of(k, state) == 0 && wr_cell_at(state, list_at(k))->count == 0) wr_table_forget(op->table, state);
         return;
@@ -252,7 +252,9 @@ static void add_alone(wr_op *op, wr_windows *k, const wr_view *view, uint32_t i,
 static bool goes_on(wr_op *op, wr_windows *k, char *state, int64_t at)
 {
     wr_session *hot = hot_of(k, state);
-    if (*wr_mark_of(k, state) == 0 || wr_cell_at(state, list_at(k))->count != 0 || !touches(k, hot, at)) return false;
+    if (*wr_mark_of(k, state) == 0 || wr_cell_at(state, list_at(k))->count != 0 || !touches(k, hot, at) ||
+        at == WEIR_NO_TIME)
+        return false;
     int64_t last = at > hot->last ? at : hot->last, watermark = time_now(op, k);
     int64_t end = wr_saturating(last, k->window.size) - 1;
     if (end <= watermark || hot->due > end) return false;

@@ -275,7 +275,7 @@ static void note_last(const wr_windows *k, char *state, int64_t slice, bool fres
 static void add_behind(wr_op *op, wr_windows *k, const wr_view *view, uint32_t i, int64_t slice)
 {
     uint32_t pick[1] = {i};
-    if (wr_slice_last_end(k, slice) <= k->dead) {
+    if (wr_slice_last_end(k, slice) <= k->dead || view->time[i].ns == WEIR_NO_TIME) {
         wr_op_late(op, view->records + (size_t)i * op->def->left->size, view->time[i]);
         return;
     }
@@ -331,7 +331,7 @@ static void add_mixed_rows(wr_op *op, wr_windows *k, const wr_view *view)
     uint32_t n = 0;
     for (uint32_t i = 0; i < view->n && !wr_op_failed(op); i++) {
         int64_t slice = slice_of(k, view->time[i].ns);
-        if (wr_slice_first_end(k, slice) > k->fired) {
+        if (wr_slice_first_end(k, slice) > k->fired && view->time[i].ns != WEIR_NO_TIME) {
             wr_live_add(k, slice);
             k->pick[n++] = i;
             continue;
@@ -351,7 +351,7 @@ static void add_mixed(wr_op *op, wr_windows *k, const wr_view *view)
     for (uint32_t i = 0; i < view->n; i++) {
         int64_t slice = slice_of(k, view->time[i].ns);
         k->slice[i] = slice;
-        if (wr_slice_first_end(k, slice) <= k->fired) {
+        if (wr_slice_first_end(k, slice) <= k->fired || view->time[i].ns == WEIR_NO_TIME) {
             add_behind(op, k, view, i, slice);
             continue;
         }
@@ -400,7 +400,7 @@ static void slices_push(wr_op *op, wr_windows *k, const wr_view *view)
     }
     int64_t slice = slice_of(k, least);
     bool    whole = least == most || (most < k->slice_to && least >= k->slice_from);
-    if (!whole || (!k->window.clock && wr_slice_first_end(k, slice) <= k->fired)) {
+    if (!whole || least == WEIR_NO_TIME || (!k->window.clock && wr_slice_first_end(k, slice) <= k->fired)) {
         (k->rows ? add_mixed_rows : add_mixed)(op, k, view);
     } else {
         if (k->lives == 0 || k->live[k->lives - 1] != slice) wr_live_add(k, slice);
