@@ -11,6 +11,7 @@ enum wr_firing { WR_FIRING_NONE, WR_FIRING_EVENT, WR_FIRING_CLOCK };
 typedef struct wr_keyed_time {
     wr_timers *timers;   /* NULL: the state has none */
     uint32_t   firing;   /* enum wr_firing: of the call that runs */
+    bool       ending;   /* the last sweep is under way */
     bool       early;    /* event timers were set at or before the watermark */
     int64_t    ttl_ns;   /* the shortest; 0: nothing expires */
     int64_t    sweep_ns; /* wall clock of the next step of the sweep; 0: there is nothing to sweep */

@@ -166,6 +166,8 @@ bool wr_keyed_swept(wr_op *op)
     wr_keyed_time *kt = keyed_of(op)->time;
     if (kt == NULL || kt->ttl_ns == 0) return true;
     wr_keyed_time_begin(op);
+    if (!kt->ending) wr_ttl_sweep_anew(op->table);
+    kt->ending = true;
     return wr_ttl_sweep(op->table, SWEEP_ENTRIES * SWEEP_STEPS);
 }
 

@@ -111,6 +111,7 @@ void wr_ttl_after(wr_table *table, void *const *state, const uint32_t *pick, uin
 /* Between batches: looks at the next `entries` keys and forgets what is over. True: it has come to the end of the
  * table, and begins anew. */
 bool wr_ttl_sweep(wr_table *table, uint32_t entries);
+void wr_ttl_sweep_anew(wr_table *table); /* the next step begins at the table's beginning */
 /* After a load: what depends on the times to live of this run. */
 void wr_ttl_loaded(wr_table *table);
 

@@ -140,6 +140,11 @@ bool wr_ttl_sweep(wr_table *table, uint32_t entries)
     return false;
 }
 
+void wr_ttl_sweep_anew(wr_table *table)
+{
+    table->sweep = (wr_table_sweep){0};
+}
+
 void wr_ttl_loaded(wr_table *table)
 {
     void         *state[64];

@@ -341,6 +341,34 @@ static void test_keys_expire(void **state)
     }
 }
 
+/* ---- one window over the whole input: a key that has outlived its time gives no result ---- */
+
+WEIR_REDUCE(latest, tick, so_far, in)
+{
+    *so_far = *in;
+}
+
+static void test_results_expire(void **state)
+{
+    (void)state;
+    weir_test  *t = weir_test_new(NULL);
+    tick_stream in = weir_source(tick, weir_test_pipeline(t), "test:");
+    tick_stream last = weir_apply(latest, weir_window(weir_key_by(in, key), weir_one_window()), .ttl = WEIR_MINUTE);
+    for (uint64_t i = 0; i < 9000; i++) {
+        weir_test_push(t, in, {.key = i, .what = 1});
+        if (i == 4000) weir_test_advance(t, 59 * WEIR_SECOND); /* the sweep is somewhere in the table */
+    }
+    weir_test_advance(t, WEIR_SECOND);
+    weir_test_end(t);
+    uint8_t *seen = calloc(9000, 1);
+    tick     got;
+    while (weir_test_pull(t, last, &got)) seen[got.key]++;
+    for (uint64_t i = 0; i < 9000; i++) assert_int_equal(seen[i], i > 4000);
+    free(seen);
+    assert_null(weir_test_why(t));
+    weir_test_free(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -351,6 +379,7 @@ int main(void)
         cmocka_unit_test(test_event_timers_without_event_time),
         cmocka_unit_test(test_rows_expire),
         cmocka_unit_test(test_keys_expire),
+        cmocka_unit_test(test_results_expire),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
