@@ -68,10 +68,10 @@ static void staging_free(void *self)
     free(s);
 }
 
-static wr_err staging_of(wr_image_writer *w, wr_table *table, wr_errinfo *info)
+static wr_err staging_of(wr_table *table, const wr_env *env, wr_parker *parker, wr_errinfo *info)
 {
     staging *s = table->staging;
-    if (s != NULL && (s->env != w->env || s->parker != w->parker)) {
+    if (s != NULL && (s->env != env || s->parker != parker)) {
         staging_free(s);
         table->staging = NULL;
         table->staging_free = NULL;
@@ -85,16 +85,21 @@ static wr_err staging_of(wr_image_writer *w, wr_table *table, wr_errinfo *info)
             wr_mem_release(base, BUFFERS * WR_IMAGE_BLOCK_BYTES);
             return wr_fail(info, WR_MEMORY, "out of memory: buffers of snapshots");
         }
-        *s = (staging){.env = w->env, .parker = w->parker, .base = base};
+        *s = (staging){.env = env, .parker = parker, .base = base};
         table->staging = s;
         table->staging_free = staging_free;
     }
-    if (s->io == NULL && w->env->io_new != NULL) {
+    if (s->io == NULL && env->io_new != NULL) {
         wr_io *io = NULL;
-        if (w->env->io_new(w->env->self, &io, w->parker, BUFFERS) == 0) s->io = io; /* else by plain writes */
+        if (env->io_new(env->self, &io, parker, BUFFERS) == 0) s->io = io; /* else by plain writes */
     }
-    w->staging = s;
     return WR_OK;
+}
+
+wr_err wr_image_prepare(wr_table *table, const wr_env *env, wr_parker *parker, wr_errinfo *info)
+{
+    if (!wr_table_strings(table)) return wr_fail(info, WR_MEMORY, "out of memory: snapshots of a table");
+    return staging_of(table, env, parker, info);
 }
 
 /* ---- failing ----------------------------------------------------------------------------------------------------- */
@@ -483,7 +488,8 @@ wr_err wr_image_writer_add(wr_image_writer *w, const char *uid, wr_table *table,
         free(start);
         return wr_fail(info, WR_MEMORY, "out of memory: a snapshot of operator %s", uid);
     }
-    wr_err err = w->staging == NULL ? staging_of(w, table, info) : WR_OK;
+    wr_err err = w->staging == NULL ? staging_of(table, w->env, w->parker, info) : WR_OK;
+    if (w->staging == NULL) w->staging = table->staging;
     if (err == WR_OK) err = wr_capture_begin(table, full, info);
     if (err != WR_OK) {
         free(start);
