@@ -29,7 +29,9 @@ static wr_err make_target(saving *s, wr_errinfo *info)
     wr_file_info about;
     bool         full = false;
     s->made = s->env->stat(s->env->self, s->target, &about) == -ENOENT;
-    WR_TRY(wr_folder_make(s->env, s->target, info));
+    wr_err err = wr_folder_make(s->env, s->target, info);
+    if (err != WR_OK && s->made) s->env->rmdir(s->env->self, s->target);
+    if (err != WR_OK) return err;
     int result = s->env->list(s->env->self, s->target, is_anything, &full);
     if (result < 0) return wr_fail_errno(info, -result, "cannot list the folder %s", s->target);
     if (full) return wr_fail(info, WR_CONFIG, "a savepoint gets a folder of its own; %s is not empty", s->target);

@@ -1,5 +1,6 @@
 /* snapshot/image_origin.c: the states of an operator as a snapshot has them, as private tables of some key groups. */
 #include "snapshot/image_convert.h"
+#include "snapshot/rows.h"
 
 #define BYTES_AT_ONCE (UINT64_C(64) << 20)
 #define FOR_EVER      (INT64_MAX / 4) /* a private table lets nothing expire, but its entries have stamps */
@@ -29,11 +30,12 @@ static bool read_stamps(wr_image_origin *o, const wr_footer_table *t)
     return !r.failed;
 }
 
-static void choose_groups(wr_image_origin *o)
+static void choose_groups(wr_image_origin *o, uint32_t group_first, uint32_t group_end)
 {
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < o->source.layers; i++) bytes += o->source.layer[i]->file.bytes;
-    uint64_t groups = o->source.group_end - o->source.group_first;
+    for (uint32_t i = 0; o->rows && i < o->op->layers; i++) bytes += o->op->layer[i].file.bytes;
+    uint64_t groups = group_end - group_first;
     if (bytes > BYTES_AT_ONCE) groups = groups * BYTES_AT_ONCE / bytes;
     o->groups_at_once = groups == 0 ? 1 : (uint32_t)groups;
 }
@@ -54,6 +56,32 @@ static bool key_fits(const wr_manifest_op *op)
     return true;
 }
 
+/* A savepoint has other files than a snapshot; all of an operator's are of one sort. */
+static wr_err look_at_file(wr_image_origin *o, wr_errinfo *info)
+{
+    char path[WR_PATH_BYTES_MAX], first[8];
+    if (o->op->layers == 0) return WR_OK;
+    snprintf(path, sizeof path, "%s/%s", o->folder, o->op->layer[0].file.name);
+    int file = o->env->open(o->env->self, path, WR_OPEN_READ);
+    if (file < 0) return wr_fail_errno(info, -file, "cannot open %s", path);
+    int64_t n = o->env->pread(o->env->self, file, first, sizeof first, 0);
+    o->env->close(o->env->self, file);
+    o->rows = n == sizeof first && wr_rows_is(first);
+    return WR_OK;
+}
+
+static wr_err open_rows(wr_image_origin *o, wr_errinfo *info)
+{
+    wr_rows_stamps stamps;
+    WR_TRY(wr_rows_stamps_of(o->env, o->folder, o->op, &stamps, info));
+    o->ttl_ns = stamps.keys ? FOR_EVER : 0;
+    for (uint32_t i = 0; i < o->state.fields; i++) { /* what a table rounds stamps to comes from the time to live */
+        if (!stamps.cell[i]) o->fields[i].ttl = 0;
+        if (stamps.cell[i] && o->fields[i].ttl == 0) o->fields[i].ttl = FOR_EVER;
+    }
+    return WR_OK;
+}
+
 wr_err wr_image_origin_open(wr_image_origin *o, const wr_env *env, const char *folder, const wr_manifest_op *op,
                             uint32_t group_first, uint32_t group_end, wr_errinfo *info)
 {
@@ -63,8 +91,10 @@ wr_err wr_image_origin_open(wr_image_origin *o, const wr_env *env, const char *f
     o->state = *op->state;
     memcpy(o->fields, op->state->field, op->state->fields * sizeof *o->fields);
     o->state.field = o->fields;
-    WR_TRY(wr_image_source_open(&o->source, env, folder, op, group_first, group_end, info));
-    choose_groups(o);
+    WR_TRY(look_at_file(o, info));
+    if (!o->rows) WR_TRY(wr_image_source_open(&o->source, env, folder, op, group_first, group_end, info));
+    choose_groups(o, group_first, group_end);
+    if (o->rows) return open_rows(o, info);
     if (o->source.layers == 0) return WR_OK;
     if (read_stamps(o, &o->source.file[0].table[o->source.table[0]])) return WR_OK;
     wr_image_origin_close(o);
@@ -95,13 +125,15 @@ wr_err wr_image_origin_table(wr_image_origin *o, uint32_t group_first, uint32_t 
     config.group_end = group_end;
     config.budget = budget;
     WR_TRY(wr_table_new(take, &config, info));
+    wr_err err = WR_OK;
     o->source.group_first = group_first;
     o->source.group_end = group_end;
-    wr_err err = WR_OK;
-    if (!wr_image_source_fits(&o->source, *take))
+    if (o->rows)
+        err = wr_rows_fill(*take, o->env, o->folder, o->op, group_first, group_end, info);
+    else if (!wr_image_source_fits(&o->source, *take))
         err = wr_fail(info, WR_STATE, "the state of operator %s has a layout that this version of Weir cannot read; %s",
                       o->op->uid, o->folder);
-    if (err == WR_OK) err = wr_image_source_fill(&o->source, *take, info);
+    if (err == WR_OK && !o->rows) err = wr_image_source_fill(&o->source, *take, info);
     if (err == WR_OK) return WR_OK;
     wr_table_free(*take);
     *take = NULL;

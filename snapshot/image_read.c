@@ -31,7 +31,7 @@ wr_err wr_image_reader_new(wr_image_reader **take, const wr_env *env, const char
         wr_image_reader_free(r);
         return err;
     }
-    if (r->origin.source.layers == 0) r->group = op->max_parallelism; /* nothing was kept */
+    if (r->origin.source.layers == 0 && !r->origin.rows) r->group = op->max_parallelism; /* nothing was kept */
     *take = r;
     return WR_OK;
 }

@@ -43,7 +43,7 @@ wr_err wr_image_upgrade(wr_table *table, const wr_env *env, const char *folder, 
     WR_TRY(check_op(table, op, info));
     if (op->layers == 0) return WR_OK;
     WR_TRY(wr_image_origin_open(&o, env, folder, op, config->group_first, config->group_end, info));
-    bool   same = wr_schema_same(op->state, config->state) && wr_image_source_fits(&o.source, table);
+    bool   same = wr_schema_same(op->state, config->state) && !o.rows && wr_image_source_fits(&o.source, table);
     wr_err err = same ? wr_image_source_fill(&o.source, table, info) : convert(&o, table, how, info);
     wr_image_origin_close(&o);
     return err;

@@ -114,6 +114,7 @@ wr_err wr_rows_head_read(wr_rows_head *head, wr_arena *arena, const char *bytes,
         default: break;
         }
     }
+    wr_unpack_leave(u);
     if (seen != (UINT64_C(1) << H_KEYS) - 1) wr_unpack_fail(u, "a member is missing");
     wr_unpack_end(u);
     if (u->problem == NULL) check_head(u, head, cell_stamps);
