@@ -73,9 +73,9 @@ wr_err wr_snapshots_new(wr_snapshots **take, const wr_exec *exec, const wr_snaps
         .backoff_most_ms = BACKOFF_MOST_MS,
         .keep = options->keep,
         .base = s->origin->base,
-        .ids = taken ? wr_journal_ids(s->origin->journal) -
-                           (wr_sabotage.reuse_id && wr_journal_ids(s->origin->journal) > 0)
-                     : 0,
+        .ids = !taken                 ? 0
+               : wr_sabotage.reuse_id ? s->origin->base
+                                      : wr_journal_ids(s->origin->journal),
         .known = s->origin->known,
         .knowns = s->origin->knowns,
     };

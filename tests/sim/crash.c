@@ -36,6 +36,7 @@ typedef struct world {
     sim_crash_result *result;
     bool              trace, finished;
     uint32_t          planned; /* crashes that are still to come */
+    uint64_t          id;      /* greatest one of all snapshots that were begun */
 } world;
 
 /* One process. One thread, on the stack of attempt. */
@@ -52,7 +53,9 @@ typedef struct process {
     wr_execution  *execution;
     wr_job_action *action;
     doom           doom;
+    bool           stirred; /* a task has something to say */
     uint32_t       weight[64], loaded;
+    uint64_t       id; /* of the snapshot that was begun last */
     uint64_t       completions, steps, idle, faults_until, errors_before;
     int64_t        interval_ms;
 } process;
@@ -130,6 +133,11 @@ static void take_reports(process *p)
                                .info = e.state == WR_TASK_FAILED ? &e.info : NULL});
         if (p->core.state == WR_JOB_RUNNING) wr_snapshots_report(p->snapshots, &e);
     }
+}
+
+static void stirred(void *self)
+{
+    ((process *)self)->stirred = true;
 }
 
 /* ---- state after a restore ---- */
@@ -229,7 +237,8 @@ static bool may_have_ended(const sim_plan *plan, const sim_node *n, uint64_t emi
     return true;
 }
 
-/* Before anything runs: what was loaded is what the reference has after the same records; event time has not gone back. */
+/* Before anything runs: what was loaded is what the reference has after the same records, and event time has not gone
+ * back. */
 static void check_states(process *p)
 {
     world     *w = p->w;
@@ -273,6 +282,11 @@ static void check_states(process *p)
 
 /* ---- what readers see ---- */
 
+static void no_hidden(void *arg, const char *name)
+{
+    if (name[0] == '.') violate(arg, "%s is left behind, though the job has finished", name);
+}
+
 static void check_output(world *w, bool all)
 {
     uint64_t emitted[SIM_SOURCES][SIM_SPLITS] = {0};
@@ -286,6 +300,7 @@ static void check_output(world *w, bool all)
         char      folder[64], why[256] = "", text[256];
         sim_items got = {0};
         snprintf(folder, sizeof folder, "/out/%s", n->uid);
+        if (all) sim_disk_names(w->disk, folder, no_hidden, w);
         if (!sim_output_read(w->disk, folder, &got, why, sizeof why)) violate(w, "%s", why);
         const char *wrong = sim_output_compare(&got, &expected.sink[n->source], !all, n->ordered, text);
         if (wrong != NULL) violate(w, "sink %s, %s: %s", n->uid, all ? "at the end" : "after a crash", wrong);
@@ -335,7 +350,8 @@ static bool build(process *p)
                                          .failed = snapshot_failed,
                                          .self = p};
     WR_GOTO(wr_snapshots_new(&p->snapshots, p->exec, &of_snapshots, &info));
-    wr_worker_options of_worker = {.env = &w->env, .job = "sim", .seed = w->plan->seed + w->result->crashes};
+    wr_worker_options of_worker = {
+        .env = &w->env, .job = "sim", .seed = w->plan->seed + w->result->crashes, .notify = stirred, .self = p};
     wr_snapshots_configure(p->snapshots, &of_worker);
     WR_GOTO(wr_worker_new(&p->worker, p->exec, &of_worker, &info));
     wr_snapshots_attach(p->snapshots, p->worker);
@@ -432,7 +448,10 @@ static void step_slot(process *p)
 {
     world   *w = p->w;
     uint32_t s = pick_slot(p);
-    bool     progress = wr_worker_step(p->worker, s);
+    bool     progress = false;
+    /* A turn ends when something was done: tasks that only wait for the last barrier would slow down the others. */
+    for (uint32_t i = 0; i < wr_worker_slot(p->worker, s)->tasklets && !progress; i++)
+        progress = wr_worker_step(p->worker, s);
     p->idle = progress ? 0 : p->idle + 1;
     p->steps++;
     w->result->steps++;
@@ -440,8 +459,22 @@ static void step_slot(process *p)
                                (uint64_t)w->clock.now_ns ^ (uint64_t)s << 48 ^ (uint64_t)progress << 60);
     if (p->idle > 200 || one_in(w, 500)) w->clock.now_ns += 20000;
     /* A long breath: what is put off for long comes, and sometimes a snapshot takes too long. */
-    bool waits = wr_snapshots_machine(p->snapshots)->phase == WR_CHECKPOINT_IDLE;
-    if (one_in(w, waits ? 1000 : 50000)) w->clock.now_ns += (int64_t)below(w, waits ? 1000000000 : 30000000000);
+    int64_t wait_ns = wr_snapshots_machine(p->snapshots)->phase == WR_CHECKPOINT_IDLE && p->steps % 64 == 0
+                          ? wr_snapshots_wait_ns(p->snapshots)
+                          : 0;
+    if (wait_ns > 0 && one_in(w, 8)) w->clock.now_ns += (int64_t)below(w, 2 * (uint64_t)wait_ns);
+    if (one_in(w, 50000)) w->clock.now_ns += (int64_t)below(w, 30000000000);
+}
+
+/* No id is ever given twice, whatever was restored. */
+static void watch_ids(process *p)
+{
+    const wr_core_checkpoint *m = wr_snapshots_machine(p->snapshots);
+    uint64_t                  id = m->pending.barrier.id;
+    if ((m->phase != WR_CHECKPOINT_ACKS && m->phase != WR_CHECKPOINT_MANIFEST) || id == p->id) return;
+    p->id = id;
+    if (id <= p->w->id) violate(p->w, "snapshot %" PRIu64 " is begun, after %" PRIu64 " was", id, p->w->id);
+    p->w->id = id;
 }
 
 static void note_completions(process *p)
@@ -485,9 +518,14 @@ static void drive(process *p)
     world *w = p->w;
     while (!wr_job_state_final(p->core.state) && !w->result->violated && !sim_disk_dead(w->disk)) {
         step_slot(p);
-        take_reports(p);
-        if (one_in(w, 3)) wr_snapshots_step(p->snapshots);
-        note_completions(p);
+        bool look = p->steps % 64 == 0; /* for what is due, and not only when somebody says something */
+        if (p->stirred || look) {
+            p->stirred = !one_in(w, 2); /* sometimes nobody comes to look for a while */
+            take_reports(p);
+            wr_snapshots_step(p->snapshots);
+            watch_ids(p);
+            note_completions(p);
+        }
         change_faults(p);
         if (w->user->wrong[0] && !sim_disk_dead(w->disk)) violate(w, "%s", w->user->wrong);
         meet_doom(p);
@@ -512,7 +550,7 @@ static void plan_doom(process *p)
         d->calls = 0;
         d->steps = UINT64_MAX;
     }
-    for (uint32_t i = 0; i < 64; i++) p->weight[i] = one_in(w, 4) ? 5 : 64;
+    for (uint32_t i = 0; i < 64; i++) p->weight[i] = one_in(w, 4) ? 20 : 64; /* some slots are slow */
     p->interval_ms = 1 + (int64_t)below(w, 6);
 }
 
@@ -581,7 +619,7 @@ void sim_crash_run(const sim_plan *plan, bool trace, sim_crash_result *result)
     result->trace = UINT64_C(0xcbf29ce484222325);
     world w = {.plan = plan, .user = &user, .result = result, .trace = trace};
     w.random = wr_prng_of(plan->seed * 31 + plan->effort);
-    w.clock = (sim_clock){.now_ns = 1000000000, .random = wr_prng_of(plan->seed + 3)};
+    w.clock = (sim_clock){.now_ns = 1000000000, .tick_ns = 200, .random = wr_prng_of(plan->seed + 3)};
     w.disk = sim_disk_new(plan->seed + 4, &w.clock);
     w.clock.disk = w.disk;
     w.env = sim_env(&w.clock);

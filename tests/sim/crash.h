@@ -19,8 +19,8 @@ void sim_crash_run(const sim_plan *plan, bool trace, sim_crash_result *result);
 /* ---- what the folders of the sinks hold: output.c ---- */
 /* All records of the finished files of a sink's folder, in the order of the files' names. False: a file is broken. */
 bool sim_output_read(sim_disk *disk, const char *folder, sim_items *items, char *why, size_t n);
-/* NULL, or what is wrong. `part`: the job has not finished, so a part of it must be there and nothing else. ordered: the
- * records of each key are in the order of the reference. Sorts both. */
+/* NULL, or what is wrong. `part`: the job has not finished, so a part of it must be there and nothing else. ordered:
+ * the records of each key are in the order of the reference. Sorts both. */
 const char *sim_output_compare(sim_items *got, sim_items *expected, bool part, bool ordered, char text[256]);
 
 /* ---- what keyed operators must hold: reference.c's tables, as order-free sums over their entries ---- */

@@ -1,5 +1,5 @@
-/* sim --seeds N [--seed S] [--trace] [--sabotage NAME]: whole jobs with snapshots, crashes and a disk that lies. The last
- * line is `seeds N crashes N snapshots N restores N records N violations N`.
+/* sim --seeds N [--seed S] [--trace] [--sabotage NAME]: whole jobs with snapshots, crashes and a disk that lies. The
+ * last line is `seeds N crashes N snapshots N restores N records N violations N`.
  *
  * With --sabotage one safety rule is broken, and the exit code is 0 when a violation shows it within the seeds. */
 #include "base/log.h"

@@ -1,9 +1,10 @@
-/* tests/sim/disk.h: a disk with a volatile cache, behind the storage functions of wr_env. It outlives the processes that
- * a simulation starts and kills.
+/* tests/sim/disk.h: a disk with a volatile cache, behind the storage functions of wr_env. It outlives the processes
+ * that a simulation starts and kills.
  *
  * What a power failure does: of a file, everything since its last fsync may be lost, kept, or torn by sectors; of a
  * folder, names made, renamed and removed since its last fsync may be lost, the newest first. A killed process loses
- * nothing that it had written. An fsync that failed has thrown the data away, and the next one does not bring it back. */
+ * nothing that it had written. An fsync that failed has thrown the data away, and the next one does not bring it
+ * back. */
 #ifndef WR_SIM_DISK_H
 #define WR_SIM_DISK_H
 #include "base/env.h"
@@ -42,5 +43,5 @@ void sim_disk_env(wr_env *env);
 /* For those who look at the disk from outside; no fault, no time. The bytes live until the disk changes. */
 void     sim_disk_names(sim_disk *disk, const char *folder, void (*each)(void *arg, const char *name), void *arg);
 bool     sim_disk_content(sim_disk *disk, const char *path, const char **bytes, size_t *n);
-uint64_t sim_disk_hash(const sim_disk *disk); /* of all names and bytes */
+uint64_t sim_disk_hash(const sim_disk *disk); /* of all names, and the bytes of results */
 #endif

@@ -9,7 +9,7 @@
 static int64_t mono_ns(void *self)
 {
     sim_clock *c = self;
-    c->now_ns += 1 + (int64_t)wr_prng_below(&c->random, 1500);
+    c->now_ns += 1 + (int64_t)wr_prng_below(&c->random, c->tick_ns > 0 ? c->tick_ns : 1500);
     return c->now_ns;
 }
 static int64_t wall_ns(void *self)

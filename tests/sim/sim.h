@@ -162,7 +162,8 @@ void              sim_build(weir_pipeline *p);
 /* ---- environment: env.c ---- */
 struct sim_disk;
 typedef struct sim_clock {
-    struct sim_disk *disk; /* or NULL: there are no files */
+    struct sim_disk *disk;    /* or NULL: there are no files */
+    uint64_t         tick_ns; /* between two looks at it, at most; 0: 1500 */
     int64_t          now_ns;
     wr_prng          random;
     uint64_t         wakes, parkers;
