@@ -305,6 +305,8 @@ void wr_table_peek(const wr_table *table, const void *records, uint32_t n, const
     }
 }
 
+enum { TOUCH_AHEAD = 24 };
+
 void wr_table_touch(wr_table *table, void *const *state, uint32_t n)
 {
     if (__builtin_expect(table->entries.mark == WR_MARK_OFF, 1)) return;
@@ -316,5 +318,15 @@ void wr_table_touch(wr_table *table, void *const *state, uint32_t n)
         }
         return;
     }
-    for (uint32_t i = 0; i < n; i++) wr_family_touch_slow(&table->entries, wr_table_position_of(table, state[i]));
+    /* Right behind a barrier every entry is written for the first time: what that looks at is asked for ahead. */
+    const wr_family *entries = &table->entries;
+    for (uint32_t i = 0; i < n; i++) {
+        if (i + TOUCH_AHEAD < n) {
+            uint32_t position = wr_table_position_of(table, state[i + TOUCH_AHEAD]);
+            __builtin_prefetch(&entries->capture.dirty[position >> 6], 1);
+            __builtin_prefetch(&entries->where[position >> entries->granule_log2]);
+            __builtin_prefetch(&entries->capture.undo[position >> entries->granule_log2], 1);
+        }
+        wr_family_touch_slow(&table->entries, wr_table_position_of(table, state[i]));
+    }
 }

@@ -9,7 +9,7 @@ enum {
     QUANTUM_LEAST = 32 << 10, /* less is not worth a step */
     QUANTUM_MOST = 256 << 10,
     QUANTUM_WAITING = 1 << 20,
-    SHARE = 4,          /* a quarter of the time while records wait */
+    SHARE = 4,          /* a quarter of the time while records wait, three in a hurry */
     CREDIT_NS = 300000, /* no more piles up */
     UNDO_SHARE = 4,     /* old bytes: at most a quarter of the state */
     LAYERS_MAX = 16,    /* increments over one full file */
@@ -222,6 +222,8 @@ static bool undo_above(const wr_tasklet *t, uint32_t halves)
     return wr_image_writer_undo_bytes(w) > table_bytes(t) / (2 * UNDO_SHARE) * halves;
 }
 
+/* Memory or time for the snapshot runs out. Old bytes are given up only when all is captured, so that waiting for fewer
+ * of them would be one long pause: the shares of the time change places instead. */
 static bool hurries(const wr_tasklet *t)
 {
     const wr_capture_state *c = &t->barriers.capture;
@@ -235,7 +237,8 @@ static uint64_t quantum(wr_tasklet *t, bool waiting, int64_t now)
 {
     wr_capture_state *c = &t->barriers.capture;
     if (waiting) return QUANTUM_WAITING;
-    c->credit_ns += (double)(now - c->stepped_mono_ns) / (SHARE - 1);
+    double others_ns = (double)(now - c->stepped_mono_ns);
+    c->credit_ns += hurries(t) ? others_ns * (SHARE - 1) : others_ns / (SHARE - 1);
     if (c->credit_ns > CREDIT_NS) c->credit_ns = CREDIT_NS;
     double bytes = c->credit_ns / c->ns_per_byte;
     if (bytes < QUANTUM_LEAST) return 0;
@@ -265,11 +268,10 @@ bool wr_capture_step(wr_tasklet *t, bool waiting)
 
 bool wr_capture_first(wr_tasklet *t, uint32_t *called)
 {
-    if (!hurries(t)) return false;
-    *called = WR_CALLED_PROGRESS;
-    if (wr_capture_step(t, true)) return true;
-    *called = WR_CALLED_BLOCKED; /* storage is slow; it wakes us */
-    return undo_above(t, 2);
+    if (wr_image_writer_captured(t->barriers.capture.writer) || !undo_above(t, 2)) return false;
+    /* Storage that is slow wakes us. */
+    *called = wr_capture_step(t, true) ? WR_CALLED_PROGRESS : WR_CALLED_BLOCKED;
+    return true;
 }
 
 void wr_capture_release(wr_tasklet *t)

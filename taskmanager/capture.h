@@ -50,8 +50,8 @@ void wr_capture_forget(struct wr_tasklet *t, uint64_t id); /* and takes it away 
 void wr_capture_drop(const struct wr_tasklet *t, const wr_barrier *barrier, int file);
 /* What is under way ends without an answer, and its changes are marked again. */
 void wr_capture_stop(struct wr_tasklet *t);
-/* Before a batch: whether memory or time for the snapshot runs out, so that no record is taken in this call; *called
- * says what was done instead (enum wr_called). */
+/* Before a batch: whether there are too many old bytes to take a record in this call; *called says what was done
+ * instead (enum wr_called). */
 bool wr_capture_first(struct wr_tasklet *t, uint32_t *called);
 /* Behind a batch (waiting == false) a share of the time; else a bounded piece at once. True: did something. */
 bool wr_capture_step(struct wr_tasklet *t, bool waiting);
