@@ -29,7 +29,8 @@ enum wr_image_step {
     WR_IMAGE_FAILED
 };
 
-/* Makes what the first writer of a table would make at its barrier: buffers and a queue. Optional; the table's thread. */
+/* Makes what the first writer of a table would make at its barrier: buffers and a queue. Optional. The table's
+ * thread. */
 wr_err wr_image_prepare(wr_table *table, const wr_env *env, wr_parker *parker, wr_errinfo *info);
 /* Creates the file of a writer that comes later: creating takes a third of a millisecond, which no slot has. 0 or
  * less: it cannot be done (yet), let the writer try and say why. Any thread. */

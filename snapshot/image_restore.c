@@ -1,4 +1,4 @@
-/* snapshot/image_restore.c: filling a table from a snapshot: by copying where entries lie alike, else state by state. */
+/* snapshot/image_restore.c: filling a table from a snapshot: by copying where entries lie alike, else one by one. */
 #include "snapshot/image_convert.h"
 #include "wire/schema.h"
 

@@ -1,5 +1,6 @@
-/* bench/micro/image_bench.c: files with keyed state: how long a full snapshot and increments take against a plain write of
- * as many bytes, what they cost the loop that updates the table meanwhile, and how long loading takes. Built on demand:
+/* bench/micro/image_bench.c: files with keyed state: how long a full snapshot and increments take against a plain
+ * write of as many bytes, what they cost the loop that updates the table meanwhile, and how long loading takes. Built on
+ * demand:
  *   cc -std=gnu17 -D_GNU_SOURCE -O3 -I. -Iinclude bench/micro/image_bench.c build/lib/libweir.a -lxxhash -luring
  *      -lmsgpackc -lm -o image_bench
  * image_bench [MB [FOLDER [ROUNDS [CPU]]]]: 64-byte entries, uniform keys. */
@@ -264,15 +265,38 @@ static void changed(double share, int rounds, double full_ms)
            (double)last.bytes / 1e6, ms / full_ms);
 }
 
+/* The loop goes on while the snapshot is written. */
+static void while_busy(int rounds, double base_ms)
+{
+    for (uint64_t quantum = 128 << 10; quantum <= 1 << 20; quantum *= 2) {
+        double   barrier[ROUNDS_MAX], first[ROUNDS_MAX], worst[ROUNDS_MAX], lost[ROUNDS_MAX], took[ROUNDS_MAX];
+        uint64_t undo = 0;
+        for (int i = 0; i < rounds; i++) {
+            result r = snapshot(true, 1, quantum, false);
+            barrier[i] = r.barrier_ms;
+            first[i] = r.first_ms;
+            worst[i] = r.worst_ms;
+            took[i] = r.took_ms;
+            lost[i] = r.took_ms - (double)r.batches * base_ms;
+            if (r.undo > undo) undo = r.undo;
+        }
+        printf(
+            "busy, quantum %4lu KiB: barrier %.3f, and 8 batches %.3f, worst batch %.3f, durable %.1f, lost %.1f ms, undo "
+            "%.1f MB\n",
+            quantum >> 10, median(barrier, rounds), median(first, rounds), median(worst, rounds), median(took, rounds),
+            median(lost, rounds), (double)undo / 1e6);
+    }
+}
+
 int main(int argc, char **argv)
 {
     uint64_t  megabytes = argc > 1 ? strtoull(argv[1], NULL, 10) : 512;
-    int       rounds = argc > 3 ? atoi(argv[3]) : 7;
+    int       rounds = argc > 3 ? (int)strtol(argv[3], NULL, 10) : 7;
     cpu_set_t set;
     if (argc > 2) folder = argv[2];
     if (rounds > ROUNDS_MAX) rounds = ROUNDS_MAX;
     CPU_ZERO(&set);
-    CPU_SET(argc > 4 ? (size_t)atoi(argv[4]) : 0, &set);
+    CPU_SET(argc > 4 ? strtoul(argv[4], NULL, 10) : 0, &set);
     if (argc > 4) sched_setaffinity(0, sizeof set, &set);
     env = wr_env_real();
     env->parker_init(env->self, &parker);
@@ -309,24 +333,7 @@ int main(int argc, char **argv)
     }
     double base_ms = median(base, rounds);
     printf("batch of %d            %8.3f ms\n", BATCH, base_ms);
-    for (uint64_t quantum = 128 << 10; quantum <= 1 << 20; quantum *= 2) {
-        double   barrier[ROUNDS_MAX], first[ROUNDS_MAX], worst[ROUNDS_MAX], lost[ROUNDS_MAX], took[ROUNDS_MAX];
-        uint64_t undo = 0;
-        for (int i = 0; i < rounds; i++) {
-            result r = snapshot(true, 1, quantum, false);
-            barrier[i] = r.barrier_ms;
-            first[i] = r.first_ms;
-            worst[i] = r.worst_ms;
-            took[i] = r.took_ms;
-            lost[i] = r.took_ms - (double)r.batches * base_ms;
-            if (r.undo > undo) undo = r.undo;
-        }
-        printf(
-            "busy, quantum %4lu KiB: barrier %.3f, and 8 batches %.3f, worst batch %.3f, durable %.1f, lost %.1f ms, undo "
-            "%.1f MB\n",
-            quantum >> 10, median(barrier, rounds), median(first, rounds), median(worst, rounds), median(took, rounds),
-            median(lost, rounds), (double)undo / 1e6);
-    }
+    while_busy(rounds, base_ms);
     wr_errinfo info = {0};
     if (wr_table_mark(table, true, &info) != WR_OK) die(&info);
     (void)snapshot(true, 0, BLOCK, false);

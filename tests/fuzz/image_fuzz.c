@@ -1,5 +1,6 @@
-/* Files with keyed state: a small one with every kind of cell, in which the input overwrites bytes. Without new checksums
- * that must be noticed; with new ones the file is refused, or what it gives can be read, written and forgotten. */
+/* Files with keyed state: a small one with every kind of cell, in which the input overwrites bytes. Without new
+ * checksums that must be noticed; with new ones the file is refused, or what it gives can be read, written and
+ * forgotten. */
 #include "memory.h"
 #include "snapshot/capture.h"
 #include "snapshot/image.h"

@@ -354,6 +354,44 @@ static void keys_that_do_not_fit(void **unused)
 
 /* ---- stamps ------------------------------------------------------------------------------------------------------ */
 
+/* Every state of `moved` has the stamp of the table that it came from. How many. */
+static uint64_t same_stamps(kit *k, wr_table *moved)
+{
+    wr_table_scan scan = {0};
+    void         *at[64], *found;
+    uint32_t      stamps = 0;
+    for (uint32_t n; (n = wr_table_scan_next(moved, &scan, at, NULL, 64)) != 0;) {
+        for (uint32_t i = 0; i < n; i++) {
+            const kit_keep *s = at[i];
+            char            room[64];
+            kit_event       e = kit_event_of((uint32_t)s->id, room);
+            uint64_t        hash;
+            int64_t         a, b;
+            wr_key_hash(&kit_keys[k->key], &e, sizeof e, 1, &hash);
+            wr_table_peek(k->table, &e, 1, &hash, NULL, 0, &found);
+            memcpy(&a, wr_table_entry_of(k->table, found) + k->table->stamp_at, 8);
+            memcpy(&b, wr_table_entry_of(moved, s) + moved->stamp_at, 8);
+            assert_int_equal(a, b);
+            stamps += a > 0 && a <= 100 * WEIR_SECOND;
+        }
+    }
+    return stamps;
+}
+
+static void one_file(const kit *k, const weir_type *state)
+{
+    wr_state_file file;
+    kit_write(wr_env_real(), k->table, 1, 0, true, &file);
+    layer[0] = (wr_manifest_layer){.file = file, .snapshot = 1};
+    op = (wr_manifest_op){.uid = "keeper",
+                          .max_parallelism = KIT_GROUPS,
+                          .layer = layer,
+                          .layers = 1,
+                          .record = &kit_event_type,
+                          .state = state,
+                          .key = kit_keys[k->key]};
+}
+
 static void stamps_come_along(void **unused)
 {
     kit        k;
@@ -379,16 +417,7 @@ static void stamps_come_along(void **unused)
         wr_table_now(k.table, i * WEIR_SECOND);
         kit_batch(&k);
     }
-    wr_state_file file;
-    kit_write(wr_env_real(), k.table, 1, 0, true, &file);
-    layer[0] = (wr_manifest_layer){.file = file, .snapshot = 1};
-    op = (wr_manifest_op){.uid = "keeper",
-                          .max_parallelism = KIT_GROUPS,
-                          .layer = layer,
-                          .layers = 1,
-                          .record = &kit_event_type,
-                          .state = &state,
-                          .key = kit_keys[k.key]};
+    one_file(&k, &state);
     static kit_copy truth, copied, converted;
     memset(&truth, 0, sizeof truth);
     memset(&copied, 0, sizeof copied);
@@ -419,25 +448,7 @@ static void stamps_come_along(void **unused)
     memset(&converted, 0, sizeof converted);
     kit_copy_add(&k, moved, &converted);
     kit_same(&truth, &converted);
-    wr_table_scan scan = {0};
-    void         *at[64], *found;
-    uint32_t      stamps = 0;
-    for (uint32_t n; (n = wr_table_scan_next(moved, &scan, at, NULL, 64)) != 0;) {
-        for (uint32_t i = 0; i < n; i++) {
-            const kit_keep *s = at[i];
-            char            room[64];
-            kit_event       e = kit_event_of((uint32_t)s->id, room);
-            uint64_t        hash;
-            int64_t         a, b;
-            wr_key_hash(&kit_keys[k.key], &e, sizeof e, 1, &hash);
-            wr_table_peek(k.table, &e, 1, &hash, NULL, 0, &found);
-            memcpy(&a, wr_table_entry_of(k.table, found) + k.table->stamp_at, 8);
-            memcpy(&b, wr_table_entry_of(moved, s) + moved->stamp_at, 8);
-            assert_int_equal(a, b);
-            stamps += a > 0 && a <= 100 * WEIR_SECOND;
-        }
-    }
-    assert_int_equal(stamps, truth.count);
+    assert_int_equal(same_stamps(&k, moved), truth.count);
     wr_table_free(same);
     wr_table_free(bare);
     wr_table_free(moved);

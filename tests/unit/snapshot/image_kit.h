@@ -1,5 +1,5 @@
-/* tests/unit/snapshot/image_kit.h: a table with every kind of cell under random work, what it holds as numbers that can be
- * compared, and storage that is late, out of order or broken. */
+/* tests/unit/snapshot/image_kit.h: a table with every kind of cell under random work, what it holds as numbers that can
+ * be compared, and storage that is late, out of order or broken. */
 #ifndef WR_TESTS_SNAPSHOT_IMAGE_KIT_H
 #define WR_TESTS_SNAPSHOT_IMAGE_KIT_H
 #include "base/hash.h"
