@@ -18,7 +18,7 @@
 #define WR_RING_BYTES_MAX 4096u
 #define WR_SESSION_REST   24u /* bytes of a session before its accumulator */
 
-/* The type of an entry's state, made of the operator's own: its field table makes snapshots readable. Operator-owned. */
+/* The type of an entry's state, made of the operator's own: its field table makes snapshots readable. Operator's. */
 typedef struct wr_window_type {
     weir_type   state, row, row2;   /* row: of the list at `list`; row2: at `list2` */
     weir_field *field;              /* of all three */
