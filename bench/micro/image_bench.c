@@ -1,6 +1,6 @@
 /* bench/micro/image_bench.c: files with keyed state: how long a full snapshot and increments take against a plain
- * write of as many bytes, what they cost the loop that updates the table meanwhile, and how long loading takes. Built on
- * demand:
+ * write of as many bytes, what they cost the loop that updates the table meanwhile, and how long loading takes. Built
+ * on demand:
  *   cc -std=gnu17 -D_GNU_SOURCE -O3 -I. -Iinclude bench/micro/image_bench.c build/lib/libweir.a -lxxhash -luring
  *      -lmsgpackc -lm -o image_bench
  * image_bench [MB [FOLDER [ROUNDS [CPU]]]]: 64-byte entries, uniform keys. */
@@ -280,11 +280,10 @@ static void while_busy(int rounds, double base_ms)
             lost[i] = r.took_ms - (double)r.batches * base_ms;
             if (r.undo > undo) undo = r.undo;
         }
-        printf(
-            "busy, quantum %4lu KiB: barrier %.3f, and 8 batches %.3f, worst batch %.3f, durable %.1f, lost %.1f ms, undo "
-            "%.1f MB\n",
-            quantum >> 10, median(barrier, rounds), median(first, rounds), median(worst, rounds), median(took, rounds),
-            median(lost, rounds), (double)undo / 1e6);
+        printf("busy, quantum %4lu KiB: barrier %.3f, and 8 batches %.3f, worst batch %.3f, durable %.1f, "
+               "lost %.1f ms, undo %.1f MB\n",
+               quantum >> 10, median(barrier, rounds), median(first, rounds), median(worst, rounds),
+               median(took, rounds), median(lost, rounds), (double)undo / 1e6);
     }
 }
 
