@@ -46,6 +46,7 @@ static const flag FLAGS[] = {
     {'V', true, FLAG_TEXT, "savepoint", "DIR", "write a savepoint of the last state into DIR", AT(savepoint)},
     {'D', true, FLAG_BOOL, "drain", NULL, "first move time to its end, so that every window and timer fires",
      AT(drain)},
+    {'C', true, FLAG_BOOL, "check", NULL, "only say what would happen", AT(check)},
     {'T', true, FLAG_DURATION, "timeout", "TIME", "wait at most so long; without it: as long as it takes",
      AT(timeout_ns)},
 };
@@ -86,6 +87,18 @@ static const wr_verb VERBS[] = {
     {"snapshots", "JOB", "show the last snapshots of a job", "jT",
      "Newest first: what each took, per phase that of its slowest subtask. --json has every subtask.", 1, 1, false,
      false, wr_cli_snapshots},
+    {"state", "PATH [ls | dump [OPERATOR] | get OPERATOR KEY | diff OTHER]", "show what a snapshot or savepoint holds",
+     "j",
+     "PATH is a snapshot folder (its newest is meant), a manifest (*.wman), or a savepoint's folder. The pipeline\n"
+     "is not needed. dump, get and diff print a JSON object per key; diff marks what only PATH (-) and only OTHER (+) has.\n"
+     "KEY is the key as text; several fields are joined by commas.",
+     1, 4, false, false, wr_cli_state},
+    {"restore", "PATH PIPELINE.so --check [FLAGS] [-- NAME=VALUE...]", "say what a pipeline would make of a snapshot",
+     "CApsjc",
+     "Per operator: same, converted (field by field), upgraded (by its WEIR_UPGRADE), new, missing (its state would\n"
+     "be dropped, which needs --allow-non-restored-state) or refused, with the field. All files are read and verified.\n"
+     "Exit code 7 when the pipeline cannot start from it. Nothing runs.",
+     2, 2, true, false, wr_cli_restore},
     {"version", "[--json]", "show the version", "j", "", 0, 0, false, false, wr_cli_version},
     {"help", "[VERB]", "show this, or the flags of a verb", "", "", 0, 1, false, false, wr_cli_help},
     {"check-here", "PIPELINE.so", "what `check` runs in its child", "psjc", "", 1, 1, true, true, wr_cli_check_here},
@@ -260,7 +273,8 @@ wr_err wr_options_parse(wr_options *options, const wr_verb *verb, int argc, char
             return wr_fail(info, WR_USAGE, "one argument too many: %s%s; usage: weir %s %s", arg, hint, verb->name,
                            verb->synopsis);
         }
-        *(files == 1 ? &options->file : &options->second) = arg;
+        const char **place[] = {&options->file, &options->second, &options->third, &options->fourth};
+        *place[files - 1] = arg;
     }
     if (i < argc) {
         options->rest = (const char *const *)argv + i + 1;

@@ -15,8 +15,9 @@ typedef struct wr_texts {
 
 /* What a command line says. Texts are those of argv. Main thread. */
 typedef struct wr_options {
-    const char        *file;        /* the pipeline, the source, the job, or the verb that help is asked for; or NULL */
-    const char        *second;      /* what stands behind it: a folder; or NULL */
+    const char        *file;   /* the pipeline, the source, the job, or the verb that help is asked for; or NULL */
+    const char        *second; /* what stands behind it: a folder; or NULL */
+    const char        *third, *fourth;
     uint32_t           parallelism; /* 0: not said */
     uint64_t           state_max;
     wr_texts           set, connector;
@@ -24,7 +25,7 @@ typedef struct wr_options {
     const char        *snapshots, *restore, *savepoint; /* folders; a manifest is good for restore, too */
     uint32_t           snapshots_keep;                  /* 0: not said */
     int64_t            snapshot_interval_ns, snapshot_timeout_ns, timeout_ns; /* 0: not said */
-    bool               fresh, allow_non_restored, drain;
+    bool               fresh, allow_non_restored, drain, check;
     bool               json, quiet;
     const char *const *rest; /* what stands behind `--` */
     uint32_t           rests;
@@ -58,6 +59,8 @@ int wr_cli_snapshot(const wr_options *options);
 int wr_cli_savepoint(const wr_options *options);
 int wr_cli_stop(const wr_options *options);
 int wr_cli_snapshots(const wr_options *options);
+int wr_cli_state(const wr_options *options);
+int wr_cli_restore(const wr_options *options);
 int wr_cli_version(const wr_options *options);
 int wr_cli_help(const wr_options *options);
 

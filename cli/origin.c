@@ -1,4 +1,5 @@
 #include "cli/origin.h"
+#include "jobmanager/restore.h"
 #include "snapshot/image.h"
 #include <stdlib.h>
 #include <string.h>
@@ -177,16 +178,5 @@ void wr_origin_close(wr_origin *o)
 
 wr_err wr_origin_match(const wr_origin *o, const wr_job *job, bool allow_non_restored, wr_errinfo *info)
 {
-    if (!o->restores || allow_non_restored) return WR_OK;
-    for (uint32_t i = 0; i < o->manifest.ops; i++) {
-        const wr_manifest_op *op = &o->manifest.op[i];
-        bool                  there = op->items == 0 && op->layers == 0;
-        for (uint32_t n = 0; n < job->nodes && !there; n++) there = strcmp(job->node[n].uid, op->uid) == 0;
-        if (!there)
-            return wr_fail(info, WR_STATE,
-                           "snapshot %llu has state of operator '%s', which the pipeline does not have; give the "
-                           "operator its uid back, or drop the state by --allow-non-restored-state",
-                           (unsigned long long)o->manifest.id, op->uid);
-    }
-    return WR_OK;
+    return o->restores ? wr_restore_match(&o->manifest, job, allow_non_restored, NULL, info) : WR_OK;
 }

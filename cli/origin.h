@@ -35,8 +35,7 @@ typedef struct wr_origin {
 
 /* After a failure there is nothing to close. */
 wr_err wr_origin_open(wr_origin *o, const wr_origin_config *config, wr_errinfo *info);
-/* Whether the snapshot has state of operators that the job does not: WR_STATE,
- * unless that is allowed. */
+/* Whether the job can take the snapshot's state (jobmanager/restore.h); WR_STATE. */
 wr_err wr_origin_match(const wr_origin *o, const wr_job *job, bool allow_non_restored, wr_errinfo *info);
 /* Others may take the folder; the manifest stays. */
 void wr_origin_unlock(wr_origin *o);
