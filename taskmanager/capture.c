@@ -16,6 +16,7 @@ enum {
     CHAIN_SHARE = 2     /* they have at most half of its bytes */
 };
 #define NS_PER_BYTE_FIRST 0.25
+#define NS_PER_BYTE_LEAST 0.01
 
 #define EACH_TABLE(T, I)                                                                                               \
     for (uint32_t I = 0; I < (T)->ops; I++)                                                                            \
@@ -31,7 +32,10 @@ wr_err wr_capture_mark(wr_tasklet *t, wr_errinfo *info)
 {
     EACH_TABLE(t, i)
     {
-        if (t->barriers.capture.named_by == 0) t->barriers.capture.named_by = i + 1;
+        if (t->barriers.capture.named_by == 0) {
+            t->barriers.capture.named_by = i + 1;
+            WR_TRY(wr_image_prepare(t->op[i].table, t->home->env, t->home->parker, info));
+        }
         WR_TRY(wr_table_mark(t->op[i].table, true, info));
     }
     return WR_OK;
@@ -241,8 +245,16 @@ static uint64_t quantum(wr_tasklet *t, bool waiting, int64_t now)
     c->credit_ns += hurries(t) ? others_ns * (SHARE - 1) : others_ns / (SHARE - 1);
     if (c->credit_ns > CREDIT_NS) c->credit_ns = CREDIT_NS;
     double bytes = c->credit_ns / c->ns_per_byte;
-    if (bytes < QUANTUM_LEAST) return 0;
+    if (bytes < QUANTUM_LEAST) return c->credit_ns >= CREDIT_NS ? QUANTUM_LEAST : 0; /* however slow it seems */
     return bytes > QUANTUM_MOST ? QUANTUM_MOST : (uint64_t)bytes;
+}
+
+/* A step from which the system took the processor away says nothing about the others. */
+static void note_speed(wr_capture_state *c, double ns_per_byte)
+{
+    if (ns_per_byte > 2 * c->ns_per_byte) ns_per_byte = 2 * c->ns_per_byte;
+    c->ns_per_byte += (ns_per_byte - c->ns_per_byte) / 8;
+    if (c->ns_per_byte < NS_PER_BYTE_LEAST) c->ns_per_byte = NS_PER_BYTE_LEAST; /* a clock that stands still */
 }
 
 bool wr_capture_step(wr_tasklet *t, bool waiting)
@@ -259,8 +271,8 @@ bool wr_capture_step(wr_tasklet *t, bool waiting)
     int64_t            end = env->mono_ns(env->self);
     c->stepped_mono_ns = end;
     c->credit_ns -= (double)(end - now);
-    if (step == WR_IMAGE_MORE) c->ns_per_byte += ((double)(end - now) / (double)bytes - c->ns_per_byte) / 8;
-    if (c->ns_per_byte < 1e-3) c->ns_per_byte = 1e-3; /* a clock that stands still */
+    if (c->credit_ns < -CREDIT_NS) c->credit_ns = -CREDIT_NS; /* what the system took is not ours to pay back */
+    if (step == WR_IMAGE_MORE) note_speed(c, (double)(end - now) / (double)bytes);
     if (step == WR_IMAGE_DURABLE) durable(t, end);
     if (step == WR_IMAGE_FAILED) broken(t, &info);
     return step != WR_IMAGE_WAIT;
