@@ -78,7 +78,7 @@ static int say_finished(const beginning *b, const char *job)
         wr_json_bool(&j, "before", true);
         wr_json_u64(&j, "newest", b->origin.last);
         wr_json_end(&j);
-    } else if (!b->options->quiet) {
+    } else { /* also when quiet: nothing is run, and that is no summary */
         fprintf(stderr, "weir: %s has finished, and %s has its last snapshot, %llu; --fresh starts it anew\n", job,
                 b->origin.folder, (unsigned long long)b->origin.last);
     }
