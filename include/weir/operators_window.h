@@ -111,7 +111,7 @@
         .on_result = weir_result_of_##NAME,                                                                            \
     };                                                                                                                 \
     WEIR_APPLY_WINDOWED_(NAME, T, U)                                                                                   \
-    WEIR_BODY_ void weir_user_##NAME(const T *IN, A *ACC)
+    WEIR_BODY_ void weir_user_##NAME(WEIR_UNUSED_ const T *IN, A *ACC)
 #define WEIR_RETRACT_1(NAME, A, RESULT)
 #define WEIR_RETRACT_2(NAME, A, RESULT, RETRACT)                                                                       \
     WEIR_SIGNATURE_(RETRACT, void, (A *, const A *),                                                                   \
