@@ -544,6 +544,11 @@ static void plan_doom(process *p)
         d->calls = 1 + below(w, one_in(w, 3) ? 20 : 300);
     else
         d->steps = 1 + below(w, one_in(w, 3) ? 50 : 4000);
+    if (w->plan->effort > 0 && w->result->restores == 0) { /* it was over before it could be met */
+        d->completions = w->plan->effort > 2 ? 0 : 1;
+        d->steps = 1 + below(w, 200);
+        d->calls = 0;
+    }
     if (d->comes && one_in(w, 12)) { /* before it has really begun */
         d->completions = 0;
         sim_disk_die_in(w->disk, 1 + below(w, 60));

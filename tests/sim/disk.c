@@ -778,7 +778,7 @@ bool sim_disk_content(sim_disk *d, const char *path, const char **bytes, size_t 
     return true;
 }
 
-/* Between the fields of a state there may lie what happened to be on a stack, so files of states count by their size. */
+/* Between the fields of a state there may lie what was on a stack, so files of states count by their size. */
 static uint64_t hash_of(const inode *i, bool content)
 {
     uint64_t hash = i->folder ? 11 : 22;
