@@ -265,12 +265,14 @@ static void note_state(wr_op *op)
     atomic_store_explicit(&op->stats.state_bytes, wr_table_bytes(op->table), memory_order_relaxed);
 }
 
-/* A sweep by the clock that was left in the middle ends before anything else happens. */
+/* A sweep by the clock that was left in the middle ends before anything else happens. After a restore all key groups
+ * come to the same time first: a snapshot has one time per subtask. */
 static void windows_flush(wr_op *op)
 {
     const wr_windows *k = op->kernel_state;
     check(!k->sweeping || k->window.clock || wr_op_failed(op));
-    while (k->sweeping && !wr_op_failed(op)) (void)wr_op_tick(op);
+    bool behind = k->window.clock && (k->sweeping || k->fired_of != NULL);
+    while (behind && !wr_op_failed(op)) behind = !wr_op_tick(op);
 }
 
 static void windows_push(wr_op *op, const wr_view *view, uint32_t port)

@@ -651,6 +651,50 @@ static void test_full_windows(void **state)
     all_of(&weir_op_listed, "rows");
 }
 
+/* By the clock: subtasks look at it at different times, and a snapshot finds them at different windows. All windows give
+ * their results once, with all their records. */
+static void run_by_clock(const char *what, const weir_op *def, weir_window window, uint64_t seed)
+{
+    set_up(def, (weir_window_spec){.window = weir_by_clock(window)}, 1, seed);
+    t.home.now_ns = (int64_t)below(1000) * WEIR_SECOND;
+    open_ops(1 + (uint32_t)below(SUBTASKS_MAX), NULL);
+    for (int round = 0; round < 60; round++) {
+        uint32_t from = t.n, batch = (uint32_t)below(20);
+        t.home.now_ns += (int64_t)below(WEIR_SECOND / 3);
+        for (uint32_t i = 0; i < batch; i++) make_event(t.home.now_ns, 12);
+        for (uint32_t i = from; i < t.n; i++) expect(i);
+        push(from, t.n);
+        for (uint32_t s = 0; s < t.subtasks; s++) {
+            while (t.op[s].due_ns <= t.home.now_ns && below(2)) (void)wr_op_tick(&t.op[s]);
+            if (below(2)) wr_op_flush(&t.op[s]);
+            healthy(&t.op[s]);
+        }
+        if (below(4) != 0) continue;
+        for (uint32_t s = 0; s < t.subtasks; s++) wr_op_flush(&t.op[s]); /* as before every barrier */
+        go_over(1 + (uint32_t)below(SUBTASKS_MAX));
+    }
+    for (uint32_t s = 0; s < t.subtasks; s++) {
+        while (!wr_op_end(&t.op[s])) healthy(&t.op[s]);
+        healthy(&t.op[s]);
+    }
+    expect_time(INT64_MAX);
+    compare(what, seed);
+    tear_down();
+}
+
+static void test_by_the_clock(void **state)
+{
+    (void)state;
+    const weir_op *ops[] = {&weir_op_total, &weir_op_rolling, &weir_op_longest, &weir_op_listed};
+    for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++) {
+        for (uint64_t seed = 1; seed <= 12; seed++) {
+            run_by_clock("clock tumbling", ops[i], weir_tumbling(WEIR_SECOND), seed);
+            run_by_clock("clock sliding", ops[i], weir_sliding(WEIR_SECOND, WEIR_SECOND / 5), seed);
+            run_by_clock("clock session", ops[i], weir_session(WEIR_SECOND / 4), seed);
+        }
+    }
+}
+
 static int free_all(void **state)
 {
     (void)state;
@@ -662,10 +706,9 @@ static int free_all(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_aggregates),
-        cmocka_unit_test(test_aggregates_that_retract),
-        cmocka_unit_test(test_reduce_with_strings),
-        cmocka_unit_test(test_full_windows),
+        cmocka_unit_test(test_aggregates),          cmocka_unit_test(test_aggregates_that_retract),
+        cmocka_unit_test(test_reduce_with_strings), cmocka_unit_test(test_full_windows),
+        cmocka_unit_test(test_by_the_clock),
     };
     return cmocka_run_group_tests(tests, NULL, free_all);
 }
