@@ -651,8 +651,8 @@ static void test_full_windows(void **state)
     all_of(&weir_op_listed, "rows");
 }
 
-/* By the clock: subtasks look at it at different times, and a snapshot finds them at different windows. All windows give
- * their results once, with all their records. */
+/* By the clock: subtasks look at it at different times, and a snapshot finds them at different windows. All windows
+ * give their results once, with all their records. */
 static void run_by_clock(const char *what, const weir_op *def, weir_window window, uint64_t seed)
 {
     set_up(def, (weir_window_spec){.window = weir_by_clock(window)}, 1, seed);
