@@ -110,10 +110,10 @@ static bool make_folder(wr_parts *p, weir_ctx *ctx)
             p->folder, wr_host_endpoint(ctx)->name, wr_host_endpoint(ctx)->uri);
         return false;
     }
-    if (result == 0) return true;
-    result = env->mkdir(env->self, p->folder);
+    bool there = result == 0;
+    if (!there) result = env->mkdir(env->self, p->folder);
     if (result == -EEXIST) result = 0;
-    if (result == 0) {
+    if (result == 0) { /* also when it is there: whoever made it may have been killed before it did this */
         char  around[WR_PATH_BYTES_MAX];
         char *slash;
         snprintf(around, sizeof around, "%s", p->folder);
@@ -123,6 +123,7 @@ static bool make_folder(wr_parts *p, weir_ctx *ctx)
         else
             slash[slash == around] = 0;
         result = sync_folder(p, env, around);
+        if (there && (result == -EACCES || result == -EPERM)) result = 0; /* it is somebody else's, and older than we */
     }
     if (result == 0) return true;
     wr_host_fail_errno(ctx, -result, "make the folder", p->folder,

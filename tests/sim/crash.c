@@ -545,8 +545,8 @@ static void plan_doom(process *p)
     else
         d->steps = 1 + below(w, one_in(w, 3) ? 50 : 4000);
     if (w->plan->effort > 0 && w->result->restores == 0) { /* it was over before it could be met */
-        d->completions = w->plan->effort > 2 ? 0 : 1;
-        d->steps = 1 + below(w, 200);
+        d->completions = 1;
+        d->steps = 1 + below(w, w->plan->effort > 2 ? 20 : 200);
         d->calls = 0;
     }
     if (d->comes && one_in(w, 12)) { /* before it has really begun */
