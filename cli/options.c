@@ -90,14 +90,15 @@ static const wr_verb VERBS[] = {
     {"state", "PATH [ls | dump [OPERATOR] | get OPERATOR KEY | diff OTHER]", "show what a snapshot or savepoint holds",
      "j",
      "PATH is a snapshot folder (its newest is meant), a manifest (*.wman), or a savepoint's folder. The pipeline\n"
-     "is not needed. dump, get and diff print a JSON object per key; diff marks what only PATH (-) and only OTHER (+) has.\n"
+     "is not needed. dump, get and diff print a JSON object per key; diff marks what only PATH (-) and only\n"
+     "OTHER (+) has. "
      "KEY is the key as text; several fields are joined by commas.",
      1, 4, false, false, wr_cli_state},
     {"restore", "PATH PIPELINE.so --check [FLAGS] [-- NAME=VALUE...]", "say what a pipeline would make of a snapshot",
      "CApsjc",
      "Per operator: same, converted (field by field), upgraded (by its WEIR_UPGRADE), new, missing (its state would\n"
-     "be dropped, which needs --allow-non-restored-state) or refused, with the field. All files are read and verified.\n"
-     "Exit code 7 when the pipeline cannot start from it. Nothing runs.",
+     "be dropped, which needs --allow-non-restored-state) or refused, with the field. All files are read and\n"
+     "verified. Exit code 7 when the pipeline cannot start from it. Nothing runs.",
      2, 2, true, false, wr_cli_restore},
     {"version", "[--json]", "show the version", "j", "", 0, 0, false, false, wr_cli_version},
     {"help", "[VERB]", "show this, or the flags of a verb", "", "", 0, 1, false, false, wr_cli_help},

@@ -1,6 +1,6 @@
 /* wire/manifest.h: a snapshot's description of itself. With this file and the data files that it names, a snapshot can
  * be restored, read and checked without the pipeline and without any other file. Encoded as msgpack behind a magic
- * number and a version, with a checksum at the end: docs/formats.md.
+ * number and a version, with a checksum at the end: docs/formats-manifest.md.
  *
  * Plain data, owned by its arena: wr_manifest_free ends all of it. */
 #ifndef WR_WIRE_MANIFEST_H

@@ -32,7 +32,7 @@ static void goes_on(void **state)
     assert_true(wr_journal_ids(j) == 0);
     assert_false(wr_journal_finished(j, NULL));
     assert_int_equal(strlen(wr_journal_lineage(j)), 32);
-    strcpy(lineage, wr_journal_lineage(j));
+    snprintf(lineage, sizeof lineage, "%s", wr_journal_lineage(j));
     assert_int_equal(wr_journal_reserve(j, 64, &info), WR_OK);
     assert_int_equal(wr_journal_reserve(j, 10, &info), WR_OK); /* is reserved already */
     assert_true(wr_journal_ids(j) == 64);

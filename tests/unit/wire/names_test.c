@@ -2,6 +2,7 @@
 #include "wire/names.h"
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -16,8 +17,9 @@ static void there_and_back(void **state)
     assert_string_equal(name, "m-0000001a-000000000000002c.wman");
     assert_int_equal(wr_name_read(name, &epoch, &id), WR_NAME_MANIFEST);
     assert_true(epoch == 0x1a && id == 0x2c);
-    strcat(name, ".tmp");
-    assert_int_equal(wr_name_read(name, &epoch, &id), WR_NAME_TEMP);
+    char temp[WR_FILE_NAME_BYTES + 4];
+    snprintf(temp, sizeof temp, "%s.tmp", name);
+    assert_int_equal(wr_name_read(temp, &epoch, &id), WR_NAME_TEMP);
     assert_true(epoch == 0x1a && id == 0x2c);
     wr_name_state(name, 3, 7, 2, "count words/\xc3\xa4", 1);
     assert_string_equal(name, "s-00000003-0000000000000007-2-count-words----1.wst");
