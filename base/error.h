@@ -55,8 +55,8 @@ enum {
     X(USER_FAIL,        505, WR_EXIT_JOB_FAILED,   WR_FAIL_TASK, "the pipeline's own code reported a failure")         \
     X(CRASH,            506, WR_EXIT_JOB_FAILED,   WR_FAIL_TASK, "the pipeline's own code crashed")                    \
     X(CANCELED,         507, WR_EXIT_INTERRUPTED,  WR_FAIL_JOB,  "canceled")                                           \
-    X(COMMIT_LOST,      508, WR_EXIT_JOB_FAILED,   WR_FAIL_JOB,  "a prepared write cannot be committed any more")       \
-    X(DAMAGED,          601, WR_EXIT_FAILED,       WR_FAIL_JOB,  "a file of a snapshot is damaged")                   \
+    X(COMMIT_LOST,      508, WR_EXIT_JOB_FAILED,   WR_FAIL_JOB,  "a prepared write cannot be committed any more")     \
+    X(DAMAGED,          601, WR_EXIT_FAILED,       WR_FAIL_JOB,  "a file of a snapshot is damaged")                    \
     X(NEWER,            602, WR_EXIT_INCOMPATIBLE, WR_FAIL_JOB,  "written by a newer version of Weir")                 \
     X(STATE,            603, WR_EXIT_INCOMPATIBLE, WR_FAIL_JOB,  "the snapshot does not fit the pipeline")             \
     X(BUSY,             604, WR_EXIT_FAILED,       WR_FAIL_JOB,  "another process is using it")                        \

@@ -60,7 +60,7 @@ static void answer(bench *b, uint64_t id)
     for (uint32_t i = 0; i < SUBTASKS; i++) {
         wr_ack *a = &b->ack[i];
         *a = (wr_ack){.id = id, .subtask = i, .attempt = 1, .op = b->ack_op[i], .ops = i < 3 ? 1 : 2};
-        b->item[i] = (wr_item){.kind = WR_ITEM_OWN, .from = b->subtask[i].index, .bytes = 1, .data = "abcde" + i};
+        b->item[i] = (wr_item){.kind = WR_ITEM_OWN, .from = b->subtask[i].index, .bytes = 1, .data = &"abcde"[i]};
         b->ack_op[i][0] = (wr_ack_op){.node = i < 3 ? SOURCE : KEYED, .watermark = i == 0 ? WEIR_NO_TIME : 100 + i};
         b->ack_op[i][1] = (wr_ack_op){.node = PLAIN, .watermark = 50};
         if (i < 3) {
