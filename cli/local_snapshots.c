@@ -44,6 +44,13 @@ static int64_t mono_ms(const wr_snapshots *s)
     return s->env->mono_ns(s->env->self) / 1000000;
 }
 
+/* Also behind one that came from another folder: what carries its id, names of sinks' files for one, never returns. */
+static uint64_t last_id(const wr_origin *o)
+{
+    uint64_t ids = wr_journal_ids(o->journal);
+    return o->restores && o->manifest.id > ids && o->manifest.id < UINT64_MAX / 2 ? o->manifest.id : ids;
+}
+
 wr_err wr_snapshots_new(wr_snapshots **take, const wr_exec *exec, const wr_snapshots_options *options, wr_errinfo *info)
 {
     wr_snapshots *s = calloc(1, sizeof *s);
@@ -75,7 +82,7 @@ wr_err wr_snapshots_new(wr_snapshots **take, const wr_exec *exec, const wr_snaps
         .base = s->origin->base,
         .ids = !taken                 ? 0
                : wr_sabotage.reuse_id ? s->origin->base
-                                      : wr_journal_ids(s->origin->journal),
+                                      : last_id(s->origin),
         .known = s->origin->known,
         .knowns = s->origin->knowns,
     };

@@ -309,7 +309,6 @@ static wr_err two_phase_open(wr_op *op, wr_errinfo *info)
     weir_sink_id_of(&op->ctx);
     op->ctx.verdict = &s->verdict;
     WR_TRY(taker_init(op, info));
-    s->complete = op->home->epoch;
     s->called = true;
     if (op->def->open != NULL && call(op, op->def->open, NULL, 1, 0) == 0) says_false(op, "open");
     s->opened = !wr_op_failed(op) && take_over(op);

@@ -342,6 +342,30 @@ static void a_restart_commits_and_recovers(void **state)
     for (uint32_t i = 0; i < 2; i++) free(item[i].data);
 }
 
+/* Of another folder, say: whose ids are far above those that the barriers of this one will have. */
+static void ids_may_begin_below_the_restored_one(void **state)
+{
+    (void)state;
+    wr_item        item[2];
+    wr_manifest_op saved = saved_by_two(item);
+    task           t;
+    make(&t, 0, 1, true);
+    t.home.epoch = 500;
+    assert_int_equal(t.op.kernel->load(&t.op, &saved, "", NULL), WR_OK);
+    assert_int_equal(wr_op_open(&t.op, NULL), WR_OK);
+    write_some(&t, 3);
+    w.log[0] = 0;
+    barrier(&t, 1, WR_SNAPSHOT);
+    t.op.kernel->complete(&t.op, 1);
+    said("prepare;commit 1:3 at 1;");
+    write_some(&t, 2);
+    assert_true(wr_op_end(&t.op));
+    barrier(&t, 2, WR_SNAPSHOT);
+    end(&t); /* canceled: nobody has said that it is complete */
+    said("prepare;close;");
+    for (uint32_t i = 0; i < 2; i++) free(item[i].data);
+}
+
 static void what_does_not_fit_is_refused(void **state)
 {
     (void)state;
@@ -421,6 +445,7 @@ int main(void)
         cmocka_unit_test(retries_are_due_later_and_end),
         cmocka_unit_test(lost_fails_the_job),
         cmocka_unit_test(a_restart_commits_and_recovers),
+        cmocka_unit_test(ids_may_begin_below_the_restored_one),
         cmocka_unit_test(what_does_not_fit_is_refused),
         cmocka_unit_test(false_fails_the_task),
         cmocka_unit_test(sabotage),
