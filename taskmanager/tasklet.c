@@ -158,6 +158,7 @@ static enum wr_called open_all(wr_tasklet *t)
             become(t, WR_TASK_FAILED);
             return WR_CALLED_DONE;
         }
+        if (t->ended_before >> (i - 1) & 1) op->due_ns = INT64_MAX; /* clock timers that its end left never fire */
     }
     t->opened = t->ops;
     wr_advance_open(t);

@@ -114,6 +114,24 @@ static void test_clock_timers(void **state)
     weir_test_free(j.t);
 }
 
+/* Nor after a restart from a snapshot that was taken behind the end. */
+static void test_the_end_is_the_end_of_clock_timers(void **state)
+{
+    (void)state;
+    clock_job j = {.t = weir_test_new(NULL)};
+    j.in = weir_source(tick, weir_test_pipeline(j.t), "test:");
+    j.out = weir_apply(alarm, weir_key_by(j.in, key));
+    weir_test_snapshot(j.t);
+    send(&j, 1, 0, 100);
+    weir_test_end(j.t);
+    weir_test_snapshot(j.t);
+    weir_test_crash(j.t);
+    weir_test_advance(j.t, WEIR_SECOND);
+    expect_none(j.t, j.out);
+    assert_null(weir_test_why(j.t));
+    weir_test_free(j.t);
+}
+
 /* Time goes through all that is due on the way, however far it is moved at once. */
 static void test_a_timer_that_sets_itself_again(void **state)
 {
@@ -373,6 +391,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_clock_timers),
+        cmocka_unit_test(test_the_end_is_the_end_of_clock_timers),
         cmocka_unit_test(test_a_timer_that_sets_itself_again),
         cmocka_unit_test(test_a_timer_clears_another),
         cmocka_unit_test(test_event_timers),
