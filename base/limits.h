@@ -60,6 +60,7 @@
 /* Snapshots. */
 #define WR_MANIFEST_BYTES_MAX WR_MIB(512) /* a snapshot's manifest, operator state included */
 #define WR_ITEM_BYTES_MAX     WR_MIB(64)  /* one piece of operator state */
+#define WR_CHECK_FIRST_BYTES  WR_MIB(64)  /* files of a snapshot up to this are checked as a whole before a restart */
 #define WR_JOURNAL_BYTES_MAX  WR_KIB(64)  /* then it is compacted */
 #define WR_SNAPSHOT_HISTORY   10          /* snapshots whose figures a job remembers */
 #define WR_SNAPSHOT_QUEUE_MAX 16          /* requests for snapshots that wait */
