@@ -32,6 +32,7 @@ struct wr_snapshots {
     int64_t              triggered_ns;
     wr_manifest          newest; /* the last completed ordinary one: what increments build on */
     bool                 last_ended;
+    bool                 failed; /* a snapshot, since the last sweep: its files lie around */
     target               target[WR_SNAPSHOT_QUEUE_MAX + 2];
     wr_saving           *saving;    /* a savepoint that is being written, or NULL */
     bool                 finishing; /* it is made of the last snapshot: the job finishes behind it */
@@ -239,6 +240,23 @@ static void sweep(wr_snapshots *s)
         wr_log(WR_LOG_WARN, "old snapshots stay: %s", info.text);
 }
 
+/* Files of those that failed go before the next one needs their room: on a full disk none would ever complete. No
+ * manifest goes, since a completed snapshot is what retires them. */
+static void sweep_failed(wr_snapshots *s, uint64_t pending)
+{
+    wr_store_entry *list = NULL;
+    uint32_t        n = 0;
+    wr_errinfo      info = {0};
+    s->failed = false;
+    wr_err    err = wr_store_list(s->env, s->origin->folder, &list, &n, &info);
+    uint64_t *keep = err == WR_OK ? calloc(n + 1u, sizeof *keep) : NULL;
+    for (uint32_t i = 0; keep != NULL && i < n; i++) keep[i] = list[i].id;
+    if (keep != NULL) err = wr_store_sweep(s->origin->store, keep, n, pending, NULL, &info);
+    if (err != WR_OK) wr_log(WR_LOG_WARN, "files of failed snapshots stay: %s", info.text);
+    free(keep);
+    free(list);
+}
+
 /* The last snapshot is durable; what was asked for is made of it before the job is let go. */
 static void finish(wr_snapshots *s)
 {
@@ -271,11 +289,13 @@ static void act(wr_snapshots *s, const wr_checkpoint_action *a, wr_checkpoint_ev
         break;
     case WR_CHECKPOINT_DO_TRIGGER:
         forget_acks(s);
+        if (s->failed) sweep_failed(s, a->barrier.id);
         s->triggered_ns = s->env->wall_ns(s->env->self);
         wr_worker_trigger(s->worker, &a->barrier);
         break;
     case WR_CHECKPOINT_DO_ABORT:
         forget_acks(s);
+        s->failed = true;
         wr_worker_abort(s->worker, a->id);
         if (s->options.failed != NULL) s->options.failed(s->options.self, wr_core_checkpoint_record(&s->machine, 0));
         break;
