@@ -1,0 +1,108 @@
+"""weir state and weir restore --check."""
+import json
+import os
+import shutil
+
+from kit import HEAD, Case, main
+
+PIPELINE = HEAD.replace("WEIR_STATE(counter, (int64_t, seen))", "STATE") + """
+WEIR_FLAT_MAP(split, line, in, word, out)
+{
+    weir_cursor c = weir_str_cursor(&in->text);
+    for (weir_str token; weir_next_token(&c, ' ', &token);) word_emit(out, (word){ .text = token, .n = 1 });
+}
+WEIR_KEYED(count, word, in, counter, state, word, out, ctx)
+{
+    state->seen += 1;
+    weir_text_set(ctx, &state->last, in->text);
+    word_emit(out, (word){ .text = in->text, .n = (int64_t)state->seen });
+}
+WEIR_PIPELINE(counted, p)
+{
+    weir_sink(weir_apply(count, weir_key_by(weir_apply(split, weir_source(line, p, "file:in.txt", .name = "lines")), text),
+                         .uid = "COUNT"), "file:out", .name = "out");
+}
+"""
+STATE = "WEIR_STATE(counter, (int64_t, seen), (weir_text, last))"
+
+
+class State(Case):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.build("one", PIPELINE.replace("STATE", STATE))
+        cls.build("wider", PIPELINE.replace("STATE", STATE.replace("(int64_t, seen)", "(int64_t, seen), (double, more)")))
+        cls.build("narrower", PIPELINE.replace("STATE", STATE.replace("int64_t", "int16_t")))
+        cls.build("renamed", PIPELINE.replace("STATE", STATE).replace("COUNT", "other"))
+        cls.write("in.txt", "a b a\na long-word-of-many-letters\n")
+
+    def snapshot(self, name, text="a b a\na long-word-of-many-letters\n"):
+        self.write("in.txt", text)
+        got = self.weir("run", "-q", "-p", "2", self.path("one.so"), "--snapshots", self.path(name), "--set",
+                        "out=file:" + self.path(name + "-out"))
+        self.assertEqual(0, got.code, got)
+        return self.path(name)
+
+    def test_what_it_holds(self):
+        where = self.snapshot("held")
+        shown = json.loads(self.expect(self.weir("state", where, "--json"), 0).out)
+        self.assertEqual(("snapshot", "counted", True), (shown["kind"], shown["job"], shown["finished"]))
+        keyed = [op for op in shown["operators"] if op["uid"] == "COUNT"][0]
+        self.assertEqual(("keyed", "counter", 2), (keyed["kind"], keyed["state"], keyed["parallelism"]))
+        rows = [json.loads(row) for row in self.expect(self.weir("state", where, "dump"), 0).out.splitlines()]
+        self.assertEqual({"a": 3, "b": 1, "long-word-of-many-letters": 1},
+                         {row["key"]["text"]: row["state"]["seen"] for row in rows})
+        self.assertTrue(all(row["state"]["last"] == row["key"]["text"] for row in rows))
+        got = self.expect(self.weir("state", where, "get", "COUNT", "long-word-of-many-letters"), 0)
+        self.assertEqual(1, json.loads(got.out)["state"]["seen"])
+        manifest = [name for name in os.listdir(where) if name.endswith(".wman")][0]
+        self.assertEqual(3, len(self.weir("state", os.path.join(where, manifest), "dump", "COUNT").out.splitlines()))
+
+    def test_what_it_does_not_hold(self):
+        where = self.snapshot("not")
+        self.error(self.weir("state", where, "get", "COUNT", "c"), 1, 402, "NOT_FOUND", "no state of key 'c'")
+        self.error(self.weir("state", where, "dump", "nobody"), 1, 402, "NOT_FOUND", "no operator 'nobody'")
+        self.error(self.weir("state", where, "got"), 2, 101, "USAGE", "unknown: got")
+        self.error(self.weir("state", self.path("nowhere")), 1, 402, "NOT_FOUND", "nowhere")
+
+    def test_differences(self):
+        one, two = self.snapshot("first"), self.snapshot("second", "a b a a\nc\n")
+        got = self.expect(self.weir("state", one, "diff", two), 0).out.splitlines()
+        self.assertEqual("1 keys gone, 1 new, 0 changed", got[-1])
+        self.assertEqual(["+", "-"], sorted(line[0] for line in got[:-1]))
+        self.assertEqual("0 keys gone, 0 new, 0 changed\n", self.weir("state", one, "diff", one).out)
+
+    def test_what_a_pipeline_would_make_of_it(self):
+        where = self.snapshot("checked")
+        check = lambda name, *more: self.weir("restore", where, self.path(name + ".so"), "--check", "-p", "3", *more)
+        self.assertIn("same       COUNT", self.expect(check("one"), 0).out)
+        self.assertIn("converted  COUNT", self.expect(check("wider"), 0).out)
+        self.expect(check("narrower"), 7, "E0603 STATE", "field seen of counter")
+        got = check("renamed")
+        self.expect(got, 7, "E0603 STATE", "--allow-non-restored-state")
+        self.assertIn("missing    COUNT", got.out)
+        self.assertIn("new        other", got.out)
+        self.expect(check("renamed", "--allow-non-restored-state"), 0)
+        ops = json.loads(check("wider", "--json").out)["operators"]
+        self.assertEqual(["converted"], [op["what"] for op in ops if op["uid"] == "COUNT"])
+        self.error(self.weir("restore", where, self.path("one.so")), 2, 101, "USAGE", "add --check")
+
+    def test_damage_is_named(self):
+        where = self.snapshot("damaged")
+        name = sorted(name for name in os.listdir(where) if name.endswith(".wst"))[0]
+        with open(os.path.join(where, name), "r+b") as file:
+            file.seek(5000)
+            byte = file.read(1)
+            file.seek(5000)
+            file.write(bytes([byte[0] ^ 1]))
+        for verb in (("restore", where, self.path("one.so"), "--check"), ("state", where, "dump")):
+            got = self.weir(*verb)
+            self.assertEqual(1, got.code, got)
+            self.assertIn("E0601 DAMAGED", got.err)
+            self.assertIn(name, got.err)
+            self.assertIn("offset", got.err)
+        shutil.rmtree(where)
+
+
+if __name__ == "__main__":
+    main()
