@@ -1,0 +1,117 @@
+/* What snapshots that failed leave behind: it is gone before the next one is taken, also when none has completed. */
+#include "cli/local.h"
+#include "cli/origin.h"
+#include "connectors/connectors.h"
+#include "graph/exec.h"
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <weir/pipeline.h>
+
+#include <cmocka.h>
+
+WEIR_RECORD(number, (uint64_t, n))
+WEIR_STATE(total, (uint64_t, n))
+WEIR_KEYED(add, number, in, total, state, number, out)
+{
+    state->n++;
+    number_emit(out, *in);
+}
+
+static void build(weir_pipeline *p)
+{
+    number_stream numbers = weir_source(number, p, "generator:", .options = "rate=1000 keys=50", .parallelism = 1);
+    weir_sink(weir_apply(add, weir_key_by(numbers, n), .parallelism = 2), "blackhole:", .name = "gone");
+}
+
+static char        folder[64];
+static pthread_t   owner;
+static _Atomic int first; /* the first subtask's file + 1; 0: it is whole */
+
+static bool is_of(const char *path, const char *subtask)
+{
+    return strstr(path, subtask) != NULL;
+}
+
+/* The real one, but the disk is full for the second subtask, as soon as the first one's file is whole. */
+static int open_full(void *self, const char *path, int flags)
+{
+    if (is_of(path, "-1.wst") && (flags & WR_OPEN_CREATE) != 0) {
+        while (!pthread_equal(pthread_self(), owner) && atomic_load(&first) != 0) usleep(1000);
+        return -ENOSPC;
+    }
+    int file = wr_env_real()->open(self, path, flags);
+    if (is_of(path, "-0.wst") && (flags & WR_OPEN_CREATE) != 0) atomic_store(&first, file + 1);
+    return file;
+}
+static int close_full(void *self, int file)
+{
+    int result = wr_env_real()->close(self, file), expected = file + 1;
+    atomic_compare_exchange_strong(&first, &expected, 0);
+    return result;
+}
+
+static bool count_states(void *arg, const char *name)
+{
+    *(uint32_t *)arg += strncmp(name, "s-", 2) == 0;
+    return true;
+}
+static bool remove_one(void *arg, const char *name)
+{
+    char path[512];
+    (void)arg;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    unlink(path);
+    return true;
+}
+
+static void test_they_do_not_pile_up(void **state)
+{
+    (void)state;
+    wr_env         env = *wr_env_real();
+    wr_errinfo     info = {0};
+    wr_origin      origin;
+    wr_exec       *exec;
+    const wr_job  *job;
+    wr_local      *local;
+    uint32_t       files = 0, failures = 4;
+    weir_pipeline *p = wr_job_new("full", NULL, 0);
+    env.open = open_full;
+    env.close = close_full;
+    owner = pthread_self();
+    snprintf(folder, sizeof folder, "/tmp/weir-full-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    build(p);
+    wr_job_settings settings = {
+        .parallelism_default = 2, .connector = wr_connector_resolve, .inspect = wr_connector_inspect};
+    if (wr_job_finish(p, &settings, &job, &info) != WR_OK) fail_msg("%s", info.text);
+    assert_int_equal(wr_exec_new(job, &exec, &info), WR_OK);
+    const wr_origin_config of_origin = {.env = &env, .job = "full", .folder = folder};
+    assert_int_equal(wr_origin_open(&origin, &of_origin, &info), WR_OK);
+    const wr_local_options options = {.env = &env, .origin = &origin, .snapshot_interval_ms = 1};
+    assert_int_equal(wr_local_new(&local, exec, &options, &info), WR_OK);
+    wr_local_start(local);
+    while (wr_snapshots_machine(wr_local_snapshots(local))->failures_all < failures) wr_local_step(local, 1000000);
+    wr_local_cancel(local);
+    while (!wr_local_step(local, 1000000)) {}
+    env.list(env.self, folder, count_states, &files);
+    assert_in_range(files, 0, 1); /* of the last one */
+    wr_local_free(local);
+    wr_origin_close(&origin);
+    wr_exec_free(exec);
+    wr_job_free(p);
+    env.list(env.self, folder, remove_one, NULL);
+    assert_int_equal(rmdir(folder), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_they_do_not_pile_up)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
