@@ -138,6 +138,54 @@ static void comes_back(void **unused)
     }
 }
 
+/* The savepoint that is kept for ever: what it holds stands beside it. WEIR_GOLDEN=write makes it anew. */
+#define GOLDEN "tests/golden/savepoint-1"
+
+static void golden(void **unused)
+{
+    (void)unused;
+    static kit_copy got;
+    kit             k;
+    wr_manifest     m;
+    wr_errinfo      info = {0};
+    char            folder[WR_PATH_BYTES_MAX];
+    uint64_t        count = 0, mixed = 0, hash = 0;
+    if (getenv("WEIR_GOLDEN") != NULL) {
+        taken t;
+        take_snapshot(&k, &t, 1);
+        kit_end(&k);
+        kit_begin(&k, 1);
+        kit_batches(&k, 12);
+        kit_write(wr_env_real(), k.table, 5, 0, true, &t.layer[0].file);
+        t.layer[0].snapshot = 5;
+        t.op[1].layers = 1;
+        t.m.id = 5;
+        if (wr_savepoint_write(wr_env_real(), kit_folder, &t.m, GOLDEN, &info) != WR_OK) fail_msg("%s", info.text);
+        kit_end(&k);
+    }
+    kit_begin(&k, 1);
+    if (wr_store_load(wr_env_real(), GOLDEN, &m, folder, &info) != WR_OK) fail_msg("%s", info.text);
+    const wr_manifest_op *op = wr_manifest_find(&m, "keeper");
+    if (wr_image_check(wr_env_real(), GOLDEN, &op->layer[0].file, &info) != WR_OK) fail_msg("%s", info.text);
+    wr_table *table = kit_table(&k, 0, KIT_GROUPS);
+    if (wr_image_load(table, wr_env_real(), GOLDEN, op, NULL, &info) != WR_OK) fail_msg("%s", info.text);
+    memset(&got, 0, sizeof got);
+    kit_copy_add(&k, table, &got);
+    for (uint32_t i = 0; i < KIT_USERS; i++) mixed = wr_hash_fold(mixed, got.hash[i]);
+    FILE *expected = fopen(GOLDEN ".txt", getenv("WEIR_GOLDEN") != NULL ? "w+" : "r");
+    assert_non_null(expected);
+    if (getenv("WEIR_GOLDEN") != NULL) {
+        fprintf(expected, "%lu keys, %016lx\n", got.count, mixed);
+        rewind(expected);
+    }
+    assert_int_equal(fscanf(expected, "%lu keys, %lx", &count, &hash), 2);
+    fclose(expected);
+    assert_true(count == got.count && count > 50 && hash == mixed);
+    wr_table_free(table);
+    wr_manifest_free(&m);
+    kit_end(&k);
+}
+
 /* Times of the last write go with keys and rows. */
 typedef struct lived {
     uint64_t  n;
@@ -423,6 +471,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(comes_back, begin_folder, end_folder),
+        cmocka_unit_test_setup_teardown(golden, begin_folder, end_folder),
         cmocka_unit_test_setup_teardown(stamps_come_back, begin_folder, end_folder),
         cmocka_unit_test_setup_teardown(every_flip_and_truncation, begin_folder, end_folder),
         cmocka_unit_test_setup_teardown(swapped, begin_folder, end_folder),
