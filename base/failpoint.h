@@ -1,5 +1,5 @@
 /* base/failpoint.h: places at which a test can kill the process as kill -9 would. WEIR_FAILPOINT=name:n does so when
- * the place `name` is reached for the n-th time (without :n the first). Names: docs/development.md. */
+ * the place `name` is reached for the n-th time (without :n the first). tests/cli/failpoints_test.py visits them. */
 #ifndef WR_BASE_FAILPOINT_H
 #define WR_BASE_FAILPOINT_H
 #include <stdatomic.h>
