@@ -151,12 +151,20 @@ static bool fire(wr_op *op, uint32_t clock, int64_t limit_ns)
     return all || wr_op_failed(op);
 }
 
+/* The same for event timers. One that a timer function sets to a time that is over comes before event time moves on. */
+static bool fire_events(wr_op *op, wr_keyed_time *kt)
+{
+    kt->early = false;
+    bool all = fire(op, WR_TIMER_EVENT, op->watermark) && (!kt->early || wr_op_failed(op));
+    kt->early = !all;
+    return all;
+}
+
 bool wr_keyed_advance(wr_op *op)
 {
     wr_keyed_time *kt = keyed_of(op)->time;
     if (kt == NULL || kt->timers == NULL || wr_op_failed(op)) return true;
-    bool all = fire(op, WR_TIMER_EVENT, op->watermark);
-    if (all) kt->early = false;
+    bool all = fire_events(op, kt);
     wr_keyed_time_arm(op);
     return all;
 }
@@ -188,10 +196,7 @@ bool wr_keyed_tick(wr_op *op)
     bool           all = true;
     op->due_ns = INT64_MAX;
     if (kt == NULL || wr_op_failed(op)) return true;
-    if (kt->early) {
-        all = fire(op, WR_TIMER_EVENT, op->watermark);
-        kt->early = !all;
-    }
+    if (kt->early) all = fire_events(op, kt);
     if (all && kt->timers != NULL) all = fire(op, WR_TIMER_CLOCK, now_ns);
     if (all && kt->sweep_ns != 0 && now_ns >= kt->sweep_ns) sweep(op, kt);
     wr_keyed_time_arm(op);

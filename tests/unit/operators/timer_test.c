@@ -258,6 +258,44 @@ static void test_event_timers_without_event_time(void **state)
     weir_test_free(j.t);
 }
 
+/* ---- event timers that set themselves again ---- */
+
+WEIR_STATE(series, (uint64_t, rings), (bool, known), (weir_event_timer, next))
+static void chime(const tick *key, series *st, fired_out *out, weir_ctx *ctx)
+{
+    fired_emit(out, (fired){.key = key->key, .which = weir_lit("ring"), .at = weir_time_of(ctx), .seen = ++st->rings});
+    if (st->rings < 6) weir_event_timer_set(ctx, &st->next, weir_after(weir_time_of(ctx), 100 * WEIR_MILLISECOND));
+}
+WEIR_KEYED(chimes, tick, in, series, st, fired, out, ctx, chime)
+{
+    (void)out;
+    if (!st->known) weir_event_timer_set(ctx, &st->next, weir_after(in->at, 100 * WEIR_MILLISECOND));
+    st->known = true;
+}
+
+/* However far event time moves at once, and also when it ends. */
+static void test_event_timers_that_are_set_again(void **state)
+{
+    (void)state;
+    event_job j;
+    j.t = weir_test_new(NULL);
+    j.in = weir_source(tick, weir_test_pipeline(j.t), "test:");
+    j.out = weir_apply(chimes, weir_key_by(weir_event_time(j.in, at, .max_delay = 10 * WEIR_MILLISECOND), key));
+    come(&j, 1, 1000, 0, 0);
+    expect_none(j.t, j.out);
+    come(&j, 2, 1350, 0, 0);
+    for (int64_t i = 1; i <= 3; i++) expect(j.t, j.out, 1, "ring", 1000 + 100 * i);
+    expect_none(j.t, j.out);
+    weir_test_end(j.t);
+    for (int64_t i = 4; i <= 9; i++) {
+        if (i <= 6) expect(j.t, j.out, 1, "ring", 1000 + 100 * i);
+        expect(j.t, j.out, 2, "ring", 1050 + 100 * i);
+    }
+    expect_none(j.t, j.out);
+    assert_null(weir_test_why(j.t));
+    weir_test_free(j.t);
+}
+
 /* ---- time to live ---- */
 
 WEIR_RECORD(entry, (uint64_t, id), (uint64_t, value))
@@ -393,6 +431,7 @@ int main(void)
         cmocka_unit_test(test_clock_timers),
         cmocka_unit_test(test_the_end_is_the_end_of_clock_timers),
         cmocka_unit_test(test_a_timer_that_sets_itself_again),
+        cmocka_unit_test(test_event_timers_that_are_set_again),
         cmocka_unit_test(test_a_timer_clears_another),
         cmocka_unit_test(test_event_timers),
         cmocka_unit_test(test_event_timers_without_event_time),
