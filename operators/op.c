@@ -316,6 +316,7 @@ void wr_op_share_buffers(wr_op *op)
 void wr_op_fini(wr_op *op)
 {
     if (op->kernel != NULL && op->kernel->close != NULL) op->kernel->close(op);
+    if (op->kernel != NULL && op->kernel->close != NULL && op->kernel_state != NULL) op->kernel->close(op);
     wr_op_close_resources(op);
     for (uint32_t i = 0; i < op->outs && op->emit != NULL; i++) {
         if (!op->emit[i].lent) {

@@ -96,11 +96,15 @@ static wr_err windows_open(wr_op *op, wr_errinfo *info)
     return k->form->open != NULL ? k->form->open(op, k, info) : WR_OK;
 }
 
+/* The types stay until the operator goes (wr_op_fini calls once more): answers to barriers name them, and those are
+ * read by other threads when this task has long failed. */
 static void windows_close(wr_op *op)
 {
     wr_windows *k = op->kernel_state;
+    bool        last = op->table == NULL;
     if (k != NULL) {
         if (k->has_near) wr_near_fini(&k->near);
+        k->has_near = false;
         wr_calendar_fini(&k->calendar);
         free(k->keys);
         free(k->made);
@@ -108,10 +112,17 @@ static void windows_close(wr_op *op)
         free(k->gathered);
         free(k->live);
         free(k->fired_of);
+        k->keys = NULL;
+        k->made = NULL;
+        k->left = NULL;
+        k->gathered = NULL;
+        k->live = NULL;
+        k->fired_of = NULL;
     }
     wr_table_free(op->table); /* before the types of its states */
     op->table = NULL;
-    if (k != NULL) wr_window_type_free(&k->type);
+    if (k == NULL || !last) return;
+    wr_window_type_free(&k->type);
     free(k);
     op->kernel_state = NULL;
 }

@@ -80,7 +80,7 @@ static void save_op(wr_tasklet *t, wr_op *op, wr_ack *ack, wr_errinfo *info)
         const wr_table_config *config = wr_table_config_of(op->table);
         to->record = config->record;
         to->state = config->state;
-        to->key = &config->key;
+        to->key = &op->node->key[0]; /* as the table has it, which goes with a failed task: the answer stays */
     }
     if (op->kernel->save == NULL || info->code != WR_OK) return;
     wr_err err = op->kernel->save(op, &t->barriers.now, &saver, info);
