@@ -5,6 +5,7 @@
 #include "graph/exec.h"
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -43,7 +44,7 @@ static bool is_of(const char *path, const char *subtask)
 static int open_full(void *self, const char *path, int flags)
 {
     if (is_of(path, "-1.wst") && (flags & WR_OPEN_CREATE) != 0) {
-        while (!pthread_equal(pthread_self(), owner) && atomic_load(&first) != 0) usleep(1000);
+        while (!pthread_equal(pthread_self(), owner) && atomic_load(&first) != 0) sched_yield();
         return -ENOSPC;
     }
     int file = wr_env_real()->open(self, path, flags);
