@@ -21,6 +21,8 @@ FOREVER_S = 2  # a pipeline without an end is stopped after this
 # Commands that belong to a clone or to the reader's machine: a block with one of these is for reading.
 READ_ONLY = re.compile(r'^(\./dev|git|cd|sudo|apt|cmake|ctest|man|export)\b')
 DEMO = './dev demo'
+# What a job says on a machine that is busy with other things; no page shows it.
+SLOW = re.compile(r'^\S+Z warn {2}task .* held its slot for .*\n', re.M)
 
 
 class Failure(Exception):
@@ -77,7 +79,7 @@ class Page:
                            XDG_RUNTIME_DIR=self.folder)  # jobs of this page see each other, and no others
         done = subprocess.run(['bash', '-c', script], cwd=self.folder, env=environment, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout, check=False)
-        return done.returncode, done.stdout.decode(errors='replace')
+        return done.returncode, SLOW.sub('', done.stdout.decode(errors='replace'))
 
     def write(self, block):
         """A block of a file: as it is in the sources when they have it, else into the page's folder."""
