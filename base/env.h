@@ -59,6 +59,14 @@ typedef struct wr_io_done {
     int64_t  result; /* bytes, never short but at the end of a file; 0 of a sync; -errno */
 } wr_io_done;
 
+/* Bytes that go out, or come in, one after the other. */
+typedef struct wr_span {
+    void  *at;
+    size_t bytes;
+} wr_span;
+#define WR_SPANS_MAX 8 /* of one call */
+enum wr_watch { WR_WATCH_IN = 1, WR_WATCH_OUT = 2 };
+
 struct wr_env {
     void *self; /* first argument of every function */
 
@@ -97,12 +105,25 @@ struct wr_env {
     int (*io_submit)(void *self, wr_io *io, const wr_io_op *op);              /* 0; -EAGAIN: reap first */
     uint32_t (*io_reap)(void *self, wr_io *io, wr_io_done *done, uint32_t n); /* never waits */
 
-    /* Network. Reserved: used from the cluster on. NULL in every table until then; nobody calls them. */
-    int (*listen)(void *self, const char *address);
-    int (*accept)(void *self, int listener);
-    int (*connect)(void *self, const char *address);
-    int64_t (*send)(void *self, int socket, const void *from, size_t bytes);
-    int64_t (*receive)(void *self, int socket, void *to, size_t bytes);
+    /* Network: streams of bytes between slots of different processes, never blocking. Any thread; a socket is used by
+     * one thread at a time. Addresses are "HOST:PORT". Results are >= 0, or -errno; -EAGAIN: nothing now. */
+    int (*listen)(void *self, const char *address);  /* port 0: any free one; see port_of */
+    int (*port_of)(void *self, int socket);          /* its own */
+    int (*accept)(void *self, int listener);         /* a socket */
+    int (*connect)(void *self, const char *address); /* a socket on its way: connected */
+    int (*connected)(void *self, int socket);        /* 0, -EAGAIN: not yet, or why it never will */
+    int64_t (*send)(void *self, int socket, const wr_span *from, uint32_t n); /* may be short */
+    int64_t (*receive)(void *self, int socket, const wr_span *to,
+                       uint32_t n);            /* may be short; 0: the other side ended */
+    int (*half_close)(void *self, int socket); /* no more will be sent */
+    void (*hang_up)(void *self, int socket);
+    /* What to wait at, for many sockets at once: a descriptor for park_fds. watch: what is wanted of a socket, enum
+     * wr_watch; 0: nothing any more, to be said before hang_up. ready: sockets at which something may be done, never
+     * waits. A poller belongs to one thread. */
+    int (*poll_new)(void *self);
+    void (*poll_free)(void *self, int poller);
+    int (*watch)(void *self, int poller, int socket, uint32_t what);
+    uint32_t (*ready)(void *self, int poller, int *socket, uint32_t n);
 
     /* Threads. cpu >= 0 pins the thread to that CPU (failing to pin is not an error), -1 does not. name is cut to 15
      * bytes. thread_start returns 0 or -errno. thread_join waits for the end and frees; once per thread. */
