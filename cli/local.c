@@ -154,6 +154,7 @@ static void act(wr_local *l, uint32_t count)
         case WR_JOB_DO_STOP_SOURCES: stop_sources(l); break;
         case WR_JOB_DO_CANCEL: wr_worker_cancel(l->worker, a->subtask); break;
         case WR_JOB_DO_TELL: break; /* told at the end of each step, when the machine is at rest */
+        default: break;             /* of a cluster */
         }
     }
     if (!deploys) return;

@@ -13,9 +13,9 @@ typedef struct out {
 const char *wr_job_state_name(wr_job_state state)
 {
     static const char *const NAME[WR_JOB_STATES] = {
-        [WR_JOB_CREATED] = "CREATED",   [WR_JOB_RUNNING] = "RUNNING",   [WR_JOB_RESTARTING] = "RESTARTING",
-        [WR_JOB_FAILING] = "FAILING",   [WR_JOB_FAILED] = "FAILED",     [WR_JOB_CANCELLING] = "CANCELLING",
-        [WR_JOB_CANCELED] = "CANCELED", [WR_JOB_FINISHED] = "FINISHED",
+        [WR_JOB_CREATED] = "CREATED",       [WR_JOB_RECONCILING] = "RECONCILING", [WR_JOB_RUNNING] = "RUNNING",
+        [WR_JOB_RESTARTING] = "RESTARTING", [WR_JOB_FAILING] = "FAILING",         [WR_JOB_FAILED] = "FAILED",
+        [WR_JOB_CANCELLING] = "CANCELLING", [WR_JOB_CANCELED] = "CANCELED",       [WR_JOB_FINISHED] = "FINISHED",
     };
     check(state > 0 && state < WR_JOB_STATES);
     return NAME[state];
