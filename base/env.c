@@ -1,6 +1,7 @@
 #include "base/env.h"
 #include "base/check.h"
 #include "base/env_io.h"
+#include "base/env_net.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -340,6 +341,19 @@ static const wr_env REAL = {
     .io_free = wr_io_real_free,
     .io_submit = wr_io_real_submit,
     .io_reap = wr_io_real_reap,
+    .listen = wr_net_real_listen,
+    .port_of = wr_net_real_port_of,
+    .accept = wr_net_real_accept,
+    .connect = wr_net_real_connect,
+    .connected = wr_net_real_connected,
+    .send = wr_net_real_send,
+    .receive = wr_net_real_receive,
+    .half_close = wr_net_real_half_close,
+    .hang_up = wr_net_real_hang_up,
+    .poll_new = wr_net_real_poll_new,
+    .poll_free = wr_net_real_poll_free,
+    .watch = wr_net_real_watch,
+    .ready = wr_net_real_ready,
     .thread_start = real_thread_start,
     .thread_join = real_thread_join,
     .cpu_count = real_cpu_count,
