@@ -1,8 +1,9 @@
 #include "cli/control.h"
 #include "base/check.h"
+#include "base/json.h"
 #include "cli/control_wire.h"
-#include "cli/history.h"
 #include "cli/local.h"
+#include "jobmanager/history.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -168,6 +169,38 @@ void wr_control_answer(wr_control *c, uint64_t ticket, uint64_t id, const wr_err
 
 /* ---- requests ---- */
 
+/* `weir list`: one line, or one object. */
+static void tell_job(FILE *file, const wr_local *local, const wr_exec *exec, int64_t up_ns, bool json)
+{
+    const wr_coordinator     *s = wr_local_snapshots(local);
+    const wr_core_checkpoint *m = s != NULL ? wr_coordinator_machine(s) : NULL;
+    const wr_core_job        *job = wr_local_job(local);
+    const char *state = job->stopping && job->state == WR_JOB_RUNNING ? "STOPPING" : wr_job_state_name(job->state);
+    if (json) {
+        wr_json j;
+        wr_json_init_file(&j, file);
+        wr_json_object(&j, NULL);
+        wr_json_str(&j, "job", exec->job->name);
+        wr_json_u64(&j, "pid", (uint64_t)getpid());
+        wr_json_str(&j, "state", state);
+        wr_json_f64(&j, "seconds", (double)up_ns * 1e-9);
+        wr_json_str(&j, "snapshots", m != NULL ? wr_coordinator_origin(s)->folder : NULL);
+        if (m != NULL) {
+            wr_json_u64(&j, "newest", m->newest);
+            wr_json_u64(&j, "completed", m->completions);
+            wr_json_u64(&j, "failed", m->failures_all);
+        }
+        wr_json_end(&j);
+        return;
+    }
+    fprintf(file, "%-24s %8d %-10s %9.1f s", exec->job->name, (int)getpid(), state, (double)up_ns * 1e-9);
+    if (m == NULL)
+        fputs("  no snapshots\n", file);
+    else
+        fprintf(file, "  %llu snapshots, newest %llu, in %s\n", (unsigned long long)m->completions,
+                (unsigned long long)m->newest, wr_coordinator_origin(s)->folder);
+}
+
 /* What INFO and SNAPSHOTS say, as text or as JSON. */
 static void tell(wr_control *c, peer *p, const wr_control_request *r)
 {
@@ -181,7 +214,7 @@ static void tell(wr_control *c, peer *p, const wr_control_request *r)
     }
     int64_t up_ns = c->config.env->mono_ns(c->config.env->self) - c->start_ns;
     if (r->verb == WR_CONTROL_INFO)
-        wr_history_job(file, c->config.local, c->config.exec, up_ns, r->json);
+        tell_job(file, c->config.local, c->config.exec, up_ns, r->json);
     else
         wr_history_snapshots(file, wr_local_snapshots(c->config.local), r->json);
     fclose(file);
@@ -192,7 +225,7 @@ static void tell(wr_control *c, peer *p, const wr_control_request *r)
 static void obey(wr_control *c, peer *p, const wr_control_request *r)
 {
     static const wr_errinfo none = {WR_CONFIG, "this job takes no snapshots; start it with --snapshots DIR"};
-    wr_snapshots           *snapshots = wr_local_snapshots_to_ask(c->config.local);
+    wr_coordinator         *snapshots = wr_local_snapshots_to_ask(c->config.local);
     const char             *path = r->path[0] != 0 ? r->path : NULL;
     p->ticket = ++c->tickets;
     p->verb = r->verb;
@@ -211,7 +244,7 @@ static void obey(wr_control *c, peer *p, const wr_control_request *r)
     } else if (r->verb == WR_CONTROL_SNAPSHOTS) {
         tell(c, p, r);
     } else {
-        wr_snapshots_request(snapshots, p->ticket, r->verb == WR_CONTROL_SNAPSHOT ? WR_SNAPSHOT : WR_SAVEPOINT, path);
+        wr_coordinator_request(snapshots, p->ticket, r->verb == WR_CONTROL_SNAPSHOT ? WR_SNAPSHOT : WR_SAVEPOINT, path);
     }
 }
 

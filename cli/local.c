@@ -2,6 +2,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "cli/control.h"
+#include "cli/local_orders.h"
 #include <stdlib.h>
 
 /* Owned by the thread that made it; the atomics may be set by others. */
@@ -9,7 +10,7 @@ struct wr_local {
     const wr_env    *env;
     const wr_exec   *exec;
     wr_worker       *worker;
-    wr_snapshots    *snapshots; /* NULL: none are taken, none is restored */
+    wr_coordinator  *snapshots; /* NULL: none are taken, none is restored */
     wr_control      *control;   /* NULL: nobody can talk to it */
     wr_core_job      job;
     wr_execution    *execution;
@@ -17,6 +18,7 @@ struct wr_local {
     uint32_t         actions_max;
     wr_parker        parker;
     bool             parker_open, started, joined;
+    uint32_t         loaded; /* subtasks */
     wr_errinfo       start_failure;
     bool             drain, forwarded;               /* of the stop that is being fed; forwarded: the
                             snapshots know already */
@@ -38,6 +40,11 @@ void wr_local_wake(wr_local *l)
 static void notified(void *self)
 {
     wr_local_wake(self);
+}
+
+static void ordered(void *self, const wr_worker_order *order)
+{
+    wr_local_order(((wr_local *)self)->worker, order);
 }
 
 static void answered(void *self, uint64_t ticket, uint64_t id, const wr_errinfo *why)
@@ -63,19 +70,20 @@ static void snapshot_failed(void *self, const wr_snapshot_record *r)
 static wr_err new_snapshots(wr_local *l, const wr_local_options *o, wr_worker_options *of_worker, wr_errinfo *info)
 {
     if (o->origin == NULL) return WR_OK;
-    const wr_snapshots_options options = {
+    const wr_coordinator_options options = {
         .env = l->env,
         .origin = o->origin,
         .interval_ms = o->snapshot_interval_ms > 0 ? o->snapshot_interval_ms : WR_SNAPSHOT_INTERVAL_MS,
         .timeout_ms = o->snapshot_timeout_ms > 0 ? o->snapshot_timeout_ms : WR_SNAPSHOT_TIMEOUT_MS,
         .keep = o->snapshots_keep > 0 ? o->snapshots_keep : WR_SNAPSHOTS_KEEP,
+        .order = ordered,
         .answer = answered,
         .failed = snapshot_failed,
         .wake = notified,
         .self = l,
     };
-    WR_TRY(wr_snapshots_new(&l->snapshots, l->exec, &options, info));
-    wr_snapshots_configure(l->snapshots, of_worker);
+    WR_TRY(wr_coordinator_new(&l->snapshots, l->exec, &options, info));
+    wr_local_configure(of_worker, o->origin, options.timeout_ms);
     return WR_OK;
 }
 
@@ -118,7 +126,6 @@ wr_err wr_local_new(wr_local **take, const wr_exec *exec, const wr_local_options
                                    .self = l};
     WR_GOTO(new_snapshots(l, options, &of_worker, info));
     WR_GOTO(wr_worker_new(&l->worker, exec, &of_worker, info));
-    if (l->snapshots != NULL) wr_snapshots_attach(l->snapshots, l->worker);
     wr_errinfo silent = {0};
     if (options->control && open_control(l, &silent) != WR_OK)
         wr_log(WR_LOG_WARN, "nobody can talk to this job: %s", silent.text);
@@ -133,7 +140,7 @@ out:
 
 static bool takes_snapshots(const wr_local *l)
 {
-    return l->snapshots != NULL && wr_snapshots_taken(l->snapshots);
+    return l->snapshots != NULL && wr_coordinator_taken(l->snapshots);
 }
 
 static void stop_sources(wr_local *l)
@@ -141,7 +148,7 @@ static void stop_sources(wr_local *l)
     if (!takes_snapshots(l))
         wr_worker_stop_sources(l->worker);
     else if (!l->forwarded)
-        wr_snapshots_stop(l->snapshots, 0, l->drain, NULL);
+        wr_coordinator_stop(l->snapshots, 0, l->drain, NULL);
 }
 
 static void act(wr_local *l, uint32_t count)
@@ -168,7 +175,7 @@ static void feed(wr_local *l, wr_job_event event)
     event.now_ms = now_ms(l);
     act(l, wr_core_job_step(&l->job, &event, l->action, l->actions_max));
     if (l->snapshots != NULL && l->job.state > WR_JOB_RUNNING && l->job.state != WR_JOB_FINISHED)
-        wr_snapshots_close(l->snapshots);
+        wr_coordinator_close(l->snapshots);
 }
 
 static wr_exec_state exec_state_of(wr_task_state state)
@@ -209,7 +216,9 @@ static void take_reports(wr_local *l)
                                .attempt = e.attempt,
                                .reported = exec_state_of(e.state),
                                .info = e.state == WR_TASK_FAILED ? &e.info : NULL});
-        if (l->snapshots != NULL && l->job.state == WR_JOB_RUNNING) wr_snapshots_report(l->snapshots, &e);
+        if (l->snapshots != NULL && l->job.state == WR_JOB_RUNNING)
+            wr_coordinator_report(l->snapshots, e.subtask, e.state);
+        if (e.state == WR_TASK_LOADED && ++l->loaded == l->exec->subtasks) wr_worker_go(l->worker);
     }
 }
 
@@ -223,7 +232,7 @@ static bool anything_new(wr_local *l)
 static void wait_for_something(wr_local *l, int64_t timeout_ns)
 {
     int     fd[WR_PARK_FDS_MAX];
-    int64_t due_ns = l->snapshots != NULL ? wr_snapshots_wait_ns(l->snapshots) : -1;
+    int64_t due_ns = l->snapshots != NULL ? wr_coordinator_wait_ns(l->snapshots) : -1;
     if (due_ns >= 0 && (timeout_ns < 0 || due_ns < timeout_ns)) timeout_ns = due_ns;
     uint32_t fds = l->control != NULL ? wr_control_fds(l->control, fd) : 0;
     wr_parker_prepare(&l->parker);
@@ -243,7 +252,7 @@ static void end_of_job(wr_local *l)
         wr_worker_join(l->worker);
         l->joined = true;
         if (l->snapshots != NULL && l->job.state == WR_JOB_FINISHED &&
-            wr_snapshots_finished(l->snapshots, &info) != WR_OK)
+            wr_coordinator_finished(l->snapshots, &info) != WR_OK)
             wr_log(WR_LOG_WARN, "cannot note that the job has finished: %s; its next run will find out by itself",
                    info.text);
     }
@@ -256,13 +265,20 @@ void wr_local_start(wr_local *l)
     atomic_store(&l->state, l->job.state);
 }
 
+static void step_snapshots(wr_local *l)
+{
+    if (takes_snapshots(l))
+        for (wr_ack *ack; (ack = wr_worker_ack(l->worker)) != NULL;) wr_coordinator_ack(l->snapshots, ack);
+    wr_coordinator_step(l->snapshots);
+}
+
 bool wr_local_step(wr_local *l, int64_t timeout_ns)
 {
     if (!anything_new(l) && !wr_job_state_final(l->job.state)) wait_for_something(l, timeout_ns);
     take_orders(l);
     if (l->control != NULL) wr_control_step(l->control);
     take_reports(l);
-    if (l->snapshots != NULL && l->started && l->job.state == WR_JOB_RUNNING) wr_snapshots_step(l->snapshots);
+    if (l->snapshots != NULL && l->started && l->job.state == WR_JOB_RUNNING) step_snapshots(l);
     bool ended = wr_job_state_final(l->job.state);
     if (ended) end_of_job(l);
     atomic_store(&l->state, l->job.state);
@@ -284,7 +300,7 @@ void wr_local_drain(wr_local *l)
 void wr_local_stop_for(wr_local *l, uint64_t ticket, bool drain, const char *savepoint)
 {
     if (takes_snapshots(l)) {
-        wr_snapshots_stop(l->snapshots, ticket, drain, savepoint);
+        wr_coordinator_stop(l->snapshots, ticket, drain, savepoint);
         l->forwarded = true;
     }
     feed(l, (wr_job_event){.kind = WR_JOB_STOP});
@@ -313,12 +329,12 @@ const wr_worker *wr_local_worker(const wr_local *l)
     return l->worker;
 }
 
-const wr_snapshots *wr_local_snapshots(const wr_local *l)
+const wr_coordinator *wr_local_snapshots(const wr_local *l)
 {
     return takes_snapshots(l) ? l->snapshots : NULL;
 }
 
-wr_snapshots *wr_local_snapshots_to_ask(wr_local *l)
+wr_coordinator *wr_local_snapshots_to_ask(wr_local *l)
 {
     return takes_snapshots(l) ? l->snapshots : NULL;
 }
@@ -336,7 +352,7 @@ void wr_local_free(wr_local *l)
     if (l == NULL) return;
     check(!l->started || l->joined);
     wr_control_close(l->control);
-    wr_snapshots_free(l->snapshots); /* first: a savepoint that is being written names types of the operators */
+    wr_coordinator_free(l->snapshots); /* first: a savepoint that is being written names types of the operators */
     wr_worker_free(l->worker);
     if (l->parker_open) l->env->parker_fini(l->env->self, &l->parker);
     free(l->execution);

@@ -4,7 +4,7 @@
  * lease, no heartbeat. */
 #ifndef WR_CLI_LOCAL_H
 #define WR_CLI_LOCAL_H
-#include "cli/local_snapshots.h"
+#include "jobmanager/coordinator.h"
 #include "jobmanager/core_job.h"
 #include "taskmanager/worker.h"
 
@@ -49,14 +49,14 @@ wr_job_state       wr_local_state(const wr_local *l); /* any thread */
 const wr_core_job *wr_local_job(const wr_local *l);
 const wr_worker   *wr_local_worker(const wr_local *l);
 /* NULL: the job takes no snapshots. */
-const wr_snapshots *wr_local_snapshots(const wr_local *l);
+const wr_coordinator *wr_local_snapshots(const wr_local *l);
 /* The name of a task that has not ended though it was told to; NULL: none. For
  * the report of what hangs. */
 const char *wr_local_hanging(const wr_local *l);
-/* Owner, from a request by the control socket: ticket as in local_snapshots.h.
+/* Owner, from a request by the control socket: ticket as in coordinator.h.
  */
-void          wr_local_stop_for(wr_local *l, uint64_t ticket, bool drain, const char *savepoint);
-wr_snapshots *wr_local_snapshots_to_ask(wr_local *l);
+void            wr_local_stop_for(wr_local *l, uint64_t ticket, bool drain, const char *savepoint);
+wr_coordinator *wr_local_snapshots_to_ask(wr_local *l);
 /* After the job has ended, or before start. */
 void wr_local_free(wr_local *l);
 

@@ -1,7 +1,7 @@
 #include "cli/progress.h"
 #include "base/json.h"
 #include "base/text.h"
-#include "cli/history.h"
+#include "jobmanager/history.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -169,9 +169,9 @@ static double seconds_of(wr_progress *p)
 /* What the next run can go on from. */
 static void text_snapshots(FILE *file, const wr_progress *p)
 {
-    const wr_snapshots *s = wr_local_snapshots(p->local);
+    const wr_coordinator *s = wr_local_snapshots(p->local);
     if (s == NULL) return;
-    const wr_core_checkpoint *m = wr_snapshots_machine(s);
+    const wr_core_checkpoint *m = wr_coordinator_machine(s);
     char                      n[32];
     long_count(n, m->completions);
     fprintf(file, "  %-7s %-20s %15s completed, %llu failed, newest %llu\n", "snaps", "", n,

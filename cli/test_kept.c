@@ -1,5 +1,5 @@
 #include "cli/test_kept.h"
-#include "cli/compose.h"
+#include "jobmanager/compose.h"
 #include "jobmanager/store.h"
 #include <stdlib.h>
 #include <string.h>

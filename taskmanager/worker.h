@@ -1,28 +1,19 @@
 /* taskmanager/worker.h: the part of a TaskManager that runs one job: slots, their tasklets and the channels between
  * them.
  *
- * `weir run` has one worker in its own process; later a supervisor starts one per job. The worker decides nothing
- * about the job: it deploys what it is told, reports each task's state, and obeys stop and cancel. */
+ * `weir run` has one worker in its own process; in a cluster a supervisor starts one per job, which has only the
+ * subtasks of some of the job's slots, and data planes (net/plane.h) to the others. The worker decides nothing about
+ * the job: it deploys what it is told, reports each task's state, and obeys stop and cancel. */
 #ifndef WR_TASKMANAGER_WORKER_H
 #define WR_TASKMANAGER_WORKER_H
 #include "base/env.h"
 #include "graph/exec.h"
 #include "wire/manifest.h"
+#include "wire/task.h"
 
 typedef struct wr_worker wr_worker;
 typedef struct wr_slot   wr_slot;
 
-/* Flink's states of an execution attempt, as far as the worker's side knows them. */
-typedef enum wr_task_state {
-    WR_TASK_CREATED = 1,
-    WR_TASK_INITIALIZING, /* loading its state */
-    WR_TASK_LOADED,       /* has it, and waits for wr_worker_go; only when it starts from a snapshot */
-    WR_TASK_RUNNING,
-    WR_TASK_ENDED, /* all input ended, all results given; waits for the last snapshot: wr_worker_finish */
-    WR_TASK_FINISHED,
-    WR_TASK_CANCELED,
-    WR_TASK_FAILED
-} wr_task_state;
 const char *wr_task_state_name(wr_task_state state); /* "RUNNING" */
 
 /* One report. state FAILED: info says why. */
@@ -50,6 +41,12 @@ typedef struct wr_worker_options {
     const wr_manifest *restore;             /* start from this one, or NULL */
     const char        *restore_folder;      /* where its files are; NULL: `snapshots` */
     int64_t            snapshot_timeout_ns; /* when half of it is gone, writing comes before records; 0: never */
+    /* In a cluster. here: by slot of the job (wr_subtask.slot), which ones this worker has; read by wr_worker_new only.
+     * NULL: all of them, and nothing below counts. */
+    const bool *here;
+    uint64_t    job_id;
+    uint32_t    attempt; /* in every report and answer, instead of the execution graph's */
+    bool        wait_go; /* every task waits in LOADED for wr_worker_go, not only one that starts from a snapshot */
 } wr_worker_options;
 
 /* Allocates everything; opens nothing. exec outlives the worker. Owner: the caller's thread, which also does all of
@@ -81,9 +78,24 @@ void wr_worker_stop_sources(wr_worker *w);
 void wr_worker_cancel(wr_worker *w, uint32_t subtask);
 /* Every subtask is FINISHED, CANCELED or FAILED. */
 bool wr_worker_done(const wr_worker *w);
-/* Waits for the threads, which end when their subtasks are done. */
+/* Waits for the threads, which end when their subtasks are done. Only now data connections are given up: what a
+ * finished task sent may still be on its way, so in a cluster the attempt must be over everywhere. */
 void wr_worker_join(wr_worker *w);
 void wr_worker_free(wr_worker *w); /* joined, or never started */
+
+/* ---- in a cluster; any thread unless it says more ---- */
+/* Walks what must be connected: a slot of the job that is here, and one that is not. The one with the lower number
+ * dials. index from 0 until false. */
+bool wr_worker_remote(const wr_worker *w, uint32_t index, uint32_t *slot, uint32_t *remote);
+/* A greeted data connection between the two; the worker closes it. Repeated ones and unknown ones are closed. */
+void wr_worker_connect(wr_worker *w, uint32_t slot, uint32_t remote, int socket);
+/* All are there. Before that no task is reported as LOADED. */
+bool wr_worker_connected(const wr_worker *w);
+/* Beyond it (monotonic) no frame is sent or taken, no answer given, nothing published or committed, and all tasks fail.
+ * Never told: there is no end. */
+void wr_worker_lease(wr_worker *w, int64_t until_mono_ns);
+struct wr_plane_stats;
+void wr_worker_plane_stats(const wr_worker *w, struct wr_plane_stats *sum);
 
 /* ---- single-threaded use: simulator and test harness step slots themselves, instead of wr_worker_start ---- */
 uint32_t wr_worker_slots(const wr_worker *w); /* slots and own threads */
@@ -113,7 +125,7 @@ typedef struct wr_user_metric {
     double         value;
     uint64_t       count;
 } wr_user_metric;
-/* Walks; index from 0 until false. */
+/* Walks over what is here; index from 0 until false. */
 bool     wr_worker_operator_stats(const wr_worker *w, uint32_t index, wr_operator_stats *stats);
 bool     wr_worker_task_stats(const wr_worker *w, uint32_t index, wr_task_stats *stats);
 bool     wr_worker_metric(const wr_worker *w, uint32_t index, wr_user_metric *metric);

@@ -1,8 +1,9 @@
 /* A whole job with snapshots, killed and started again on the same disk until it has finished. */
 #include "tests/sim/crash.h"
 #include "base/check.h"
-#include "cli/local_snapshots.h"
+#include "cli/local_orders.h"
 #include "connectors/connectors.h"
+#include "jobmanager/coordinator.h"
 #include "jobmanager/core_job.h"
 #include "operators/op.h"
 #include "taskmanager/slot.h"
@@ -25,9 +26,18 @@ typedef struct doom {
     bool     power;
 } doom;
 
+/* What a user asks of an attempt. */
+typedef struct wish {
+    uint32_t kind; /* enum wish_kind */
+    uint64_t steps;
+} wish;
+enum wish_kind { WISH_NOTHING, WISH_SAVEPOINT, WISH_STOP, WISH_STOP_SAVEPOINT, WISH_DRAIN };
+
 /* What outlives processes. */
 typedef struct world {
     const sim_plan   *plan;
+    sim_plan          now; /* the same with this attempt's parallelisms */
+    sim_vault         vault;
     sim_world        *user;
     sim_clock         clock;
     sim_disk         *disk;
@@ -35,29 +45,35 @@ typedef struct world {
     wr_prng           random;
     sim_crash_result *result;
     bool              trace, finished;
-    uint32_t          planned; /* crashes that are still to come */
-    uint64_t          id;      /* greatest one of all snapshots that were begun */
+    uint32_t          planned;                  /* crashes that are still to come */
+    uint32_t          wishes;                   /* so many attempts may still be asked for something */
+    bool              drains;                   /* it was asked to end early, with results */
+    uint64_t          id;                       /* greatest one of all snapshots that were begun */
+    uint64_t          savepoint, ticket, saved; /* id of the newest savepoint that nothing was started behind; tickets
+                                                 * given; ticket of `savepoint` */
+    uint64_t          read[SIM_SOURCES][SIM_SPLITS]; /* how far the last attempt came */
 } world;
 
 /* One process. One thread, on the stack of attempt. */
 typedef struct process {
-    world         *w;
-    wr_origin      origin;
-    bool           open;
-    weir_pipeline *pipeline;
-    const wr_job  *job;
-    wr_exec       *exec;
-    wr_snapshots  *snapshots;
-    wr_worker     *worker;
-    wr_core_job    core;
-    wr_execution  *execution;
-    wr_job_action *action;
-    doom           doom;
-    bool           stirred; /* a task has something to say */
-    uint32_t       weight[64], loaded;
-    uint64_t       id; /* of the snapshot that was begun last */
-    uint64_t       completions, steps, idle, faults_until, errors_before;
-    int64_t        interval_ms;
+    world          *w;
+    wr_origin       origin;
+    bool            open;
+    wish            wish;
+    weir_pipeline  *pipeline;
+    const wr_job   *job;
+    wr_exec        *exec;
+    wr_coordinator *snapshots;
+    wr_worker      *worker;
+    wr_core_job     core;
+    wr_execution   *execution;
+    wr_job_action  *action;
+    doom            doom;
+    bool            stirred; /* a task has something to say */
+    uint32_t        weight[64], loaded;
+    uint64_t        id; /* of the snapshot that was begun last */
+    uint64_t        completions, steps, idle, faults_until, errors_before;
+    int64_t         interval_ms;
 } process;
 
 __attribute__((format(printf, 2, 3))) static void violate(world *w, const char *format, ...)
@@ -98,11 +114,11 @@ static void feed(process *p, wr_job_event event)
     event.now_ms = p->w->clock.now_ns / 1000000;
     uint32_t n = wr_core_job_step(&p->core, &event, p->action, wr_core_job_actions_max(p->exec->subtasks));
     for (uint32_t i = 0; i < n; i++) {
-        if (p->action[i].kind == WR_JOB_DO_STOP_SOURCES) wr_snapshots_stop(p->snapshots, 0, false, NULL);
+        if (p->action[i].kind == WR_JOB_DO_STOP_SOURCES) wr_coordinator_stop(p->snapshots, 0, false, NULL);
         if (p->action[i].kind == WR_JOB_DO_CANCEL) wr_worker_cancel(p->worker, p->action[i].subtask);
         if (p->action[i].kind == WR_JOB_DO_TELL) note(p->w, "job %s", wr_job_state_name(p->action[i].state));
     }
-    if (p->core.state > WR_JOB_RUNNING && p->core.state != WR_JOB_FINISHED) wr_snapshots_close(p->snapshots);
+    if (p->core.state > WR_JOB_RUNNING && p->core.state != WR_JOB_FINISHED) wr_coordinator_close(p->snapshots);
 }
 
 static wr_exec_state exec_state_of(wr_task_state state)
@@ -125,14 +141,21 @@ static void take_reports(process *p)
 {
     for (wr_task_event e; wr_worker_event(p->worker, &e);) {
         note(p->w, "task %u %s%s%s", e.subtask, wr_task_state_name(e.state), e.info.code ? " " : "", e.info.text);
-        if (e.state == WR_TASK_LOADED && ++p->loaded == p->exec->subtasks) check_states(p);
+        bool all_loaded = e.state == WR_TASK_LOADED && ++p->loaded == p->exec->subtasks;
+        if (all_loaded) check_states(p);
         feed(p, (wr_job_event){.kind = WR_JOB_REPORT,
                                .subtask = e.subtask,
                                .attempt = e.attempt,
                                .reported = exec_state_of(e.state),
                                .info = e.state == WR_TASK_FAILED ? &e.info : NULL});
-        if (p->core.state == WR_JOB_RUNNING) wr_snapshots_report(p->snapshots, &e);
+        if (p->core.state == WR_JOB_RUNNING) wr_coordinator_report(p->snapshots, e.subtask, e.state);
+        if (p->core.state == WR_JOB_RUNNING && all_loaded) wr_worker_go(p->worker);
     }
+}
+
+static void ordered(void *self, const wr_worker_order *order)
+{
+    wr_local_order(((process *)self)->worker, order);
 }
 
 static void stirred(void *self)
@@ -290,8 +313,13 @@ static void no_hidden(void *arg, const char *name)
 static void check_output(world *w, bool all)
 {
     uint64_t emitted[SIM_SOURCES][SIM_SPLITS] = {0};
-    for (uint32_t i = 0; i < w->plan->sources; i++)
-        memcpy(emitted[w->plan->node[i].source], w->plan->node[i].records, sizeof w->plan->node[i].records);
+    for (uint32_t i = 0; i < w->plan->sources; i++) {
+        const sim_node *n = &w->plan->node[i];
+        memcpy(emitted[n->source], n->records, sizeof n->records);
+        for (uint32_t s = 0; all && s < n->splits; s++) {
+            if (w->drains) emitted[n->source][s] = w->read[n->source][s];
+        }
+    }
     sim_expected expected;
     sim_reference(w->plan, (const uint64_t(*)[SIM_SPLITS])emitted, UINT32_MAX, &expected);
     for (uint32_t i = 0; i < w->plan->nodes && !w->result->violated; i++) {
@@ -300,8 +328,12 @@ static void check_output(world *w, bool all)
         char      folder[64], why[256] = "", text[256];
         sim_items got = {0};
         snprintf(folder, sizeof folder, "/out/%s", n->uid);
-        if (all) sim_disk_names(w->disk, folder, no_hidden, w);
-        if (!sim_output_read(w->disk, folder, &got, why, sizeof why)) violate(w, "%s", why);
+        if (n->vault) {
+            sim_vault_read(&w->vault, n->source, &got);
+        } else {
+            if (all) sim_disk_names(w->disk, folder, no_hidden, w);
+            if (!sim_output_read(w->disk, folder, &got, why, sizeof why)) violate(w, "%s", why);
+        }
         const char *wrong = sim_output_compare(&got, &expected.sink[n->source], !all, n->ordered, text);
         if (wrong != NULL) violate(w, "sink %s, %s: %s", n->uid, all ? "at the end" : "after a crash", wrong);
         sim_items_free(&got);
@@ -322,15 +354,58 @@ static void snapshot_failed(void *self, const wr_snapshot_record *r)
     note(p->w, "snapshot %" PRIu64 " failed: %s; no answer of%s", r->id, r->why.text, text);
 }
 
+static void answered(void *self, uint64_t ticket, uint64_t id, const wr_errinfo *why)
+{
+    process *p = self;
+    note(p->w, "answer %" PRIu64 ": %" PRIu64 " %s", ticket, id, why != NULL ? why->text : "done");
+    if (why != NULL || p->wish.kind == WISH_DRAIN || p->wish.kind == WISH_STOP) return;
+    p->w->savepoint = id;
+    p->w->saved = ticket;
+}
+
+static wr_err open_origin(process *p, wr_errinfo *info)
+{
+    world           *w = p->w;
+    wr_origin_config of_origin = {.env = &w->env, .job = "sim", .folder = "/snapshots"};
+    WR_TRY(wr_origin_open(&p->origin, &of_origin, info));
+    p->open = true;
+    uint64_t newest = p->origin.restores ? p->origin.manifest.id : 0;
+    bool     other = w->savepoint > 0 && !p->origin.finished && newest <= w->savepoint && one_in(w, 2);
+    if (!other) {
+        /* Sinks end what they prepared for a savepoint and nobody committed: it is of no use any more. */
+        if (newest != w->savepoint) w->savepoint = 0;
+        return WR_OK;
+    }
+    char path[64];
+    snprintf(path, sizeof path, "/save/%" PRIu64, w->saved);
+    note(w, "starts from the savepoint %s", path);
+    wr_origin_close(&p->origin);
+    p->open = false;
+    of_origin.restore = path;
+    WR_TRY(wr_origin_open(&p->origin, &of_origin, info));
+    p->open = true;
+    return WR_OK;
+}
+
+/* How far its sources came: those of the snapshot that it started from, and its own. */
+static void note_positions(process *p)
+{
+    world *w = p->w;
+    if (!p->origin.restores || !positions(p, w->read)) memset(w->read, 0, sizeof w->read);
+    for (uint32_t i = 0; i < SIM_SOURCES; i++) {
+        for (uint32_t s = 0; s < SIM_SPLITS; s++) {
+            if (w->user->position[i][s] != UINT64_MAX) w->read[i][s] = w->user->position[i][s];
+        }
+    }
+}
+
 /* False: it died, or cannot; the latter is a violation unless it is told by the disk. */
 static bool build(process *p)
 {
-    world           *w = p->w;
-    wr_errinfo       info = {0};
-    wr_origin_config of_origin = {.env = &w->env, .job = "sim", .folder = "/snapshots"};
-    wr_err           err = wr_origin_open(&p->origin, &of_origin, &info);
+    world     *w = p->w;
+    wr_errinfo info = {0};
+    wr_err     err = open_origin(p, &info);
     if (err != WR_OK) goto out;
-    p->open = true;
     if (p->origin.finished) return false;
     p->pipeline = wr_job_new("sim", NULL, 0);
     sim_build(p->pipeline);
@@ -342,19 +417,20 @@ static bool build(process *p)
     WR_GOTO(wr_job_finish(p->pipeline, &settings, &p->job, &info));
     WR_GOTO(wr_origin_match(&p->origin, p->job, false, &info));
     WR_GOTO(wr_exec_new(p->job, &p->exec, &info));
-    wr_snapshots_options of_snapshots = {.env = &w->env,
-                                         .origin = &p->origin,
-                                         .interval_ms = p->interval_ms,
-                                         .timeout_ms = 3000 + (int64_t)below(w, 20000),
-                                         .keep = 1 + (uint32_t)below(w, 3),
-                                         .failed = snapshot_failed,
-                                         .self = p};
-    WR_GOTO(wr_snapshots_new(&p->snapshots, p->exec, &of_snapshots, &info));
+    wr_coordinator_options of_snapshots = {.env = &w->env,
+                                           .origin = &p->origin,
+                                           .interval_ms = p->interval_ms,
+                                           .timeout_ms = 3000 + (int64_t)below(w, 20000),
+                                           .keep = 1 + (uint32_t)below(w, 3),
+                                           .order = ordered,
+                                           .failed = snapshot_failed,
+                                           .answer = answered,
+                                           .self = p};
+    WR_GOTO(wr_coordinator_new(&p->snapshots, p->exec, &of_snapshots, &info));
     wr_worker_options of_worker = {
         .env = &w->env, .job = "sim", .seed = w->plan->seed + w->result->crashes, .notify = stirred, .self = p};
-    wr_snapshots_configure(p->snapshots, &of_worker);
+    wr_local_configure(&of_worker, &p->origin, of_snapshots.timeout_ms);
     WR_GOTO(wr_worker_new(&p->worker, p->exec, &of_worker, &info));
-    wr_snapshots_attach(p->snapshots, p->worker);
     p->execution = calloc(p->exec->subtasks, sizeof *p->execution);
     p->action = calloc(wr_core_job_actions_max(p->exec->subtasks), sizeof *p->action);
     if (p->execution == NULL || p->action == NULL) abort();
@@ -371,7 +447,7 @@ out:
 static void unbuild(process *p)
 {
     wr_worker_free(p->worker);
-    wr_snapshots_free(p->snapshots);
+    wr_coordinator_free(p->snapshots);
     wr_exec_free(p->exec);
     if (p->pipeline != NULL) wr_job_free(p->pipeline);
     if (p->open) wr_origin_close(&p->origin);
@@ -381,7 +457,7 @@ static void unbuild(process *p)
 
 static uint64_t completions_of(const process *p)
 {
-    return wr_snapshots_machine(p->snapshots)->completions;
+    return wr_coordinator_machine(p->snapshots)->completions;
 }
 
 static void begin_faults(process *p)
@@ -407,6 +483,24 @@ static void change_faults(process *p)
         note(p->w, "the disk is well");
     } else if (p->faults_until == 0 && p->doom.comes && one_in(p->w, 6000)) {
         begin_faults(p);
+    }
+}
+
+/* The user comes. */
+static void meet_wish(process *p)
+{
+    world *w = p->w;
+    char   path[64];
+    if (p->wish.kind == WISH_NOTHING || p->core.state != WR_JOB_RUNNING || p->steps < p->wish.steps) return;
+    p->wish.steps = UINT64_MAX;
+    snprintf(path, sizeof path, "/save/%" PRIu64, ++w->ticket);
+    note(w, "wish %u, ticket %" PRIu64, p->wish.kind, w->ticket);
+    if (p->wish.kind == WISH_SAVEPOINT) {
+        wr_coordinator_request(p->snapshots, w->ticket, WR_SAVEPOINT, path);
+    } else {
+        w->drains |= p->wish.kind == WISH_DRAIN;
+        wr_coordinator_stop(p->snapshots, w->ticket, p->wish.kind == WISH_DRAIN,
+                            p->wish.kind == WISH_STOP_SAVEPOINT ? path : NULL);
     }
 }
 
@@ -459,8 +553,8 @@ static void step_slot(process *p)
                                (uint64_t)w->clock.now_ns ^ (uint64_t)s << 48 ^ (uint64_t)progress << 60);
     if (p->idle > 200 || one_in(w, 500)) w->clock.now_ns += 20000;
     /* A long breath: what is put off for long comes, and sometimes a snapshot takes too long. */
-    int64_t wait_ns = wr_snapshots_machine(p->snapshots)->phase == WR_CHECKPOINT_IDLE && p->steps % 64 == 0
-                          ? wr_snapshots_wait_ns(p->snapshots)
+    int64_t wait_ns = wr_coordinator_machine(p->snapshots)->phase == WR_CHECKPOINT_IDLE && p->steps % 64 == 0
+                          ? wr_coordinator_wait_ns(p->snapshots)
                           : 0;
     if (wait_ns > 0 && one_in(w, 8)) w->clock.now_ns += (int64_t)below(w, 2 * (uint64_t)wait_ns);
     if (one_in(w, 50000)) w->clock.now_ns += (int64_t)below(w, 30000000000);
@@ -469,7 +563,7 @@ static void step_slot(process *p)
 /* No id is ever given twice, whatever was restored. */
 static void watch_ids(process *p)
 {
-    const wr_core_checkpoint *m = wr_snapshots_machine(p->snapshots);
+    const wr_core_checkpoint *m = wr_coordinator_machine(p->snapshots);
     uint64_t                  id = m->pending.barrier.id;
     if ((m->phase != WR_CHECKPOINT_ACKS && m->phase != WR_CHECKPOINT_MANIFEST) || id == p->id) return;
     p->id = id;
@@ -483,7 +577,7 @@ static void note_completions(process *p)
     if (now == p->completions) return;
     p->w->result->snapshots += now - p->completions;
     p->completions = now;
-    note(p->w, "snapshot %" PRIu64 " is complete", wr_core_checkpoint_newest(wr_snapshots_machine(p->snapshots)));
+    note(p->w, "snapshot %" PRIu64 " is complete", wr_core_checkpoint_newest(wr_coordinator_machine(p->snapshots)));
 }
 
 /* Where everything stands. */
@@ -522,11 +616,13 @@ static void drive(process *p)
         if (p->stirred || look) {
             p->stirred = !one_in(w, 2); /* sometimes nobody comes to look for a while */
             take_reports(p);
-            wr_snapshots_step(p->snapshots);
+            for (wr_ack *ack; (ack = wr_worker_ack(p->worker)) != NULL;) wr_coordinator_ack(p->snapshots, ack);
+            wr_coordinator_step(p->snapshots);
             watch_ids(p);
             note_completions(p);
         }
         change_faults(p);
+        meet_wish(p);
         if (w->user->wrong[0] && !sim_disk_dead(w->disk)) violate(w, "%s", w->user->wrong);
         meet_doom(p);
         if (p->idle > IDLE_STEPS_MAX * wr_worker_slots(p->worker)) violate(w, "nothing moves any more");
@@ -555,15 +651,22 @@ static void plan_doom(process *p)
         d->calls = 0;
         d->steps = UINT64_MAX;
     }
+    if (w->wishes > 0 && one_in(w, 2)) {
+        w->wishes--;
+        p->wish = (wish){.kind = 1 + (uint32_t)below(w, WISH_DRAIN), .steps = below(w, one_in(w, 3) ? 100 : 6000)};
+        if (p->wish.kind == WISH_DRAIN && w->result->restores == 0) p->wish.kind = WISH_SAVEPOINT;
+    }
     for (uint32_t i = 0; i < 64; i++) p->weight[i] = one_in(w, 4) ? 20 : 64; /* some slots are slow */
     p->interval_ms = 1 + (int64_t)below(w, 6);
 }
 
-static void forget_process(sim_world *user, const sim_plan *plan, uint64_t seed)
+static void forget_process(sim_world *user, const sim_plan *plan, sim_vault *vault, uint64_t seed)
 {
     memset(user, 0, sizeof *user);
     memset(user->owner, 0xff, sizeof user->owner);
+    memset(user->position, 0xff, sizeof user->position);
     user->plan = plan;
+    user->vault = vault;
     user->user = wr_prng_of(seed);
     user->exact = true;
     sim_world_now = user;
@@ -582,8 +685,11 @@ static void end_by_itself(process *p)
     world     *w = p->w;
     wr_errinfo info = {0};
     if (p->core.state == WR_JOB_FINISHED) {
-        w->finished = wr_snapshots_finished(p->snapshots, &info) == WR_OK;
-        if (!w->finished && !sim_disk_dead(w->disk) && sim_disk_stats_of(w->disk)->errors == p->errors_before)
+        bool stopped = p->wish.steps == UINT64_MAX &&
+                       (p->wish.kind == WISH_STOP || p->wish.kind == WISH_STOP_SAVEPOINT);
+        bool said = wr_coordinator_finished(p->snapshots, &info) == WR_OK;
+        w->finished = said && !stopped; /* what was stopped goes on where it was, unless it had come to its end */
+        if (!said && !sim_disk_dead(w->disk) && sim_disk_stats_of(w->disk)->errors == p->errors_before)
             violate(w, "it cannot say that it has finished: %s", info.text);
         return;
     }
@@ -595,13 +701,15 @@ static void end_by_itself(process *p)
 static void attempt(world *w)
 {
     process p = {.w = w, .errors_before = sim_disk_stats_of(w->disk)->errors};
-    forget_process(w->user, w->plan, wr_prng_next(&w->random));
+    if (one_in(w, 2)) sim_plan_rescale(&w->now, w->plan, wr_prng_next(&w->random));
+    forget_process(w->user, &w->now, &w->vault, wr_prng_next(&w->random));
     plan_doom(&p);
     bool built = build(&p);
     if (built) drive(&p);
     if (p.open && p.origin.finished) w->finished = true;
     if (built && !sim_disk_dead(w->disk) && !w->result->violated) end_by_itself(&p);
     count_records(w);
+    if (built) note_positions(&p);
     bool crashed = sim_disk_dead(w->disk);
     if (!crashed) sim_disk_kill(w->disk); /* what is freed now must change nothing */
     unbuild(&p);
@@ -622,14 +730,16 @@ void sim_crash_run(const sim_plan *plan, bool trace, sim_crash_result *result)
     static sim_world user; /* too large for a stack */
     memset(result, 0, sizeof *result);
     result->trace = UINT64_C(0xcbf29ce484222325);
-    world w = {.plan = plan, .user = &user, .result = result, .trace = trace};
+    world w = {.plan = plan, .now = *plan, .user = &user, .result = result, .trace = trace};
     w.random = wr_prng_of(plan->seed * 31 + plan->effort);
     w.clock = (sim_clock){.now_ns = 1000000000, .tick_ns = 200, .random = wr_prng_of(plan->seed + 3)};
     w.disk = sim_disk_new(plan->seed + 4, &w.clock);
     w.clock.disk = w.disk;
     w.env = sim_env(&w.clock);
     w.planned = 1 + (uint32_t)below(&w, 3) + plan->effort;
+    w.wishes = (uint32_t)below(&w, 4);
     w.env.mkdir(w.env.self, "/out");
+    w.env.mkdir(w.env.self, "/save");
     int root = w.env.open(w.env.self, "/", WR_OPEN_READ | WR_OPEN_FOLDER);
     w.env.fsync(w.env.self, root);
     w.env.close(w.env.self, root);
@@ -639,4 +749,5 @@ void sim_crash_run(const sim_plan *plan, bool trace, sim_crash_result *result)
     }
     if (!result->violated) check_output(&w, true);
     sim_disk_free(w.disk);
+    sim_vault_free(&w.vault);
 }

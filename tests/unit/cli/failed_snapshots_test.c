@@ -1,8 +1,8 @@
 /* What snapshots that failed leave behind: it is gone before the next one is taken, also when none has completed. */
 #include "cli/local.h"
-#include "cli/origin.h"
 #include "connectors/connectors.h"
 #include "graph/exec.h"
+#include "jobmanager/origin.h"
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -98,7 +98,7 @@ static void test_they_do_not_pile_up(void **state)
     const wr_local_options options = {.env = &env, .origin = &origin, .snapshot_interval_ms = 1};
     assert_int_equal(wr_local_new(&local, exec, &options, &info), WR_OK);
     wr_local_start(local);
-    while (wr_snapshots_machine(wr_local_snapshots(local))->failures_all < failures) wr_local_step(local, 1000000);
+    while (wr_coordinator_machine(wr_local_snapshots(local))->failures_all < failures) wr_local_step(local, 1000000);
     wr_local_cancel(local);
     while (!wr_local_step(local, 1000000)) {}
     env.list(env.self, folder, count_states, &files);

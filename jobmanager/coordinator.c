@@ -1,10 +1,10 @@
-#include "cli/local_snapshots.h"
+#include "jobmanager/coordinator.h"
 #include "base/check.h"
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "base/sabotage.h"
-#include "cli/compose.h"
-#include "cli/saving.h"
+#include "jobmanager/compose.h"
+#include "jobmanager/saving.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,31 +16,29 @@ typedef struct target {
     char    *folder;
 } target;
 
-/* Owned by its wr_local's thread. */
-struct wr_snapshots {
-    wr_snapshots_options options;
-    const wr_env        *env;
-    wr_origin           *origin;
-    const wr_exec       *exec;
-    wr_worker           *worker;
-    wr_core_checkpoint   machine;
-    wr_snapshot_figures *figures;
-    bool                *ended, *running, *loaded; /* by subtask */
-    uint32_t             runnings, loadeds;
-    bool                 gone; /* wr_worker_go was said */
-    wr_ack             **ack;  /* by subtask: of the pending snapshot */
-    int64_t              triggered_ns;
-    wr_manifest          newest; /* the last completed ordinary one: what increments build on */
-    bool                 last_ended;
-    bool                 failed; /* a snapshot, since the last sweep: its files lie around */
-    target               target[WR_SNAPSHOT_QUEUE_MAX + 2];
-    wr_saving           *saving;    /* a savepoint that is being written, or NULL */
-    bool                 finishing; /* it is made of the last snapshot: the job finishes behind it */
-    char                *stop_target;
-    uint64_t             stop_ticket;
+/* Owned by its job's thread. */
+struct wr_coordinator {
+    wr_coordinator_options options;
+    const wr_env          *env;
+    wr_origin             *origin;
+    const wr_exec         *exec;
+    wr_core_checkpoint     machine;
+    wr_snapshot_figures   *figures;
+    bool                  *ended, *running; /* by subtask */
+    uint32_t               runnings;
+    wr_ack               **ack; /* by subtask: of the pending snapshot */
+    int64_t                triggered_ns;
+    wr_manifest            newest; /* the last completed ordinary one: what increments build on */
+    bool                   last_ended;
+    bool                   failed; /* a snapshot, since the last sweep: its files lie around */
+    target                 target[WR_SNAPSHOT_QUEUE_MAX + 2];
+    wr_saving             *saving;    /* a savepoint that is being written, or NULL */
+    bool                   finishing; /* it is made of the last snapshot: the job finishes behind it */
+    char                  *stop_target;
+    uint64_t               stop_ticket;
 };
 
-static int64_t mono_ms(const wr_snapshots *s)
+static int64_t mono_ms(const wr_coordinator *s)
 {
     return s->env->mono_ns(s->env->self) / 1000000;
 }
@@ -52,9 +50,10 @@ static uint64_t last_id(const wr_origin *o)
     return o->restores && o->manifest.id > ids && o->manifest.id < UINT64_MAX / 2 ? o->manifest.id : ids;
 }
 
-wr_err wr_snapshots_new(wr_snapshots **take, const wr_exec *exec, const wr_snapshots_options *options, wr_errinfo *info)
+wr_err wr_coordinator_new(wr_coordinator **take, const wr_exec *exec, const wr_coordinator_options *options,
+                          wr_errinfo *info)
 {
-    wr_snapshots *s = calloc(1, sizeof *s);
+    wr_coordinator *s = calloc(1, sizeof *s);
     *take = NULL;
     if (s == NULL) return wr_fail(info, WR_MEMORY, "no memory for snapshots");
     s->options = *options;
@@ -64,10 +63,9 @@ wr_err wr_snapshots_new(wr_snapshots **take, const wr_exec *exec, const wr_snaps
     s->figures = calloc((size_t)WR_SNAPSHOT_HISTORY * exec->subtasks, sizeof *s->figures);
     s->ended = calloc(exec->subtasks, sizeof *s->ended);
     s->running = calloc(exec->subtasks, sizeof *s->running);
-    s->loaded = calloc(exec->subtasks, sizeof *s->loaded);
     s->ack = calloc(exec->subtasks, sizeof(wr_ack *));
-    if (!s->figures || !s->ended || !s->running || !s->loaded || !s->ack) {
-        wr_snapshots_free(s);
+    if (!s->figures || !s->ended || !s->running || !s->ack) {
+        wr_coordinator_free(s);
         return wr_fail(info, WR_MEMORY, "no memory for the snapshots of %u subtasks", exec->subtasks);
     }
     bool                       taken = s->origin->journal != NULL;
@@ -92,27 +90,18 @@ wr_err wr_snapshots_new(wr_snapshots **take, const wr_exec *exec, const wr_snaps
     return WR_OK;
 }
 
-void wr_snapshots_configure(const wr_snapshots *s, wr_worker_options *options)
+static void order(wr_coordinator *s, uint32_t verb, const wr_barrier *barrier)
 {
-    const wr_origin *o = s->origin;
-    if (o->journal != NULL) {
-        options->snapshots = o->folder;
-        options->lineage = wr_journal_lineage(o->journal);
-    }
-    if (o->restores) {
-        options->restore = &o->manifest;
-        options->restore_folder = o->files;
-        if (o->journal == NULL) options->lineage = o->manifest.lineage;
-    }
-    options->snapshot_timeout_ns = s->options.timeout_ms * 1000000;
+    const wr_worker_order o = {.verb = verb, .barrier = barrier != NULL ? *barrier : (wr_barrier){0}};
+    s->options.order(s->options.self, &o);
 }
 
-void wr_snapshots_attach(wr_snapshots *s, wr_worker *worker)
+static void order_of(wr_coordinator *s, uint32_t verb, uint64_t id)
 {
-    s->worker = worker;
+    order(s, verb, &(wr_barrier){.id = id});
 }
 
-static void forget_acks(wr_snapshots *s)
+static void forget_acks(wr_coordinator *s)
 {
     for (uint32_t i = 0; s->ack != NULL && i < s->exec->subtasks; i++) {
         wr_ack_free(s->ack[i]);
@@ -120,7 +109,7 @@ static void forget_acks(wr_snapshots *s)
     }
 }
 
-void wr_snapshots_free(wr_snapshots *s)
+void wr_coordinator_free(wr_coordinator *s)
 {
     if (s == NULL) return;
     if (s->saving != NULL) wr_saving_end(s->saving, true, NULL);
@@ -131,34 +120,33 @@ void wr_snapshots_free(wr_snapshots *s)
     free(s->figures);
     free(s->ended);
     free(s->running);
-    free(s->loaded);
     free(s->ack);
     free(s);
 }
 
-bool wr_snapshots_taken(const wr_snapshots *s)
+bool wr_coordinator_taken(const wr_coordinator *s)
 {
     return s->origin->journal != NULL;
 }
 
-const wr_core_checkpoint *wr_snapshots_machine(const wr_snapshots *s)
+const wr_core_checkpoint *wr_coordinator_machine(const wr_coordinator *s)
 {
     return &s->machine;
 }
 
-const wr_exec *wr_snapshots_exec(const wr_snapshots *s)
+const wr_exec *wr_coordinator_exec(const wr_coordinator *s)
 {
     return s->exec;
 }
 
-const wr_origin *wr_snapshots_origin(const wr_snapshots *s)
+const wr_origin *wr_coordinator_origin(const wr_coordinator *s)
 {
     return s->origin;
 }
 
 /* ---- savepoints' places ---- */
 
-static bool keep_target(wr_snapshots *s, uint64_t ticket, const char *folder)
+static bool keep_target(wr_coordinator *s, uint64_t ticket, const char *folder)
 {
     for (uint32_t i = 0; i < sizeof s->target / sizeof *s->target; i++) {
         if (s->target[i].folder != NULL) continue;
@@ -168,14 +156,14 @@ static bool keep_target(wr_snapshots *s, uint64_t ticket, const char *folder)
     return false;
 }
 
-static target *find_target(wr_snapshots *s, uint64_t ticket)
+static target *find_target(wr_coordinator *s, uint64_t ticket)
 {
     for (uint32_t i = 0; i < sizeof s->target / sizeof *s->target; i++)
         if (s->target[i].folder != NULL && s->target[i].ticket == ticket) return &s->target[i];
     return NULL;
 }
 
-static void answer(wr_snapshots *s, uint64_t ticket, uint64_t id, const wr_errinfo *why)
+static void answer(wr_coordinator *s, uint64_t ticket, uint64_t id, const wr_errinfo *why)
 {
     target *t = find_target(s, ticket);
     if (t != NULL) {
@@ -187,15 +175,16 @@ static void answer(wr_snapshots *s, uint64_t ticket, uint64_t id, const wr_errin
 
 /* ---- actions ---- */
 
-static wr_err start_saving(wr_snapshots *s, wr_manifest *m, const char *folder, wr_errinfo *info)
+static wr_err start_saving(wr_coordinator *s, wr_manifest *m, const char *folder, wr_errinfo *info)
 {
-    wr_err err = wr_saving_start(&s->saving, s->env, s->origin->folder, m, folder, s->options.wake, s->options.self,
-                                 info);
+    wr_err err = s->options.alone ? wr_saving_do(&s->saving, s->env, s->origin->folder, m, folder, info)
+                                  : wr_saving_start(&s->saving, s->env, s->origin->folder, m, folder, s->options.wake,
+                                                    s->options.self, info);
     if (err != WR_OK) wr_manifest_free(m);
     return err;
 }
 
-static wr_err write_manifest(wr_snapshots *s, const wr_checkpoint_action *a, wr_errinfo *info)
+static wr_err write_manifest(wr_coordinator *s, const wr_checkpoint_action *a, wr_errinfo *info)
 {
     wr_manifest      m;
     const wr_compose c = {.exec = s->exec,
@@ -228,7 +217,7 @@ static wr_err write_manifest(wr_snapshots *s, const wr_checkpoint_action *a, wr_
 
 /* Retention. What cannot be deleted now is deleted later, or stays: it harms
  * nobody. */
-static void sweep(wr_snapshots *s)
+static void sweep(wr_coordinator *s)
 {
     const wr_core_checkpoint *m = &s->machine;
     uint64_t                  keep[WR_SNAPSHOTS_KEEP_MAX + 2];
@@ -242,7 +231,7 @@ static void sweep(wr_snapshots *s)
 
 /* Files of those that failed go before the next one needs their room: on a full disk none would ever complete. No
  * manifest goes, since a completed snapshot is what retires them. */
-static void sweep_failed(wr_snapshots *s, uint64_t pending)
+static void sweep_failed(wr_coordinator *s, uint64_t pending)
 {
     wr_store_entry *list = NULL;
     uint32_t        n = 0;
@@ -258,14 +247,14 @@ static void sweep_failed(wr_snapshots *s, uint64_t pending)
 }
 
 /* The last snapshot is durable; what was asked for is made of it before the job is let go. */
-static void finish(wr_snapshots *s)
+static void finish(wr_coordinator *s)
 {
     wr_errinfo  info = {0};
     wr_manifest m;
     char        path[WR_PATH_BYTES_MAX + WR_FILE_NAME_BYTES + 1];
     char        name[WR_FILE_NAME_BYTES];
     if (s->stop_target == NULL) {
-        wr_worker_finish(s->worker);
+        order(s, WR_DO_FINISH, NULL);
         return;
     }
     wr_name_manifest(name, s->newest.epoch, s->newest.id);
@@ -273,14 +262,14 @@ static void finish(wr_snapshots *s)
     s->finishing = true;
     if (wr_store_read(s->env, path, &m, &info) == WR_OK && start_saving(s, &m, s->stop_target, &info) == WR_OK) return;
     answer(s, s->stop_ticket, s->newest.id, &info);
-    wr_worker_finish(s->worker);
+    order(s, WR_DO_FINISH, NULL);
 }
 
-static void feed(wr_snapshots *s, wr_checkpoint_event event);
+static void feed(wr_coordinator *s, wr_checkpoint_event event);
 
 /* One action; what must be told to the machine comes back in *then, with its
  * reason in *info. */
-static void act(wr_snapshots *s, const wr_checkpoint_action *a, wr_checkpoint_event *then, wr_errinfo *info)
+static void act(wr_coordinator *s, const wr_checkpoint_action *a, wr_checkpoint_event *then, wr_errinfo *info)
 {
     switch (a->kind) {
     case WR_CHECKPOINT_DO_IDS:
@@ -291,12 +280,12 @@ static void act(wr_snapshots *s, const wr_checkpoint_action *a, wr_checkpoint_ev
         forget_acks(s);
         if (s->failed) sweep_failed(s, a->barrier.id);
         s->triggered_ns = s->env->wall_ns(s->env->self);
-        wr_worker_trigger(s->worker, &a->barrier);
+        order(s, WR_DO_TRIGGER, &a->barrier);
         break;
     case WR_CHECKPOINT_DO_ABORT:
         forget_acks(s);
         s->failed = true;
-        wr_worker_abort(s->worker, a->id);
+        order_of(s, WR_DO_ABORT, a->id);
         if (s->options.failed != NULL) s->options.failed(s->options.self, wr_core_checkpoint_record(&s->machine, 0));
         break;
     case WR_CHECKPOINT_DO_MANIFEST:
@@ -306,11 +295,11 @@ static void act(wr_snapshots *s, const wr_checkpoint_action *a, wr_checkpoint_ev
         break;
     case WR_CHECKPOINT_DO_COMPLETE:
         wr_failpoint("complete");
-        wr_worker_complete(s->worker, a->id);
+        order_of(s, WR_DO_COMPLETE, a->id);
         break;
     case WR_CHECKPOINT_DO_SWEEP: sweep(s); break;
-    case WR_CHECKPOINT_DO_PAUSE_SOURCES: wr_worker_pause_sources(s->worker); break;
-    case WR_CHECKPOINT_DO_END_SOURCES: wr_worker_stop_sources(s->worker); break;
+    case WR_CHECKPOINT_DO_PAUSE_SOURCES: order(s, WR_DO_PAUSE_SOURCES, NULL); break;
+    case WR_CHECKPOINT_DO_END_SOURCES: order(s, WR_DO_STOP_SOURCES, NULL); break;
     case WR_CHECKPOINT_DO_FINISH: finish(s); break;
     case WR_CHECKPOINT_DO_ANSWER:
         if (a->ticket != s->stop_ticket || s->stop_target == NULL || a->info != NULL)
@@ -319,7 +308,7 @@ static void act(wr_snapshots *s, const wr_checkpoint_action *a, wr_checkpoint_ev
     }
 }
 
-static void feed(wr_snapshots *s, wr_checkpoint_event event)
+static void feed(wr_coordinator *s, wr_checkpoint_event event)
 {
     wr_checkpoint_action action[WR_CHECKPOINT_ACTIONS_MAX];
     wr_errinfo           info, of_event;
@@ -342,7 +331,7 @@ static void feed(wr_snapshots *s, wr_checkpoint_event event)
 
 /* ---- events ---- */
 
-static void saved(wr_snapshots *s)
+static void saved(wr_coordinator *s)
 {
     wr_errinfo info = {0};
     wr_saving *saving = s->saving;
@@ -355,34 +344,26 @@ static void saved(wr_snapshots *s)
         return;
     }
     answer(s, s->stop_ticket, s->newest.id, info.code != WR_OK ? &info : NULL);
-    if (!s->machine.closed) wr_worker_finish(s->worker);
+    if (!s->machine.closed) order(s, WR_DO_FINISH, NULL);
 }
 
-static void all_run(wr_snapshots *s)
+static void all_run(wr_coordinator *s)
 {
     if (s->origin->journal != NULL) feed(s, (wr_checkpoint_event){.kind = WR_CHECKPOINT_START});
 }
 
-void wr_snapshots_report(wr_snapshots *s, const wr_task_event *e)
+void wr_coordinator_report(wr_coordinator *s, uint32_t subtask, wr_task_state state)
 {
-    bool loaded = e->state >= WR_TASK_LOADED && e->state <= WR_TASK_FINISHED;
-    bool running = e->state >= WR_TASK_RUNNING && e->state <= WR_TASK_FINISHED;
-    if (loaded && !s->loaded[e->subtask]) {
-        s->loaded[e->subtask] = true;
-        s->loadeds++;
-        if (s->loadeds == s->exec->subtasks && s->origin->restores && !s->gone) {
-            s->gone = true;
-            wr_worker_go(s->worker);
-        }
-    }
-    if (running && !s->running[e->subtask]) {
-        s->running[e->subtask] = true;
+    bool running = state >= WR_TASK_RUNNING && state <= WR_TASK_FINISHED;
+    check(subtask < s->exec->subtasks);
+    if (running && !s->running[subtask]) {
+        s->running[subtask] = true;
         if (++s->runnings == s->exec->subtasks) all_run(s);
     }
-    if (e->state == WR_TASK_ENDED) feed(s, (wr_checkpoint_event){.kind = WR_CHECKPOINT_ENDED, .subtask = e->subtask});
+    if (state == WR_TASK_ENDED) feed(s, (wr_checkpoint_event){.kind = WR_CHECKPOINT_ENDED, .subtask = subtask});
 }
 
-static void take_ack(wr_snapshots *s, wr_ack *ack)
+void wr_coordinator_ack(wr_coordinator *s, wr_ack *ack)
 {
     const wr_core_checkpoint *m = &s->machine;
     bool wanted = m->phase == WR_CHECKPOINT_ACKS && ack->id == m->pending.barrier.id && !ack->declined &&
@@ -397,33 +378,32 @@ static void take_ack(wr_snapshots *s, wr_ack *ack)
     if (!wanted) wr_ack_free(ack);
 }
 
-void wr_snapshots_step(wr_snapshots *s)
+void wr_coordinator_step(wr_coordinator *s)
 {
     if (s->origin->journal == NULL) return;
     if (s->saving != NULL && wr_saving_done(s->saving)) saved(s);
-    for (wr_ack *ack; (ack = wr_worker_ack(s->worker)) != NULL;) take_ack(s, ack);
     if (wr_core_checkpoint_due(&s->machine) <= mono_ms(s)) feed(s, (wr_checkpoint_event){.kind = WR_CHECKPOINT_TICK});
 }
 
-int64_t wr_snapshots_wait_ns(const wr_snapshots *s)
+int64_t wr_coordinator_wait_ns(const wr_coordinator *s)
 {
     int64_t at = wr_core_checkpoint_due(&s->machine), now = mono_ms(s);
     if (s->origin->journal == NULL || at == INT64_MAX) return -1;
     return at <= now ? 0 : (at - now) > INT64_MAX / 1000000 ? -1 : (at - now) * 1000000;
 }
 
-void wr_snapshots_close(wr_snapshots *s)
+void wr_coordinator_close(wr_coordinator *s)
 {
     if (!s->machine.closed) feed(s, (wr_checkpoint_event){.kind = WR_CHECKPOINT_CLOSE});
 }
 
-wr_err wr_snapshots_finished(wr_snapshots *s, wr_errinfo *info)
+wr_err wr_coordinator_finished(wr_coordinator *s, wr_errinfo *info)
 {
     if (s->origin->journal == NULL || !s->machine.finished || !s->last_ended) return WR_OK;
     return wr_journal_finish(s->origin->journal, s->newest.id, info);
 }
 
-void wr_snapshots_request(wr_snapshots *s, uint64_t ticket, uint32_t kind, const char *folder)
+void wr_coordinator_request(wr_coordinator *s, uint64_t ticket, uint32_t kind, const char *folder)
 {
     static const wr_errinfo none = {WR_MEMORY, "no place to remember the request; ask again later"};
     if (kind == WR_SAVEPOINT && !keep_target(s, ticket, folder)) {
@@ -433,7 +413,7 @@ void wr_snapshots_request(wr_snapshots *s, uint64_t ticket, uint32_t kind, const
     feed(s, (wr_checkpoint_event){.kind = WR_CHECKPOINT_REQUEST, .ticket = ticket, .barrier_kind = kind});
 }
 
-void wr_snapshots_stop(wr_snapshots *s, uint64_t ticket, bool drain, const char *folder)
+void wr_coordinator_stop(wr_coordinator *s, uint64_t ticket, bool drain, const char *folder)
 {
     const wr_core_checkpoint *m = &s->machine;
     bool                      taken = m->stopping || m->finished || m->closed || (m->draining && m->stop_waits);

@@ -1,7 +1,7 @@
-/* cli/compose.h: the manifest of a snapshot, made of what its tasks answered
+/* jobmanager/compose.h: the manifest of a snapshot, made of what its tasks answered
  * and of the layers that it builds on. */
-#ifndef WR_CLI_COMPOSE_H
-#define WR_CLI_COMPOSE_H
+#ifndef WR_JOBMANAGER_COMPOSE_H
+#define WR_JOBMANAGER_COMPOSE_H
 #include "graph/exec.h"
 #include "wire/manifest.h"
 

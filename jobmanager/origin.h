@@ -1,8 +1,8 @@
-/* cli/origin.h: where a job with snapshots begins: the lock of its folder, and
+/* jobmanager/origin.h: where a job with snapshots begins: the lock of its folder, and
  * the snapshot to start from, checked to the last byte before anything of the
  * job exists. */
-#ifndef WR_CLI_ORIGIN_H
-#define WR_CLI_ORIGIN_H
+#ifndef WR_JOBMANAGER_ORIGIN_H
+#define WR_JOBMANAGER_ORIGIN_H
 #include "graph/job.h"
 #include "jobmanager/core_checkpoint.h"
 #include "jobmanager/journal.h"

@@ -1,4 +1,4 @@
-#include "cli/compose.h"
+#include "jobmanager/compose.h"
 #include <string.h>
 #include <weir/state.h>
 

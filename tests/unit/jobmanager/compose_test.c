@@ -1,5 +1,5 @@
 /* What tasks answered becomes a manifest: items of all subtasks, layers of increments in order, least watermarks. */
-#include "cli/compose.h"
+#include "jobmanager/compose.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

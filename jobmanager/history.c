@@ -1,9 +1,7 @@
-#include "cli/history.h"
+#include "jobmanager/history.h"
 #include "base/json.h"
 #include "base/text.h"
-#include "cli/local.h"
 #include <string.h>
-#include <unistd.h>
 
 static const char *kind_name(uint32_t kind)
 {
@@ -75,9 +73,9 @@ static void json_figures(wr_json *j, const wr_exec *exec, const wr_snapshot_reco
     wr_json_end(j);
 }
 
-static void json_record(wr_json *j, const wr_snapshots *s, const wr_snapshot_record *r)
+static void json_record(wr_json *j, const wr_coordinator *s, const wr_snapshot_record *r)
 {
-    const wr_exec *exec = wr_snapshots_exec(s);
+    const wr_exec *exec = wr_coordinator_exec(s);
     worst          w = worst_of(r, exec->subtasks);
     wr_json_object(j, NULL);
     wr_json_u64(j, "id", r->id);
@@ -86,7 +84,7 @@ static void json_record(wr_json *j, const wr_snapshots *s, const wr_snapshot_rec
     wr_json_str(j, "outcome", wr_snapshot_outcome_name(r->outcome));
     wr_json_bool(j, "last", r->last);
     wr_json_i64(j, "triggered_ms", r->wall_ms);
-    wr_json_f64(j, "seconds", (double)lasted_ms(wr_snapshots_machine(s), r) * 1e-3);
+    wr_json_f64(j, "seconds", (double)lasted_ms(wr_coordinator_machine(s), r) * 1e-3);
     wr_json_u64(j, "acknowledged", r->acked);
     wr_json_f64(j, "start_delay_seconds", (double)w.start_delay_ns * 1e-9);
     wr_json_f64(j, "alignment_seconds", (double)w.align_ns * 1e-9);
@@ -109,14 +107,14 @@ static void json_record(wr_json *j, const wr_snapshots *s, const wr_snapshot_rec
     wr_json_end(j);
 }
 
-void wr_history_json(wr_json *j, const char *key, const wr_snapshots *s)
+void wr_history_json(wr_json *j, const char *key, const wr_coordinator *s)
 {
     if (s == NULL) {
         wr_json_null(j, key);
         return;
     }
-    const wr_core_checkpoint *m = wr_snapshots_machine(s);
-    const wr_origin          *o = wr_snapshots_origin(s);
+    const wr_core_checkpoint *m = wr_coordinator_machine(s);
+    const wr_origin          *o = wr_coordinator_origin(s);
     wr_json_object(j, key);
     wr_json_str(j, "folder", o->folder);
     if (o->restores)
@@ -164,13 +162,13 @@ static void text_times(FILE *file, const worst *w, uint64_t bytes, uint64_t byte
     fprintf(file, "%9s %9s %9s %9s %10s %10s", time[0], time[1], time[2], time[3], size[0], size[1]);
 }
 
-static void text_record(FILE *file, const wr_snapshots *s, const wr_snapshot_record *r)
+static void text_record(FILE *file, const wr_coordinator *s, const wr_snapshot_record *r)
 {
-    const wr_exec *exec = wr_snapshots_exec(s);
+    const wr_exec *exec = wr_coordinator_exec(s);
     worst          w = worst_of(r, exec->subtasks);
     char           at[16], duration[16];
     clock_text(at, r->wall_ms);
-    short_time(duration, lasted_ms(wr_snapshots_machine(s), r) * 1000000);
+    short_time(duration, lasted_ms(wr_coordinator_machine(s), r) * 1000000);
     fprintf(file, "%6llu %-9s %-9s %8s %9s ", (unsigned long long)r->id, kind_name(r->kind),
             wr_snapshot_outcome_name(r->outcome), at, duration);
     text_times(file, &w, r->bytes, r->bytes_full);
@@ -197,7 +195,7 @@ static void text_subtasks(FILE *file, const wr_exec *exec, const wr_snapshot_rec
     }
 }
 
-void wr_history_snapshots(FILE *file, const wr_snapshots *s, bool json)
+void wr_history_snapshots(FILE *file, const wr_coordinator *s, bool json)
 {
     if (json) {
         wr_json j;
@@ -205,10 +203,10 @@ void wr_history_snapshots(FILE *file, const wr_snapshots *s, bool json)
         wr_history_json(&j, NULL, s);
         return;
     }
-    const wr_core_checkpoint *m = wr_snapshots_machine(s);
+    const wr_core_checkpoint *m = wr_coordinator_machine(s);
     const wr_snapshot_record *r, *shown = NULL;
     fprintf(file, "%llu completed, %llu failed, in %s\n", (unsigned long long)m->completions,
-            (unsigned long long)m->failures_all, wr_snapshots_origin(s)->folder);
+            (unsigned long long)m->failures_all, wr_coordinator_origin(s)->folder);
     if (m->records == 0) return;
     fprintf(file, "%6s %-9s %-9s %8s %9s %9s %9s %9s %9s %10s %10s\n", "id", "kind", "outcome", "UTC", "took", "start",
             "align", "sync", "async", "written", "state");
@@ -216,36 +214,5 @@ void wr_history_snapshots(FILE *file, const wr_snapshots *s, bool json)
         text_record(file, s, r);
         if (shown == NULL && r->outcome != WR_SNAPSHOT_UNDER_WAY && r->id != 0) shown = r;
     }
-    if (shown != NULL) text_subtasks(file, wr_snapshots_exec(s), shown);
-}
-
-void wr_history_job(FILE *file, const wr_local *local, const wr_exec *exec, int64_t up_ns, bool json)
-{
-    const wr_snapshots       *s = wr_local_snapshots(local);
-    const wr_core_checkpoint *m = s != NULL ? wr_snapshots_machine(s) : NULL;
-    const wr_core_job        *job = wr_local_job(local);
-    const char *state = job->stopping && job->state == WR_JOB_RUNNING ? "STOPPING" : wr_job_state_name(job->state);
-    if (json) {
-        wr_json j;
-        wr_json_init_file(&j, file);
-        wr_json_object(&j, NULL);
-        wr_json_str(&j, "job", exec->job->name);
-        wr_json_u64(&j, "pid", (uint64_t)getpid());
-        wr_json_str(&j, "state", state);
-        wr_json_f64(&j, "seconds", (double)up_ns * 1e-9);
-        wr_json_str(&j, "snapshots", m != NULL ? wr_snapshots_origin(s)->folder : NULL);
-        if (m != NULL) {
-            wr_json_u64(&j, "newest", m->newest);
-            wr_json_u64(&j, "completed", m->completions);
-            wr_json_u64(&j, "failed", m->failures_all);
-        }
-        wr_json_end(&j);
-        return;
-    }
-    fprintf(file, "%-24s %8d %-10s %9.1f s", exec->job->name, (int)getpid(), state, (double)up_ns * 1e-9);
-    if (m == NULL)
-        fputs("  no snapshots\n", file);
-    else
-        fprintf(file, "  %llu snapshots, newest %llu, in %s\n", (unsigned long long)m->completions,
-                (unsigned long long)m->newest, wr_snapshots_origin(s)->folder);
+    if (shown != NULL) text_subtasks(file, wr_coordinator_exec(s), shown);
 }

@@ -1,4 +1,4 @@
-#include "cli/origin.h"
+#include "jobmanager/origin.h"
 #include "jobmanager/restore.h"
 #include "snapshot/image.h"
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-#include "cli/saving.h"
+#include "jobmanager/saving.h"
 #include "jobmanager/savepoint.h"
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +8,7 @@ struct wr_saving {
     const wr_env *env;
     char         *folder, *target;
     wr_manifest   manifest;
-    wr_thread    *thread;
+    wr_thread    *thread; /* NULL: it is done already */
     _Atomic bool  done, stop;
     wr_errinfo    info;
     void (*wake)(void *self);
@@ -20,7 +20,7 @@ static void save(void *arg)
     wr_saving *s = arg;
     wr_savepoint_write_until(s->env, s->folder, &s->manifest, s->target, &s->stop, &s->info);
     atomic_store(&s->done, true);
-    s->wake(s->self);
+    if (s->wake != NULL) s->wake(s->self);
 }
 
 static void free_saving(wr_saving *s)
@@ -31,8 +31,7 @@ static void free_saving(wr_saving *s)
     free(s);
 }
 
-wr_err wr_saving_start(wr_saving **take, const wr_env *env, const char *folder, wr_manifest *m, const char *target,
-                       void (*wake)(void *self), void *self, wr_errinfo *info)
+static wr_err begin(wr_saving **take, const wr_env *env, const char *folder, const char *target, wr_errinfo *info)
 {
     wr_saving *s = calloc(1, sizeof *s);
     *take = NULL;
@@ -40,12 +39,22 @@ wr_err wr_saving_start(wr_saving **take, const wr_env *env, const char *folder, 
     s->env = env;
     s->folder = strdup(folder);
     s->target = strdup(target);
-    s->wake = wake;
-    s->self = self;
     if (s->folder == NULL || s->target == NULL) {
         free_saving(s);
         return wr_fail(info, WR_MEMORY, "no memory for a savepoint");
     }
+    *take = s;
+    return WR_OK;
+}
+
+wr_err wr_saving_start(wr_saving **take, const wr_env *env, const char *folder, wr_manifest *m, const char *target,
+                       void (*wake)(void *self), void *self, wr_errinfo *info)
+{
+    wr_saving *s;
+    *take = NULL;
+    WR_TRY(begin(&s, env, folder, target, info));
+    s->wake = wake;
+    s->self = self;
     s->manifest = *m;
     int got = env->thread_start(env->self, &s->thread, save, s, "weir-savepoint", -1);
     if (got < 0) {
@@ -58,6 +67,16 @@ wr_err wr_saving_start(wr_saving **take, const wr_env *env, const char *folder, 
     return WR_OK;
 }
 
+wr_err wr_saving_do(wr_saving **take, const wr_env *env, const char *folder, wr_manifest *m, const char *target,
+                    wr_errinfo *info)
+{
+    WR_TRY(begin(take, env, folder, target, info));
+    (*take)->manifest = *m;
+    memset(m, 0, sizeof *m);
+    save(*take);
+    return WR_OK;
+}
+
 bool wr_saving_done(const wr_saving *s)
 {
     return atomic_load(&((wr_saving *)(uintptr_t)s)->done);
@@ -66,7 +85,7 @@ bool wr_saving_done(const wr_saving *s)
 wr_err wr_saving_end(wr_saving *s, bool stop, wr_errinfo *info)
 {
     if (stop) atomic_store(&s->stop, true);
-    s->env->thread_join(s->env->self, s->thread);
+    if (s->thread != NULL) s->env->thread_join(s->env->self, s->thread);
     wr_err err = s->info.code;
     if (err != WR_OK) wr_fail(info, err, "%s", s->info.text);
     free_saving(s);
