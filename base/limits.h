@@ -69,6 +69,19 @@
 #define WR_COMMIT_RETRY_NS    10000000    /* a sink that said RETRY is asked again; each time twice that, up to 5 s */
 #define WR_COMMIT_RETRIES_MAX 20          /* then its task fails */
 
+/* Messages of the control plane, and what is in them. */
+#define WR_MESSAGE_BYTES_MAX  WR_MIB(80)  /* one message: an answer to a barrier with the largest item fits */
+#define WR_MESSAGE_MEMORY_MAX WR_MIB(512) /* what a decoded one may take */
+#define WR_GREETING_BYTES_MAX WR_KIB(2)   /* one message before the other side has proved itself */
+#define WR_SPEC_BYTES_MAX     WR_MIB(32)  /* a job's specification */
+#define WR_GRAPH_BYTES_MAX    WR_MIB(16)  /* a job graph as bytes */
+#define WR_BLOB_PIECE_BYTES   WR_KIB(256) /* of a shipped file, in one message */
+#define WR_BLOB_BYTES_MAX     WR_MIB(512) /* one shipped file */
+#define WR_JOB_FILES_MAX      256         /* shipped files of a job, beside its pipeline */
+#define WR_OUTPUT_BYTES_MAX   WR_MIB(16)  /* text of one answer to a client */
+#define WR_REPORT_BYTES_MAX   WR_KIB(64)  /* of a crash */
+#define WR_TM_WORKERS_MAX     1024        /* worker processes of one TaskManager */
+
 /* Windows. */
 #define WR_SLICE_NS_MIN 1000   /* of size and slide in common: slices have numbers of 56 bits */
 #define WR_SLICES_MAX   100000 /* of one window */
@@ -105,5 +118,9 @@ _Static_assert(WR_CHAIN_MAX <= WR_NODES_MAX, "");
 _Static_assert(WR_NAME_BYTES_MAX < WR_ERROR_BYTES_MAX, "an error can name its operator");
 _Static_assert(WR_FLUSH_NS < WR_WATCHDOG_MS * 1000000, "");
 _Static_assert(WR_SPIN_NS < WR_FLUSH_NS, "");
+_Static_assert(WR_ITEM_BYTES_MAX < WR_MESSAGE_BYTES_MAX, "an answer to a barrier can carry the largest item");
+_Static_assert(WR_GRAPH_BYTES_MAX < WR_SPEC_BYTES_MAX && WR_SPEC_BYTES_MAX < WR_MESSAGE_BYTES_MAX,
+               "a graph goes into a specification, and that into a message");
+_Static_assert(WR_BLOB_PIECE_BYTES < WR_MESSAGE_BYTES_MAX && WR_OUTPUT_BYTES_MAX < WR_MESSAGE_BYTES_MAX, "");
 
 #endif

@@ -84,6 +84,12 @@ void wr_pack_i64(wr_pack *p, int64_t value)
     msgpack_pack_int64(&m, value);
 }
 
+void wr_pack_f64(wr_pack *p, double value)
+{
+    msgpack_packer m = packer(p);
+    msgpack_pack_double(&m, value);
+}
+
 void wr_pack_str(wr_pack *p, const char *text)
 {
     if (text == NULL) {
@@ -231,6 +237,20 @@ int64_t wr_unpack_i64(wr_unpack *u)
     uint32_t bytes = 1u << (t - 0xd0);
     uint64_t value = number(u, bytes) << (64 - 8 * bytes);
     return (int64_t)value >> (64 - 8 * bytes);
+}
+
+double wr_unpack_f64(wr_unpack *u)
+{
+    uint8_t  t = tag(u);
+    uint64_t bits = 0;
+    double   value;
+    if (t == 0xcb)
+        bits = number(u, 8);
+    else
+        wrong(u, "a floating-point number is expected here");
+    if (u->problem != NULL) bits = 0;
+    memcpy(&value, &bits, sizeof value);
+    return value;
 }
 
 static const char *text(wr_unpack *u, uint64_t bytes, size_t max, size_t *n)

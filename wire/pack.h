@@ -20,6 +20,7 @@ void wr_pack_nil(wr_pack *p);
 void wr_pack_bool(wr_pack *p, bool value);
 void wr_pack_u64(wr_pack *p, uint64_t value);
 void wr_pack_i64(wr_pack *p, int64_t value);
+void wr_pack_f64(wr_pack *p, double value);
 void wr_pack_str(wr_pack *p, const char *text); /* NULL: nil */
 void wr_pack_bin(wr_pack *p, const void *bytes, size_t n);
 
@@ -45,6 +46,7 @@ bool     wr_unpack_is_nil(wr_unpack *u); /* takes it when it is */
 bool     wr_unpack_bool(wr_unpack *u);
 uint64_t wr_unpack_u64(wr_unpack *u, uint64_t max);
 int64_t  wr_unpack_i64(wr_unpack *u);
+double   wr_unpack_f64(wr_unpack *u); /* always 8 bytes behind their tag; any value, NaN included */
 /* Not ended by a zero byte, which it does not contain; points into the bytes. */
 const char *wr_unpack_str(wr_unpack *u, size_t max, size_t *n);
 const char *wr_unpack_bin(wr_unpack *u, size_t max, size_t *n);
