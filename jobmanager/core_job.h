@@ -123,7 +123,7 @@ typedef struct wr_job_event {
     int64_t           now_ms;           /* never goes back */
     uint64_t          random;           /* any event in a cluster: fresh bits, for the jitter of delays */
     uint32_t          subtasks;         /* SUBMIT in one process, ADOPT, GRANTED: at least 1 */
-    uint32_t          subtask, attempt; /* REPORT */
+    uint32_t          subtask, attempt; /* REPORT; LOST: whose code it was, UINT32_MAX: nobody's */
     wr_exec_state     reported;         /* REPORT: INITIALIZING, RUNNING or a final state */
     bool              loaded;           /* REPORT of INITIALIZING: it is LOADED and waits for GO */
     bool              clean;            /* LOST */

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-enum { SUBTASKS = 5, ACTIONS = SUBTASKS + 3 };
+enum { SUBTASKS = 5, ACTIONS = SUBTASKS + 8 };
 
 typedef struct bench {
     wr_core_job   job;
@@ -239,6 +239,7 @@ static void apply_actions(const bench *b, model *m)
             m->stopped = true;
             break;
         case WR_JOB_DO_TELL: m->job = a->state; break;
+        default: fail_msg("an action of a cluster");
         }
     }
 }
