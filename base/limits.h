@@ -48,6 +48,7 @@
 #define WR_OPTIONS_MAX        64   /* options of one URI */
 #define WR_ARGS_MAX           256  /* arguments of a pipeline */
 #define WR_ERROR_BYTES_MAX    1024 /* text of one error */
+#define WR_CONFIG_BYTES_MAX   WR_KIB(64) /* a configuration file */
 #define WR_LOG_LINE_BYTES_MAX 2048
 #define WR_JSON_DEPTH_MAX     32
 #define WR_METRICS_MAX        64 /* user metrics of one operator */

@@ -6,139 +6,122 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum kind { FLAG_BOOL, FLAG_COUNT, FLAG_BYTES, FLAG_DURATION, FLAG_TEXT, FLAG_LIST };
+enum kind { FLAG_BOOL, FLAG_NUMBER, FLAG_TEXT, FLAG_LIST };
 
 typedef struct flag {
-    char        key; /* in wr_verb.flags; also the short flag unless `wordy` */
-    bool        wordy;
+    char        key;    /* in wr_verb.flags */
+    char        letter; /* -q; 0: none */
     enum kind   kind;
     const char *name, *value, *help;
     size_t      offset; /* in wr_options */
 } flag;
 
 #define AT(MEMBER) offsetof(wr_options, MEMBER)
+/* Flags that are no setting; those are rows of settings.def. */
 static const flag FLAGS[] = {
-    {'p', false, FLAG_COUNT, "parallelism", "N", "subtasks of operators that do not say; without it: the usable CPUs",
-     AT(parallelism)},
-    {'s', true, FLAG_LIST, "set", "NAME=URI", "replace the URI of the source or sink NAME; may be given often",
-     AT(set)},
-    {'j', true, FLAG_BOOL, "json", NULL, "print for programs", AT(json)},
-    {'P', true, FLAG_TEXT, "pin", "off|auto|LIST",
+    {'s', 0, FLAG_LIST, "set", "NAME=URI", "replace the URI of the source or sink NAME; may be given often", AT(set)},
+    {'j', 0, FLAG_BOOL, "json", NULL, "print for programs", AT(json)},
+    {'P', 0, FLAG_TEXT, "pin", "off|auto|LIST",
      "threads to CPUs: not, where each CPU has one, or as listed (0,2-5); default auto", AT(pin)},
-    {'S', true, FLAG_BYTES, "state-max", "BYTES", "bound of all keyed state (512MiB, 4GiB); without it: none",
-     AT(state_max)},
-    {'q', false, FLAG_BOOL, "quiet", NULL, "no progress and no summary", AT(quiet)},
-    {'c', true, FLAG_LIST, "connector", "FILE.so", "load the connector of a third party; may be given often",
+    {'q', 'q', FLAG_BOOL, "quiet", NULL, "no progress and no summary", AT(quiet)},
+    {'c', 0, FLAG_LIST, "connector", "FILE.so", "load the connector of a third party; may be given often",
      AT(connector)},
-    {'l', true, FLAG_TEXT, "log", "LEVEL", "error, warn, info, debug or trace; default warn", AT(log)},
-    {'o', false, FLAG_TEXT, "output", "FILE.so", "where to put the pipeline; default: beside the source", AT(output)},
-    {'d', true, FLAG_TEXT, "snapshots", "DIR", "take snapshots into DIR, and go on where the newest one there was",
+    {'o', 'o', FLAG_TEXT, "output", "FILE.so", "where to put the pipeline; default: beside the source", AT(output)},
+    {'d', 0, FLAG_TEXT, "snapshots", "DIR", "take snapshots into DIR, and go on where the newest one there was",
      AT(snapshots)},
-    {'i', true, FLAG_DURATION, "snapshot-interval", "TIME", "between two snapshots (500ms, 10s, 5m); default 10s",
-     AT(snapshot_interval_ns)},
-    {'t', true, FLAG_DURATION, "snapshot-timeout", "TIME", "a snapshot that takes longer fails; default 10m",
-     AT(snapshot_timeout_ns)},
-    {'k', true, FLAG_COUNT, "snapshots-keep", "N", "snapshots that stay in DIR; default 3", AT(snapshots_keep)},
-    {'F', true, FLAG_BOOL, "fresh", NULL, "start anew, whatever DIR has", AT(fresh)},
-    {'r', true, FLAG_TEXT, "restore", "PATH", "start from this snapshot or savepoint", AT(restore)},
-    {'A', true, FLAG_BOOL, "allow-non-restored-state", NULL, "drop state of operators that the pipeline does not have",
+    {'F', 0, FLAG_BOOL, "fresh", NULL, "start anew, whatever DIR has", AT(fresh)},
+    {'r', 0, FLAG_TEXT, "restore", "PATH", "start from this snapshot or savepoint; of submit also: latest",
+     AT(restore)},
+    {'A', 0, FLAG_BOOL, "allow-non-restored-state", NULL, "drop state of operators that the pipeline does not have",
      AT(allow_non_restored)},
-    {'V', true, FLAG_TEXT, "savepoint", "DIR", "write a savepoint of the last state into DIR", AT(savepoint)},
-    {'D', true, FLAG_BOOL, "drain", NULL, "first move time to its end, so that every window and timer fires",
-     AT(drain)},
-    {'C', true, FLAG_BOOL, "check", NULL, "only say what would happen", AT(check)},
-    {'T', true, FLAG_DURATION, "timeout", "TIME", "wait at most so long; without it: as long as it takes",
-     AT(timeout_ns)},
+    {'V', 0, FLAG_TEXT, "savepoint", "DIR", "write a savepoint of the last state into DIR", AT(savepoint)},
+    {'D', 0, FLAG_BOOL, "drain", NULL, "first move time to its end, so that every window and timer fires", AT(drain)},
+    {'C', 0, FLAG_BOOL, "check", NULL, "only say what would happen", AT(check)},
+    {'n', 'n', FLAG_TEXT, "name", "NAME", "of the job; default: the pipeline's", AT(name)},
+    {'b', 'd', FLAG_BOOL, "detached", NULL, "return when the job was taken on; otherwise: when it has ended",
+     AT(detached)},
+    {'f', 0, FLAG_LIST, "file", "FILE", "ship this file: user code opens it by its bare name; may be given often",
+     AT(ship)},
+    {'w', 'f', FLAG_BOOL, "follow", NULL, "go on with what comes", AT(follow)},
+    {'u', 0, FLAG_BOOL, "undo", NULL, "take work again", AT(undo)},
+    {'t', 0, FLAG_NUMBER, "taskmanagers", "N", "how many TaskManagers; default 1", AT(taskmanagers)},
+    {'z', 0, FLAG_NUMBER, "slots", "N", "slots of each; default 2", AT(slots)},
 };
-enum { FLAG_COUNT_ALL = sizeof FLAGS / sizeof FLAGS[0] };
+enum { FLAG_COUNT_ALL = sizeof FLAGS / sizeof FLAGS[0], NAMES_MAX = FLAG_COUNT_ALL + WR_SETTINGS };
 
-static const wr_verb VERBS[] = {
-    {"run", "PIPELINE.so [FLAGS] [-- NAME=VALUE...]", "run a pipeline in this process until its input ends",
-     "psjPSqclditkFrA",
-     "Ends when all sources have ended. The first SIGINT or SIGTERM stops the sources: what was read is\n"
-     "processed, results are written, and the exit code is 0. A second one cancels (130).\n"
-     "With --snapshots the job survives a crash: the same command goes on where the newest snapshot in DIR was.\n"
-     "There the first signal takes a last snapshot, and the same command goes on from it. A job that has finished\n"
-     "says so, and ends with exit code 0. The pipeline may name the folder itself; flags win.\n"
-     "Standard output carries data only; progress and the summary go to standard error. With --json the\n"
-     "summary is one JSON object, the last line of standard error.\n"
-     "What stands behind -- are arguments of the pipeline.",
-     1, 1, true, false, wr_cli_run},
-    {"build", "SOURCE.c [-o FILE.so] [-- COMPILER FLAGS...]", "compile a pipeline", "oq",
-     "Calls $CC (cc without it; $CXX or c++ for .cc, .cpp and .cxx) with the flags of `pkg-config --cflags weir`.", 1,
-     1, true, false, wr_cli_build},
-    {"check", "PIPELINE.so [FLAGS] [-- NAME=VALUE...]", "validate a pipeline without running it", "psjc",
-     "Loads the file and runs its build function in a process of its own: ABI, CPU, graph, URIs, options, formats.", 1,
-     1, true, false, wr_cli_check},
-    {"plan", "PIPELINE.so [FLAGS] [-- NAME=VALUE...]", "show job graph, chains and execution graph", "psjc", "", 1, 1,
-     true, false, wr_cli_plan},
-    {"list", "[--json]", "show the jobs that run here", "jqT", "Jobs of this user on this machine.", 0, 0, false, false,
-     wr_cli_list},
-    {"snapshot", "JOB", "let a job take a snapshot now", "jqT",
-     "JOB is a name or a process id, as `weir list` shows them. Returns when the snapshot is complete.", 1, 1, false,
-     false, wr_cli_snapshot},
-    {"savepoint", "JOB DIR", "let a job write a savepoint into DIR", "jqT",
-     "A savepoint stands for itself: it needs no other file, commits nothing, and Weir never deletes it.", 2, 2, false,
-     false, wr_cli_savepoint},
-    {"stop", "JOB [--savepoint DIR] [--drain]", "end a job so that it can go on", "jqVDT",
-     "Pauses the sources and takes a last snapshot, which commits what sinks have prepared; then the job ends.\n"
-     "With --drain the sources end as if their input had ended: all results come, and the job has finished.",
-     1, 1, false, false, wr_cli_stop},
-    {"snapshots", "JOB", "show the last snapshots of a job", "jT",
-     "Newest first: what each took, per phase that of its slowest subtask. --json has every subtask.", 1, 1, false,
-     false, wr_cli_snapshots},
-    {"state", "PATH [ls | dump [OPERATOR] | get OPERATOR KEY | diff OTHER]", "show what a snapshot or savepoint holds",
-     "j",
-     "PATH is a snapshot folder (its newest is meant), a manifest (*.wman), or a savepoint's folder. The pipeline\n"
-     "is not needed. dump, get and diff print a JSON object per key; diff marks what only PATH (-) and only\n"
-     "OTHER (+) has. "
-     "KEY is the key as text; several fields are joined by commas.",
-     1, 4, false, false, wr_cli_state},
-    {"restore", "PATH PIPELINE.so --check [FLAGS] [-- NAME=VALUE...]", "say what a pipeline would make of a snapshot",
-     "CApsjc",
-     "Per operator: same, converted (field by field), upgraded (by its WEIR_UPGRADE), new, missing (its state would\n"
-     "be dropped, which needs --allow-non-restored-state) or refused, with the field. All files are read and\n"
-     "verified. Exit code 7 when the pipeline cannot start from it. Nothing runs.",
-     2, 2, true, false, wr_cli_restore},
-    {"version", "[--json]", "show the version", "j", "", 0, 0, false, false, wr_cli_version},
-    {"help", "[VERB]", "show this, or the flags of a verb", "", "", 0, 1, false, false, wr_cli_help},
-    {"check-here", "PIPELINE.so", "what `check` runs in its child", "psjc", "", 1, 1, true, true, wr_cli_check_here},
+/* Settings that wr_options has as numbers, too. */
+static const struct shown {
+    wr_setting setting;
+    size_t     offset;
+    enum { SHOWN_COUNT, SHOWN_BYTES, SHOWN_NS, SHOWN_TEXT } kind;
+} SHOWN[] = {
+    {WR_SET_PARALLELISM, AT(parallelism), SHOWN_COUNT},
+    {WR_SET_STATE_MAX, AT(state_max), SHOWN_BYTES},
+    {WR_SET_LOG, AT(log), SHOWN_TEXT},
+    {WR_SET_SNAPSHOT_INTERVAL, AT(snapshot_interval_ns), SHOWN_NS},
+    {WR_SET_SNAPSHOT_TIMEOUT, AT(snapshot_timeout_ns), SHOWN_NS},
+    {WR_SET_SNAPSHOTS_KEEP, AT(snapshots_keep), SHOWN_COUNT},
+    {WR_SET_TIMEOUT, AT(timeout_ns), SHOWN_NS},
 };
-enum { VERB_COUNT = sizeof VERBS / sizeof VERBS[0] };
+enum { SHOWN_ALL = sizeof SHOWN / sizeof SHOWN[0] };
 
 static bool takes(const wr_verb *verb, const flag *f)
 {
     return strchr(verb->flags, f->key) != NULL;
 }
 
+static bool takes_setting(const wr_verb *verb, int setting)
+{
+    return (verb->groups & wr_setting_groups((wr_setting)setting)) != 0;
+}
+
+static char letter_of(int setting)
+{
+    return setting == WR_SET_PARALLELISM ? 'p' : 0;
+}
+
 /* ---- help ---- */
+
+static void print_flag(FILE *file, char letter, const char *name, const char *value, const char *help,
+                       const char *standard)
+{
+    char left[80];
+    int  n = letter == 0 ? snprintf(left, sizeof left, "      --%s", name)
+                         : snprintf(left, sizeof left, "  -%c, --%s", letter, name);
+    if (value != NULL) snprintf(left + n, sizeof left - (size_t)n, " %s", value);
+    fprintf(file, "%-32s %s%s%s\n", left, help, standard[0] != 0 ? "; default " : "", standard);
+}
 
 static void print_flags(FILE *file, const wr_verb *verb)
 {
     for (int i = 0; i < FLAG_COUNT_ALL; i++) {
         const flag *f = &FLAGS[i];
-        if (!takes(verb, f)) continue;
-        char left[64];
-        int  n = f->wordy ? snprintf(left, sizeof left, "      --%s", f->name)
-                          : snprintf(left, sizeof left, "  -%c, --%s", f->key, f->name);
-        if (f->value != NULL) snprintf(left + n, sizeof left - (size_t)n, " %s", f->value);
-        fprintf(file, "%-28s %s\n", left, f->help);
+        if (takes(verb, f)) print_flag(file, f->letter, f->name, f->value, f->help, "");
     }
+    for (int i = 0; i < WR_SETTINGS; i++) {
+        wr_setting s = (wr_setting)i;
+        if (!takes_setting(verb, i)) continue;
+        print_flag(file, letter_of(i), wr_setting_flag(s), wr_setting_takes(s), wr_setting_help(s),
+                   wr_setting_takes(s) != NULL ? wr_setting_default(s) : "");
+    }
+    if (verb->groups != 0)
+        print_flag(file, 0, "config", "FILE", "the configuration file; `weir help config` says which one otherwise",
+                   "");
 }
 
 static void print_verb(FILE *file, const wr_verb *verb)
 {
     fprintf(file, "usage: weir %s %s\n%s\n", verb->name, verb->synopsis, verb->summary);
     if (verb->help[0] != 0) fprintf(file, "\n%s\n", verb->help);
-    if (verb->flags[0] != 0) fputs("\n", file);
+    if (verb->flags[0] != 0 || verb->groups != 0) fputs("\n", file);
     print_flags(file, verb);
 }
 
 static void print_usage(FILE *file)
 {
     fputs("usage: weir VERB [ARGUMENTS]\n", file);
-    for (int i = 0; i < VERB_COUNT; i++)
-        if (!VERBS[i].hidden) fprintf(file, "  %-9s %s\n", VERBS[i].name, VERBS[i].summary);
+    for (uint32_t i = 0; i < wr_verbs; i++)
+        if (!wr_verb_at[i].hidden) fprintf(file, "  %-11s %s\n", wr_verb_at[i].name, wr_verb_at[i].summary);
     fputs("`weir help VERB` shows its flags; weir(1) has the exit codes.\n", file);
 }
 
@@ -159,12 +142,13 @@ int wr_cli_help(const wr_options *options)
 
 const wr_verb *wr_verb_find(const char *name, wr_errinfo *info)
 {
-    const char *names[VERB_COUNT];
-    for (int i = 0; i < VERB_COUNT; i++) {
-        if (strcmp(VERBS[i].name, name) == 0) return &VERBS[i];
-        names[i] = VERBS[i].hidden ? NULL : VERBS[i].name;
+    const char *names[WR_VERBS_MAX];
+    check(wr_verbs <= WR_VERBS_MAX);
+    for (uint32_t i = 0; i < wr_verbs; i++) {
+        if (strcmp(wr_verb_at[i].name, name) == 0) return &wr_verb_at[i];
+        names[i] = wr_verb_at[i].hidden ? NULL : wr_verb_at[i].name;
     }
-    const char *near = wr_did_you_mean(name, names, VERB_COUNT);
+    const char *near = wr_did_you_mean(name, names, wr_verbs);
     if (near != NULL)
         wr_fail(info, WR_USAGE, "unknown verb: %s; did you mean `weir %s`?", name, near);
     else
@@ -172,25 +156,40 @@ const wr_verb *wr_verb_find(const char *name, wr_errinfo *info)
     return NULL;
 }
 
+static bool is_name(const char *name, const char *text, size_t n)
+{
+    return strlen(name) == n && memcmp(name, text, n) == 0;
+}
+
 /* A flag by its text behind the dashes: n bytes. */
 static const flag *find_flag(const wr_verb *verb, const char *text, size_t n, bool wordy)
 {
     for (int i = 0; i < FLAG_COUNT_ALL; i++) {
         const flag *f = &FLAGS[i];
-        if (!takes(verb, f)) continue;
-        if (wordy ? strlen(f->name) == n && memcmp(f->name, text, n) == 0 : !f->wordy && f->key == text[0]) return f;
+        if (takes(verb, f) && (wordy ? is_name(f->name, text, n) : f->letter == text[0])) return f;
     }
     return NULL;
 }
 
+static int find_setting(const wr_verb *verb, const char *text, size_t n, bool wordy)
+{
+    for (int i = 0; i < WR_SETTINGS; i++) {
+        if (!takes_setting(verb, i)) continue;
+        if (wordy ? is_name(wr_setting_flag((wr_setting)i), text, n) : letter_of(i) == text[0]) return i;
+    }
+    return -1;
+}
+
 static wr_err unknown_flag(const wr_verb *verb, const char *text, size_t n, wr_errinfo *info)
 {
-    const char *names[FLAG_COUNT_ALL];
+    const char *names[NAMES_MAX];
     char        word[64];
     snprintf(word, sizeof word, "%.*s", (int)(n < 60 ? n : 60), text);
     for (int i = 0; i < FLAG_COUNT_ALL; i++) names[i] = takes(verb, &FLAGS[i]) ? FLAGS[i].name : NULL;
+    for (int i = 0; i < WR_SETTINGS; i++)
+        names[FLAG_COUNT_ALL + i] = takes_setting(verb, i) ? wr_setting_flag((wr_setting)i) : NULL;
     const char *bare = word + strspn(word, "-");
-    const char *near = strlen(bare) > 1 ? wr_did_you_mean(bare, names, FLAG_COUNT_ALL) : NULL;
+    const char *near = strlen(bare) > 1 ? wr_did_you_mean(bare, names, NAMES_MAX) : NULL;
     if (near != NULL)
         return wr_fail(info, WR_USAGE, "unknown flag of `weir %s`: %s; did you mean --%s?", verb->name, word, near);
     return wr_fail(info, WR_USAGE, "unknown flag of `weir %s`: %s; `weir help %s` lists its flags", verb->name, word,
@@ -203,20 +202,11 @@ static wr_err store(wr_options *options, const flag *f, const char *value, wr_er
     uint64_t number = 0;
     switch (f->kind) {
     case FLAG_BOOL: *(bool *)to = true; break;
-    case FLAG_COUNT:
+    case FLAG_NUMBER:
         if (!wr_text_to_u64(value, strlen(value), &number) || number == 0 || number > WR_SLOTS_MAX)
             return wr_fail(info, WR_USAGE, "--%s takes a number from 1 to %d, not \"%s\"", f->name, WR_SLOTS_MAX,
                            value);
         *(uint32_t *)(void *)to = (uint32_t)number;
-        break;
-    case FLAG_BYTES:
-        if (!wr_text_to_size(value, strlen(value), &number) || number == 0)
-            return wr_fail(info, WR_USAGE, "--%s takes a size (65536, 512MiB, 4GiB), not \"%s\"", f->name, value);
-        *(uint64_t *)(void *)to = number;
-        break;
-    case FLAG_DURATION:
-        if (!wr_text_to_duration(value, strlen(value), (int64_t *)(void *)to) || *(int64_t *)(void *)to <= 0)
-            return wr_fail(info, WR_USAGE, "--%s takes a time (500ms, 10s, 5m), not \"%s\"", f->name, value);
         break;
     case FLAG_TEXT: *(const char **)(void *)to = value; break;
     case FLAG_LIST: {
@@ -230,6 +220,33 @@ static wr_err store(wr_options *options, const flag *f, const char *value, wr_er
     return WR_OK;
 }
 
+/* From the checked texts of settings to the members that show them. */
+static void show(wr_options *o, wr_setting setting)
+{
+    for (int i = 0; i < SHOWN_ALL; i++) {
+        if (SHOWN[i].setting != setting) continue;
+        char       *to = (char *)o + SHOWN[i].offset;
+        const char *text = wr_setting_text(&o->settings, setting);
+        switch (SHOWN[i].kind) {
+        case SHOWN_COUNT: *(uint32_t *)(void *)to = wr_setting_count(&o->settings, setting); break;
+        case SHOWN_BYTES: *(uint64_t *)(void *)to = wr_setting_bytes(&o->settings, setting); break;
+        case SHOWN_NS: check(wr_text_to_duration(text, strlen(text), (int64_t *)(void *)to)); break;
+        case SHOWN_TEXT: *(const char **)(void *)to = text; break;
+        }
+    }
+}
+
+static wr_err store_setting(wr_options *o, int setting, const char *value, wr_errinfo *info)
+{
+    char where[80];
+    snprintf(where, sizeof where, "--%s", wr_setting_flag((wr_setting)setting));
+    WR_TRY(wr_setting_check((wr_setting)setting, value, where, info));
+    o->settings.value[setting] = value;
+    o->settings.source[setting] = WR_FROM_FLAG;
+    show(o, (wr_setting)setting);
+    return WR_OK;
+}
+
 /* One flag; *i is the index of its argument and moves on when the value is an argument of its own. */
 static wr_err parse_flag(wr_options *options, const wr_verb *verb, int argc, char *const argv[], int *i,
                          wr_errinfo *info)
@@ -239,16 +256,24 @@ static wr_err parse_flag(wr_options *options, const wr_verb *verb, int argc, cha
     const char *text = arg + (wordy ? 2 : 1);
     size_t      n = wordy ? strcspn(text, "=") : 1;
     const flag *f = find_flag(verb, text, n, wordy);
-    if (f == NULL) return unknown_flag(verb, arg, wordy ? n + 2 : strlen(arg), info);
+    int         setting = f == NULL ? find_setting(verb, text, n, wordy) : -1;
+    bool        config = verb->groups != 0 && wordy && is_name("config", text, n);
+    if (f == NULL && setting < 0 && !config) return unknown_flag(verb, arg, wordy ? n + 2 : strlen(arg), info);
+    const char *name = f != NULL ? f->name : config ? "config" : wr_setting_flag((wr_setting)setting);
+    const char *wants = f != NULL ? f->value : config ? "FILE" : wr_setting_takes((wr_setting)setting);
     if (wordy && text[n] == '=') value = text + n + 1;
     if (!wordy && text[1] != 0) value = text + 1 + (text[1] == '=');
-    if (f->kind == FLAG_BOOL) {
-        if (value != NULL) return wr_fail(info, WR_USAGE, "--%s takes no value: %s", f->name, arg);
-        return store(options, f, NULL, info);
+    if (wants == NULL) {
+        if (value != NULL) return wr_fail(info, WR_USAGE, "--%s takes no value: %s", name, arg);
+        return f != NULL ? store(options, f, NULL, info) : store_setting(options, setting, "yes", info);
     }
     if (value == NULL && *i + 1 < argc) value = argv[++*i];
-    if (value == NULL || value[0] == 0) return wr_fail(info, WR_USAGE, "--%s needs a value: %s", f->name, f->value);
-    return store(options, f, value, info);
+    if (value == NULL || value[0] == 0) return wr_fail(info, WR_USAGE, "--%s needs a value: %s", name, wants);
+    if (config) {
+        options->config = value;
+        return WR_OK;
+    }
+    return f != NULL ? store(options, f, value, info) : store_setting(options, setting, value, info);
 }
 
 wr_err wr_options_parse(wr_options *options, const wr_verb *verb, int argc, char *const argv[], bool *help,
@@ -295,6 +320,14 @@ int wr_cli_fail(const wr_errinfo *info)
     return wr_err_exit(info->code);
 }
 
+static wr_err load(wr_options *options, wr_errinfo *info)
+{
+    WR_TRY(wr_settings_load(&options->settings, options->config, info));
+    for (int i = 0; i < SHOWN_ALL; i++)
+        if (wr_setting_given(&options->settings, SHOWN[i].setting)) show(options, SHOWN[i].setting);
+    return WR_OK;
+}
+
 int wr_cli_main(int argc, char *const argv[])
 {
     wr_errinfo info = {0};
@@ -315,5 +348,11 @@ int wr_cli_main(int argc, char *const argv[])
         print_verb(stdout, verb);
         return WR_EXIT_OK;
     }
-    return verb->run(&options);
+    if (verb->groups != 0 && load(&options, &info) != WR_OK) {
+        wr_settings_free(&options.settings);
+        return wr_cli_fail(&info);
+    }
+    int exit_code = verb->run(&options);
+    wr_settings_free(&options.settings);
+    return exit_code;
 }

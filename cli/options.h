@@ -3,10 +3,14 @@
 #ifndef WR_CLI_OPTIONS_H
 #define WR_CLI_OPTIONS_H
 #include "base/error.h"
+#include "cli/settings.h"
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { WR_CLI_LIST_MAX = 64 }; /* how often --set and --connector may be given */
+enum {
+    WR_CLI_LIST_MAX = 64, /* how often --set, --file and --connector may be given */
+    WR_VERBS_MAX = 64
+};
 
 typedef struct wr_texts {
     const char *text[WR_CLI_LIST_MAX];
@@ -20,13 +24,16 @@ typedef struct wr_options {
     const char        *third, *fourth;
     uint32_t           parallelism; /* 0: not said */
     uint64_t           state_max;
-    wr_texts           set, connector;
+    wr_texts           set, connector, ship; /* ship: files of the user's */
     const char        *pin, *log, *output;
     const char        *snapshots, *restore, *savepoint; /* folders; a manifest is good for restore, too */
     uint32_t           snapshots_keep;                  /* 0: not said */
     int64_t            snapshot_interval_ns, snapshot_timeout_ns, timeout_ns; /* 0: not said */
     bool               fresh, allow_non_restored, drain, check;
-    bool               json, quiet;
+    bool               json, quiet, detached, follow, undo;
+    const char        *name, *config;
+    uint32_t           taskmanagers, slots; /* of `weir cluster start`; 0: not said */
+    wr_settings        settings;
     const char *const *rest; /* what stands behind `--` */
     uint32_t           rests;
 } wr_options;
@@ -39,7 +46,11 @@ typedef struct wr_verb {
     uint32_t    files_min, files_max;
     bool        takes_rest, hidden;
     int (*run)(const wr_options *options);
+    uint32_t groups; /* of settings that are its flags: enum wr_setting_group; 0: it reads no configuration */
 } wr_verb;
+
+extern const wr_verb  wr_verb_at[]; /* cli/verbs.c */
+extern const uint32_t wr_verbs;
 
 /* The whole program: parses, runs the verb, gives the exit code. */
 int wr_cli_main(int argc, char *const argv[]);
@@ -63,6 +74,24 @@ int wr_cli_state(const wr_options *options);
 int wr_cli_restore(const wr_options *options);
 int wr_cli_version(const wr_options *options);
 int wr_cli_help(const wr_options *options);
+/* The cluster's processes. */
+int wr_cli_jobmanager(const wr_options *options);
+int wr_cli_taskmanager(const wr_options *options);
+int wr_cli_worker(const wr_options *options);
+int wr_cli_cluster(const wr_options *options);
+/* Its clients. */
+int wr_cli_submit(const wr_options *options);
+int wr_cli_info(const wr_options *options);
+int wr_cli_logs(const wr_options *options);
+int wr_cli_top(const wr_options *options);
+int wr_cli_cancel(const wr_options *options);
+int wr_cli_rescale(const wr_options *options);
+int wr_cli_why(const wr_options *options);
+int wr_cli_wait(const wr_options *options);
+int wr_cli_taskmanagers(const wr_options *options);
+int wr_cli_drain(const wr_options *options);
+int wr_cli_config(const wr_options *options);
+int wr_cli_graph_here(const wr_options *options);
 
 /* Prints the error and gives its exit code. */
 int wr_cli_fail(const wr_errinfo *info);

@@ -49,11 +49,14 @@ static wr_err begin(void *self, const char *job, const weir_pipeline *p, const w
     const char       *folder = wr_job_wants_snapshots(p, &every);
     if (o->snapshots != NULL) folder = o->snapshots;
     if (o->snapshot_interval_ns > 0) every = o->snapshot_interval_ns;
-    if (folder == NULL && (o->fresh || o->snapshots_keep > 0 || every > 0))
+    bool keep = o->settings.source[WR_SET_SNAPSHOTS_KEEP] == WR_FROM_FLAG;
+    bool asked = o->settings.source[WR_SET_SNAPSHOT_INTERVAL] == WR_FROM_FLAG ||
+                 (every > 0 && o->snapshot_interval_ns == 0);
+    if (folder == NULL && (o->fresh || keep || asked))
         return wr_fail(info, WR_USAGE, "%s needs a folder; give --snapshots DIR",
-                       o->fresh                ? "--fresh"
-                       : o->snapshots_keep > 0 ? "--snapshots-keep"
-                                               : "an interval of snapshots");
+                       o->fresh ? "--fresh"
+                       : keep   ? "--snapshots-keep"
+                                : "an interval of snapshots");
     if (o->snapshots_keep > WR_SNAPSHOTS_KEEP_MAX)
         return wr_fail(info, WR_USAGE, "--snapshots-keep takes a number from 1 to %d", WR_SNAPSHOTS_KEEP_MAX);
     if (every > 0 && every < 1000000) return wr_fail(info, WR_CONFIG, "an interval of snapshots is at least 1 ms");

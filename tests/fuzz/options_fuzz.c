@@ -28,8 +28,9 @@ static void pin_to(const char *how, uint32_t slots)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
-    static const char *const verbs[] = {"run",        "build", "check",    "plan",      "version", "help",
-                                        "check-here", "list",  "snapshot", "savepoint", "stop",    "snapshots"};
+    static const char *const verbs[] = {"run",  "build",      "check",       "plan",       "version",
+                                        "help", "check-here", "list",        "snapshot",   "savepoint",
+                                        "stop", "snapshots",  "taskmanager", "jobmanager", "config"};
     input                    in = {bytes, bytes + size};
     char                    *args[ARGS_MAX];
     wr_errinfo               info = {0}, unknown = {0};
