@@ -2,10 +2,14 @@
  * has which slot. Events in, actions out, like core_job.h; memory is fixed when it is made.
  *
  * Liveness: a TaskManager is gone at once when its connection closes, and by silence when no heartbeat came for
- * `silent_ms`. A job gets all slots that it wants or none, in the order of asking; a job that waits does not hold up a
- * smaller one behind it for longer than nothing: jobs that fit go first, the oldest first. Slots are spread evenly:
- * each goes to the TaskManager with the most free slots per slot. What was taken from a TaskManager that is gone never
- * comes back; it returns, if at all, as a new one or with a list of what still runs. */
+ * `silent_ms`. A job gets all slots that it wants or none. Jobs that fit go first, and of these the one of the least
+ * rank, then the one that has waited longest: who waits for many slots does not hold up others. Slots are spread
+ * evenly: each goes to the TaskManager with the most free slots per slot. What was taken from a TaskManager that is gone
+ * never comes back; it returns, if at all, as a new one or with a list of what still runs.
+ *
+ * A job that restarts keeps its slots until it asks again, so that nobody takes its place while it waits for its time:
+ * then they are the first that it can have, and what it does not need, or all when it needs more than there are, is
+ * free for others. */
 #ifndef WR_JOBMANAGER_CORE_POOL_H
 #define WR_JOBMANAGER_CORE_POOL_H
 #include "base/error.h"
@@ -35,8 +39,9 @@ typedef struct wr_pool_claim {
     uint32_t attempt;
     uint32_t state; /* enum wr_claim_state */
     uint32_t slots;
-    uint64_t order;            /* of asking */
-    uint64_t tm[WR_SLOTS_MAX]; /* HELD: by slot of the job; a slot that was freed alone: 0 */
+    uint64_t rank, order;        /* as it was said; of asking */
+    uint64_t tm[WR_SLOTS_MAX];   /* HELD: by slot of the job; a slot that was freed alone: 0 */
+    bool     kept[WR_SLOTS_MAX]; /* nothing runs there any more, but the job will want it again */
 } wr_pool_claim;
 
 /* Owner: its shell, one thread. */
@@ -51,24 +56,28 @@ typedef struct wr_core_pool {
 } wr_core_pool;
 
 typedef enum wr_pool_event_kind {
-    WR_POOL_JOIN = 1, /* tm, slots: it registered. Again with the same number: harmless */
+    WR_POOL_JOIN = 1, /* tm, slots: it registered. Again with the same number: harmless. Without room for another one
+                         nothing happens: see wr_core_pool_tm_of */
     WR_POOL_LEAVE,    /* tm: its connection closed */
     WR_POOL_HEARD,    /* tm: a heartbeat */
     WR_POOL_DRAIN,    /* tm, on */
-    WR_POOL_WANT,     /* job, attempt, slots */
-    WR_POOL_HOLDS,    /* job, attempt, slots, place: what it has already (after a restart of the JobManager) */
-    WR_POOL_FREED,    /* job, attempt, tm: the worker there is no more: its slots are free again */
-    WR_POOL_FORGET,   /* job, attempt: wants nothing any more; slots that are held stay so until FREED */
+    WR_POOL_WANT,     /* job, attempt, slots, rank. What the job kept counts as free, and it is asked first. Without
+                         room for another claim nothing happens: see wr_core_pool_claim_of */
+    WR_POOL_HOLDS,    /* job, attempt, slots, place: what it has already (after a restart of the JobManager). Slots of
+                         a TaskManager that is not here are taken when it joins; again: what was given up is back */
+    WR_POOL_FREED,  /* job, attempt, tm: the worker there is no more. keep: the job will restart and keeps the slots */
+    WR_POOL_RETURN, /* job, attempt: it was granted and nothing was started: all of it is free */
+    WR_POOL_FORGET, /* job: wants nothing any more, keeps nothing; slots that are held stay so until FREED */
     WR_POOL_TICK
 } wr_pool_event_kind;
 
 typedef struct wr_pool_event {
     wr_pool_event_kind kind;
     int64_t            now_ms;
-    uint64_t           tm, job;
+    uint64_t           tm, job, rank;
     uint32_t           attempt, slots;
-    bool               on;
-    const uint64_t    *place; /* HOLDS: TaskManager by slot */
+    bool               on, keep;
+    const uint64_t    *place; /* HOLDS: TaskManager by slot; 0: none */
 } wr_pool_event;
 
 typedef enum wr_pool_action_kind {
@@ -92,9 +101,11 @@ int64_t wr_core_pool_due(const wr_core_pool *p);
 const wr_pool_claim *wr_core_pool_claim_of(const wr_core_pool *p, uint64_t job, uint32_t attempt);
 const wr_pool_tm    *wr_core_pool_tm_of(const wr_core_pool *p, uint64_t tm);
 typedef struct wr_pool_sums {
-    uint32_t tms, draining, slots, free_slots, waiting, wanted;
+    uint32_t tms, draining, slots, free_slots, kept; /* free and slots: of those that take work */
+    uint32_t waiting, wanted;                        /* claims, and their slots */
 } wr_pool_sums;
 void wr_core_pool_sums(const wr_core_pool *p, wr_pool_sums *sums);
+/* All that must hold; looks at every claim. step looks at less. */
 void wr_core_pool_check(const wr_core_pool *p);
 
 #endif
