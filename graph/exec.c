@@ -198,25 +198,28 @@ static void list_channels(wr_exec *x)
     }
 }
 
-/* Every slot group has slots of its own, as many as its widest task. */
+/* Every slot group has slots of its own, as many as its widest task; own threads count where there is nothing else, as
+ * each belongs to a slot. */
 static uint32_t slots_of(const wr_exec *x, const char *group)
 {
-    uint32_t most = 0;
+    uint32_t most = 0, own = 0;
     for (uint32_t i = 0; i < x->vertices; i++) {
         const wr_vertex *v = &x->vertex[i];
-        if (!v->blocking && strcmp(v->slot_group, group) == 0 && v->parallelism > most) most = v->parallelism;
+        uint32_t        *widest = v->blocking ? &own : &most;
+        if (strcmp(v->slot_group, group) == 0 && v->parallelism > *widest) *widest = v->parallelism;
     }
-    return most;
+    return most > 0 ? most : own;
 }
 
 static void place(wr_exec *x)
 {
-    uint32_t *base = wr_arena_array(&x->arena, uint32_t, x->vertices + 1);
+    uint32_t *base = wr_arena_array(&x->arena, uint32_t, 2 * (size_t)x->vertices + 1), *width = base + x->vertices;
     for (uint32_t i = 0; i < x->vertices; i++) {
         uint32_t k = 0;
         while (strcmp(x->vertex[k].slot_group, x->vertex[i].slot_group) != 0) k++;
         base[i] = k < i ? base[k] : x->slots;
-        if (k == i) x->slots += slots_of(x, x->vertex[i].slot_group);
+        width[i] = k < i ? width[k] : slots_of(x, x->vertex[i].slot_group);
+        if (k == i) x->slots += width[i];
     }
     for (uint32_t i = 0; i < x->vertices; i++) {
         const wr_vertex *v = &x->vertex[i];
@@ -228,6 +231,7 @@ static void place(wr_exec *x)
             sub->attempt = 1;
             sub->own_thread = v->blocking;
             sub->place = v->blocking ? x->threads++ : base[i] + s;
+            sub->slot = base[i] + s % width[i];
             sub->groups = wr_key_groups_of(s, v->parallelism, v->max_parallelism);
         }
     }

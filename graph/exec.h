@@ -31,6 +31,7 @@ typedef struct wr_subtask {
     uint32_t        attempt; /* 1; each retry has the next one */
     bool            own_thread;
     uint32_t        place;  /* index of the slot, or of the own thread */
+    uint32_t        slot;   /* of the job: where it is in a cluster; own threads belong to a slot too */
     wr_key_groups   groups; /* of the vertex's head; other nodes of a chain: wr_key_groups_of */
     const uint32_t *in;     /* ids of channels, by link of the vertex, then by producer: the input gates */
     const uint32_t *out;    /* ids of channels, by link of the vertex, then by consumer: the result partitions */

@@ -24,10 +24,19 @@ typedef struct wr_plane_config {
 wr_err wr_plane_new(wr_plane **take, const wr_plane_config *config, wr_errinfo *info);
 void   wr_plane_free(wr_plane *p);
 
-/* Before the threads start. channel: id in wr_exec.channel. remote: slot of the job at the other end. type: of its
- * records (splits too). key: fields whose canonical form the receiver checks, in: pool geometry like the producer's. */
-wr_err wr_plane_out(wr_plane *p, uint32_t channel, uint32_t remote, wr_pipe *pipe, const weir_type *type, bool timed);
-wr_err wr_plane_in(wr_plane *p, uint32_t channel, uint32_t remote, wr_pipe *pipe, const weir_type *type, bool timed);
+/* Before the threads start. channel: id in wr_exec.channel, unique in the plane. remote: slot of the job at the other
+ * end. type: of its records. */
+typedef struct wr_plane_channel {
+    uint32_t         channel, remote;
+    wr_pipe         *pipe; /* in: initialised by the plane, as its producer */
+    const weir_type *type;
+    bool             timed;
+    bool             splits;     /* an element comes home only when its consumer gave it home: one is under way */
+    uint32_t         neighbours; /* in: channels that share its consumer's memory, it included */
+} wr_plane_channel;
+wr_err wr_plane_out(wr_plane *p, const wr_plane_channel *c, wr_errinfo *info);
+/* consumer, port: as wr_pipe_init takes them. */
+wr_err wr_plane_in(wr_plane *p, const wr_plane_channel *c, wr_parker *consumer, uint32_t port, wr_errinfo *info);
 /* Remote slots that it needs a connection with, rising; the slot with the lower number dials. */
 uint32_t wr_plane_remotes(const wr_plane *p, uint32_t *slot, uint32_t room);
 /* A greeted connection to that slot. Any thread; the plane closes it. A second one to the same slot is closed. */
@@ -37,9 +46,9 @@ bool wr_plane_connected(const wr_plane *p);
 
 /* Moves what can be moved; true: something was. Never waits. */
 bool wr_plane_step(wr_plane *p, int64_t now_mono_ns);
-/* To wait at: a poller for park_fds; -1: none needed. */
-int wr_plane_fd(const wr_plane *p);
-/* False: it works. Else why not, and whose connection; the slot's tasks fail with it. */
+/* Right before the slot parks: what to wait at, for park_fds; -1: none needed. */
+int wr_plane_fd(wr_plane *p);
+/* False: it works. Else why not, and whose connection; the slot's tasks fail with it. Any thread. */
 bool wr_plane_failed(const wr_plane *p, wr_errinfo *info);
 
 typedef struct wr_plane_stats {

@@ -30,7 +30,9 @@ enum wr_frame_kind { /* the first ones have the numbers of enum wr_element of op
 enum { WR_DATA_HEAD_BYTES = 64 };
 /* In front of every frame. Records: n records of `stride` bytes, then n event times when `timed`, then the heap of far
  * strings, in which a far string is an offset. seq counts the frames of a channel in one direction from 0, without
- * gaps. sum: xxh3-64 of the body, seeded with the xxh3-64 of the head in which sum is 0. */
+ * gaps. sum: xxh3-64 of the records (or of another kind's body) seeded with the xxh3-64 of the head in which sum is 0;
+ * that seeds the sum of the times, and that the one of the heap, if there are any. at of a barrier: how long ago it was
+ * triggered, -1: not known; clocks differ. */
 typedef struct wr_data_head {
     uint8_t  kind; /* enum wr_frame_kind */
     bool     timed;
