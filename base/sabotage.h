@@ -22,6 +22,13 @@ typedef struct wr_sabotage_switches {
     bool lose_split;         /* an enumerator does not save the splits that nobody has yet */
     bool position_behind;    /* a source saves the position that it had a batch ago */
     bool manifest_no_sync;   /* a manifest is published without syncing what it names */
+    /* Of the cluster. */
+    bool stale_epoch;     /* messages of old attempts and old leaders are obeyed */
+    bool no_lease;        /* a worker lives on when its lease is over */
+    bool ids_not_durable; /* snapshot ids are given before the journal has them */
+    bool ledger_late;     /* the ledger is written behind the messages that it covers */
+    bool credit_leak;     /* a data channel gives a credit twice */
+    bool two_leaders;     /* the ledger's lock is not looked at, and any leader is obeyed */
 } wr_sabotage_switches;
 extern wr_sabotage_switches wr_sabotage;
 

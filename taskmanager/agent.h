@@ -16,13 +16,16 @@ typedef struct wr_agent_config {
     wr_peers     *peers; /* `up` is the TaskManager */
     uint64_t      up;
     wr_parker    *parker; /* woken when a task has something to say; the caller parks */
-    /* The job's execution graph, from the pipeline that the deployment names; it lives until unload. */
-    wr_err (*load)(void *self, const wr_deploy *deploy, const wr_exec **exec, wr_errinfo *info);
+    /* The job's execution graph, from the pipeline that the deployment names; it lives until unload. restore: the
+     * snapshot that it starts from (max_parallelism is then that one's), or NULL. Both outlive the worker. */
+    wr_err (*load)(void *self, const wr_deploy *deploy, const wr_manifest *restore, const wr_exec **exec,
+                   wr_errinfo *info);
     void (*unload)(void *self);
     /* The next data connection that the TaskManager accepted for us, with its hello; -1: none now. */
     int (*accepted)(void *self, wr_data_hello *hello);
     void   *self;
-    bool    threads;  /* false: slots are stepped by wr_agent_slot (simulator) */
+    bool    threads;  /* false: the slots of wr_agent_worker are stepped by hand (simulator) */
+    bool    spin;     /* idle slots look a while before they park */
     int64_t stats_ms; /* how often STATS go up; 0: never */
 } wr_agent_config;
 

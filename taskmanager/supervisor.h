@@ -44,6 +44,7 @@ typedef struct wr_supervisor_config {
     const char   *data_listen, *data_host; /* what it binds; how others reach it, "" : as bound */
     const char   *http;                    /* HOST:PORT of its metrics, or "" */
     uint32_t      slots;
+    uint64_t      pid;        /* told for people */
     uint64_t      memory_max; /* of a worker when its job does not say; 0: no bound */
     int64_t       hang_ms;    /* a worker whose agent says nothing for that long is killed; 0: never */
 } wr_supervisor_config;
@@ -52,6 +53,9 @@ wr_err   wr_supervisor_new(wr_supervisor **take, const wr_supervisor_config *con
 void     wr_supervisor_step(wr_supervisor *s); /* never waits */
 int64_t  wr_supervisor_wait_ns(const wr_supervisor *s);
 uint32_t wr_supervisor_fds(const wr_supervisor *s, int fd[WR_PARK_FDS_MAX]);
+bool     wr_supervisor_registered(const wr_supervisor *s);
+/* Its data port, as others reach it: "HOST:PORT". */
+const char *wr_supervisor_data(const wr_supervisor *s);
 /* Its metrics as text, and those of its workers. malloc'ed. */
 char *wr_supervisor_metrics(wr_supervisor *s, size_t *n);
 void  wr_supervisor_free(wr_supervisor *s); /* kills its workers */
