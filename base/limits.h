@@ -45,9 +45,9 @@
 #define WR_NAME_BYTES_MAX     128
 #define WR_URI_BYTES_MAX      4096
 #define WR_PATH_BYTES_MAX     4096
-#define WR_OPTIONS_MAX        64   /* options of one URI */
-#define WR_ARGS_MAX           256  /* arguments of a pipeline */
-#define WR_ERROR_BYTES_MAX    1024 /* text of one error */
+#define WR_OPTIONS_MAX        64         /* options of one URI */
+#define WR_ARGS_MAX           256        /* arguments of a pipeline */
+#define WR_ERROR_BYTES_MAX    1024       /* text of one error */
 #define WR_CONFIG_BYTES_MAX   WR_KIB(64) /* a configuration file */
 #define WR_LOG_LINE_BYTES_MAX 2048
 #define WR_JSON_DEPTH_MAX     32
@@ -82,6 +82,28 @@
 #define WR_OUTPUT_BYTES_MAX   WR_MIB(16)  /* text of one answer to a client */
 #define WR_REPORT_BYTES_MAX   WR_KIB(64)  /* of a crash */
 #define WR_TM_WORKERS_MAX     1024        /* worker processes of one TaskManager */
+
+/* Connections. */
+#define WR_PEERS_MAX            4096        /* of the control plane in one process */
+#define WR_HALF_OPEN_MAX        128         /* at one listener, not proved yet; one more, and the oldest is closed */
+#define WR_GREETING_MS          5000        /* then they must have proved themselves */
+#define WR_STALLED_MS           30000       /* a message that has begun goes on within this, in either direction */
+#define WR_LINGER_MS            1000        /* how long what was sent before a close may take */
+#define WR_PEER_QUEUE_BYTES_MAX WR_MIB(256) /* sent, and not yet taken by the other side */
+#define WR_GIFTS_MAX            4096        /* descriptors that have come and were not taken yet */
+#define WR_GIFT_BYTES_MAX       256         /* what comes beside a descriptor */
+#define WR_TOKEN_BYTES_MAX      256         /* the cluster's shared secret, with its zero */
+#define WR_TOKEN_BYTES_MIN      16
+
+/* The JobManager. */
+#define WR_TMS_MAX                1024        /* TaskManagers of one cluster */
+#define WR_JOBS_MAX               1024        /* jobs that have not ended */
+#define WR_JOBS_ENDED_KEPT        100         /* jobs that have ended and are still known */
+#define WR_FAILURES_KEPT          16          /* failures of one job that it remembers */
+#define WR_LEDGER_JOBS_BYTES_MAX  WR_MIB(256) /* specifications of all jobs that have not ended */
+#define WR_LEDGER_ENDED_BYTES_MAX WR_MIB(64)  /* and of those that have: then the oldest are forgotten */
+#define WR_LEDGER_SLACK_BYTES     WR_MIB(1)   /* the ledger is compacted when it is twice what it must be, and this */
+#define WR_LEDGER_BYTES_MAX       WR_MIB(1024)
 
 /* Windows. */
 #define WR_SLICE_NS_MIN 1000   /* of size and slide in common: slices have numbers of 56 bits */
@@ -122,6 +144,11 @@ _Static_assert(WR_SPIN_NS < WR_FLUSH_NS, "");
 _Static_assert(WR_ITEM_BYTES_MAX < WR_MESSAGE_BYTES_MAX, "an answer to a barrier can carry the largest item");
 _Static_assert(WR_GRAPH_BYTES_MAX < WR_SPEC_BYTES_MAX && WR_SPEC_BYTES_MAX < WR_MESSAGE_BYTES_MAX,
                "a graph goes into a specification, and that into a message");
+_Static_assert(WR_PEER_QUEUE_BYTES_MAX > 2 * WR_MESSAGE_BYTES_MAX, "the largest message can wait behind another one");
 _Static_assert(WR_BLOB_PIECE_BYTES < WR_MESSAGE_BYTES_MAX && WR_OUTPUT_BYTES_MAX < WR_MESSAGE_BYTES_MAX, "");
+_Static_assert(WR_SPEC_BYTES_MAX < WR_LEDGER_ENDED_BYTES_MAX, "a job that has ended can be remembered");
+_Static_assert(WR_LEDGER_BYTES_MAX / 2 > WR_LEDGER_JOBS_BYTES_MAX + WR_LEDGER_ENDED_BYTES_MAX + WR_SPEC_BYTES_MAX +
+                                             (WR_JOBS_MAX + WR_JOBS_ENDED_KEPT) * WR_FAILURES_KEPT * 2048,
+               "a ledger that is to be compacted can be read");
 
 #endif
