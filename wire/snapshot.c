@@ -16,5 +16,6 @@ void wr_ack_free(wr_ack *ack)
         free(ack->op[i].item);
     }
     free(ack->op);
+    wr_arena_fini(&ack->arena);
     free(ack);
 }

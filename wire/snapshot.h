@@ -2,6 +2,7 @@
  * by pointer, between processes it will be encoded. */
 #ifndef WR_WIRE_SNAPSHOT_H
 #define WR_WIRE_SNAPSHOT_H
+#include "base/arena.h"
 #include "base/error.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -81,6 +82,7 @@ typedef struct wr_ack {
     wr_ack_op    *op;
     uint32_t      ops;
     wr_state_file file;
+    wr_arena      arena; /* of one that came as a message: its types and keys */
 } wr_ack;
 void wr_ack_free(wr_ack *ack); /* NULL is nothing */
 
