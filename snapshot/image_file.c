@@ -207,16 +207,25 @@ static wr_err nothing(void *arg, const wr_piece *piece, wr_errinfo *info)
     return WR_OK;
 }
 
+int wr_image_first_bytes(const wr_env *env, const char *path, char first[8])
+{
+    size_t  n = 0;
+    int64_t got = 1;
+    int     file = env->open(env->self, path, WR_OPEN_READ);
+    memset(first, 0, 8);
+    if (file < 0) return file;
+    for (; n < 8 && got > 0; n += got > 0 ? (size_t)got : 0)
+        got = env->pread(env->self, file, first + n, 8 - n, (int64_t)n);
+    env->close(env->self, file);
+    return got < 0 ? (int)got : 0;
+}
+
 /* Whether it begins as a savepoint's file; what cannot be read is told by whoever opens it next. */
 static bool holds_rows(const wr_env *env, const char *folder, const wr_state_file *file)
 {
-    char path[WR_PATH_BYTES_MAX], first[8] = {0};
+    char path[WR_PATH_BYTES_MAX], first[8];
     snprintf(path, sizeof path, "%s/%s", folder, file->name);
-    int opened = env->open(env->self, path, WR_OPEN_READ);
-    if (opened < 0) return false;
-    int64_t n = env->pread(env->self, opened, first, sizeof first, 0);
-    env->close(env->self, opened);
-    return n == sizeof first && wr_rows_is(first);
+    return wr_image_first_bytes(env, path, first) == 0 && wr_rows_is(first);
 }
 
 wr_err wr_image_check(const wr_env *env, const char *folder, const wr_state_file *file, wr_errinfo *info)

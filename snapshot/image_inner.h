@@ -81,6 +81,8 @@ wr_err wr_footer_read(wr_image_file *f, const char *bytes, size_t n, wr_errinfo 
 wr_err wr_image_damaged(const wr_image_file *f, uint64_t offset, wr_errinfo *info, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 /* Reads all of [offset, offset + n); whole pages, `to` is aligned to them. */
+/* The first 8 bytes, zeros where it is shorter; 0 or -errno. */
+int    wr_image_first_bytes(const wr_env *env, const char *path, char first[8]);
 wr_err wr_image_file_read(const wr_image_file *f, void *to, size_t n, uint64_t offset, wr_errinfo *info);
 /* A block as it was read from `at`: its head and its checksum. */
 wr_err wr_image_block_check(const wr_image_file *f, const char *block, uint64_t size, uint64_t at, uint32_t kind,

@@ -62,11 +62,9 @@ static wr_err look_at_file(wr_image_origin *o, wr_errinfo *info)
     char path[WR_PATH_BYTES_MAX], first[8];
     if (o->op->layers == 0) return WR_OK;
     snprintf(path, sizeof path, "%s/%s", o->folder, o->op->layer[0].file.name);
-    int file = o->env->open(o->env->self, path, WR_OPEN_READ);
-    if (file < 0) return wr_fail_errno(info, -file, "cannot open %s", path);
-    int64_t n = o->env->pread(o->env->self, file, first, sizeof first, 0);
-    o->env->close(o->env->self, file);
-    o->rows = n == sizeof first && wr_rows_is(first);
+    int result = wr_image_first_bytes(o->env, path, first);
+    if (result < 0) return wr_fail_errno(info, -result, "cannot read %s", path);
+    o->rows = wr_rows_is(first);
     return WR_OK;
 }
 

@@ -47,6 +47,7 @@ typedef struct world {
     bool              trace, finished;
     uint32_t          planned;                  /* crashes that are still to come */
     uint32_t          wishes;                   /* so many attempts may still be asked for something */
+    bool              anew;                     /* a savepoint was the beginning of another lineage */
     bool              drains;                   /* it was asked to end early, with results */
     uint64_t          id;                       /* greatest one of all snapshots that were begun */
     uint64_t          savepoint, ticket, saved; /* id of the newest savepoint that nothing was started behind; tickets
@@ -241,7 +242,7 @@ static bool behind_window(const sim_plan *plan, uint32_t node)
     const sim_node *n = &plan->node[node];
     for (uint32_t i = 0; i < n->ins; i++) {
         uint32_t from = n->in[i].node;
-        bool     window = plan->node[from].kind >= SIM_REDUCE && plan->node[from].kind <= SIM_TOTAL_ALL;
+        bool     window = plan->node[from].kind >= SIM_REDUCE && plan->node[from].kind <= SIM_TIMER;
         if (window || behind_window(plan, from)) return true;
     }
     return false;
@@ -277,7 +278,7 @@ static void check_states(process *p)
     for (uint32_t i = 0; i < w->plan->nodes; i++) {
         const sim_node       *n = &w->plan->node[i];
         const wr_manifest_op *saved = saved_op(p, n->uid);
-        if (n->kind < SIM_COUNT || n->kind > SIM_TOTAL || saved == NULL) continue;
+        if (n->kind < SIM_COUNT || n->kind > SIM_TIMER || saved == NULL) continue;
         sim_digest got = {0};
         uint32_t   tables = 0;
         for (uint32_t k = 0; k < p->job->nodes; k++) {
@@ -292,7 +293,8 @@ static void check_states(process *p)
                 tables++;
             }
         }
-        if (tables == 0 || behind_window(w->plan, i) || (n->kind > SIM_FORGET && may_have_ended(w->plan, n, emitted)))
+        if (tables == 0 || n->kind >= SIM_TOTAL_ALL || behind_window(w->plan, i) ||
+            (n->kind > SIM_FORGET && may_have_ended(w->plan, n, emitted)))
             continue;
         w->result->states++;
         if (got.keys != want[i].keys || got.sum != want[i].sum)
@@ -331,7 +333,7 @@ static void check_output(world *w, bool all)
         if (n->vault) {
             sim_vault_read(&w->vault, n->source, &got);
         } else {
-            if (all) sim_disk_names(w->disk, folder, no_hidden, w);
+            if (all && !w->anew) sim_disk_names(w->disk, folder, no_hidden, w);
             if (!sim_output_read(w->disk, folder, &got, why, sizeof why)) violate(w, "%s", why);
         }
         const char *wrong = sim_output_compare(&got, &expected.sink[n->source], !all, n->ordered, text);
@@ -359,6 +361,7 @@ static void answered(void *self, uint64_t ticket, uint64_t id, const wr_errinfo 
     process *p = self;
     note(p->w, "answer %" PRIu64 ": %" PRIu64 " %s", ticket, id, why != NULL ? why->text : "done");
     if (why != NULL || p->wish.kind == WISH_DRAIN || p->wish.kind == WISH_STOP) return;
+    p->w->result->savepoints++;
     p->w->savepoint = id;
     p->w->saved = ticket;
 }
@@ -371,14 +374,18 @@ static wr_err open_origin(process *p, wr_errinfo *info)
     p->open = true;
     uint64_t newest = p->origin.restores ? p->origin.manifest.id : 0;
     bool     other = w->savepoint > 0 && !p->origin.finished && newest <= w->savepoint && one_in(w, 2);
+    if (w->anew && !p->origin.restores) other = true; /* the new lineage has nothing yet to start from */
     if (!other) {
         /* Sinks end what they prepared for a savepoint and nobody committed: it is of no use any more. */
         if (newest != w->savepoint) w->savepoint = 0;
         return WR_OK;
     }
+    of_origin.fresh = p->origin.restores;
+    w->result->forks++;
+    w->anew |= of_origin.fresh;
     char path[64];
     snprintf(path, sizeof path, "/save/%" PRIu64, w->saved);
-    note(w, "starts from the savepoint %s", path);
+    note(w, "starts from the savepoint %s%s", path, of_origin.fresh ? ", a new lineage" : "");
     wr_origin_close(&p->origin);
     p->open = false;
     of_origin.restore = path;
@@ -425,6 +432,7 @@ static bool build(process *p)
                                            .order = ordered,
                                            .failed = snapshot_failed,
                                            .answer = answered,
+                                           .alone = true,
                                            .self = p};
     WR_GOTO(wr_coordinator_new(&p->snapshots, p->exec, &of_snapshots, &info));
     wr_worker_options of_worker = {
@@ -688,6 +696,8 @@ static void end_by_itself(process *p)
         bool stopped = p->wish.steps == UINT64_MAX &&
                        (p->wish.kind == WISH_STOP || p->wish.kind == WISH_STOP_SAVEPOINT);
         bool said = wr_coordinator_finished(p->snapshots, &info) == WR_OK;
+        w->result->stops += stopped;
+        w->result->drains += p->wish.steps == UINT64_MAX && p->wish.kind == WISH_DRAIN;
         w->finished = said && !stopped; /* what was stopped goes on where it was, unless it had come to its end */
         if (!said && !sim_disk_dead(w->disk) && sim_disk_stats_of(w->disk)->errors == p->errors_before)
             violate(w, "it cannot say that it has finished: %s", info.text);
@@ -701,7 +711,10 @@ static void end_by_itself(process *p)
 static void attempt(world *w)
 {
     process p = {.w = w, .errors_before = sim_disk_stats_of(w->disk)->errors};
-    if (one_in(w, 2)) sim_plan_rescale(&w->now, w->plan, wr_prng_next(&w->random));
+    if (one_in(w, 2)) {
+        sim_plan_rescale(&w->now, w->plan, wr_prng_next(&w->random));
+        w->result->rescales++;
+    }
     forget_process(w->user, &w->now, &w->vault, wr_prng_next(&w->random));
     plan_doom(&p);
     bool built = build(&p);
@@ -749,5 +762,6 @@ void sim_crash_run(const sim_plan *plan, bool trace, sim_crash_result *result)
     }
     if (!result->violated) check_output(&w, true);
     sim_disk_free(w.disk);
+    result->retries = w.vault.retries;
     sim_vault_free(&w.vault);
 }

@@ -8,6 +8,7 @@
 typedef struct sim_crash_result {
     uint64_t crashes, snapshots, restores, records, failures; /* failures: attempts that the disk's errors ended */
     uint64_t steps, states; /* states: keyed operators whose restored state was compared */
+    uint64_t savepoints, forks, stops, drains, rescales, retries; /* forks: starts from a savepoint */
     uint64_t trace;         /* hash over everything that happened */
     bool     violated;
     char     why[1024];
@@ -19,6 +20,8 @@ void sim_crash_run(const sim_plan *plan, bool trace, sim_crash_result *result);
 /* ---- what the folders of the sinks hold: output.c ---- */
 /* All records of the finished files of a sink's folder, in the order of the files' names. False: a file is broken. */
 bool sim_output_read(sim_disk *disk, const char *folder, sim_items *items, char *why, size_t n);
+/* All committed pages of that sink, in the order in which they were prepared. */
+void sim_vault_read(const sim_vault *vault, uint32_t sink, sim_items *items);
 /* NULL, or what is wrong. `part`: the job has not finished, so a part of it must be there and nothing else. ordered:
  * the records of each key are in the order of the reference. Sorts both. */
 const char *sim_output_compare(sim_items *got, sim_items *expected, bool part, bool ordered, char text[256]);

@@ -58,7 +58,7 @@ static void complain(const sim_plan *plan, const char *why)
 
 static void plan_of(sim_plan *plan, uint64_t seed, uint32_t effort)
 {
-    sim_plan_make(plan, seed, effort);
+    sim_plan_make(plan, seed, effort, true);
     plan->ending = SIM_TO_THE_END;
 }
 
@@ -158,9 +158,18 @@ int main(int count, char **texts)
         sum.failures += r.failures;
         sum.steps += r.steps;
         sum.states += r.states;
+        sum.savepoints += r.savepoints;
+        sum.forks += r.forks;
+        sum.stops += r.stops;
+        sum.drains += r.drains;
+        sum.rescales += r.rescales;
+        sum.retries += r.retries;
         fflush(stdout);
     }
-    printf("steps %" PRIu64 " failures %" PRIu64 " states %" PRIu64 "\n", sum.steps, sum.failures, sum.states);
+    printf("steps %" PRIu64 " failures %" PRIu64 " states %" PRIu64 " savepoints %" PRIu64 " forks %" PRIu64
+           " stops %" PRIu64 " drains %" PRIu64 " rescales %" PRIu64 " retries %" PRIu64 "\n",
+           sum.steps, sum.failures, sum.states, sum.savepoints, sum.forks, sum.stops, sum.drains, sum.rescales,
+           sum.retries);
     printf("seeds %" PRIu64 " crashes %" PRIu64 " snapshots %" PRIu64 " restores %" PRIu64 " records %" PRIu64
            " violations %" PRIu64 "\n",
            o.seeds, sum.crashes, sum.snapshots, sum.restores, sum.records, violations);

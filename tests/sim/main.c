@@ -40,7 +40,7 @@ static bool run_seed(uint64_t seed, const options *o, sim_result *result)
 {
     static sim_plan plan;
     for (uint32_t effort = 0;; effort++) {
-        sim_plan_make(&plan, seed, effort);
+        sim_plan_make(&plan, seed, effort, false);
         sim_run(&plan, o->trace, result);
         if (result->violated) {
             complain(&plan, result->why);

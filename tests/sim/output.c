@@ -19,9 +19,16 @@ static void take_name(void *arg, const char *name)
     snprintf(all->name[all->n++], NAME_MAX_BYTES, "%s", name);
 }
 
+/* PREFIX-SUBTASK-EPOCH-NUMBER.csv: by epoch first, since the keys of a subtask move when the job is rescaled. */
+static const char *epoch_of(const char *name)
+{
+    const char *number = strrchr(name, '-');
+    return number != NULL && number - name > 10 ? number - 10 : name;
+}
 static int by_name(const void *a, const void *b)
 {
-    return strcmp(a, b);
+    int by_epoch = strncmp(epoch_of(a), epoch_of(b), 10);
+    return by_epoch != 0 ? by_epoch : strcmp(a, b);
 }
 
 static bool read_file(sim_disk *disk, const char *path, sim_items *items)
@@ -33,7 +40,7 @@ static bool read_file(sim_disk *disk, const char *path, sim_items *items)
         char        line[128];
         const char *end = memchr(bytes + at, '\n', n - at);
         size_t      length = end != NULL ? (size_t)(end - (bytes + at)) : 0;
-        sim_item    item;
+        sim_item    item = {0};
         int         used = 0;
         if (end == NULL || length >= sizeof line) return false;
         memcpy(line, bytes + at, length);
@@ -62,6 +69,15 @@ bool sim_output_read(sim_disk *disk, const char *folder, sim_items *items, char 
     }
     free(all.name);
     return good;
+}
+
+void sim_vault_read(const sim_vault *vault, uint32_t sink, sim_items *items)
+{
+    for (uint32_t i = 0; i < vault->pages; i++) {
+        const sim_page *p = &vault->page[i];
+        for (uint32_t k = 0; p->sink == sink && p->committed && k < p->items.n; k++)
+            sim_items_add(items, p->items.at[k]);
+    }
 }
 
 /* ---- comparison ---- */

@@ -26,7 +26,7 @@ WEIR_RECORD(split, (uint32_t, index), (uint32_t, source), (uint64_t, at), (weir_
 
 static sim_item plain_of(const item *in)
 {
-    return (sim_item){in->key, in->seq, in->value, in->ink};
+    return (sim_item){in->key, in->seq, in->value, in->ink, 0};
 }
 
 static void check_text(weir_str s, uint64_t ink, const char *where)
@@ -68,9 +68,10 @@ static void check_time(const weir_ctx *ctx, weir_time at, const char *where)
         wrong("%s: the watermark %lld has overtaken %lld", where, (long long)watermark, (long long)time);
 }
 
+/* ctx: NULL where there is none to ask. */
 static void check_item(const item *in, const char *where, const weir_ctx *ctx)
 {
-    check_time(ctx, in->at, where);
+    if (ctx != NULL) check_time(ctx, in->at, where);
     char     bytes[80];
     weir_str name = name_in(bytes, in->key);
     if (!weir_str_equal(&name, &in->name))
@@ -143,7 +144,7 @@ static bool numbers_open(const split *s, reader *r, weir_ctx *ctx)
     if (w->owner[s->source][s->index] != -1) wrong("split %u was given twice", s->index);
     w->owner[s->source][s->index] = (int32_t)weir_subtask(ctx);
     w->readers++;
-    r->at = s->at;
+    r->at = w->position[s->source][s->index] = s->at;
     r->open = true;
     return true;
 }
@@ -178,7 +179,7 @@ WEIR_SOURCE(numbers, split, sp, reader, r, item, out, ctx, numbers_enumerate, nu
                               .text = text_made(x.ink)});
         w->emitted[sp->source][sp->index]++;
     }
-    sp->at = r->at;
+    sp->at = w->position[sp->source][sp->index] = r->at;
     if (r->at < n->records[sp->index]) return wr_prng_one_in(&w->user, 4) ? WEIR_IDLE : WEIR_MORE;
     w->read[sp->source][sp->index] = true;
     return WEIR_END;
@@ -447,6 +448,80 @@ WEIR_AGGREGATE(total_all, item, in, sums, acc, item, total_merge, total_all_resu
     acc->value += in->value;
 }
 
+/* ---- windows by event time, and the same made of a timer ---- */
+static item windowed_item(const weir_str *name, const sim_item *made, weir_ctx *ctx)
+{
+    return (item){.key = made->key,
+                  .seq = made->seq,
+                  .value = made->value,
+                  .ink = made->ink,
+                  .key32 = (uint32_t)made->key,
+                  .at = {WEIR_NO_TIME},
+                  .name = *name,
+                  .text = text_kept(ctx, made->ink)};
+}
+
+static void span_result(const item *key, const sums *acc, item_out *out, weir_ctx *ctx)
+{
+    char      bytes[80];
+    weir_str  name = name_in(bytes, acc->key);
+    weir_span span = weir_window_of(ctx);
+    sim_item  made = sim_windowed(tune_of(ctx)->salt, acc->key, span.start.ns, acc->n, acc->value);
+    if (key->text.len != 0 || key->seq != 0) wrong("window: more than the key is set");
+    if (weir_time_of(ctx).ns != span.end.ns - 1)
+        wrong("window: its result has the time %lld, and it ends at %lld", (long long)weir_time_of(ctx).ns,
+              (long long)span.end.ns);
+    item_emit(out, windowed_item(&name, &made, ctx));
+}
+WEIR_AGGREGATE(span, item, in, sums, acc, item, total_merge, span_result)
+{
+    check_item(in, "window", NULL);
+    acc->key = in->key;
+    acc->n++;
+    acc->value += in->value;
+}
+
+WEIR_RECORD(piece, (int64_t, end), (uint64_t, n), (uint64_t, sum))
+WEIR_TABLE(piece, end)
+WEIR_STATE(bell, (uint64_t, key), (uint64_t, hash), (int64_t, due), (table, piece, open), (weir_event_timer, next))
+
+static void bell_set(bell *b, int64_t due, weir_ctx *ctx)
+{
+    b->due = due;
+    weir_event_timer_set(ctx, &b->next, (weir_time){due});
+}
+static void bell_rings(const item *key, bell *b, item_out *out, weir_ctx *ctx)
+{
+    char         bytes[80];
+    weir_str     name = name_in(bytes, b->key);
+    const piece *p = piece_table_get(ctx, &b->open, b->due);
+    (void)key;
+    if (weir_time_of(ctx).ns != b->due) wrong("timer: it fires at %lld", (long long)weir_time_of(ctx).ns);
+    if (p == NULL) {
+        wrong("timer: nothing is there for %lld", (long long)b->due);
+        return;
+    }
+    sim_item made = sim_rung(tune_of(ctx)->salt, b->key, p->end, p->n, p->sum, &b->hash);
+    item_emit(out, windowed_item(&name, &made, ctx));
+    piece_table_remove(ctx, &b->open, b->due);
+    int64_t    next = INT64_MAX;
+    piece_rows rows = piece_table_rows(ctx, &b->open);
+    for (const piece *x; (x = piece_next(&rows)) != NULL;) next = x->end < next ? x->end : next;
+    b->due = 0;
+    if (next != INT64_MAX) bell_set(b, next, ctx);
+}
+WEIR_KEYED(timer, item, in, bell, b, item, out, ctx, bell_rings)
+{
+    int64_t      size = (int64_t)tune_of(ctx)->amp, end = in->at.ns - in->at.ns % size + size;
+    const piece *p = piece_table_get(ctx, &b->open, end);
+    (void)out;
+    check_item(in, "timer", ctx);
+    b->key = in->key;
+    piece_table_put(ctx, &b->open,
+                    (piece){.end = end, .n = (p != NULL ? p->n : 0) + 1, .sum = (p != NULL ? p->sum : 0) + in->value});
+    if (b->due == 0 || end < b->due) bell_set(b, end, ctx);
+}
+
 /* ---- edges and sinks ---- */
 WEIR_WATERMARK(marks, item, in)
 {
@@ -529,6 +604,98 @@ WEIR_SINK(bury, weir_dead, in, grave, g, ctx, bury_open, bury_flush, bury_close)
     sim_world_now->dead++;
 }
 
+/* ---- a two-phase sink whose other side often says: not now ---- */
+WEIR_RECORD(leaf, (uint64_t, id), (uint64_t, rows), (weir_str, label))
+typedef struct scribe {
+    sim_items open;
+    uint32_t  sink;
+} scribe;
+
+static sim_page *page_of(uint64_t id)
+{
+    sim_vault *v = sim_world_now->vault;
+    return id >= 1 && id <= v->pages ? &v->page[id - 1] : NULL;
+}
+static bool scribe_open(scribe *s, weir_ctx *ctx)
+{
+    s->sink = (uint32_t)weir_arg_i64(weir_ctx_args(ctx), "sink", 0);
+    return true;
+}
+static void scribe_close(scribe *s, weir_ctx *ctx)
+{
+    (void)ctx;
+    sim_items_free(&s->open);
+}
+static bool scribe_prepare(scribe *s, leaf_out *out, weir_ctx *ctx)
+{
+    sim_vault *v = sim_world_now->vault;
+    if (s->open.n == 0) return true;
+    if (v->pages == v->capacity) {
+        v->capacity = v->capacity > 0 ? 2 * v->capacity : 64;
+        v->page = realloc(v->page, v->capacity * sizeof *v->page);
+        if (v->page == NULL) abort();
+    }
+    v->page[v->pages] = (sim_page){.id = v->pages + 1, .sink = s->sink, .subtask = weir_subtask(ctx), .items = s->open};
+    v->pages++;
+    leaf_emit(
+        out,
+        (leaf){.id = v->pages, .rows = s->open.n, .label = weir_format(ctx, "page %u of sink %u", v->pages, s->sink)});
+    memset(&s->open, 0, sizeof s->open);
+    return true;
+}
+static weir_commit scribe_commit(scribe *s, const leaf *c, uint32_t n, uint64_t snapshot, weir_ctx *ctx)
+{
+    sim_world *w = sim_world_now;
+    uint32_t   until = wr_prng_one_in(&w->user, 3) ? (uint32_t)wr_prng_below(&w->user, n) : n;
+    (void)snapshot;
+    (void)ctx;
+    for (uint32_t i = 0; i < n; i++) {
+        char      label[64];
+        sim_page *p = page_of(c[i].id);
+        int       length = snprintf(label, sizeof label, "page %u of sink %u", (unsigned)c[i].id, s->sink);
+        weir_str  wanted = weir_str_of(label, (size_t)length);
+        if (p == NULL || p->gone || p->sink != s->sink || p->items.n != c[i].rows ||
+            !weir_str_equal(&wanted, &c[i].label)) {
+            wrong("vault: page %llu is to be committed and is not there", (unsigned long long)c[i].id);
+            return WEIR_LOST;
+        }
+        if (i == until) { /* some of them are done, and come again */
+            w->vault->retries++;
+            return WEIR_RETRY;
+        }
+        w->vault->repeats += p->committed;
+        p->committed = true;
+    }
+    return WEIR_COMMITTED;
+}
+static bool scribe_recover(scribe *s, const weir_sink_id *id, const leaf *known, uint32_t n, weir_ctx *ctx)
+{
+    sim_vault *v = sim_world_now->vault;
+    (void)ctx;
+    for (uint32_t i = 0; i < v->pages; i++) {
+        sim_page *p = &v->page[i];
+        bool      is_known = p->committed || p->sink != s->sink || p->subtask != id->subtask;
+        for (uint32_t k = 0; k < n && !is_known; k++) is_known = known[k].id == p->id;
+        if (is_known || p->gone) continue;
+        p->gone = true;
+        v->recovered++;
+    }
+    return true;
+}
+WEIR_TWO_PHASE_SINK(vault, item, in, scribe, s, leaf, ctx, scribe_open, scribe_close, scribe_prepare, scribe_commit,
+                    scribe_recover)
+{
+    check_item(in, "vault", ctx);
+    sim_items_add(&s->open, plain_of(in));
+}
+
+void sim_vault_free(sim_vault *v)
+{
+    for (uint32_t i = 0; i < v->pages; i++) sim_items_free(&v->page[i].items);
+    free(v->page);
+    memset(v, 0, sizeof *v);
+}
+
 /* ---- from plan to pipeline ---- */
 typedef struct made { /* streams of one node */
     item_stream item[2];
@@ -589,6 +756,12 @@ static item_stream build_window(const sim_node *n, item_stream in, const char *a
     if (n->kind == SIM_TOTAL_ALL) return weir_apply(total_all, weir_window_all(in, weir_one_window()), COMMON(n));
     if (n->kind == SIM_TOTAL)
         return weir_apply(total, weir_window(keyed(in, n->keyed_by), weir_one_window()), COMMON(n));
+    if (n->kind == SIM_TUMBLE)
+        return weir_apply(span, weir_window(keyed(in, n->keyed_by), weir_tumbling(n->size)), COMMON(n));
+    if (n->kind == SIM_SLIDE)
+        return weir_apply(span, weir_window(keyed(in, n->keyed_by), weir_sliding(n->size, n->slide)), COMMON(n));
+    if (n->kind == SIM_SESSION)
+        return weir_apply(span, weir_window(keyed(in, n->keyed_by), weir_session(n->size)), COMMON(n));
     char ones[24];
     snprintf(ones, sizeof ones, "one-%s", n->uid);
     item_stream counted = weir_apply(one, in, .uid = ones, .parallelism = n->parallelism);
@@ -617,7 +790,9 @@ static void build_node(weir_pipeline *p, const sim_plan *plan, uint32_t index, m
     made           *m = &of[index];
     char            args[160];
     snprintf(args, sizeof args, "salt=%llu amp=%llu fails=%d", (unsigned long long)n->salt,
-             (unsigned long long)(n->kind == SIM_TOTAL ? n->keyed_by : n->amp),
+             (unsigned long long)(n->kind == SIM_TOTAL   ? n->keyed_by
+                                  : n->kind == SIM_TIMER ? (uint64_t)n->size
+                                                         : n->amp),
              plan->ending == SIM_FAIL && plan->fail_node == index);
     switch (n->kind) {
     case SIM_SOURCE:
@@ -644,10 +819,16 @@ static void build_node(weir_pipeline *p, const sim_plan *plan, uint32_t index, m
     case SIM_FORGET: m->item[0] = APPLY_KEYED(forget, input(of, n)); break;
     case SIM_REDUCE:
     case SIM_TOTAL:
-    case SIM_TOTAL_ALL: m->item[0] = build_window(n, input(of, n), args); break;
+    case SIM_TOTAL_ALL:
+    case SIM_TUMBLE:
+    case SIM_SLIDE:
+    case SIM_SESSION: m->item[0] = build_window(n, input(of, n), args); break;
+    case SIM_TIMER: m->item[0] = APPLY_KEYED(timer, input(of, n)); break;
     case SIM_SINK:
         snprintf(args, sizeof args, "sink=%u", n->source);
-        if (sim_world_now->exact)
+        if (n->vault)
+            weir_write(vault, input(of, n), COMMON(n));
+        else if (sim_world_now->exact)
             build_exact(n, input(of, n));
         else
             weir_write(keep, input(of, n), COMMON(n));

@@ -3,10 +3,10 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const kind_names[] = {"?",      "source", "map",    "rekey",  "filter",    "spread",
-                                         "reject", "parts",  "widen",  "narrow", "fused",     "count",
-                                         "chain",  "forget", "reduce", "total",  "total_all", "sink"};
-const char              *sim_kind_name(sim_kind kind)
+static const char *const kind_names[] = {
+    "?",     "source", "map",    "rekey",  "filter", "spread",    "reject", "parts", "widen",   "narrow", "fused",
+    "count", "chain",  "forget", "reduce", "total",  "total_all", "tumble", "slide", "session", "timer",  "sink"};
+const char *sim_kind_name(sim_kind kind)
 {
     return kind_names[kind];
 }
@@ -23,7 +23,7 @@ static bool one_in(wr_prng *r, uint64_t times)
 }
 static bool is_keyed(sim_kind k)
 {
-    return k >= SIM_COUNT && k <= SIM_TOTAL_ALL;
+    return k >= SIM_COUNT && k <= SIM_TIMER;
 }
 
 static sim_node *node_new(sim_plan *p, wr_prng *r, sim_kind kind)
@@ -56,6 +56,7 @@ static void add_source(sim_plan *p, wr_prng *r)
     }
     if ((double)n->rate < n->expect / 1500) n->rate = (uint32_t)(n->expect / 1500); /* steps are what a run costs */
     n->ordered = true;
+    n->timed = p->timed;
     n->origins = n->sources = 1u << n->source;
 }
 
@@ -75,9 +76,10 @@ static bool keeps_order(const sim_plan *p, const sim_node *n, const sim_stream *
 /* Sets what follows from the inputs. */
 static void derive(sim_plan *p, sim_node *n)
 {
-    n->ordered = true;
+    n->ordered = n->timed = true;
     for (uint32_t i = 0; i < n->ins; i++) {
         const sim_node *from = &p->node[n->in[i].node];
+        if (!from->timed) n->timed = false;
         if (!keeps_order(p, n, &n->in[i]) || (n->origins & from->origins) != 0) n->ordered = false;
         n->origins |= from->origins;
         n->sources |= from->sources;
@@ -88,11 +90,14 @@ static void derive(sim_plan *p, sim_node *n)
 /* Keyed results are in order whatever came in: they depend on the number of records only. */
 static void derive_output(sim_node *n)
 {
+    if (is_keyed(n->kind) && !n->ordered) n->timed = false; /* which time goes with the nth record is chance */
     if (is_keyed(n->kind) && n->kind != SIM_CHAIN) n->ordered = true;
     if (n->kind == SIM_REKEY) n->ordered = false;
     /* Their keys can be anybody's. */
     if (n->kind == SIM_REKEY || n->kind == SIM_TOTAL_ALL) n->origins = (1u << SIM_SOURCES) - 1;
     if (n->kind == SIM_SPREAD) n->expect *= (double)n->amp / 2;
+    if (n->kind == SIM_SLIDE) n->expect *= (double)n->size / (double)n->slide;
+    if (n->kind >= SIM_REDUCE && n->kind <= SIM_TIMER) n->timed = false; /* their results have times of their own */
 }
 
 static sim_route random_route(wr_prng *r)
@@ -133,6 +138,20 @@ static sim_kind random_kind(wr_prng *r)
     return kinds[below(r, sizeof kinds / sizeof kinds[0])];
 }
 
+/* Results by event time are the same in each run where no record can be late. */
+static sim_kind random_timed_kind(wr_prng *r)
+{
+    static const sim_kind kinds[] = {SIM_TUMBLE, SIM_SLIDE, SIM_SESSION, SIM_TIMER, SIM_TIMER};
+    return kinds[below(r, sizeof kinds / sizeof kinds[0])];
+}
+
+static void set_window(sim_node *n, wr_prng *r)
+{
+    n->slide = n->size = 1000 + (int64_t)below(r, one_in(r, 2) ? 20000 : 200000);
+    if (n->kind == SIM_SLIDE) n->size = n->slide * (int64_t)(2 + below(r, 3));
+    if (n->kind == SIM_SLIDE && n->expect * (double)n->size / (double)n->slide > EXPECT_MAX) n->kind = SIM_TUMBLE;
+}
+
 static void take_inputs(sim_plan *p, sim_node *n, open_streams *o, wr_prng *r)
 {
     bool wide = n->kind == SIM_NARROW, chained = one_in(r, 2); /* as often as not it could be called by its producer */
@@ -171,6 +190,9 @@ static void add_step(sim_plan *p, open_streams *o, wr_prng *r)
     if (n->kind == SIM_SPREAD && n->expect * (double)n->amp > EXPECT_MAX) n->amp = 1;
     if (n->kind == SIM_CHAIN && !n->ordered) n->kind = SIM_COUNT;
     if (n->kind == SIM_TOTAL_ALL) n->parallelism = 1;
+    if (p->windows && n->timed && is_keyed(n->kind) && n->kind != SIM_TOTAL_ALL && one_in(r, 2))
+        n->kind = random_timed_kind(r);
+    if (n->kind > SIM_TOTAL_ALL) set_window(n, r);
     snprintf(n->uid, sizeof n->uid, "%s%u", sim_kind_name(n->kind), p->nodes - 1);
     derive_output(n);
     if (n->kind == SIM_REJECT && n->policy == WEIR_DEAD_LETTER) p->dead = true;
@@ -189,6 +211,7 @@ static void add_sink(sim_plan *p, open_streams *o, wr_prng *r)
     }
     sim_node *n = node_new(p, r, SIM_SINK);
     n->source = p->sinks++;
+    n->vault = one_in(r, 3);
     n->in[n->ins++] = s;
     while (o->n > 0 && one_in(r, 3) && n->ins < SIM_INPUTS) { /* a union */
         sim_stream more = o->at[o->n - 1];
@@ -207,12 +230,38 @@ static void add_sink(sim_plan *p, open_streams *o, wr_prng *r)
     derive(p, n);
 }
 
-void sim_plan_make(sim_plan *p, uint64_t seed, uint32_t effort)
+static bool has_broadcast(const sim_node *n)
+{
+    for (uint32_t i = 0; i < n->ins; i++) {
+        if (n->in[i].route == SIM_BROADCAST) return true;
+    }
+    return false;
+}
+
+/* Equal ones stay equal, since order may hang on that; what gets a copy per subtask stays as it is. */
+void sim_plan_rescale(sim_plan *p, const sim_plan *from, uint64_t seed)
+{
+    wr_prng  r = wr_prng_of(seed);
+    uint32_t to[SIM_SUBTASKS + 1];
+    for (uint32_t i = 0; i <= SIM_SUBTASKS; i++) to[i] = 1 + (uint32_t)below(&r, SIM_SUBTASKS);
+    *p = *from;
+    for (uint32_t i = 0; i < p->nodes; i++) {
+        sim_node *n = &p->node[i];
+        if (n->kind != SIM_TOTAL_ALL && !has_broadcast(n)) n->parallelism = to[n->parallelism];
+    }
+}
+
+void sim_plan_make(sim_plan *p, uint64_t seed, uint32_t effort, bool snapshots)
 {
     memset(p, 0, sizeof *p);
     p->seed = seed;
     p->effort = effort;
-    wr_prng      r = wr_prng_of(seed * 16 + effort);
+    wr_prng r = wr_prng_of(seed * 16 + effort);
+    p->timed = !one_in(&r, 3);
+    p->own_marks = one_in(&r, 3);
+    p->delay_ns = (int64_t)below(&r, 20000);
+    p->idle_after_ns = one_in(&r, 4) ? 1 + (int64_t)below(&r, 5000000) : 0;
+    p->windows = snapshots && p->timed && p->idle_after_ns == 0;
     open_streams open = {.n = 0};
     uint32_t     sources = 1 + (uint32_t)below(&r, SIM_SOURCES);
     for (uint32_t i = 0; i < sources; i++) {
@@ -222,6 +271,7 @@ void sim_plan_make(sim_plan *p, uint64_t seed, uint32_t effort)
     uint32_t steps = 2 + (uint32_t)below(&r, 9) + effort;
     for (uint32_t i = 0; i < steps && p->nodes < SIM_NODES - 24; i++) add_step(p, &open, &r);
     while (open.n > 0) add_sink(p, &open, &r);
+    for (uint32_t i = 0; i < p->nodes && !snapshots; i++) p->node[i].vault = false;
     p->max_parallelism = one_in(&r, 3) ? 7 + (uint32_t)below(&r, 300) : 0;
     uint32_t how = (uint32_t)below(&r, 20);
     p->ending = how == 0 ? SIM_CANCEL : how == 1 ? SIM_FAIL : how < 4 ? SIM_STOP : SIM_TO_THE_END;
@@ -231,8 +281,4 @@ void sim_plan_make(sim_plan *p, uint64_t seed, uint32_t effort)
         if (p->node[i].kind == SIM_MAP || p->node[i].kind == SIM_COUNT) p->fail_node = i;
     }
     if (p->ending == SIM_FAIL && p->fail_node == UINT32_MAX) p->ending = SIM_CANCEL;
-    p->timed = !one_in(&r, 3);
-    p->own_marks = one_in(&r, 3);
-    p->delay_ns = (int64_t)below(&r, 20000);
-    p->idle_after_ns = one_in(&r, 4) ? 1 + (int64_t)below(&r, 5000000) : 0;
 }

@@ -48,7 +48,8 @@ sim_item sim_source_item(const sim_plan *plan, uint32_t source, uint32_t split, 
     sim_item        item = {.key = ((uint64_t)source << 24 | (uint64_t)split << 16) + x % keys,
                             .seq = seq,
                             .value = x,
-                            .ink = sim_mix(x, 1) & ~SIM_HUGE};
+                            .ink = sim_mix(x, 1) & ~SIM_HUGE,
+                            .at = plan->timed ? sim_time(plan, source, split, seq) : WEIR_NO_TIME};
     if (n[source].amp && x % 101 == 0) item.ink |= SIM_HUGE;
     return item;
 }
@@ -105,6 +106,18 @@ sim_item sim_counted(uint64_t salt, uint64_t key, uint64_t n)
 {
     uint64_t x = sim_mix(key + salt, n);
     return (sim_item){.key = key, .seq = n, .value = x, .ink = sim_mix(x, 3) & ~SIM_HUGE};
+}
+
+sim_item sim_windowed(uint64_t salt, uint64_t key, int64_t start, uint64_t n, uint64_t sum)
+{
+    uint64_t x = sim_mix(sim_mix(sum + salt, (uint64_t)start), n);
+    return (sim_item){.key = key, .seq = n, .value = x, .ink = sim_mix(x, 5) & ~SIM_HUGE, .at = WEIR_NO_TIME};
+}
+
+sim_item sim_rung(uint64_t salt, uint64_t key, int64_t end, uint64_t n, uint64_t sum, uint64_t *hash)
+{
+    *hash = sim_mix(*hash, sim_mix(sum, (uint64_t)end));
+    return sim_windowed(salt, key, end, n, *hash);
 }
 
 uint64_t sim_chained(uint64_t chain, const sim_item *in)
@@ -173,17 +186,73 @@ static void run_keyed(const sim_plan *p, const sim_node *n, const sim_items *in,
         if (sim_fold_ink(k->ink, x->ink) || k->n == 1) k->ink = x->ink;
         k->chain = sim_chained(k->chain, x);
         sim_item made = sim_counted(n->salt, x->key, n->kind == SIM_FORGET ? (k->n - 1) % 5 + 1 : k->n);
+        made.at = x->at;
         if (n->kind == SIM_CHAIN) made.value = k->chain;
         if (n->kind <= SIM_FORGET) sim_items_add(out, made);
     }
     if (states != NULL) digest(n, &t, &states[n - p->node]);
     for (uint32_t i = 0; closed && n->kind > SIM_FORGET && i <= t.mask; i++) {
         if (!t.at[i].used) continue;
-        sim_item made = {.key = t.at[i].key, .seq = t.at[i].n, .value = t.at[i].sum, .ink = t.at[i].ink};
+        sim_item made = {
+            .key = t.at[i].key, .seq = t.at[i].n, .value = t.at[i].sum, .ink = t.at[i].ink, .at = WEIR_NO_TIME};
         if (n->kind != SIM_REDUCE) made.ink = sim_mix(made.value, 5) & ~SIM_HUGE;
         sim_items_add(out, made);
     }
     free(t.at);
+}
+
+/* ---- windows by event time, and timers: all records of one key, in the order of their times ---- */
+
+static int by_key_and_time(const void *a, const void *b)
+{
+    const sim_item *x = a, *y = b;
+    if (x->key != y->key) return x->key < y->key ? -1 : 1;
+    return x->at < y->at ? -1 : x->at > y->at;
+}
+
+static void one_window(const sim_node *n, const sim_item *x, uint32_t many, int64_t start, sim_items *out)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < many; i++) sum += x[i].value;
+    if (many > 0) sim_items_add(out, sim_windowed(n->salt, x->key, start, many, sum));
+}
+
+static void windows_of_key(const sim_node *n, const sim_item *x, uint32_t many, sim_items *out)
+{
+    int64_t  first = x[0].at - x[0].at % n->slide - (n->size - n->slide);
+    uint64_t hash = 0;
+    if (n->kind == SIM_SESSION) {
+        for (uint32_t from = 0, to; from < many; from = to) {
+            for (to = from + 1; to < many && x[to].at <= x[to - 1].at + n->size;) to++;
+            one_window(n, &x[from], to - from, x[from].at, out);
+        }
+        return;
+    }
+    for (uint32_t from = 0; from < many;) {
+        int64_t  start = first;
+        uint32_t to = from;
+        uint64_t sum = 0;
+        for (; to < many && x[to].at < start + n->size; to++) sum += x[to].value;
+        if (n->kind == SIM_TIMER && to > from)
+            sim_items_add(out, sim_rung(n->salt, x[0].key, start + n->size, to - from, sum, &hash));
+        else
+            one_window(n, &x[from], to - from, start, out);
+        first += n->slide;
+        while (from < many && x[from].at < first) from++;
+        /* Over the time in which there is nothing. */
+        if (from < many && x[from].at >= first + n->size)
+            first = x[from].at - x[from].at % n->slide - (n->size - n->slide);
+    }
+}
+
+static void run_timed(const sim_node *n, const sim_items *in, bool closed, sim_items *out)
+{
+    if (!closed || in->n == 0) return;
+    qsort(in->at, in->n, sizeof *in->at, by_key_and_time);
+    for (uint32_t from = 0, to; from < in->n; from = to) {
+        for (to = from; to < in->n && in->at[to].key == in->at[from].key;) to++;
+        windows_of_key(n, &in->at[from], to - from, out);
+    }
 }
 
 static void run_one(const sim_node *n, const sim_item *x, sim_items out[2], uint64_t *bad)
@@ -241,7 +310,10 @@ void sim_reference(const sim_plan *p, const uint64_t emitted[SIM_SOURCES][SIM_SP
             }
         } else if (n->kind >= SIM_COUNT && n->kind <= SIM_TOTAL_ALL) {
             run_keyed(p, n, &in, (n->sources & ~closed) == 0, made[i]);
+        } else if (n->kind >= SIM_TUMBLE && n->kind <= SIM_TIMER) {
+            run_timed(n, &in, (n->sources & ~closed) == 0, made[i]);
         } else if (n->kind == SIM_SINK) {
+            for (uint32_t k = 0; k < in.n; k++) in.at[k].at = 0;
             e->sink[n->source] = in;
             memset(&in, 0, sizeof in);
         } else {

@@ -17,6 +17,7 @@ enum {
 /* ---- what flows, as the reference sees it: name is made of key and text of ink, so four numbers say all ---- */
 typedef struct sim_item {
     uint64_t key, seq, value, ink;
+    int64_t  at; /* event time, for the reference's windows; 0 in what sinks get */
 } sim_item;
 typedef struct sim_items { /* growable; owner: whoever made it */
     sim_item *at;
@@ -56,6 +57,10 @@ typedef enum sim_kind {
     SIM_REDUCE,    /* one window: sum, greatest ink */
     SIM_TOTAL,     /* one window: aggregate */
     SIM_TOTAL_ALL, /* the same without a key */
+    SIM_TUMBLE,    /* by event time: aggregate */
+    SIM_SLIDE,
+    SIM_SESSION,
+    SIM_TIMER, /* keyed, an event timer at the end of each tumbling piece of time: order-sensitive */
     SIM_SINK
 } sim_kind;
 typedef enum sim_route {
@@ -81,7 +86,10 @@ typedef struct sim_node {
     uint32_t   parallelism, blocking, chaining, policy; /* policy: WEIR_SKIP or WEIR_DEAD_LETTER */
     uint32_t   keyed_by;                                /* 0 key, 1 name, 2 key32, 3 key and name */
     uint64_t   salt, amp;
-    uint32_t   source; /* SOURCE: index among the sources; SINK: index among the sinks */
+    int64_t    size, slide; /* of windows; SESSION: size is the gap */
+    bool       vault;       /* SINK: a two-phase sink of our own; else the file sink */
+    bool       timed;       /* its records have the event times of their source */
+    uint32_t   source;      /* SOURCE: index among the sources; SINK: index among the sinks */
     uint32_t   splits, rate;
     uint64_t   records[SIM_SPLITS];
     bool       ordered; /* the records of one key come in their order, from one subtask */
@@ -102,11 +110,15 @@ typedef struct sim_plan {
     uint32_t   fail_node;
     uint32_t   max_parallelism;
     bool       timed;         /* records have event times */
+    bool       windows;       /* and results by them */
     bool       own_marks;     /* watermarks are the pipeline's own */
     int64_t    delay_ns;      /* how far a record may be behind */
     int64_t    idle_after_ns; /* 0: never; else a record may come too late */
 } sim_plan;
-void        sim_plan_make(sim_plan *plan, uint64_t seed, uint32_t effort);
+/* snapshots: for runs with snapshots, which have more kinds of operators and sinks. */
+void sim_plan_make(sim_plan *plan, uint64_t seed, uint32_t effort, bool snapshots);
+/* The same job with other parallelisms, chosen by a seed: what it gives stays the same. */
+void        sim_plan_rescale(sim_plan *plan, const sim_plan *from, uint64_t seed);
 const char *sim_kind_name(sim_kind kind);
 
 /* ---- reference ---- */
@@ -134,6 +146,9 @@ sim_item sim_rekeyed(uint64_t salt, const sim_item *in);
 uint32_t sim_part(uint64_t salt, const sim_item *in);
 sim_item sim_counted(uint64_t salt, uint64_t key, uint64_t n);
 uint64_t sim_chained(uint64_t chain, const sim_item *in);
+/* The result of one window, or of one timer: hash is of all before it. */
+sim_item sim_windowed(uint64_t salt, uint64_t key, int64_t start, uint64_t n, uint64_t sum);
+sim_item sim_rung(uint64_t salt, uint64_t key, int64_t end, uint64_t n, uint64_t sum, uint64_t *hash);
 uint32_t sim_fold_ink(uint64_t a, uint64_t b); /* 1: b is greater */
 
 /* ---- the pipeline: pipeline.c ---- */
@@ -142,12 +157,28 @@ typedef struct sim_log { /* what a sink's subtask has written */
     uint32_t  opened, closed;
     bool      unflushed;
 } sim_log;
+/* Where two-phase sinks of our own write to: it outlives processes, and forgets nothing. */
+typedef struct sim_page {
+    uint64_t  id; /* rising */
+    uint32_t  sink, subtask;
+    bool      committed, gone;
+    sim_items items;
+} sim_page;
+typedef struct sim_vault {
+    sim_page *page;
+    uint32_t  pages, capacity;
+    uint64_t  retries, repeats, recovered; /* commits put off, done again; pages that recover ended */
+} sim_vault;
+void sim_vault_free(sim_vault *vault);
+
 typedef struct sim_world {
     const sim_plan *plan;
+    sim_vault      *vault;
     bool            exact; /* sinks are folders of files, written exactly once; else they keep what they get in `log` */
     wr_prng         user;  /* random of user code */
     uint64_t        emitted[SIM_SOURCES][SIM_SPLITS];
-    int32_t         owner[SIM_SOURCES][SIM_SPLITS]; /* subtask, -1: not yet */
+    uint64_t        position[SIM_SOURCES][SIM_SPLITS]; /* where its reader is; UINT64_MAX: it was not opened */
+    int32_t         owner[SIM_SOURCES][SIM_SPLITS];    /* subtask, -1: not yet */
     bool            read[SIM_SOURCES][SIM_SPLITS];
     sim_log         log[SIM_NODES][SIM_SUBTASKS];
     uint64_t        dead;
