@@ -97,10 +97,11 @@ struct wr_home {
     uint64_t      epoch; /* id of the newest barrier that the running tasklet has passed */
     uint64_t      split; /* whose records are being pushed: the number of a source's split, or WR_ORIGIN_CHANNEL | n */
     uint32_t      slot;
-    const char   *job, *lineage; /* lineage: "" or NULL when no snapshots are taken */
-    bool          snapshots; /* barriers come, and complete follows; the last barrier comes after the end of input */
-    wr_scratch    scratch;   /* weir_keep, weir_format, far strings of emitted records */
-    uint32_t      depth;     /* pushes under way: scratch is reset when the outermost ends */
+    const char   *job, *lineage;           /* lineage: "" or NULL when no snapshots are taken */
+    const _Atomic int64_t *lease_until_ns; /* base/lease.h */
+    bool       snapshots; /* barriers come, and complete follows; the last barrier comes after the end of input */
+    wr_scratch scratch;   /* weir_keep, weir_format, far strings of emitted records */
+    uint32_t   depth;     /* pushes under way: scratch is reset when the outermost ends */
 };
 
 /* An operator of one subtask. Slot-owned. */
@@ -136,6 +137,7 @@ struct wr_op {
     bool                        idle;      /* nothing comes that would move event time: holds nobody back */
     bool                        timed;     /* what it gives has event times */
     uint32_t                    max_parallelism, subtask, subtasks;
+    uint32_t                    task; /* the subtask that it is part of: index in wr_exec.subtask */
     weir_sink_id                sink_id;
 };
 

@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "connectors/format.h"
 #include "operators/op.h"
+#include <dlfcn.h>
 #include <errno.h>
 #include <execinfo.h>
 #include <fcntl.h>
@@ -42,6 +43,8 @@ enum {
     LINES_ARGS_MAX = 3
 };
 
+enum why { WHY_SIGNAL, WHY_EXIT, WHY_HANG };
+
 /* What is being done, in this order; a fault goes on with the next. */
 enum stage { STAGE_NONE, STAGE_FRAMES, STAGE_REPLAY, STAGE_RECORD, STAGE_BRIEF, STAGE_LINES };
 
@@ -49,7 +52,8 @@ enum stage { STAGE_NONE, STAGE_FRAMES, STAGE_REPLAY, STAGE_RECORD, STAGE_BRIEF, 
 static struct crash {
     _Atomic int thread; /* its id; 0: none */
     enum stage  stage;
-    int         signal, code;
+    enum why    why;
+    int         signal, code; /* EXIT: code is that of exit() */
     uintptr_t   address, pc, sp;
     void       *frame[FRAMES_MAX];
     int         frames;
@@ -63,6 +67,8 @@ static struct crash {
 
 static const char *const *lines_program;
 static bool               installed, terminal;
+static int                report_file = -1;
+static unsigned           hang_seconds;
 
 static _Thread_local const char *running_in;
 static _Thread_local void       *alt_stack;
@@ -112,13 +118,19 @@ static void put_hex(uintptr_t value)
     put_n(at, (size_t)(digits + sizeof digits - at));
 }
 
+static void write_all(int file, const char *bytes, size_t n)
+{
+    for (size_t at = 0; at < n;) {
+        ssize_t got = write(file, bytes + at, n - at);
+        if (got < 0 && errno != EINTR) break;
+        if (got > 0) at += (size_t)got;
+    }
+}
+
 static void write_report(void)
 {
-    for (size_t at = 0; at < report.n;) {
-        ssize_t n = write(STDERR_FILENO, report.bytes + at, report.n - at);
-        if (n < 0 && errno != EINTR) break;
-        if (n > 0) at += (size_t)n;
-    }
+    write_all(STDERR_FILENO, report.bytes, report.n);
+    if (report_file >= 0) write_all(report_file, report.bytes, report.n);
     report.n = 0;
 }
 
@@ -149,8 +161,20 @@ static void put_memory_fault(void)
         put(": memory that cannot be written");
 }
 
-static void put_signal(void)
+static void put_cause(void)
 {
+    if (crash.why == WHY_EXIT) {
+        put("it called exit(");
+        put_u64((uint64_t)(unsigned)crash.code & 255);
+        put(")");
+        return;
+    }
+    if (crash.why == WHY_HANG) {
+        put("it did not return for ");
+        put_u64(hang_seconds);
+        put(" s");
+        return;
+    }
     put(signal_name(crash.signal));
     if (crash.code == SI_USER || (crash.code == SI_TKILL && crash.signal != SIGABRT)) {
         put(", sent by a process");
@@ -266,14 +290,26 @@ static bool is_users(void)
     return crash.op != NULL || crash.in != NULL || alt_stack == NULL;
 }
 
+/* For whoever reads the report file. */
+static void mark_report(void)
+{
+    if (report_file < 0 || crash.op == NULL) return;
+    put("@");
+    put_u64(crash.op->task);
+    put("\n");
+    write_all(report_file, report.bytes, report.n);
+    report.n = 0;
+}
+
 static void put_head(void)
 {
     bool user = is_users();
     report.n = 0;
+    mark_report();
     if (terminal) put("\r\033[K");
     put(user ? "weir: error[E0506 CRASH]: the pipeline's own code crashed: "
              : "weir: error[E0903 INTERNAL]: Weir crashed: ");
-    put_signal();
+    put_cause();
     if (crash.op != NULL) {
         put_place();
         put_record();
@@ -319,6 +355,18 @@ static void put_addresses(void)
     write_report();
 }
 
+/* What the other process has written into the report, once more to where people look. */
+static void copy_report(off_t from)
+{
+    char    bytes[1024];
+    ssize_t n;
+    if (report_file < 0 || from < 0) return;
+    while ((n = pread(report_file, bytes, sizeof bytes, from)) > 0) {
+        write_all(STDERR_FILENO, bytes, (size_t)n);
+        from += n;
+    }
+}
+
 /* Another process finds functions and lines: this one's heap may be broken, and its locks held. */
 static bool run_lines_program(void)
 {
@@ -335,9 +383,10 @@ static bool run_lines_program(void)
         argv[n++] = hex(end, i == 0 ? (uintptr_t)getpid() : (uintptr_t)crash.frame[i - 1]);
     }
     argv[n] = NULL;
+    off_t end = report_file >= 0 ? lseek(report_file, 0, SEEK_END) : -1;
     pid_t child = _Fork();
     if (child == 0) {
-        dup2(STDERR_FILENO, STDOUT_FILENO);
+        dup2(report_file >= 0 ? report_file : STDERR_FILENO, STDOUT_FILENO);
         execv("/proc/self/exe", argv);
         _exit(127);
     }
@@ -345,6 +394,7 @@ static bool run_lines_program(void)
     while (child > 0 && waitpid(child, &status, 0) < 0) {
         if (errno != EINTR) return false;
     }
+    copy_report(end);
     return child > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
@@ -464,6 +514,15 @@ static bool return_into_replay(ucontext_t *uc)
 
 /* ---- handler ---- */
 
+/* Neither ours nor the C library's. */
+static bool is_foreign(const void *address)
+{
+    Dl_info ours, libc, its;
+    if (dladdr((const void *)(uintptr_t)is_foreign, &ours) == 0 || dladdr((const void *)(uintptr_t)exit, &libc) == 0)
+        return true;
+    return dladdr(address, &its) != 0 && its.dli_fbase != ours.dli_fbase && its.dli_fbase != libc.dli_fbase;
+}
+
 static void note(int number, const siginfo_t *info, const ucontext_t *uc)
 {
     crash.signal = number;
@@ -483,13 +542,17 @@ static void note(int number, const siginfo_t *info, const ucontext_t *uc)
         crash.at = crash.ctx.at;
 }
 
+/* False: another thread is reporting, and ends the process when it is done. */
+static bool first_to_report(void)
+{
+    int me = (int)gettid(), none = 0;
+    return atomic_compare_exchange_strong(&crash.thread, &none, me) || none == me;
+}
+
 static void handler(int number, siginfo_t *info, void *context)
 {
     ucontext_t *uc = context;
-    int         me = (int)gettid(), none = 0;
-    if (!atomic_compare_exchange_strong(&crash.thread, &none, me) && none != me) {
-        for (;;) pause(); /* another thread is reporting; the process ends when it is done */
-    }
+    while (!first_to_report()) pause();
     switch (crash.stage) {
     case STAGE_NONE:
         alarm(REPORT_SECONDS_MAX);
@@ -509,6 +572,41 @@ static void handler(int number, siginfo_t *info, void *context)
         crash.stage = STAGE_REPLAY;
         if (return_into_replay(uc)) return;
     }
+    finish();
+}
+
+/* The thread that got the signal is where it should have left long ago. */
+static void on_hang(int number, siginfo_t *info, void *context)
+{
+    while (!first_to_report()) pause();
+    if (crash.stage != STAGE_NONE) return; /* it is writing a report of its own */
+    alarm(REPORT_SECONDS_MAX);
+    note(number, info, context);
+    crash.why = WHY_HANG;
+    crash.stage = STAGE_FRAMES;
+    take_frames();
+    finish();
+}
+
+/* Runs on the thread that called exit(). Frames between that call and this function stand in front. */
+static void on_process_exit(int code, void *arg)
+{
+    (void)arg;
+    while (!first_to_report()) pause();
+    if (crash.stage != STAGE_NONE) _exit(exit_code());
+    alarm(REPORT_SECONDS_MAX);
+    const siginfo_t none = {0};
+    ucontext_t      here;
+    memset(&here, 0, sizeof here);
+    note(0, &none, &here);
+    crash.why = WHY_EXIT;
+    crash.code = code;
+    if (crash.op == NULL && crash.in == NULL) alt_stack = NULL; /* ours does not call it */
+    crash.stage = STAGE_FRAMES;
+    void *all[FRAMES_MAX];
+    int   n = backtrace(all, FRAMES_MAX), from = 1;
+    while (from < n - 1 && !is_foreign(all[from])) from++;
+    for (int i = from; i < n; i++) crash.frame[crash.frames++] = all[i];
     finish();
 }
 
@@ -546,6 +644,27 @@ void wr_crash_install(const char *const *lines)
     late.sa_handler = too_long;
     late.sa_flags = SA_ONSTACK;
     sigaction(SIGALRM, &late, NULL);
+}
+
+void wr_crash_report_to(int file)
+{
+    report_file = file;
+}
+
+void wr_crash_at_exit(void)
+{
+    if (!WR_CRASH_OFF) on_exit(on_process_exit, NULL);
+}
+
+int wr_crash_hang_signal(unsigned seconds)
+{
+    if (!installed) return 0;
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_sigaction = on_hang;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    hang_seconds = seconds;
+    return sigaction(SIGRTMIN + 5, &action, NULL) == 0 ? SIGRTMIN + 5 : 0;
 }
 
 void wr_crash_thread_init(void)

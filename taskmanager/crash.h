@@ -19,6 +19,14 @@ void wr_crash_thread_fini(void);
 /* The calling thread runs user code that belongs to no operator: "the build function of wordcount"; NULL: no longer.
  * The text must live until then. */
 void wr_crash_in(const char *what);
+/* The report goes there as well, behind a line "@SUBTASK" (index in wr_exec.subtask) when it is known whose code it was.
+ * Appended to; it stays open until the process ends. */
+void wr_crash_report_to(int file);
+/* Code that calls exit() is reported like a crash. */
+void wr_crash_at_exit(void);
+/* A signal that makes the thread that gets it report that its code does not return, and ends the process; seconds: how
+ * long it has not. 0: there is none. Once, after wr_crash_install. */
+int wr_crash_hang_signal(unsigned seconds);
 /* A report is being written: others must not write to the terminal. Any thread. */
 bool wr_crash_under_way(void);
 
