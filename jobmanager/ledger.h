@@ -8,6 +8,8 @@
 #include "jobmanager/core_job.h"
 #include "wire/control.h"
 
+enum wr_ledger_stopping { WR_LEDGER_STOP = 1, WR_LEDGER_DRAIN, WR_LEDGER_CANCEL }; /* what was ordered */
+
 /* What is known of one job; owned by the ledger. */
 typedef struct wr_ledger_failure {
     int64_t    wall_ms;
@@ -26,7 +28,7 @@ typedef struct wr_ledger_job {
     uint8_t            secret[WR_MAC_BYTES];
     wr_ledger_failure *failure; /* oldest first, at most WR_FAILURES_KEPT */
     uint32_t           failures;
-    uint32_t           stopping; /* 1: a stop was ordered, 2: a drain */
+    uint32_t           stopping; /* enum wr_ledger_stopping */
 } wr_ledger_job;
 
 typedef struct wr_ledger wr_ledger; /* Owner: the JobManager's thread */
@@ -38,16 +40,21 @@ uint64_t wr_ledger_leader(const wr_ledger *l);
 const wr_ledger_job *wr_ledger_job_at(const wr_ledger *l, uint32_t i);
 const wr_ledger_job *wr_ledger_find(const wr_ledger *l, uint64_t id);
 
-/* Each is durable when it returns; only then may what it covers be told to anybody. */
+/* Each is durable when it returns; only then may what it covers be told to anybody. After an error nobody knows
+ * whether it is; nothing has changed here, and the next one is written into a new file. WR_NO_JOB: there is none. */
 wr_err wr_ledger_submit(wr_ledger *l, uint64_t id, uint64_t request, const wr_job_spec *spec, wr_errinfo *info);
-wr_err wr_ledger_respec(wr_ledger *l, uint64_t id, const wr_job_spec *spec, wr_errinfo *info); /* rescaled */
+/* What it is from now on (rescaled). Pointers into its old specification are gone. */
+wr_err wr_ledger_respec(wr_ledger *l, uint64_t id, const wr_job_spec *spec, wr_errinfo *info);
 wr_err wr_ledger_attempt(wr_ledger *l, uint64_t id, uint32_t attempt, const uint64_t *place, uint32_t places,
                          const uint8_t secret[WR_MAC_BYTES], wr_errinfo *info);
+/* Ends the attempt: after it, and a restart, nobody looks for its workers. */
 wr_err wr_ledger_failed(wr_ledger *l, uint64_t id, const wr_ledger_failure *failure, wr_errinfo *info);
 wr_err wr_ledger_stopping(wr_ledger *l, uint64_t id, uint32_t how, wr_errinfo *info);
 wr_err wr_ledger_end(wr_ledger *l, uint64_t id, uint32_t state, const wr_errinfo *cause, wr_errinfo *info);
 /* Of jobs that have ended: the oldest go beyond WR_JOBS_ENDED_KEPT, by itself. */
 
+/* Bytes of the file, and how many it had when it was written anew: for metrics and tests. */
+void wr_ledger_size(const wr_ledger *l, uint64_t *bytes, uint64_t *base_bytes);
 /* Pure: for tests, the fuzzer and people. Calls each(arg, job) for all jobs of the bytes. */
 wr_err wr_ledger_parse(const char *bytes, size_t n, const char *path, uint64_t *leader, size_t *good_bytes,
                        void (*each)(void *arg, const wr_ledger_job *job), void *arg, wr_errinfo *info);
