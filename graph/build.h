@@ -123,4 +123,7 @@ void wr_graph_groups(weir_pipeline *p, const uint32_t *order);
 void     wr_graph_chain(weir_pipeline *p, const uint32_t *order);
 uint64_t wr_graph_fingerprint(const wr_job *job);
 
+/* finish.c: in_edge and out_edge of all nodes, from the edges. */
+void wr_graph_link_nodes(wr_arena *arena, wr_job *job);
+
 #endif

@@ -59,11 +59,10 @@ const char *wr_node_kind_name(const wr_node *node)
 }
 
 /* Tables from nodes to edges: left inputs first, outputs by port. */
-static void link_nodes(weir_pipeline *p)
+void wr_graph_link_nodes(wr_arena *arena, wr_job *job)
 {
-    wr_job   *job = &p->job;
-    uint32_t *in = wr_arena_array(&p->arena, uint32_t, job->edges + 1);
-    uint32_t *out = wr_arena_array(&p->arena, uint32_t, job->edges + 1);
+    uint32_t *in = wr_arena_array(arena, uint32_t, job->edges + 1);
+    uint32_t *out = wr_arena_array(arena, uint32_t, job->edges + 1);
     for (uint32_t n = 0; n < job->nodes; n++) {
         wr_node *node = &job->node[n];
         node->in_edge = in;
@@ -142,7 +141,7 @@ wr_err wr_job_finish(weir_pipeline *p, const wr_job_settings *settings, const wr
     job->nodes = p->drafts;
     job->node = wr_arena_array(&p->arena, wr_node, job->nodes);
     for (uint32_t i = 0; i < job->nodes; i++) job->node[i] = p->draft[i]->node;
-    link_nodes(p);
+    wr_graph_link_nodes(&p->arena, job);
     wr_graph_chain(p, order);
     job->fingerprint = wr_graph_fingerprint(job);
     *out = job;

@@ -13,5 +13,7 @@ typedef struct wr_remote wr_remote;
 wr_err                   wr_remote_decode(wr_remote **take, const char *bytes, size_t n, wr_errinfo *info);
 const wr_job            *wr_remote_job(const wr_remote *r);
 void                     wr_remote_free(wr_remote *r); /* NULL is nothing */
+/* The job starts from this snapshot: what is in it keeps its max_parallelism. Before anything is made of the job. */
+wr_err wr_remote_restored(wr_remote *r, const wr_manifest *m, wr_errinfo *info);
 
 #endif

@@ -305,7 +305,7 @@ static void what_makes_no_sense(void **state)
     m = (wr_message){.kind = WR_MSG_BLOB_PUT, .blob = {.bytes = 9, .offset = 5, .data = "hello", .data_bytes = 5}};
     assert_not_sent(&m, "behind its file");
     wr_ack ack = control_ack;
-    strcpy(ack.file.name, "../x");
+    snprintf(ack.file.name, sizeof ack.file.name, "../x");
     m = (wr_message){.kind = WR_MSG_ACK, .ack = &ack};
     assert_not_sent(&m, "a file's name is none");
     wr_task_report report = {.subtask = 1};
