@@ -1,10 +1,12 @@
-/* The verbs that talk to a running job: list, snapshot, savepoint, stop, snapshots. */
+/* The verbs that talk to a running job, here by its socket, or in the cluster: list, snapshot, savepoint, stop,
+ * snapshots. */
 #include "base/env.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "cli/control.h"
 #include "cli/control_wire.h"
 #include "cli/options.h"
+#include "cli/remote.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -176,14 +178,14 @@ static int process_of(const char *name)
     return wr_text_to_u64(name, strcspn(name, "-."), &id) && id < INT32_MAX ? (int)id : 0;
 }
 
-int wr_cli_list(const wr_options *options)
+/* The jobs of this machine; JSON without its brackets. */
+static uint32_t list_local(const wr_options *options, wr_errinfo *info)
 {
-    wr_errinfo info = {0};
-    int        folder = open_folder(&info);
-    found     *list = NULL;
-    if (info.code != WR_OK) return wr_cli_fail(&info);
-    uint32_t n = folder >= 0 ? find_all(folder, &list, options->json, options->timeout_ns) : 0, told = 0;
-    if (options->json) fputs("[", stdout);
+    int      folder = open_folder(info);
+    found   *list = NULL;
+    uint32_t told = 0;
+    if (info->code != WR_OK) return 0;
+    uint32_t n = folder >= 0 ? find_all(folder, &list, options->json, options->timeout_ns) : 0;
     if (!options->json && n > 0) printf("%-24s %8s %-10s %11s\n", "JOB", "PID", "STATE", "UP");
     for (uint32_t i = 0; i < n; i++) {
         const wr_control_reply *r = &list[i].reply;
@@ -192,13 +194,45 @@ int wr_cli_list(const wr_options *options)
             fprintf(stderr, "weir: process %d has a job, but does not answer\n", process_of(list[i].name));
             continue;
         }
-        printf("%s%.*s", options->json && told++ > 0 ? "," : "", (int)bytes, r->out);
+        printf("%s%.*s", options->json && told > 0 ? "," : "", (int)bytes, r->out);
+        told++;
     }
-    if (options->json) fputs("]\n", stdout);
-    if (!options->json && n == 0 && !options->quiet) fputs("no job of this user runs here\n", stderr);
     free_all(list, n);
     if (folder >= 0) close(folder);
-    return WR_EXIT_OK;
+    return n;
+}
+
+/* Flags, variables or files that say where the cluster is mean the cluster; a flag means it alone. */
+static bool cluster_only(const wr_options *o)
+{
+    return o->settings.source[WR_SET_JOBMANAGER] == WR_FROM_FLAG;
+}
+
+int wr_cli_list(const wr_options *options)
+{
+    wr_errinfo info = {0};
+    char      *remote = NULL;
+    size_t     bytes = 0;
+    int        exit_code = WR_EXIT_OK;
+    bool       cluster = wr_cluster_known(&options->settings);
+    if (options->json) fputs("[", stdout);
+    uint32_t n = cluster_only(options) ? 0 : list_local(options, &info);
+    if (info.code == WR_OK && cluster) exit_code = wr_remote_list(options, &remote, &bytes);
+    if (info.code != WR_OK) exit_code = wr_cli_fail(&info);
+    if (options->json) { /* one array of both */
+        while (bytes > 0 && (remote[bytes - 1] == '\n' || remote[bytes - 1] == ']')) bytes--;
+        const char *in = bytes > 0 && remote[0] == '[' ? remote + 1 : remote;
+        if (bytes > 0) bytes -= (size_t)(in - remote);
+        printf("%s%.*s]\n", n > 0 && bytes > 0 ? "," : "", (int)bytes, bytes > 0 ? in : "");
+    } else {
+        if (n > 0 && bytes > 0) fputs("\n", stdout);
+        fwrite(remote != NULL ? remote : "", 1, bytes, stdout);
+    }
+    if (!options->json && exit_code == WR_EXIT_OK && n == 0 && bytes == 0 && !options->quiet)
+        fputs(cluster ? "no job of this user runs here, and the cluster has none\n" : "no job of this user runs here\n",
+              stderr);
+    free(remote);
+    return exit_code;
 }
 
 static bool is_job(const found *f, const char *job)
@@ -232,22 +266,6 @@ static wr_err find_job(const char *job, int64_t timeout_ns, int *to, wr_errinfo 
     free_all(list, n);
     if (folder >= 0) close(folder);
     return info->code;
-}
-
-/* A path that the job's process understands, whatever its working directory. */
-static wr_err absolute(char to[WR_PATH_BYTES_MAX], const char *path, wr_errinfo *info)
-{
-    char here[WR_PATH_BYTES_MAX];
-    int  n;
-    if (strncmp(path, "file:", 5) == 0) path += 5;
-    if (path[0] == '/') {
-        n = snprintf(to, WR_PATH_BYTES_MAX, "%s", path);
-    } else {
-        if (getcwd(here, sizeof here) == NULL) return wr_fail_errno(info, errno, "cannot tell the working directory");
-        n = snprintf(to, WR_PATH_BYTES_MAX, "%s/%s", here, path);
-    }
-    if (n >= WR_PATH_BYTES_MAX) return wr_fail(info, WR_LIMIT, "the path %s is too long", path);
-    return WR_OK;
 }
 
 /* The job ends: the end of the connection tells it. */
@@ -301,7 +319,7 @@ static int control(const wr_options *options, uint32_t verb, const char *path)
     r->verb = verb;
     r->json = options->json;
     r->drain = options->drain;
-    if (path != NULL) WR_GOTO(absolute(r->path, path, &info));
+    if (path != NULL) WR_GOTO(wr_absolute(r->path, path, &info));
     WR_GOTO(find_job(options->file, options->timeout_ns, &socket, &info));
     WR_GOTO(ask(socket, r, &p, options->file, &bytes, &reply, &info));
     if (reply.code != 0) {
@@ -318,22 +336,41 @@ out:
     return info.code != WR_OK ? wr_cli_fail(&info) : WR_EXIT_OK;
 }
 
+/* Whose job it is: that of a process here, or the cluster's. */
+static int either(const wr_options *o, uint32_t verb, const char *name, const char *path)
+{
+    wr_errinfo here = {0}, there = {0};
+    int        socket = -1;
+    if (cluster_only(o)) return wr_remote_job(o, name);
+    wr_err err = find_job(o->file, o->timeout_ns, &socket, &here);
+    if (socket >= 0) close(socket);
+    if (!wr_cluster_known(&o->settings) || (err != WR_OK && err != WR_NO_JOB)) return control(o, verb, path);
+    if (err == WR_NO_JOB) return wr_remote_job(o, name);
+    if (wr_remote_has(o, o->file, &there) != WR_OK) return control(o, verb, path);
+    here = (wr_errinfo){0};
+    wr_fail(&here, WR_USAGE,
+            "a process here and the cluster both have a job %s; name it by its process or its id, as `weir list` shows "
+            "them",
+            o->file);
+    return wr_cli_fail(&here);
+}
+
 int wr_cli_snapshot(const wr_options *options)
 {
-    return control(options, WR_CONTROL_SNAPSHOT, NULL);
+    return either(options, WR_CONTROL_SNAPSHOT, "snapshot", NULL);
 }
 
 int wr_cli_savepoint(const wr_options *options)
 {
-    return control(options, WR_CONTROL_SAVEPOINT, options->second);
+    return either(options, WR_CONTROL_SAVEPOINT, "savepoint", options->second);
 }
 
 int wr_cli_stop(const wr_options *options)
 {
-    return control(options, WR_CONTROL_STOP, options->savepoint);
+    return either(options, WR_CONTROL_STOP, "stop", options->savepoint);
 }
 
 int wr_cli_snapshots(const wr_options *options)
 {
-    return control(options, WR_CONTROL_SNAPSHOTS, NULL);
+    return either(options, WR_CONTROL_SNAPSHOTS, "snapshots", NULL);
 }

@@ -45,6 +45,7 @@ static const flag FLAGS[] = {
     {'w', 'f', FLAG_BOOL, "follow", NULL, "go on with what comes", AT(follow)},
     {'u', 0, FLAG_BOOL, "undo", NULL, "take work again", AT(undo)},
     {'t', 0, FLAG_NUMBER, "taskmanagers", "N", "how many TaskManagers; default 1", AT(taskmanagers)},
+    {'y', 0, FLAG_NUMBER, "parallelism-default", "N", "for graph-here", AT(parallelism_default)},
     {'z', 0, FLAG_NUMBER, "slots", "N", "slots of each; default 2", AT(slots)},
 };
 enum { FLAG_COUNT_ALL = sizeof FLAGS / sizeof FLAGS[0], NAMES_MAX = FLAG_COUNT_ALL + WR_SETTINGS };

@@ -22,7 +22,8 @@ typedef struct wr_options {
     const char        *file;   /* the pipeline, the source, the job, or the verb that help is asked for; or NULL */
     const char        *second; /* what stands behind it: a folder; or NULL */
     const char        *third, *fourth;
-    uint32_t           parallelism; /* 0: not said */
+    uint32_t           parallelism;         /* 0: not said */
+    uint32_t           parallelism_default; /* of operators; 0: CPUs */
     uint64_t           state_max;
     wr_texts           set, connector, ship; /* ship: files of the user's */
     const char        *pin, *log, *output;

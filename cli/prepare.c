@@ -83,7 +83,9 @@ int wr_prepare_file_from(wr_prepared *p, const wr_options *options,
                                   .set = options->set.text,
                                   .sets = options->set.count,
                                   .parallelism = options->parallelism,
-                                  .parallelism_default = (uint32_t)env->cpu_count(env->self),
+                                  .parallelism_default = options->parallelism_default != 0
+                                                             ? options->parallelism_default
+                                                             : (uint32_t)env->cpu_count(env->self),
                                   .origin = origin,
                                   .self = self};
     wr_err                err = wr_prepare(p, &spec, &info);

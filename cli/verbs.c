@@ -28,7 +28,8 @@ const wr_verb wr_verb_at[] = {
      1, true, false, wr_cli_check, WR_GROUP_JOB},
     {"plan", "PIPELINE.so [FLAGS] [-- NAME=VALUE...]", "show job graph, chains and execution graph", "sjc", "", 1, 1,
      true, false, wr_cli_plan, WR_GROUP_JOB},
-    {"list", "[--json]", "show the jobs that run here", "jq", "Jobs of this user on this machine.", 0, 0, false, false,
+    {"list", "[--json]", "show the jobs, here and in the cluster", "jq",
+     "Jobs of this user in processes on this machine, and those of the cluster, ended ones too.", 0, 0, false, false,
      wr_cli_list, CLIENT},
     {"snapshot", "JOB", "let a job take a snapshot now", "jq",
      "JOB is a name or a process id, as `weir list` shows them. Returns when the snapshot is complete.", 1, 1, false,
@@ -56,6 +57,41 @@ const wr_verb wr_verb_at[] = {
      "be dropped, which needs --allow-non-restored-state) or refused, with the field. All files are read and\n"
      "verified. Exit code 7 when the pipeline cannot start from it. Nothing runs.",
      2, 2, true, false, wr_cli_restore, WR_GROUP_JOB},
+    {"submit", "PIPELINE.so [FLAGS] [-- NAME=VALUE...]", "run a pipeline on the cluster", "sjqcdrAnbf",
+     "Builds the pipeline in a process here, ships it with its connectors and files, and waits for its end; Ctrl-C\n"
+     "leaves it running, -d does not wait. A file that is shipped by --file lies in the worker's folder under its\n"
+     "bare name. Relative paths behind file: in --set are meant from here, those in the pipeline from the worker's folder.\n"
+     "--restore takes a snapshot, a savepoint, or `latest`: the newest one in the folder of the job's snapshots.",
+     1, 1, true, false, wr_cli_submit, CLIENT | WR_GROUP_JOB | WR_GROUP_RUNS | WR_GROUP_SUBMIT | WR_GROUP_MEMORY},
+    {"wait", "JOB", "wait for the end of a job of the cluster", "j",
+     "JOB is a name, an id, or the beginning of an id, here as in all verbs about the cluster's jobs. Exit code 0: it\n"
+     "has finished, 5: failed, 130: canceled.",
+     1, 1, false, false, wr_cli_wait, CLIENT},
+    {"info", "JOB", "show a job of the cluster", "j", "State, attempts, where it runs, snapshots, what failed.", 1, 1,
+     false, false, wr_cli_info, CLIENT},
+    {"why", "JOB", "say why a job does not run, or does not move", "j",
+     "Missing slots, back-pressure and its cause, a watermark that is held back, a failure with its root cause first.",
+     1, 1, false, false, wr_cli_why, CLIENT},
+    {"top", "[JOB]", "show what the operators of jobs do", "j",
+     "Busy, idle, back-pressured, rate and watermark lag of each operator. On a terminal once a second until Ctrl-C.",
+     0, 1, false, false, wr_cli_top, CLIENT},
+    {"logs", "JOB [-f]", "show what a job's workers have written", "w", "", 1, 1, false, false, wr_cli_logs, CLIENT},
+    {"cancel", "JOB", "end a job of the cluster at once", "jq", "Results that are not written yet are lost.", 1, 1,
+     false, false, wr_cli_cancel, CLIENT},
+    {"rescale", "JOB -p N", "run a job of the cluster with another parallelism", "jq",
+     "Takes a snapshot and starts the job anew from it, with N subtasks of each operator that does not say.", 1, 1,
+     false, false, wr_cli_rescale, CLIENT | WR_GROUP_JOB},
+    {"taskmanagers", "", "show the cluster's TaskManagers", "j", "", 0, 0, false, false, wr_cli_taskmanagers, CLIENT},
+    {"drain", "TASKMANAGER [--undo]", "take a TaskManager out of work", "jqu",
+     "It gets no new work, and its jobs move to other slots after a snapshot. --undo gives it work again.", 1, 1, false,
+     false, wr_cli_drain, CLIENT},
+    {"cluster", "start|stop|status", "a cluster on this machine, for trying things", "tzjq",
+     "start: a JobManager and TaskManagers, each a process of its own that stays when the terminal is closed. Clients\n"
+     "of this user find it by themselves. Jobs that name no folder take their snapshots into its folder. What stop\n"
+     "leaves is there for the next start: jobs go on. status: exit code 3 unless all processes live.",
+     1, 1, false, false, wr_cli_cluster, WR_GROUP_CLUSTER},
+    {"graph-here", "PIPELINE.so", "what `submit` runs in its child", "scyj", "", 1, 1, true, true, wr_cli_graph_here,
+     WR_GROUP_JOB},
     {"config", "[KEY] [--json]", "show every setting, its value and where that came from", "j",
      "A flag wins over a variable (WEIR_KEY, in capitals, with _), that over the configuration file, that over what\n"
      "`weir cluster start` left for clients. The file is what --config or $WEIR_CONFIG names (empty: none), else\n"

@@ -1,0 +1,22 @@
+/* cli/child.h: the build function runs in a process of its own: a crash or an endless loop of it harms nobody. */
+#ifndef WR_CLI_CHILD_H
+#define WR_CLI_CHILD_H
+#include "cli/options.h"
+
+/* What graph-here tells about a pipeline. Owner: who got it; zero is empty. */
+typedef struct wr_child_graph {
+    char       *bytes;            /* all that follows points into it */
+    const char *name, *snapshots; /* snapshots: the folder that the pipeline wants; "": none */
+    int64_t     snapshot_interval_ms;
+    const char *graph;
+    size_t      graph_bytes;
+    uint32_t    slots; /* that it wants */
+} wr_child_graph;
+
+/* `weir VERB ...` with the flags about the pipeline that o has. folder: where it runs, NULL: here. The child says
+ * itself what is wrong; the exit code. */
+int  wr_child_check(const wr_options *o);
+int  wr_child_graph_of(const wr_options *o, const char *folder, wr_child_graph *graph);
+void wr_child_graph_free(wr_child_graph *g);
+
+#endif
