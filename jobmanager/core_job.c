@@ -133,7 +133,7 @@ static void begin_attempt(wr_core_job *job, uint32_t subtasks)
     check(subtasks >= 1 && subtasks <= job->capacity);
     job->subtasks = subtasks;
     job->loaded = 0;
-    job->went = job->canceled = false;
+    job->went = false;
     memset(job->in, 0, sizeof job->in);
     job->in[WR_EXEC_DEPLOYING] = subtasks;
     for (uint32_t i = 0; i < subtasks; i++)

@@ -1,0 +1,140 @@
+/* Restart strategies: how often, how long, and what users may set. */
+#include "base/prng.h"
+#include "jobmanager/core_restart.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+static wr_restart of(wr_restart_config config, uint32_t failed)
+{
+    wr_restart r;
+    assert_int_equal(wr_restart_complete(&config, true, NULL), WR_OK);
+    wr_restart_init(&r, &config, failed);
+    return r;
+}
+
+/* The delay, or -1. */
+static int64_t fails(wr_restart *r, int64_t now_ms, int64_t ran_ms, uint64_t random)
+{
+    int64_t     delay_ms;
+    const char *why;
+    bool        again = wr_restart_failed(r, WR_IO, now_ms, ran_ms, random, &delay_ms, &why);
+    assert_int_equal(again, why[0] == 0);
+    return again ? delay_ms : -1;
+}
+
+static void test_none(void **state)
+{
+    (void)state;
+    wr_restart r = of((wr_restart_config){.strategy = WR_RESTART_NONE}, 0);
+    assert_true(fails(&r, 0, 0, 0) == -1);
+}
+
+static void test_errors_that_stay(void **state)
+{
+    (void)state;
+    int64_t     delay_ms;
+    const char *why;
+    wr_restart  r = of((wr_restart_config){0}, 0);
+    assert_false(wr_restart_failed(&r, WR_DAMAGED, 0, 0, 0, &delay_ms, &why));
+    assert_false(wr_restart_failed(&r, WR_BAD_RECORD, 0, 0, 0, &delay_ms, &why));
+    assert_true(wr_restart_failed(&r, WR_CRASH, 0, 0, 0, &delay_ms, &why));
+    assert_true(wr_restart_failed(&r, WR_UNREACHABLE, 0, 0, 0, &delay_ms, &why));
+    assert_true(wr_restart_failed(&r, WR_MEMORY, 0, 0, 0, &delay_ms, &why)); /* of that process */
+}
+
+static void test_fixed(void **state)
+{
+    (void)state;
+    wr_restart r = of((wr_restart_config){.strategy = WR_RESTART_FIXED, .attempts = 3, .delay_ms = 70}, 0);
+    for (int i = 0; i < 3; i++) assert_true(fails(&r, i, 1000000000, 0) == 70); /* time heals nothing here */
+    assert_true(fails(&r, 3, 0, 0) == -1);
+    r = of((wr_restart_config){.strategy = WR_RESTART_FIXED, .attempts = 3}, 2); /* 2 before this JobManager */
+    assert_true(fails(&r, 0, 0, 0) == 1000);
+    assert_true(fails(&r, 0, 0, 0) == -1);
+    r = of((wr_restart_config){.strategy = WR_RESTART_FIXED}, 100000);
+    for (int i = 0; i < 1000; i++) assert_true(fails(&r, 0, 0, 0) == 1000);
+}
+
+static void test_exponential(void **state)
+{
+    (void)state;
+    wr_restart r = of((wr_restart_config){0}, 5);
+    int64_t    want = 100, least = INT64_MAX, most = 0;
+    for (int i = 0; i < 40; i++) {
+        int64_t delay_ms = fails(&r, i, 0, (uint64_t)want / 10); /* these random bits mean: no jitter */
+        assert_true(delay_ms == want);
+        want = want * 1500 / 1000 > 60000 ? 60000 : want * 1500 / 1000;
+    }
+    wr_prng random = wr_prng_of(1);
+    for (int i = 0; i < 1000; i++) {
+        int64_t delay_ms = fails(&r, i, 59999, wr_prng_next(&random)); /* not quiet for long enough */
+        least = delay_ms < least ? delay_ms : least;
+        most = delay_ms > most ? delay_ms : most;
+    }
+    assert_true(least >= 54000 && least < 54500 && most <= 66000 && most > 65500);
+    int64_t first = fails(&r, 0, 60000, 0);
+    assert_true(first == 90);
+    r = of((wr_restart_config){.strategy = WR_RESTART_EXPONENTIAL, .attempts = 2}, 0);
+    assert_true(fails(&r, 0, 0, 0) > 0 && fails(&r, 0, 0, 0) > 0 && fails(&r, 0, 0, 0) == -1);
+    r = of((wr_restart_config){.delay_ms = 1, .factor_permille = 1100}, 0); /* grows, though a tenth of 1 ms is none */
+    for (int i = 0; i < 400; i++) most = fails(&r, 0, 0, 0);
+    assert_true(most == 54000);
+}
+
+static void test_failure_rate(void **state)
+{
+    (void)state;
+    const wr_restart_config config = {
+        .strategy = WR_RESTART_FAILURE_RATE, .attempts = 3, .window_ms = 1000, .delay_ms = 5};
+    wr_restart r = of(config, 0);
+    for (int64_t now_ms = 0; now_ms < 100000; now_ms += 334) /* the 4th always comes 1,002 ms after the 1st */
+        assert_true(fails(&r, now_ms, 0, 0) == 5);
+    assert_true(fails(&r, 100000 - 100000 % 334 + 300, 0, 0) == -1);
+    r = of(config, 0);
+    for (int i = 0; i < 3; i++) assert_true(fails(&r, 7, 0, 0) == 5);
+    assert_true(fails(&r, 1006, 0, 0) == -1);
+    r = of((wr_restart_config){.strategy = WR_RESTART_FAILURE_RATE, .attempts = 1, .window_ms = 10}, 0);
+    assert_true(fails(&r, 0, 0, 0) == 1000 && fails(&r, 10, 0, 0) == 1000 && fails(&r, 19, 0, 0) == -1);
+}
+
+static void test_what_users_may_set(void **state)
+{
+    (void)state;
+    static const wr_restart_config wrong[] = {
+        {.strategy = WR_RESTART_STRATEGIES},
+        {.delay_ms = -1},
+        {.window_ms = INT64_MAX},
+        {.delay_ms = 100, .delay_most_ms = 99},
+        {.factor_permille = 999},
+        {.factor_permille = UINT32_MAX},
+        {.strategy = WR_RESTART_FAILURE_RATE, .attempts = WR_RESTART_RATE_MAX + 1},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        wr_restart_config c = wrong[i];
+        wr_errinfo        info = {0};
+        assert_int_equal(wr_restart_complete(&c, true, &info), WR_CONFIG);
+        assert_true(info.text[0] != 0);
+        assert_memory_equal(&c, &wrong[i], sizeof c);
+    }
+    wr_restart_config c = {0};
+    assert_int_equal(wr_restart_complete(&c, true, NULL), WR_OK);
+    assert_int_equal(c.strategy, WR_RESTART_EXPONENTIAL);
+    c = (wr_restart_config){0};
+    assert_int_equal(wr_restart_complete(&c, false, NULL), WR_OK);
+    assert_int_equal(c.strategy, WR_RESTART_NONE);
+    assert_string_equal(wr_restart_strategy_name(c.strategy), "none");
+    assert_string_equal(wr_restart_strategy_name(99), "?");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_none),         cmocka_unit_test(test_errors_that_stay),
+        cmocka_unit_test(test_fixed),        cmocka_unit_test(test_exponential),
+        cmocka_unit_test(test_failure_rate), cmocka_unit_test(test_what_users_may_set),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
