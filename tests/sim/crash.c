@@ -15,7 +15,7 @@
 #include <stdlib.h>
 
 /* Steps without any progress, per slot: then the slow ones get their turn as well; then nothing will ever move. */
-enum { FAIR_AFTER = 50, IDLE_STEPS_MAX = 20000, STEPS_MAX = 6000000, ATTEMPTS_MAX = 60 };
+enum { FAIR_AFTER = 50, IDLE_STEPS_MAX = 20000, STEPS_MAX = 6000000, ATTEMPTS_MAX = 60, FAULTY_ATTEMPTS = 30 };
 
 /* How an attempt is to end. */
 typedef struct doom {
@@ -45,11 +45,13 @@ typedef struct world {
     wr_prng           random;
     sim_crash_result *result;
     bool              trace, finished;
-    uint32_t          planned;                  /* crashes that are still to come */
-    uint32_t          wishes;                   /* so many attempts may still be asked for something */
-    bool              anew;                     /* a savepoint was the beginning of another lineage */
-    bool              drains;                   /* it was asked to end early, with results */
-    uint64_t          id;                       /* greatest one of all snapshots that were begun */
+    uint32_t          attempts;
+    uint32_t          planned; /* crashes that are still to come */
+    uint32_t          wishes;  /* so many attempts may still be asked for something */
+    bool              forked;  /* it began from a savepoint, whose writes are committed: never again from before it */
+    bool              anew;    /* that was the beginning of another lineage */
+    bool              drains;  /* it was asked to end early, with results */
+    uint64_t          id;      /* greatest one of all snapshots that were begun */
     uint64_t          savepoint, ticket, saved; /* id of the newest savepoint that nothing was started behind; tickets
                                                  * given; ticket of `savepoint` */
     uint64_t          read[SIM_SOURCES][SIM_SPLITS]; /* how far the last attempt came */
@@ -374,7 +376,7 @@ static wr_err open_origin(process *p, wr_errinfo *info)
     p->open = true;
     uint64_t newest = p->origin.restores ? p->origin.manifest.id : 0;
     bool     other = w->savepoint > 0 && !p->origin.finished && newest <= w->savepoint && one_in(w, 2);
-    if (w->anew && !p->origin.restores) other = true; /* the new lineage has nothing yet to start from */
+    if (w->forked && !p->origin.restores) other = true;
     if (!other) {
         /* Sinks end what they prepared for a savepoint and nobody committed: it is of no use any more. */
         if (newest != w->savepoint) w->savepoint = 0;
@@ -383,6 +385,7 @@ static wr_err open_origin(process *p, wr_errinfo *info)
     of_origin.fresh = p->origin.restores;
     w->result->forks++;
     w->anew |= of_origin.fresh;
+    w->forked = true;
     char path[64];
     snprintf(path, sizeof path, "/save/%" PRIu64, w->saved);
     note(w, "starts from the savepoint %s%s", path, of_origin.fresh ? ", a new lineage" : "");
@@ -489,7 +492,7 @@ static void change_faults(process *p)
         *sim_disk_faults(p->w->disk) = (sim_faults){0};
         p->faults_until = 0;
         note(p->w, "the disk is well");
-    } else if (p->faults_until == 0 && p->doom.comes && one_in(p->w, 6000)) {
+    } else if (p->faults_until == 0 && p->doom.comes && p->w->attempts < FAULTY_ATTEMPTS && one_in(p->w, 6000)) {
         begin_faults(p);
     }
 }
@@ -734,7 +737,8 @@ static void attempt(world *w)
         w->result->crashes++;
         if (w->planned > 0) w->planned--;
         note(w, "%s, disk %016" PRIx64, p.doom.power ? "power fails" : "killed", sim_disk_hash(w->disk));
-        if (!w->result->violated) check_output(w, false);
+        /* What a drain gives early is compared when it is known how far it came. */
+        if (!w->result->violated && !w->drains) check_output(w, false);
     }
 }
 
@@ -758,6 +762,7 @@ void sim_crash_run(const sim_plan *plan, bool trace, sim_crash_result *result)
     w.env.close(w.env.self, root);
     for (uint32_t i = 0; !w.finished && !result->violated; i++) {
         if (i == ATTEMPTS_MAX) violate(&w, "it was started %d times and did not finish", ATTEMPTS_MAX);
+        w.attempts = i;
         attempt(&w);
     }
     if (!result->violated) check_output(&w, true);

@@ -63,6 +63,7 @@ typedef struct pending {
 struct wr_io {
     wr_io   *next;
     uint32_t depth;
+    bool     dead;
     pending  slot[WR_RING_SLOTS_MAX];
 };
 
@@ -581,7 +582,7 @@ static void disk_io_free(void *self, wr_io *io)
 {
     sim_disk *d = disk_of(self);
     for (uint32_t i = 0; i < io->depth; i++) {
-        if (io->slot[i].used) perform(d, &io->slot[i].op);
+        if (io->slot[i].used && !io->dead) perform(d, &io->slot[i].op);
     }
     for (wr_io **at = &d->queues; *at != NULL; at = &(*at)->next) {
         if (*at != io) continue;
@@ -610,9 +611,9 @@ static uint32_t disk_io_reap(void *self, wr_io *io, wr_io_done *done, uint32_t n
     uint32_t  count = 0, first = (uint32_t)wr_prng_below(&d->random, io->depth);
     for (uint32_t i = 0; i < io->depth && count < n; i++) {
         pending *p = &io->slot[(first + i) % io->depth];
-        if (!p->used || (!d->dead && p->due_ns > d->clock->now_ns)) continue;
+        if (!p->used || (!d->dead && !io->dead && p->due_ns > d->clock->now_ns)) continue;
         p->used = false;
-        done[count++] = (wr_io_done){.tag = p->op.tag, .result = perform(d, &p->op)};
+        done[count++] = (wr_io_done){.tag = p->op.tag, .result = io->dead ? -EIO : perform(d, &p->op)};
     }
     return count;
 }
@@ -675,19 +676,23 @@ void sim_disk_free(sim_disk *d)
     free(d);
 }
 
+/* What the system had been given may or may not come to the disk; nobody can tell. */
+void sim_disk_kill_io(sim_disk *d, wr_io *io)
+{
+    for (uint32_t i = 0; i < io->depth && !io->dead; i++) {
+        pending *p = &io->slot[i];
+        if (!p->used || p->op.kind != WR_IO_WRITE || wr_prng_one_in(&d->random, 3)) continue;
+        size_t n = p->op.bytes;
+        if (wr_prng_one_in(&d->random, 2)) n = (size_t)wr_prng_below(&d->random, n + 1) / SECTOR * SECTOR;
+        handle *h = handle_of(d, p->op.file);
+        if (h != NULL && n > 0) write_bytes(d, h->of, p->op.at, n, (size_t)p->op.offset);
+    }
+    io->dead = true;
+}
+
 void sim_disk_kill(sim_disk *d)
 {
-    /* What the system had been given may or may not come to the disk; nobody can tell. */
-    for (wr_io *io = d->queues; io != NULL; io = io->next) {
-        for (uint32_t i = 0; i < io->depth; i++) {
-            pending *p = &io->slot[i];
-            if (!p->used || p->op.kind != WR_IO_WRITE || wr_prng_one_in(&d->random, 3)) continue;
-            size_t n = p->op.bytes;
-            if (wr_prng_one_in(&d->random, 2)) n = (size_t)wr_prng_below(&d->random, n + 1) / SECTOR * SECTOR;
-            handle *h = handle_of(d, p->op.file);
-            if (h != NULL && n > 0) write_bytes(d, h->of, p->op.at, n, (size_t)p->op.offset);
-        }
-    }
+    for (wr_io *io = d->queues; io != NULL; io = io->next) sim_disk_kill_io(d, io);
     d->dead = true;
 }
 

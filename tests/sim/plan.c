@@ -148,8 +148,9 @@ static sim_kind random_timed_kind(wr_prng *r)
 static void set_window(sim_node *n, wr_prng *r)
 {
     n->slide = n->size = 1000 + (int64_t)below(r, one_in(r, 2) ? 20000 : 200000);
-    if (n->kind == SIM_SLIDE) n->size = n->slide * (int64_t)(2 + below(r, 3));
-    if (n->kind == SIM_SLIDE && n->expect * (double)n->size / (double)n->slide > EXPECT_MAX) n->kind = SIM_TUMBLE;
+    int64_t slides = 2 + (int64_t)below(r, 3);
+    if (n->kind == SIM_SLIDE && n->expect * (double)slides > EXPECT_MAX) n->kind = SIM_TUMBLE;
+    if (n->kind == SIM_SLIDE) n->size *= slides;
 }
 
 static void take_inputs(sim_plan *p, sim_node *n, open_streams *o, wr_prng *r)
