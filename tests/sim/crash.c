@@ -15,7 +15,14 @@
 #include <stdlib.h>
 
 /* Steps without any progress, per slot: then the slow ones get their turn as well; then nothing will ever move. */
-enum { FAIR_AFTER = 50, IDLE_STEPS_MAX = 20000, STEPS_MAX = 6000000, ATTEMPTS_MAX = 60, FAULTY_ATTEMPTS = 30 };
+enum {
+    FAIR_AFTER = 50,
+    IDLE_STEPS_MAX = 20000,
+    STEPS_MAX = 6000000,
+    ATTEMPTS_MAX = 60,
+    FAULTY_ATTEMPTS = 30,
+    REPEATS = 4
+};
 
 /* How an attempt is to end. */
 typedef struct doom {
@@ -57,12 +64,18 @@ typedef struct world {
     uint64_t          read[SIM_SOURCES][SIM_SPLITS]; /* how far the last attempt came */
 } world;
 
+typedef struct repeat { /* an answer to a barrier, that came already */
+    char  *bytes;
+    size_t n;
+} repeat;
+
 /* One process. One thread, on the stack of attempt. */
 typedef struct process {
     world          *w;
     wr_origin       origin;
     bool            open;
     wish            wish;
+    repeat          repeat[REPEATS];
     weir_pipeline  *pipeline;
     const wr_job   *job;
     wr_exec        *exec;
@@ -464,6 +477,7 @@ static void unbuild(process *p)
     if (p->open) wr_origin_close(&p->origin);
     free(p->execution);
     free(p->action);
+    for (uint32_t i = 0; i < REPEATS; i++) free(p->repeat[i].bytes);
 }
 
 static uint64_t completions_of(const process *p)
@@ -618,6 +632,40 @@ static void describe(const process *p)
     }
 }
 
+/* As a message that comes twice: now, and at some other time. */
+static void repeat_ack(process *p, wr_ack *ack)
+{
+    world     *w = p->w;
+    uint32_t   i = (uint32_t)below(w, REPEATS);
+    wr_errinfo info;
+    wr_message m = {.kind = WR_MSG_ACK, .attempt = 1, .job = 1, .ack = ack};
+    free(p->repeat[i].bytes);
+    p->repeat[i].bytes = NULL;
+    if (wr_message_encode(&m, &p->repeat[i].bytes, &p->repeat[i].n, &info) != WR_OK)
+        violate(w, "an answer to a barrier cannot be sent: %s", info.text);
+}
+
+static void take_acks(process *p)
+{
+    for (wr_ack *ack; (ack = wr_worker_ack(p->worker)) != NULL;) {
+        if (one_in(p->w, 6)) repeat_ack(p, ack);
+        wr_coordinator_ack(p->snapshots, ack);
+    }
+    for (uint32_t i = 0; i < REPEATS; i++) {
+        wr_message m = {0};
+        wr_errinfo info;
+        if (p->repeat[i].bytes == NULL || !one_in(p->w, 20)) continue;
+        if (wr_message_decode(&m, p->repeat[i].bytes, p->repeat[i].n, &info) != WR_OK) {
+            violate(p->w, "an answer to a barrier cannot be read: %s", info.text);
+            return;
+        }
+        wr_coordinator_ack(p->snapshots, m.ack);
+        m.ack = NULL;
+        wr_message_free(&m);
+        p->w->result->repeats++;
+    }
+}
+
 static void drive(process *p)
 {
     world *w = p->w;
@@ -627,7 +675,7 @@ static void drive(process *p)
         if (p->stirred || look) {
             p->stirred = !one_in(w, 2); /* sometimes nobody comes to look for a while */
             take_reports(p);
-            for (wr_ack *ack; (ack = wr_worker_ack(p->worker)) != NULL;) wr_coordinator_ack(p->snapshots, ack);
+            take_acks(p);
             wr_coordinator_step(p->snapshots);
             watch_ids(p);
             note_completions(p);

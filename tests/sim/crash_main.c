@@ -164,12 +164,13 @@ int main(int count, char **texts)
         sum.drains += r.drains;
         sum.rescales += r.rescales;
         sum.retries += r.retries;
+        sum.repeats += r.repeats;
         fflush(stdout);
     }
     printf("steps %" PRIu64 " failures %" PRIu64 " states %" PRIu64 " savepoints %" PRIu64 " forks %" PRIu64
-           " stops %" PRIu64 " drains %" PRIu64 " rescales %" PRIu64 " retries %" PRIu64 "\n",
+           " stops %" PRIu64 " drains %" PRIu64 " rescales %" PRIu64 " retries %" PRIu64 " repeats %" PRIu64 "\n",
            sum.steps, sum.failures, sum.states, sum.savepoints, sum.forks, sum.stops, sum.drains, sum.rescales,
-           sum.retries);
+           sum.retries, sum.repeats);
     printf("seeds %" PRIu64 " crashes %" PRIu64 " snapshots %" PRIu64 " restores %" PRIu64 " records %" PRIu64
            " violations %" PRIu64 "\n",
            o.seeds, sum.crashes, sum.snapshots, sum.restores, sum.records, violations);
