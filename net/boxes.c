@@ -120,6 +120,19 @@ void wr_outbox_sent(wr_outbox *out, size_t bytes)
     }
 }
 
+void wr_outbox_append(wr_outbox *out, wr_outbox *other)
+{
+    check(other->sent == 0);
+    if (other->first == NULL) return;
+    if (out->last != NULL)
+        out->last->next = other->first;
+    else
+        out->first = other->first;
+    out->last = other->last;
+    out->bytes += other->bytes;
+    *other = (wr_outbox){0};
+}
+
 void wr_outbox_fini(wr_outbox *out)
 {
     while (out->first != NULL) drop_first(out);

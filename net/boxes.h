@@ -46,6 +46,7 @@ void wr_outbox_push(wr_outbox *out, char *bytes, size_t n, int gift);
 /* What to send next. *gift: it must go along with the first byte; -1: none. */
 uint32_t wr_outbox_spans(const wr_outbox *out, wr_span *span, uint32_t room, int *gift);
 void     wr_outbox_sent(wr_outbox *out, size_t bytes);
+void     wr_outbox_append(wr_outbox *out, wr_outbox *other); /* all of other, of which nothing was sent */
 void     wr_outbox_fini(wr_outbox *out);
 
 #endif
