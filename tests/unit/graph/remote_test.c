@@ -117,6 +117,30 @@ static void same_on_the_other_side(void **state)
     wr_job_free(p);
 }
 
+/* WEIR_GOLDEN=write makes it anew: only with a new version of the format. */
+static void golden(void **state)
+{
+    (void)state;
+    const wr_job  *job;
+    wr_remote     *r;
+    wr_errinfo     info = {0};
+    weir_pipeline *p = pipeline(&settings, &job);
+    size_t         n;
+    static char    have[1 << 16];
+    char          *bytes = encoded(job, &n);
+    bool           write = getenv("WEIR_GOLDEN") != NULL;
+    FILE          *file = fopen("tests/golden/graph-1", write ? "wb" : "rb");
+    assert_non_null(file);
+    if (write) assert_int_equal(fwrite(bytes, 1, n, file), n);
+    if (!write) assert_int_equal(fread(have, 1, sizeof have, file), n);
+    if (!write) assert_memory_equal(have, bytes, n);
+    if (!write) assert_int_equal(decoded(&r, have, n, &info), WR_OK);
+    if (!write) wr_remote_free(r);
+    fclose(file);
+    free(bytes);
+    wr_job_free(p);
+}
+
 static void every_builder_gives_the_same(void **state)
 {
     (void)state;
@@ -266,6 +290,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(same_on_the_other_side),
+        cmocka_unit_test(golden),
         cmocka_unit_test(every_builder_gives_the_same),
         cmocka_unit_test(restored),
         cmocka_unit_test(flips_and_truncations),
