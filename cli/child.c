@@ -16,8 +16,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#pragma weak wr_remote_encode
-
 enum { BUILD_SECONDS_MAX = 30 };
 
 /* The flags once more, for the child. NULL without memory. */

@@ -217,7 +217,7 @@ int wr_cli_list(const wr_options *options)
     bool       cluster = wr_cluster_known(&options->settings);
     if (options->json) fputs("[", stdout);
     uint32_t n = cluster_only(options) ? 0 : list_local(options, &info);
-    if (info.code == WR_OK && cluster) exit_code = wr_remote_list(options, &remote, &bytes);
+    if (info.code == WR_OK && cluster) exit_code = wr_ask_list(options, &remote, &bytes);
     if (info.code != WR_OK) exit_code = wr_cli_fail(&info);
     if (options->json) { /* one array of both */
         while (bytes > 0 && (remote[bytes - 1] == '\n' || remote[bytes - 1] == ']')) bytes--;
@@ -341,12 +341,12 @@ static int either(const wr_options *o, uint32_t verb, const char *name, const ch
 {
     wr_errinfo here = {0}, there = {0};
     int        socket = -1;
-    if (cluster_only(o)) return wr_remote_job(o, name);
+    if (cluster_only(o)) return wr_ask_job(o, name);
     wr_err err = find_job(o->file, o->timeout_ns, &socket, &here);
     if (socket >= 0) close(socket);
     if (!wr_cluster_known(&o->settings) || (err != WR_OK && err != WR_NO_JOB)) return control(o, verb, path);
-    if (err == WR_NO_JOB) return wr_remote_job(o, name);
-    if (wr_remote_has(o, o->file, &there) != WR_OK) return control(o, verb, path);
+    if (err == WR_NO_JOB) return wr_ask_job(o, name);
+    if (wr_ask_has(o, o->file, &there) != WR_OK) return control(o, verb, path);
     here = (wr_errinfo){0};
     wr_fail(&here, WR_USAGE,
             "a process here and the cluster both have a job %s; name it by its process or its id, as `weir list` shows "

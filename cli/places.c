@@ -8,8 +8,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#pragma weak wr_token_read
-
 wr_err wr_absolute(char to[WR_PATH_BYTES_MAX], const char *path, wr_errinfo *info)
 {
     char here[WR_PATH_BYTES_MAX];

@@ -5,14 +5,6 @@
 #include "net/peers_nng.h"
 #include "wire/control.h"
 
-#pragma weak wr_message_encode
-#pragma weak wr_message_decode
-#pragma weak wr_message_free
-#pragma weak wr_job_spec_decode
-#pragma weak wr_peers_nng_new
-#pragma weak wr_peers_nng_table
-#pragma weak wr_peers_nng_free
-
 /* Owner: the main thread. */
 typedef struct wr_link wr_link;
 
@@ -24,8 +16,8 @@ void   wr_link_close(wr_link *l); /* NULL is nothing */
 int64_t wr_link_until(const wr_options *o, bool reads);
 
 /* Sends a request; `each` (may be NULL) gets every PROGRESS. *reply: wr_message_free it. A reply that says why not is
- * no error of this call; TIMEOUT, UNREACHABLE, CANCELED (interrupted) are. again: when the connection is lost, for up to
- * 60 s the request is said once more on a new one: for what may be said twice. */
+ * no error of this call; TIMEOUT, UNREACHABLE, CANCELED (interrupted) are. again: when the connection is lost, for up
+ * to 60 s the request is said once more on a new one: for what may be said twice. */
 wr_err wr_link_ask(wr_link *l, const wr_request *ask, bool again, void (*each)(void *self, const wr_reply *piece),
                    void *self, wr_message *reply, wr_errinfo *info);
 /* Sends a file, unless the JobManager has it. ref->digest, bytes are filled in by wr_blob_describe. */
@@ -46,11 +38,11 @@ const char *wr_link_address(const wr_link *l);
 /* Whether the user has a cluster: an address that somebody named, or a token where ours would be. */
 bool wr_cluster_known(const wr_settings *s);
 /* One request with its job, printed; the exit code. */
-int wr_remote_verb(const wr_options *o, wr_request *ask, bool reads);
+int wr_ask_verb(const wr_options *o, wr_request *ask, bool reads);
 /* The verbs that local jobs have, too: with the cluster's job of that name. */
-int wr_remote_job(const wr_options *o, const char *verb);
+int wr_ask_job(const wr_options *o, const char *verb);
 /* Whether the cluster has such a job: OK, WR_NO_JOB, or why it cannot say. */
-wr_err wr_remote_has(const wr_options *o, const char *job, wr_errinfo *info);
-int    wr_remote_list(const wr_options *o, char **out, size_t *n); /* malloc'ed; exit code */
+wr_err wr_ask_has(const wr_options *o, const char *job, wr_errinfo *info);
+int    wr_ask_list(const wr_options *o, char **out, size_t *n); /* malloc'ed; exit code */
 
 #endif

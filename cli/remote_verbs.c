@@ -74,7 +74,7 @@ static int tell(const wr_options *o, const wr_request *ask, const wr_reply *r)
     return r->info.code == WR_OK ? WR_EXIT_OK : wr_cli_fail(&r->info);
 }
 
-int wr_remote_verb(const wr_options *o, wr_request *ask, bool reads)
+int wr_ask_verb(const wr_options *o, wr_request *ask, bool reads)
 {
     wr_errinfo info = {0};
     wr_link   *l = NULL;
@@ -95,7 +95,7 @@ int wr_remote_verb(const wr_options *o, wr_request *ask, bool reads)
     return exit_code;
 }
 
-wr_err wr_remote_has(const wr_options *o, const char *job, wr_errinfo *info)
+wr_err wr_ask_has(const wr_options *o, const char *job, wr_errinfo *info)
 {
     wr_link         *l = NULL;
     wr_message       reply;
@@ -111,7 +111,7 @@ wr_err wr_remote_has(const wr_options *o, const char *job, wr_errinfo *info)
     return err;
 }
 
-int wr_remote_list(const wr_options *o, char **out, size_t *n)
+int wr_ask_list(const wr_options *o, char **out, size_t *n)
 {
     wr_errinfo       info = {0};
     wr_link         *l = NULL;
@@ -135,14 +135,14 @@ int wr_remote_list(const wr_options *o, char **out, size_t *n)
     return exit_code;
 }
 
-int wr_remote_job(const wr_options *o, const char *verb)
+int wr_ask_job(const wr_options *o, const char *verb)
 {
     wr_errinfo  info = {0};
     char        path[WR_PATH_BYTES_MAX] = "";
     const char *said = strcmp(verb, "savepoint") == 0 ? o->second : strcmp(verb, "stop") == 0 ? o->savepoint : NULL;
     if (said != NULL && wr_absolute(path, said, &info) != WR_OK) return wr_cli_fail(&info);
     wr_request ask = {.verb = verb, .job = o->file, .path = path, .drain = o->drain};
-    return wr_remote_verb(o, &ask, strcmp(verb, "snapshots") == 0);
+    return wr_ask_verb(o, &ask, strcmp(verb, "snapshots") == 0);
 }
 
 /* ---- verbs of the cluster only ---- */
@@ -150,43 +150,43 @@ int wr_remote_job(const wr_options *o, const char *verb)
 int wr_cli_info(const wr_options *o)
 {
     wr_request ask = {.verb = "info", .job = o->file};
-    return wr_remote_verb(o, &ask, true);
+    return wr_ask_verb(o, &ask, true);
 }
 
 int wr_cli_why(const wr_options *o)
 {
     wr_request ask = {.verb = "why", .job = o->file};
-    return wr_remote_verb(o, &ask, true);
+    return wr_ask_verb(o, &ask, true);
 }
 
 int wr_cli_wait(const wr_options *o)
 {
     wr_request ask = {.verb = "wait", .job = o->file};
-    return wr_remote_verb(o, &ask, false);
+    return wr_ask_verb(o, &ask, false);
 }
 
 int wr_cli_cancel(const wr_options *o)
 {
     wr_request ask = {.verb = "cancel", .job = o->file};
-    return wr_remote_verb(o, &ask, false);
+    return wr_ask_verb(o, &ask, false);
 }
 
 int wr_cli_logs(const wr_options *o)
 {
     wr_request ask = {.verb = "logs", .job = o->file, .follow = o->follow};
-    return wr_remote_verb(o, &ask, true);
+    return wr_ask_verb(o, &ask, true);
 }
 
 int wr_cli_taskmanagers(const wr_options *o)
 {
     wr_request ask = {.verb = "taskmanagers"};
-    return wr_remote_verb(o, &ask, true);
+    return wr_ask_verb(o, &ask, true);
 }
 
 int wr_cli_drain(const wr_options *o)
 {
     wr_request ask = {.verb = o->undo ? "undrain" : "drain", .path = o->file};
-    return wr_remote_verb(o, &ask, false);
+    return wr_ask_verb(o, &ask, false);
 }
 
 /* On a terminal again and again, until it is interrupted. */
@@ -197,7 +197,7 @@ int wr_cli_top(const wr_options *o)
     wr_link   *l = NULL;
     wr_message reply;
     const bool watch = isatty(STDOUT_FILENO) == 1 && !o->json;
-    if (!watch) return wr_remote_verb(o, &ask, true);
+    if (!watch) return wr_ask_verb(o, &ask, true);
     wr_err err = wr_link_open(&l, &o->settings, INT64_MAX, &info);
     if (err == WR_OK) wr_link_obey_signals(l);
     while (err == WR_OK && !wr_link_interrupted()) {

@@ -5,6 +5,7 @@ usage: tables_test.py ROOT
 """
 import os
 import re
+import subprocess
 import sys
 import unittest
 
@@ -49,6 +50,11 @@ class Tables(unittest.TestCase):
         # What is no bound of anything that a user can meet.
         inside = {'WR_CACHE_LINE', 'WR_PAGE_BYTES', 'WR_HUGE_BYTES'}
         self.assertEqual(sorted({limit for limit, _ in told}), sorted(set(value) - inside))
+
+    def test_configuration(self):
+        done = subprocess.run([sys.executable, '-B', os.path.join(ROOT, 'tools/configuration'), '--check'], capture_output=True,
+                              text=True, check=False)
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
 
     def test_roadmap_names_what_is_refused(self):
         page = pages.read(ROOT, 'docs/roadmap.md').split('\n## What is refused today\n')[1]
