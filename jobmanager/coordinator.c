@@ -86,6 +86,15 @@ wr_err wr_coordinator_new(wr_coordinator **take, const wr_exec *exec, const wr_c
         .knowns = s->origin->knowns,
     };
     wr_core_checkpoint_init(&s->machine, &config, s->figures, s->ended, mono_ms(s));
+    bool   found = false;
+    wr_err err = WR_OK;
+    if (options->adopts && taken)
+        err = wr_store_newest(s->env, s->origin->folder, wr_journal_lineage(s->origin->journal), &s->newest, &found,
+                              info);
+    if (err != WR_OK) {
+        wr_coordinator_free(s);
+        return err;
+    }
     *take = s;
     return WR_OK;
 }

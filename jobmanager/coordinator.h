@@ -25,7 +25,8 @@ typedef struct wr_coordinator_options {
     void (*failed)(void *self, const wr_snapshot_record *record);
     void (*wake)(void *self); /* any thread: step has something to do */
     void *self;
-    bool  alone; /* no threads: savepoints are written within a call (simulator) */
+    bool  adopts; /* its tasks run already: they may write increments to the newest snapshot of the folder */
+    bool  alone;  /* no threads: savepoints are written within a call (simulator) */
 } wr_coordinator_options;
 
 wr_err wr_coordinator_new(wr_coordinator **take, const wr_exec *exec, const wr_coordinator_options *options,

@@ -1,0 +1,218 @@
+/* jobmanager/inside.h: what the files of the JobManager's shell share. Nobody else includes it. */
+#ifndef WR_JOBMANAGER_INSIDE_H
+#define WR_JOBMANAGER_INSIDE_H
+#include "base/prng.h"
+#include "graph/exec.h"
+#include "graph/remote.h"
+#include "jobmanager/blobs.h"
+#include "jobmanager/coordinator.h"
+#include "jobmanager/core_job.h"
+#include "jobmanager/core_pool.h"
+#include "jobmanager/jobmanager.h"
+#include "jobmanager/ledger.h"
+#include "wire/control.h"
+
+/* A TaskManager that has registered. Part of a wr_jobmanager. */
+typedef struct wr_jm_tm {
+    uint64_t tm, peer, pid;
+    char    *name, *data, *http;
+    uint32_t slots;
+    int64_t  since_wall_ms, heard_ms;
+} wr_jm_tm;
+
+/* The process of one attempt on one TaskManager. Part of a wr_jm_job. */
+typedef struct wr_jm_worker {
+    uint64_t   tm;
+    char      *tm_name;
+    bool       gone;               /* its process is no more, or nobody can say */
+    bool       awaited;            /* after a restart of the JobManager: its TaskManager has not come back yet */
+    bool       measured, compared; /* `stats` holds something; `last` too */
+    wr_message stats, last;        /* the newest two: rates are made of them */
+    int64_t    stats_ms, before_ms;
+} wr_jm_worker;
+
+/* What one attempt is made of: the graph, and where it begins. Part of a wr_jm_job, or of a submit. */
+typedef struct wr_jm_run {
+    wr_remote *remote;
+    wr_exec   *exec;
+    wr_origin  origin;
+    bool       open;  /* origin */
+    char      *graph; /* as the workers will find it */
+    size_t     graph_bytes;
+    char       manifest[WR_PATH_BYTES_MAX]; /* of the snapshot that it begins with, or "" */
+} wr_jm_run;
+
+/* One job in this JobManager's time. Owner: its thread. */
+typedef struct wr_jm_job {
+    wr_jobmanager  *jm;
+    uint64_t        id, rank;
+    char            name[WR_NAME_BYTES_MAX + 1];
+    wr_core_job     core;
+    wr_execution    none; /* before an attempt was prepared */
+    wr_execution   *execution;
+    wr_job_action  *action, *action_old;
+    uint32_t        actions_max;
+    wr_jm_run       run;         /* of the attempt that is wanted, or runs */
+    bool            prepared;    /* by submit or adoption: the next WANT takes it as it is */
+    wr_coordinator *coordinator; /* of `attempt`, or NULL */
+    bool            quiet;       /* the coordinator is told nothing more: FINISH was said by the JobManager before us */
+    bool            adopted;     /* until it runs: it is a running attempt that we found */
+    uint32_t        attempt;     /* granted */
+    uint8_t         secret[WR_MAC_BYTES];
+    uint64_t        place[WR_SLOTS_MAX]; /* TaskManager by slot */
+    wr_jm_worker   *worker;
+    uint32_t        workers;
+    bool            released;
+    int64_t         reconcile_ms, release_ms; /* until when workers may come back, or go; INT64_MAX: no matter */
+    /* What settle does. */
+    bool       refuse, restart;
+    wr_errinfo refused;
+    bool       respec;      /* the next attempt is made of spec_next */
+    bool       moving;      /* a snapshot is under way, behind which it leaves a TaskManager that is drained */
+    int64_t    move_ms;     /* when to look again */
+    char      *stop_target; /* of a stop with a savepoint */
+    uint64_t   stop_ticket;
+    uint64_t   last_snapshot; /* of a stop */
+    char      *spec_next;     /* rescale: the new specification, until the snapshot is there */
+    size_t     spec_next_bytes;
+    char      *report; /* of the newest crash */
+    bool       ended;
+} wr_jm_job;
+
+enum wr_jm_wait_kind {
+    WR_JM_WAIT_END = 1, /* wait */
+    WR_JM_WAIT_CANCELED,
+    WR_JM_WAIT_STOPPED,
+    WR_JM_WAIT_SNAPSHOT, /* snapshot, savepoint */
+    WR_JM_WAIT_RESCALED, /* first its snapshot, then RUNNING */
+    WR_JM_WAIT_MOVE,     /* nobody's: the snapshot before a job leaves a TaskManager */
+    WR_JM_WAIT_LOGS
+};
+
+typedef struct wr_jm_log { /* of one TaskManager */
+    uint64_t tm, offset;
+    bool     asked, whole, gone;
+} wr_jm_log;
+
+/* A request that is not answered yet. Owner: the JobManager's thread. */
+typedef struct wr_jm_wait {
+    struct wr_jm_wait *next;
+    uint64_t   peer, request, job, ticket, snapshot; /* ticket: of the coordinator, and the name of a log's asking */
+    uint32_t   kind;                                 /* enum wr_jm_wait_kind */
+    bool       follow, taken;
+    wr_jm_log *log;
+    uint32_t   logs, told; /* told: whose name stands above the last piece, + 1 */
+    int64_t    next_ms;
+} wr_jm_wait;
+
+typedef struct wr_jm_grant {
+    uint64_t job;
+    uint32_t attempt;
+} wr_jm_grant;
+
+struct wr_jobmanager {
+    wr_jobmanager_config config;
+    const wr_env        *env;
+    wr_peers            *peers;
+    wr_ledger           *ledger;
+    wr_blobs            *blobs;
+    uint64_t             leader;
+    wr_prng              random; /* of a simulator */
+    int64_t              started_ms;
+    wr_core_pool         pool;
+    wr_pool_tm          *pool_tm;
+    wr_pool_claim       *pool_claim;
+    wr_pool_action      *pool_action;
+    wr_jm_tm           **tm;
+    uint32_t             tms;
+    wr_jm_job          **job; /* in the order of the ledger */
+    uint32_t             jobs, jobs_room;
+    wr_jm_wait          *wait;
+    wr_jm_grant         *grant;
+    uint32_t             grants, grants_room;
+    uint64_t             tickets, ranks;
+    bool                 look_at_moves;
+    char                 folder[WR_PATH_BYTES_MAX], blobs_folder[WR_PATH_BYTES_MAX], snapshots[WR_PATH_BYTES_MAX];
+    struct {
+        uint64_t stale, unknown, undecodable, reports, acks, failures;
+    } count;
+};
+
+/* ---- jobmanager.c ---- */
+int64_t    wr_jm_now_ms(const wr_jobmanager *jm);
+int64_t    wr_jm_wall_ms(const wr_jobmanager *jm);
+uint64_t   wr_jm_random(wr_jobmanager *jm);
+void       wr_jm_send(wr_jobmanager *jm, uint64_t peer, wr_message *m); /* leader is put in */
+wr_jm_job *wr_jm_job_of(wr_jobmanager *jm, uint64_t id); /* NULL: it ended before our time, or never was */
+wr_jm_tm  *wr_jm_tm_of(wr_jobmanager *jm, uint64_t tm);
+void       wr_jm_pool(wr_jobmanager *jm, wr_pool_event event);
+/* Makes it and joins it to the others; the ledger has it. */
+wr_jm_job *wr_jm_job_new(wr_jobmanager *jm, uint64_t id, wr_errinfo *info);
+
+/* ---- taskmanagers.c ---- */
+void      wr_jm_send_blob(wr_jobmanager *jm, uint64_t peer, const wr_message *m);
+void      wr_jm_from_tm(wr_jobmanager *jm, uint64_t peer, wr_message *m);
+void      wr_jm_tm_lost(wr_jobmanager *jm, uint64_t tm, bool in_pool, const char *how);
+wr_jm_tm *wr_jm_tm_of_peer(wr_jobmanager *jm, uint64_t peer);
+
+/* ---- job.c ---- */
+void wr_jm_feed(wr_jm_job *j, wr_job_event event);
+void wr_jm_job_free(wr_jm_job *j);
+void wr_jm_job_due(wr_jm_job *j);
+void wr_jm_granted(wr_jm_job *j, uint32_t attempt);
+void wr_jm_settle_job(wr_jm_job *j, bool *more);
+void wr_jm_order(wr_jm_job *j, const wr_worker_order *order);
+/* What a worker says; checked. */
+void wr_jm_report(wr_jm_job *j, uint64_t tm, const wr_task_report *r);
+void wr_jm_ack(wr_jm_job *j, uint64_t tm, wr_ack *ack);
+/* Its subtasks are no more. */
+void          wr_jm_worker_lost(wr_jm_job *j, wr_jm_worker *w, bool clean, uint32_t subtask, const wr_errinfo *info);
+void          wr_jm_kill(wr_jm_job *j);
+wr_jm_worker *wr_jm_worker_of(wr_jm_job *j, uint64_t tm);
+void          wr_jm_begin(wr_jm_job *j, const wr_ledger_job *l); /* after a restart of the JobManager, or a submit */
+
+/* ---- attempt.c ---- */
+/* first: of a new job; else its own snapshots win over what it was restored from. */
+wr_err wr_jm_run_prepare(wr_jobmanager *jm, wr_jm_run *run, const wr_job_spec *spec, bool first, wr_errinfo *info);
+void   wr_jm_run_free(wr_jm_run *run);
+wr_err wr_jm_new_coordinator(wr_jm_job *j, const wr_job_spec *spec, wr_errinfo *info);
+void   wr_jm_places(wr_jm_job *j, const uint64_t *place, uint32_t places);
+void   wr_jm_deploy(wr_jm_job *j);
+void   wr_jm_forget_workers(wr_jm_job *j);
+
+/* ---- submit.c ---- */
+void wr_jm_submit(wr_jobmanager *jm, uint64_t peer, wr_message *m);
+void wr_jm_rescale(wr_jobmanager *jm, uint64_t peer, wr_message *m, wr_jm_job *j);
+/* The snapshot for it is there, and the attempt before is over. */
+wr_err wr_jm_respec(wr_jm_job *j, wr_errinfo *info);
+void   wr_jm_drain(wr_jobmanager *jm, uint64_t peer, wr_message *m, bool on);
+void   wr_jm_moves(wr_jobmanager *jm);
+
+/* ---- requests.c ---- */
+void        wr_jm_from_client(wr_jobmanager *jm, uint64_t peer, wr_message *m);
+void        wr_jm_reply(wr_jobmanager *jm, uint64_t peer, uint64_t request, const wr_errinfo *info, uint64_t job,
+                        uint64_t snapshot);
+void        wr_jm_reply_text(wr_jobmanager *jm, uint64_t peer, uint64_t request, char *out, size_t n);
+void        wr_jm_progress(wr_jobmanager *jm, const wr_jm_wait *w, const char *out, size_t n);
+wr_jm_wait *wr_jm_wait_new(wr_jobmanager *jm, uint64_t peer, uint64_t request, uint64_t job, uint32_t kind);
+void        wr_jm_wait_end(wr_jobmanager *jm, wr_jm_wait *w); /* forgets it */
+void        wr_jm_peer_gone(wr_jobmanager *jm, uint64_t peer);
+void        wr_jm_answered(wr_jm_job *j, uint64_t ticket, uint64_t id, const wr_errinfo *why);
+void        wr_jm_told(wr_jm_job *j, wr_job_state state); /* the job entered it */
+void        wr_jm_went(wr_jm_job *j);                     /* all of its subtasks may run */
+
+/* ---- logs.c ---- */
+void    wr_jm_logs(wr_jobmanager *jm, uint64_t peer, const wr_message *m, wr_jm_job *j, uint64_t job);
+void    wr_jm_log_came(wr_jobmanager *jm, uint64_t tm, const wr_message *m);
+void    wr_jm_logs_due(wr_jobmanager *jm);
+int64_t wr_jm_logs_next_ms(const wr_jobmanager *jm);
+
+/* ---- show.c ---- */
+char *wr_jm_show_list(wr_jobmanager *jm, uint64_t nobody, bool json, size_t *n);
+char *wr_jm_show_job(wr_jobmanager *jm, uint64_t id, bool json, size_t *n);
+char *wr_jm_show_snapshots(wr_jobmanager *jm, uint64_t id, bool json, size_t *n);
+char *wr_jm_show_taskmanagers(wr_jobmanager *jm, uint64_t nobody, bool json, size_t *n);
+char *wr_jm_show_top(wr_jobmanager *jm, uint64_t id, bool json, size_t *n);
+char *wr_jm_show_why(wr_jobmanager *jm, uint64_t id, bool json, size_t *n);
+
+#endif

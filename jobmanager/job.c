@@ -1,0 +1,489 @@
+/* The shell of one job's machine: what workers say becomes events, actions become messages and records of the ledger. */
+#include "base/check.h"
+#include "base/log.h"
+#include "base/sabotage.h"
+#include "jobmanager/inside.h"
+#include <stdlib.h>
+#include <string.h>
+
+/* A worker that is known to be alive has a round trip to make, and its TaskManager one more. */
+enum { BACK_MARGIN_MS = 1000, ABORTS_MAX = 512 };
+
+wr_jm_worker *wr_jm_worker_of(wr_jm_job *j, uint64_t tm)
+{
+    for (uint32_t i = 0; i < j->workers; i++)
+        if (j->worker[i].tm == tm) return &j->worker[i];
+    return NULL;
+}
+
+static void to_workers(wr_jm_job *j, wr_message *m)
+{
+    for (uint32_t i = 0; i < j->workers; i++) {
+        const wr_jm_tm *t = wr_jm_tm_of(j->jm, j->worker[i].tm);
+        if (t == NULL || j->worker[i].gone) continue;
+        m->job = j->id;
+        m->attempt = j->attempt;
+        wr_jm_send(j->jm, t->peer, m);
+    }
+}
+
+void wr_jm_order(wr_jm_job *j, const wr_worker_order *order)
+{
+    wr_message m = {.kind = WR_MSG_ORDER, .order = *order};
+    to_workers(j, &m);
+}
+
+static void order(wr_jm_job *j, uint32_t verb, uint64_t id)
+{
+    wr_jm_order(j, &(wr_worker_order){.verb = verb, .barrier = {.id = id}});
+}
+
+void wr_jm_kill(wr_jm_job *j)
+{
+    wr_message m = {.kind = WR_MSG_KILL};
+    to_workers(j, &m);
+}
+
+/* ---- the end ---- */
+
+static void end_in_ledger(wr_jm_job *j, wr_job_state state, const wr_errinfo *cause)
+{
+    wr_errinfo info = {0};
+    if (wr_ledger_end(j->jm->ledger, j->id, state, cause, &info) != WR_OK)
+        wr_log(WR_LOG_ERROR, "job %s is %s, but that cannot be kept: %s", j->name, wr_job_state_name(state), info.text);
+    j->ended = true;
+    j->respec = j->restart = j->refuse = false;
+    free(j->spec_next);
+    j->spec_next = NULL;
+}
+
+/* What its next run in the same folder must find. */
+static void note_finished(wr_jm_job *j)
+{
+    wr_errinfo       info = {0};
+    const wr_origin *o = &j->run.origin;
+    wr_err           err = WR_OK;
+    if (j->coordinator == NULL) return;
+    if (!j->quiet)
+        err = wr_coordinator_finished(j->coordinator, &info);
+    else if (o->restores && o->manifest.ended)
+        err = wr_journal_finish(o->journal, o->manifest.id, &info);
+    if (err != WR_OK)
+        wr_log(WR_LOG_WARN, "cannot note that job %s has finished: %s; its next run will find out by itself", j->name,
+               info.text);
+}
+
+static void told(wr_jm_job *j, wr_job_state state)
+{
+    wr_jobmanager *jm = j->jm;
+    wr_log(WR_LOG_INFO, "job %s (%016llx) is %s%s%s", j->name, (unsigned long long)j->id, wr_job_state_name(state),
+           j->core.cause.code != WR_OK ? ": " : "", j->core.cause.code != WR_OK ? j->core.cause.text : "");
+    if (wr_job_state_final(state)) {
+        if (state == WR_JOB_FINISHED) note_finished(j);
+        end_in_ledger(j, state, state == WR_JOB_FINISHED ? NULL : &j->core.cause);
+        wr_jm_pool(jm, (wr_pool_event){.kind = WR_POOL_FORGET, .job = j->id});
+    }
+    wr_jm_told(j, state);
+}
+
+/* ---- actions ---- */
+
+static void refuse(wr_jm_job *j, const wr_errinfo *info)
+{
+    j->refuse = true;
+    j->refused = *info;
+}
+
+static wr_err room_for(wr_jm_job *j, uint32_t subtasks, wr_errinfo *info)
+{
+    uint32_t       actions = wr_core_job_actions_max(subtasks);
+    wr_execution  *e = calloc(subtasks, sizeof *e);
+    wr_job_action *a = actions > j->actions_max ? calloc(actions, sizeof *a) : NULL;
+    if (e == NULL || (a == NULL && actions > j->actions_max)) {
+        free(e);
+        free(a);
+        return wr_fail(info, WR_MEMORY, "no memory for %u subtasks", subtasks);
+    }
+    wr_core_job_memory(&j->core, e, subtasks);
+    free(j->execution);
+    j->execution = e;
+    if (a != NULL) {
+        free(j->action_old);
+        j->action_old = j->action; /* perhaps in use, further up */
+        j->action = a;
+        j->actions_max = actions;
+    }
+    return WR_OK;
+}
+
+/* It had finished in an earlier life, and there is nothing to run. */
+static void over_before(wr_jm_job *j)
+{
+    end_in_ledger(j, WR_JOB_FINISHED, NULL);
+    wr_jm_pool(j->jm, (wr_pool_event){.kind = WR_POOL_FORGET, .job = j->id});
+    j->last_snapshot = j->run.origin.last;
+    wr_jm_told(j, WR_JOB_FINISHED);
+}
+
+static void want(wr_jm_job *j)
+{
+    wr_errinfo           info = {0};
+    const wr_ledger_job *l;
+    if (j->respec && wr_jm_respec(j, &info) != WR_OK) {
+        refuse(j, &info);
+        return;
+    }
+    l = wr_ledger_find(j->jm->ledger, j->id);
+    if (!j->prepared) {
+        wr_coordinator_free(j->coordinator);
+        j->coordinator = NULL;
+        wr_jm_run_free(&j->run);
+        if (wr_jm_run_prepare(j->jm, &j->run, &l->spec, false, &info) != WR_OK) {
+            refuse(j, &info);
+            return;
+        }
+    }
+    j->prepared = false;
+    if (j->run.origin.finished) {
+        over_before(j);
+    } else if (room_for(j, j->run.exec->subtasks, &info) != WR_OK) {
+        refuse(j, &info);
+    } else {
+        wr_jm_pool(j->jm, (wr_pool_event){.kind = WR_POOL_WANT,
+                                          .job = j->id,
+                                          .attempt = j->core.attempt,
+                                          .slots = j->run.exec->slots,
+                                          .rank = j->rank});
+    }
+}
+
+static void stop_sources(wr_jm_job *j)
+{
+    const wr_ledger_job *l = wr_ledger_find(j->jm->ledger, j->id);
+    if (j->coordinator != NULL && wr_coordinator_taken(j->coordinator) && !j->quiet)
+        wr_coordinator_stop(j->coordinator, j->stop_ticket, l->stopping == WR_LEDGER_DRAIN, j->stop_target);
+    else if (!j->quiet)
+        order(j, WR_DO_STOP_SOURCES, 0);
+}
+
+static void note_failure(wr_jm_job *j, uint32_t attempt)
+{
+    wr_errinfo              info = {0};
+    const wr_ledger_failure failure = {
+        .wall_ms = wr_jm_wall_ms(j->jm), .attempt = attempt, .subtask = j->core.failed_subtask, .info = j->core.cause};
+    j->jm->count.failures++;
+    if (wr_ledger_failed(j->jm->ledger, j->id, &failure, &info) != WR_OK)
+        wr_log(WR_LOG_ERROR, "a failure of job %s cannot be kept: %s", j->name, info.text);
+}
+
+/* The attempt runs, and an older JobManager had led it: what that had begun is ended in a known way. */
+static void take_over(wr_jm_job *j)
+{
+    const wr_origin *o = &j->run.origin;
+    j->adopted = false;
+    j->reconcile_ms = INT64_MAX;
+    if (o->journal == NULL) return;
+    uint64_t ids = wr_journal_ids(o->journal), first = o->base + 1;
+    if (o->base != 0) order(j, WR_DO_COMPLETE, o->base);
+    if (ids >= ABORTS_MAX && first < ids - ABORTS_MAX) first = ids - ABORTS_MAX;
+    for (uint64_t id = first; id <= ids; id++) order(j, WR_DO_ABORT, id);
+    if (j->quiet) order(j, WR_DO_FINISH, 0);
+}
+
+static void release(wr_jm_job *j)
+{
+    order(j, WR_DO_RELEASE, 0);
+    j->released = true;
+    j->release_ms = wr_jm_now_ms(j->jm) + j->jm->config.cancel_timeout_ms;
+    if (j->ended) wr_origin_unlock(&j->run.origin);
+}
+
+static void act(wr_jm_job *j, const wr_job_action *action, uint32_t n)
+{
+    bool deployed = false, canceled = false;
+    for (uint32_t i = 0; i < n; i++) {
+        const wr_job_action *a = &action[i];
+        switch (a->kind) {
+        case WR_JOB_DO_DEPLOY:
+            if (!deployed) wr_jm_deploy(j);
+            deployed = true;
+            break;
+        case WR_JOB_DO_CANCEL:
+            if (!canceled) order(j, WR_DO_CANCEL, 0);
+            canceled = true;
+            break;
+        case WR_JOB_DO_STOP_SOURCES: stop_sources(j); break;
+        case WR_JOB_DO_TELL:
+            if (a->state == WR_JOB_RUNNING && j->adopted) take_over(j);
+            told(j, a->state);
+            break;
+        case WR_JOB_DO_WANT: want(j); break;
+        case WR_JOB_DO_FORGET: wr_jm_pool(j->jm, (wr_pool_event){.kind = WR_POOL_FORGET, .job = j->id}); break;
+        case WR_JOB_DO_GO:
+            order(j, WR_DO_GO, 0);
+            wr_jm_went(j);
+            break;
+        case WR_JOB_DO_KILL: wr_jm_kill(j); break;
+        case WR_JOB_DO_NOTE: note_failure(j, a->attempt); break;
+        case WR_JOB_DO_RELEASE: release(j); break;
+        }
+    }
+}
+
+void wr_jm_feed(wr_jm_job *j, wr_job_event event)
+{
+    if (j->ended && !wr_job_state_final(j->core.state)) return; /* over before it began */
+    event.now_ms = wr_jm_now_ms(j->jm);
+    if (event.now_ms < j->core.now_ms) event.now_ms = j->core.now_ms;
+    event.random = wr_jm_random(j->jm);
+    const wr_job_action *action = j->action;
+    act(j, action, wr_core_job_step(&j->core, &event, j->action, j->actions_max));
+    bool over = j->core.state > WR_JOB_RUNNING && j->core.state != WR_JOB_FINISHED;
+    if (over && j->coordinator != NULL) wr_coordinator_close(j->coordinator);
+}
+
+/* ---- slots ---- */
+
+static void new_secret(wr_jm_job *j)
+{
+    for (uint32_t i = 0; i < sizeof j->secret; i += 8) {
+        uint64_t bits = wr_jm_random(j->jm);
+        memcpy(j->secret + i, &bits, 8);
+    }
+}
+
+static wr_err keep_attempt(wr_jm_job *j, wr_errinfo *info)
+{
+    return wr_ledger_attempt(j->jm->ledger, j->id, j->attempt, j->place, j->run.exec->slots, j->secret, info);
+}
+
+void wr_jm_granted(wr_jm_job *j, uint32_t attempt)
+{
+    wr_jobmanager       *jm = j->jm;
+    const wr_pool_claim *c = wr_core_pool_claim_of(&jm->pool, j->id, attempt);
+    wr_errinfo           info = {0};
+    bool                 whole = c != NULL;
+    if (c == NULL) return;
+    for (uint32_t s = 0; s < c->slots; s++) whole = whole && c->tm[s] != 0;
+    bool wanted = !j->ended && j->core.waits && j->core.attempt == attempt && !j->refuse;
+    if (!wanted || !whole) { /* it changed its mind, or somebody left in between */
+        wr_jm_pool(jm, (wr_pool_event){.kind = WR_POOL_RETURN, .job = j->id, .attempt = attempt});
+        if (wanted)
+            wr_jm_pool(jm, (wr_pool_event){.kind = WR_POOL_WANT,
+                                           .job = j->id,
+                                           .attempt = attempt,
+                                           .slots = j->run.exec->slots,
+                                           .rank = j->rank});
+        return;
+    }
+    check(c->slots == j->run.exec->slots);
+    j->attempt = attempt;
+    j->released = false;
+    j->release_ms = INT64_MAX;
+    wr_jm_places(j, c->tm, c->slots);
+    new_secret(j);
+    const wr_ledger_job *l = wr_ledger_find(jm->ledger, j->id);
+    if ((!wr_sabotage.ledger_late && keep_attempt(j, &info) != WR_OK) ||
+        wr_jm_new_coordinator(j, &l->spec, &info) != WR_OK) {
+        wr_jm_pool(jm, (wr_pool_event){.kind = WR_POOL_RETURN, .job = j->id, .attempt = attempt});
+        wr_jm_forget_workers(j);
+        refuse(j, &info);
+        return;
+    }
+    wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_GRANTED, .attempt = attempt, .subtasks = j->run.exec->subtasks});
+    if (wr_sabotage.ledger_late) keep_attempt(j, &info);
+}
+
+/* ---- what workers say ---- */
+
+static wr_exec_state exec_state_of(uint32_t state)
+{
+    switch (state) {
+    case WR_TASK_INITIALIZING:
+    case WR_TASK_LOADED: return WR_EXEC_INITIALIZING;
+    case WR_TASK_RUNNING:
+    case WR_TASK_ENDED: return WR_EXEC_RUNNING;
+    case WR_TASK_FINISHED: return WR_EXEC_FINISHED;
+    case WR_TASK_CANCELED: return WR_EXEC_CANCELED;
+    case WR_TASK_FAILED: return WR_EXEC_FAILED;
+    default: return WR_EXEC_CREATED;
+    }
+}
+
+static bool is_there(const wr_jm_job *j, uint64_t tm, uint32_t subtask)
+{
+    return subtask < j->run.exec->subtasks && j->place[j->run.exec->subtask[subtask].slot] == tm;
+}
+
+void wr_jm_report(wr_jm_job *j, uint64_t tm, const wr_task_report *r)
+{
+    if (j->ended || !wr_core_job_alive(&j->core) || !is_there(j, tm, r->subtask) || r->state > WR_TASK_FAILED) {
+        j->jm->count.stale++;
+        return;
+    }
+    j->jm->count.reports++;
+    if (j->core.state == WR_JOB_RECONCILING && r->state == WR_TASK_FINISHED && j->run.origin.journal != NULL)
+        j->quiet = true; /* so the last snapshot is durable, and all were told to finish */
+    wr_coordinator *c = j->coordinator;
+    wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_REPORT,
+                                 .subtask = r->subtask,
+                                 .attempt = j->attempt,
+                                 .reported = exec_state_of(r->state),
+                                 .loaded = r->state == WR_TASK_LOADED,
+                                 .info = r->state == WR_TASK_FAILED ? &r->info : NULL});
+    bool runs = j->core.state == WR_JOB_RUNNING || j->core.state == WR_JOB_RECONCILING;
+    if (runs && !j->quiet && c != NULL && c == j->coordinator)
+        wr_coordinator_report(c, r->subtask, (wr_task_state)r->state);
+}
+
+static bool makes_sense(const wr_jm_job *j, const wr_ack *a)
+{
+    for (uint32_t i = 0; i < a->ops; i++) {
+        if (a->op[i].node >= j->run.exec->job->nodes) return false;
+        if (a->op[i].table && (a->op[i].key == NULL || a->op[i].record == NULL)) return false;
+    }
+    return true;
+}
+
+void wr_jm_ack(wr_jm_job *j, uint64_t tm, wr_ack *ack)
+{
+    bool taken = j->coordinator != NULL && wr_coordinator_taken(j->coordinator) && !j->quiet;
+    if (j->ended || j->core.state != WR_JOB_RUNNING || !taken || !is_there(j, tm, ack->subtask) ||
+        !makes_sense(j, ack)) {
+        j->jm->count.stale++;
+        wr_ack_free(ack);
+        return;
+    }
+    j->jm->count.acks++;
+    ack->attempt = j->attempt; /* the message's was compared already */
+    wr_coordinator_ack(j->coordinator, ack);
+}
+
+void wr_jm_worker_lost(wr_jm_job *j, wr_jm_worker *w, bool clean, uint32_t subtask, const wr_errinfo *info)
+{
+    const wr_exec *exec = j->run.exec;
+    w->gone = true;
+    w->awaited = false;
+    if (exec == NULL || j->core.attempt != j->attempt || !wr_core_job_alive(&j->core)) return;
+    uint32_t *list = calloc(exec->subtasks, sizeof *list), n = 0;
+    check(list != NULL); /* that a worker is lost cannot be left unsaid */
+    for (uint32_t i = 0; i < exec->subtasks; i++)
+        if (is_there(j, w->tm, i)) list[n++] = i;
+    wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_LOST,
+                                 .attempt = j->attempt,
+                                 .clean = clean,
+                                 .subtask = subtask < exec->subtasks ? subtask : UINT32_MAX,
+                                 .info = info,
+                                 .subtask_list = list,
+                                 .subtasks_listed = n});
+    free(list);
+}
+
+/* ---- time ---- */
+
+static void nobody_came_back(wr_jm_job *j)
+{
+    j->reconcile_ms = INT64_MAX;
+    for (uint32_t i = 0; i < j->workers; i++) {
+        wr_jm_worker *w = &j->worker[i];
+        wr_errinfo    info = {0};
+        if (!w->awaited) continue;
+        wr_fail(&info, WR_UNREACHABLE, "TaskManager %016llx did not come back after the JobManager's restart",
+                (unsigned long long)w->tm);
+        wr_jm_worker_lost(j, w, false, UINT32_MAX, &info);
+        /* Its slots, too: with another number it would be another TaskManager. */
+        wr_jm_pool(j->jm, (wr_pool_event){.kind = WR_POOL_FREED, .job = j->id, .attempt = j->attempt, .tm = w->tm});
+    }
+}
+
+static void release_late(wr_jm_job *j)
+{
+    bool left = false;
+    for (uint32_t i = 0; i < j->workers; i++) left = left || !j->worker[i].gone;
+    j->release_ms = left ? wr_jm_now_ms(j->jm) + j->jm->config.cancel_timeout_ms : INT64_MAX;
+    if (left) wr_jm_kill(j);
+}
+
+void wr_jm_job_due(wr_jm_job *j)
+{
+    int64_t now = wr_jm_now_ms(j->jm);
+    if (j->reconcile_ms <= now) nobody_came_back(j);
+    if (j->release_ms <= now) release_late(j);
+    if (j->move_ms <= now) j->jm->look_at_moves = true;
+    if (wr_core_job_due(&j->core) <= now) wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_TICK});
+    if (j->coordinator != NULL && j->core.state == WR_JOB_RUNNING && !j->quiet) wr_coordinator_step(j->coordinator);
+}
+
+void wr_jm_settle_job(wr_jm_job *j, bool *more)
+{
+    if (j->refuse) {
+        wr_errinfo info = j->refused;
+        j->refuse = false;
+        *more = true;
+        wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_REFUSED, .attempt = j->core.attempt, .info = &info});
+    }
+    if (j->restart) {
+        j->restart = false;
+        *more = true;
+        wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_RESTART});
+    }
+}
+
+/* ---- beginning and end ---- */
+
+static bool adopt(wr_jm_job *j, const wr_ledger_job *l)
+{
+    wr_errinfo info = {0};
+    if (l->attempt == 0 || l->place == NULL || l->places == 0 || l->places > WR_SLOTS_MAX) return false;
+    j->adopted = true;
+    wr_err err = wr_jm_run_prepare(j->jm, &j->run, &l->spec, false, &info);
+    if (err == WR_OK && (j->run.origin.finished || j->run.exec->slots != l->places)) {
+        j->prepared = j->run.origin.finished; /* it is over as soon as it wants slots */
+        if (!j->prepared) wr_jm_run_free(&j->run);
+        j->adopted = false;
+        return false;
+    }
+    if (err == WR_OK) err = room_for(j, j->run.exec->subtasks, &info);
+    if (err == WR_OK) {
+        wr_jm_places(j, l->place, l->places);
+        err = wr_jm_new_coordinator(j, &l->spec, &info);
+    }
+    if (err != WR_OK) {
+        wr_log(WR_LOG_WARN, "job %s cannot be taken over as it runs: %s", j->name, info.text);
+        wr_jm_forget_workers(j);
+        wr_jm_run_free(&j->run);
+        j->adopted = false;
+        return false;
+    }
+    memcpy(j->secret, l->secret, sizeof j->secret);
+    for (uint32_t i = 0; i < j->workers; i++) j->worker[i].awaited = true;
+    j->reconcile_ms = j->jm->started_ms + j->jm->config.lease_ms + BACK_MARGIN_MS;
+    wr_jm_pool(j->jm,
+               (wr_pool_event){
+                   .kind = WR_POOL_HOLDS, .job = j->id, .attempt = l->attempt, .slots = l->places, .place = l->place});
+    wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_ADOPT, .attempt = l->attempt, .subtasks = j->run.exec->subtasks});
+    return true;
+}
+
+void wr_jm_begin(wr_jm_job *j, const wr_ledger_job *l)
+{
+    if (!adopt(j, l)) wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_SUBMIT, .attempt = l->attempt});
+    if (l->stopping == WR_LEDGER_CANCEL)
+        wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_CANCEL});
+    else if (l->stopping != 0)
+        wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_STOP});
+}
+
+void wr_jm_job_free(wr_jm_job *j)
+{
+    wr_coordinator_free(j->coordinator);
+    wr_jm_forget_workers(j);
+    wr_jm_run_free(&j->run);
+    free(j->execution);
+    free(j->action);
+    free(j->action_old);
+    free(j->stop_target);
+    free(j->spec_next);
+    free(j->report);
+    free(j);
+}

@@ -1,0 +1,346 @@
+#include "jobmanager/jobmanager.h"
+#include "base/check.h"
+#include "base/log.h"
+#include "base/sabotage.h"
+#include "jobmanager/files.h"
+#include "jobmanager/inside.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { CLAIMS_MAX = WR_JOBS_MAX, EVENTS_MAX = 256 /* of one step: time goes on */ };
+
+int64_t wr_jm_now_ms(const wr_jobmanager *jm)
+{
+    return jm->env->mono_ns(jm->env->self) / 1000000;
+}
+
+int64_t wr_jm_wall_ms(const wr_jobmanager *jm)
+{
+    return jm->env->wall_ns(jm->env->self) / 1000000;
+}
+
+uint64_t wr_jm_random(wr_jobmanager *jm)
+{
+    return jm->config.seed != 0 ? wr_prng_next(&jm->random) : jm->env->random(jm->env->self);
+}
+
+void wr_jm_send(wr_jobmanager *jm, uint64_t peer, wr_message *m)
+{
+    char      *bytes;
+    size_t     n;
+    wr_errinfo info = {0};
+    m->leader = jm->leader;
+    if (wr_message_encode(m, &bytes, &n, &info) != WR_OK)
+        wr_log(WR_LOG_ERROR, "cannot send %s: %s", wr_message_name(m->kind), info.text);
+    else
+        jm->peers->send(jm->peers->self, peer, bytes, n);
+}
+
+wr_jm_job *wr_jm_job_of(wr_jobmanager *jm, uint64_t id)
+{
+    for (uint32_t i = 0; i < jm->jobs; i++)
+        if (jm->job[i]->id == id) return jm->job[i];
+    return NULL;
+}
+
+wr_jm_tm *wr_jm_tm_of(wr_jobmanager *jm, uint64_t tm)
+{
+    for (uint32_t i = 0; i < jm->tms; i++)
+        if (jm->tm[i]->tm == tm) return jm->tm[i];
+    return NULL;
+}
+
+/* ---- the pool ---- */
+
+static void remember_grant(wr_jobmanager *jm, uint64_t job, uint32_t attempt)
+{
+    if (jm->grants == jm->grants_room) {
+        uint32_t room = jm->grants_room * 2 + 16;
+        void    *more = realloc(jm->grant, room * sizeof *jm->grant);
+        check(more != NULL); /* a grant that is forgotten would hold its slots for ever */
+        jm->grant = more;
+        jm->grants_room = room;
+    }
+    jm->grant[jm->grants++] = (wr_jm_grant){job, attempt};
+}
+
+void wr_jm_pool(wr_jobmanager *jm, wr_pool_event event)
+{
+    event.now_ms = wr_jm_now_ms(jm);
+    if (event.now_ms < jm->pool.now_ms) event.now_ms = jm->pool.now_ms;
+    uint32_t n = wr_core_pool_step(&jm->pool, &event, jm->pool_action, WR_TMS_MAX + CLAIMS_MAX);
+    for (uint32_t i = 0; i < n; i++)
+        if (jm->pool_action[i].kind == WR_POOL_DO_GRANT)
+            remember_grant(jm, jm->pool_action[i].job, jm->pool_action[i].attempt);
+    if (event.kind != WR_POOL_HEARD) jm->look_at_moves = true;
+    if (event.kind != WR_POOL_TICK) return;
+    for (;;) { /* who was silent; the list of actions is used by what follows */
+        uint64_t lost = 0;
+        for (uint32_t i = 0; i < jm->tms && lost == 0; i++)
+            if (wr_core_pool_tm_of(&jm->pool, jm->tm[i]->tm) == NULL) lost = jm->tm[i]->tm;
+        if (lost == 0) return;
+        wr_jm_tm_lost(jm, lost, false, "it was silent for too long");
+    }
+}
+
+/* All that events left to be done, outside of them. */
+static void settle(wr_jobmanager *jm)
+{
+    for (bool more = true; more;) {
+        more = false;
+        if (jm->grants > 0) {
+            wr_jm_grant g = jm->grant[0];
+            wr_jm_job  *j = wr_jm_job_of(jm, g.job);
+            memmove(jm->grant, jm->grant + 1, --jm->grants * sizeof *jm->grant);
+            if (j != NULL)
+                wr_jm_granted(j, g.attempt);
+            else
+                wr_jm_pool(jm, (wr_pool_event){.kind = WR_POOL_RETURN, .job = g.job, .attempt = g.attempt});
+            more = true;
+        }
+        for (uint32_t i = 0; i < jm->jobs; i++) wr_jm_settle_job(jm->job[i], &more);
+        if (!more && jm->look_at_moves) {
+            jm->look_at_moves = false;
+            wr_jm_moves(jm);
+            more = true;
+        }
+    }
+    for (uint32_t i = 0; i < jm->jobs;) { /* those that the ledger does not keep any more */
+        wr_jm_job *j = jm->job[i];
+        if (!j->ended || wr_ledger_find(jm->ledger, j->id) != NULL) {
+            i++;
+            continue;
+        }
+        memmove(jm->job + i, jm->job + i + 1, (--jm->jobs - i) * sizeof(wr_jm_job *));
+        wr_jm_job_free(j);
+    }
+}
+
+wr_jm_job *wr_jm_job_new(wr_jobmanager *jm, uint64_t id, wr_errinfo *info)
+{
+    const wr_ledger_job *l = wr_ledger_find(jm->ledger, id);
+    check(l != NULL);
+    if (jm->jobs == jm->jobs_room) {
+        uint32_t    room = jm->jobs_room * 2 + 16;
+        wr_jm_job **more = realloc(jm->job, room * sizeof(wr_jm_job *));
+        if (more == NULL) goto none;
+        jm->job = more;
+        jm->jobs_room = room;
+    }
+    wr_jm_job *j = calloc(1, sizeof *j);
+    if (j == NULL) goto none;
+    j->actions_max = wr_core_job_actions_max(1);
+    j->action = calloc(j->actions_max, sizeof *j->action);
+    if (j->action == NULL) {
+        free(j);
+        goto none;
+    }
+    j->jm = jm;
+    j->id = id;
+    j->rank = ++jm->ranks;
+    j->attempt = l->attempt;
+    j->reconcile_ms = j->release_ms = j->move_ms = INT64_MAX;
+    snprintf(j->name, sizeof j->name, "%s", l->spec.name);
+    wr_core_job_init(&j->core, &j->none, 1, wr_jm_now_ms(jm));
+    wr_core_job_config config = {
+        .restart = {.strategy = l->spec.restart,
+                    .delay_ms = l->spec.restart_delay_ms,
+                    .delay_most_ms = l->spec.restart_delay_most_ms,
+                    .window_ms = l->spec.restart_window_ms,
+                    .attempts = l->spec.restart_attempts,
+                    .factor_permille = l->spec.restart_factor_permille},
+        .failed = l->failures,
+        .cancel_timeout_ms = jm->config.cancel_timeout_ms,
+    };
+    if (wr_restart_complete(&config.restart, l->spec.snapshots[0] != 0, info) != WR_OK) {
+        config.restart = (wr_restart_config){.strategy = WR_RESTART_NONE}; /* submit has checked it */
+        wr_restart_complete(&config.restart, false, NULL);
+    }
+    wr_core_job_configure(&j->core, &config);
+    jm->job[jm->jobs++] = j;
+    return j;
+none:
+    wr_fail(info, WR_MEMORY, "no memory for a job");
+    return NULL;
+}
+
+/* ---- what comes ---- */
+
+static bool of_taskmanager(uint32_t kind)
+{
+    return kind >= WR_MSG_REGISTER && kind <= WR_MSG_LOG;
+}
+
+static void take(wr_jobmanager *jm, wr_peer_event *e)
+{
+    wr_message m;
+    wr_errinfo info = {0};
+    wr_err     err = wr_message_decode(&m, e->bytes, e->n, &info);
+    free(e->bytes);
+    if (err == WR_NEWER) {
+        jm->count.unknown++;
+        return;
+    }
+    if (err != WR_OK) { /* greeted, so not a stranger: its version is wrong, or it is broken */
+        jm->count.undecodable++;
+        wr_log(WR_LOG_WARN, "a message cannot be read: %s; its connection is closed", info.text);
+        jm->peers->close(jm->peers->self, e->peer);
+        wr_jm_tm *t = wr_jm_tm_of_peer(jm, e->peer);
+        if (t != NULL) wr_jm_tm_lost(jm, t->tm, true, "it sent what cannot be read");
+        wr_jm_peer_gone(jm, e->peer);
+        return;
+    }
+    if (m.kind == WR_MSG_REQUEST || m.kind == WR_MSG_BLOB_PUT ||
+        (m.kind == WR_MSG_BLOB_GET && wr_jm_tm_of_peer(jm, e->peer) == NULL))
+        wr_jm_from_client(jm, e->peer, &m);
+    else if (of_taskmanager(m.kind))
+        wr_jm_from_tm(jm, e->peer, &m);
+    else
+        jm->count.unknown++;
+    wr_message_free(&m);
+}
+
+static void gone(wr_jobmanager *jm, const wr_peer_event *e)
+{
+    wr_jm_tm *t = wr_jm_tm_of_peer(jm, e->peer);
+    if (t != NULL) wr_jm_tm_lost(jm, t->tm, true, "its connection was closed");
+    wr_blobs_peer_gone(jm->blobs, e->peer);
+    wr_jm_peer_gone(jm, e->peer);
+}
+
+void wr_jobmanager_step(wr_jobmanager *jm)
+{
+    wr_peer_event e;
+    for (uint32_t i = 0; i < EVENTS_MAX && jm->peers->next(jm->peers->self, &e); i++) {
+        if (e.kind == WR_PEER_MESSAGE)
+            take(jm, &e);
+        else if (e.kind == WR_PEER_CLOSED)
+            gone(jm, &e);
+        settle(jm);
+    }
+    if (wr_core_pool_due(&jm->pool) <= wr_jm_now_ms(jm)) wr_jm_pool(jm, (wr_pool_event){.kind = WR_POOL_TICK});
+    for (uint32_t i = 0; i < jm->jobs; i++) wr_jm_job_due(jm->job[i]);
+    wr_jm_logs_due(jm);
+    settle(jm);
+}
+
+static int64_t until_ns(const wr_jobmanager *jm, int64_t at_ms)
+{
+    if (at_ms == INT64_MAX) return INT64_MAX;
+    int64_t now_ns = jm->env->mono_ns(jm->env->self), left = at_ms - now_ns / 1000000;
+    return left <= 0 ? 0 : left > 3600000 ? INT64_C(3600000000000) : left * 1000000 - now_ns % 1000000;
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+int64_t wr_jobmanager_wait_ns(const wr_jobmanager *jm)
+{
+    int64_t wait = until_ns(jm, wr_core_pool_due(&jm->pool));
+    for (uint32_t i = 0; i < jm->jobs; i++) {
+        const wr_jm_job *j = jm->job[i];
+        int64_t          of_snapshots = j->coordinator != NULL ? wr_coordinator_wait_ns(j->coordinator) : -1;
+        wait = least(wait, until_ns(jm, least(wr_core_job_due(&j->core),
+                                              least(least(j->reconcile_ms, j->release_ms), j->move_ms))));
+        if (of_snapshots >= 0 && !j->quiet) wait = least(wait, of_snapshots);
+    }
+    wait = least(wait, until_ns(jm, wr_jm_logs_next_ms(jm)));
+    return wait == INT64_MAX ? -1 : wait;
+}
+
+/* ---- beginning and end ---- */
+
+static bool named(void *self, const uint8_t digest[WR_DIGEST_BYTES])
+{
+    const wr_jobmanager *jm = self;
+    const wr_ledger_job *l;
+    for (uint32_t i = 0; (l = wr_ledger_job_at(jm->ledger, i)) != NULL; i++) {
+        if (memcmp(l->spec.module.digest, digest, WR_DIGEST_BYTES) == 0) return true;
+        for (uint32_t k = 0; k < l->spec.files; k++)
+            if (memcmp(l->spec.file[k].digest, digest, WR_DIGEST_BYTES) == 0) return true;
+    }
+    return false;
+}
+
+static void take_jobs_back(wr_jobmanager *jm)
+{
+    const wr_ledger_job *l;
+    wr_errinfo           info = {0};
+    uint32_t             n = 0;
+    for (uint32_t i = 0; (l = wr_ledger_job_at(jm->ledger, i)) != NULL; i++) {
+        if (l->state != 0) continue;
+        wr_jm_job *j = wr_jm_job_new(jm, l->id, &info);
+        if (j == NULL) continue;
+        wr_jm_begin(j, l);
+        n++;
+    }
+    if (n > 0) wr_log(WR_LOG_INFO, "%u jobs are taken back; leader epoch %llu", n, (unsigned long long)jm->leader);
+    settle(jm);
+}
+
+static wr_err new_pool(wr_jobmanager *jm, wr_errinfo *info)
+{
+    jm->pool_tm = calloc(WR_TMS_MAX, sizeof *jm->pool_tm);
+    jm->pool_claim = calloc(CLAIMS_MAX, sizeof *jm->pool_claim);
+    jm->pool_action = calloc(WR_TMS_MAX + CLAIMS_MAX, sizeof *jm->pool_action);
+    jm->tm = calloc(WR_TMS_MAX, sizeof(wr_jm_tm *));
+    if (jm->pool_tm == NULL || jm->pool_claim == NULL || jm->pool_action == NULL || jm->tm == NULL)
+        return wr_fail(info, WR_MEMORY, "no memory for a JobManager");
+    wr_core_pool_init(&jm->pool, jm->pool_tm, WR_TMS_MAX, jm->pool_claim, CLAIMS_MAX, jm->config.silent_ms,
+                      wr_jm_now_ms(jm));
+    return WR_OK;
+}
+
+wr_err wr_jobmanager_new(wr_jobmanager **take, const wr_jobmanager_config *config, uint64_t *leader, wr_errinfo *info)
+{
+    *take = NULL;
+    wr_jobmanager *jm = calloc(1, sizeof *jm);
+    wr_err         err = WR_OK;
+    if (jm == NULL) return wr_fail(info, WR_MEMORY, "no memory for a JobManager");
+    jm->config = *config;
+    jm->env = config->env;
+    jm->peers = config->peers;
+    jm->random = wr_prng_of(config->seed);
+    jm->started_ms = wr_jm_now_ms(jm);
+    snprintf(jm->folder, sizeof jm->folder, "%s", config->folder);
+    snprintf(jm->snapshots, sizeof jm->snapshots, "%s", config->snapshots != NULL ? config->snapshots : "");
+    jm->config.folder = jm->folder;
+    jm->config.snapshots = jm->snapshots;
+    WR_GOTO(wr_path_join(jm->blobs_folder, jm->folder, "blobs", info));
+    WR_GOTO(new_pool(jm, info));
+    WR_GOTO(wr_ledger_open(&jm->ledger, jm->env, jm->folder, info));
+    WR_GOTO(wr_blobs_open(&jm->blobs, jm->env, jm->blobs_folder, info));
+    jm->leader = wr_ledger_leader(jm->ledger);
+    *leader = jm->leader;
+    wr_blobs_sweep(jm->blobs, named, jm);
+    take_jobs_back(jm);
+    *take = jm;
+    return WR_OK;
+out:
+    wr_jobmanager_free(jm);
+    return err;
+}
+
+void wr_jobmanager_free(wr_jobmanager *jm)
+{
+    if (jm == NULL) return;
+    for (uint32_t i = 0; i < jm->jobs; i++) wr_jm_job_free(jm->job[i]);
+    while (jm->wait != NULL) wr_jm_wait_end(jm, jm->wait);
+    for (uint32_t i = 0; i < jm->tms; i++) {
+        free(jm->tm[i]->name);
+        free(jm->tm[i]->data);
+        free(jm->tm[i]->http);
+        free(jm->tm[i]);
+    }
+    wr_blobs_close(jm->blobs);
+    wr_ledger_close(jm->ledger);
+    free(jm->tm);
+    free(jm->job);
+    free(jm->grant);
+    free(jm->pool_tm);
+    free(jm->pool_claim);
+    free(jm->pool_action);
+    free(jm);
+}

@@ -1,0 +1,300 @@
+/* Jobs that come, change their parallelism, or leave a TaskManager. */
+#include "base/check.h"
+#include "base/log.h"
+#include "jobmanager/inside.h"
+#include "jobmanager/store.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOVE_AGAIN_MS = 1000 };
+
+/* ---- what is asked for, made definite ---- */
+
+static const char *path_of(const char *text)
+{
+    if (strncmp(text, "file:", 5) != 0) return text;
+    return strncmp(text, "file:///", 8) == 0 ? text + 7 : text + 5;
+}
+
+static bool has_snapshot(wr_jobmanager *jm, const wr_ledger_job *l)
+{
+    wr_manifest m;
+    wr_errinfo  info = {0};
+    bool        found = false;
+    if (l->spec.snapshots[0] == 0 || wr_store_newest(jm->env, l->spec.snapshots, NULL, &m, &found, &info) != WR_OK)
+        return false;
+    if (found) wr_manifest_free(&m);
+    return found;
+}
+
+/* The newest job of that name that has a snapshot. */
+static wr_err latest(wr_jobmanager *jm, wr_job_spec *spec, wr_arena *arena, wr_errinfo *info)
+{
+    const wr_ledger_job *l, *found = NULL;
+    for (uint32_t i = 0; (l = wr_ledger_job_at(jm->ledger, i)) != NULL; i++)
+        if (strcmp(l->spec.name, spec->name) == 0 && has_snapshot(jm, l)) found = l;
+    if (found == NULL)
+        return wr_fail(info, WR_NOT_FOUND, "no job called %s has a snapshot here; name one by its path", spec->name);
+    bool same = strcmp(found->spec.snapshots, spec->snapshots) == 0; /* it goes on there by itself */
+    spec->restore = same ? "" : wr_arena_str(arena, found->spec.snapshots);
+    return WR_OK;
+}
+
+static wr_err definite(wr_jobmanager *jm, wr_job_spec *spec, uint64_t id, wr_arena *arena, wr_errinfo *info)
+{
+    if (spec->name == NULL || spec->name[0] == 0 || strlen(spec->name) > WR_NAME_BYTES_MAX)
+        return wr_fail(info, WR_CONFIG, "a job has a name of at most %d bytes", WR_NAME_BYTES_MAX);
+    if (strcmp(spec->snapshots, "none") == 0) {
+        spec->snapshots = "";
+    } else if (spec->snapshots[0] != 0) {
+        spec->snapshots = wr_arena_str(arena, path_of(spec->snapshots));
+        if (spec->snapshots[0] != '/')
+            return wr_fail(info, WR_CONFIG,
+                           "the folder of the snapshots is the same for everybody: name a whole path, not %s",
+                           spec->snapshots);
+    } else if (jm->snapshots[0] != 0) {
+        spec->snapshots = wr_arena_printf(arena, "%s/%016llx", jm->snapshots, (unsigned long long)id);
+    }
+    if (strcmp(spec->restore, "latest") == 0) WR_TRY(latest(jm, spec, arena, info));
+    if (strlen(spec->snapshots) >= WR_PATH_BYTES_MAX || strlen(spec->restore) >= WR_PATH_BYTES_MAX)
+        return wr_fail(info, WR_LIMIT, "a path has at most %d bytes", WR_PATH_BYTES_MAX - 1);
+    wr_restart_config restart = {.strategy = spec->restart,
+                                 .delay_ms = spec->restart_delay_ms,
+                                 .delay_most_ms = spec->restart_delay_most_ms,
+                                 .window_ms = spec->restart_window_ms,
+                                 .attempts = spec->restart_attempts,
+                                 .factor_permille = spec->restart_factor_permille};
+    return wr_restart_complete(&restart, spec->snapshots[0] != 0, info);
+}
+
+static wr_err files_are_here(wr_jobmanager *jm, const wr_job_spec *spec, wr_errinfo *info)
+{
+    bool here = spec->module.bytes == 0 || wr_blobs_has(jm->blobs, spec->module.digest, spec->module.bytes);
+    if (!here)
+        return wr_fail(info, WR_NOT_FOUND, "the pipeline %s was not shipped; submit it again", spec->module.name);
+    for (uint32_t i = 0; i < spec->files; i++) {
+        const wr_blob_ref *f = &spec->file[i];
+        if (f->bytes == 0 || wr_blobs_has(jm->blobs, f->digest, f->bytes)) continue;
+        return wr_fail(info, WR_NOT_FOUND, "the file %s was not shipped; submit the job again", f->name);
+    }
+    return WR_OK;
+}
+
+static wr_err new_id(wr_jobmanager *jm, uint64_t *id, wr_errinfo *info)
+{
+    uint32_t live = 0;
+    for (uint32_t i = 0; i < jm->jobs; i++) live += !jm->job[i]->ended;
+    if (live >= WR_JOBS_MAX) return wr_fail(info, WR_LIMIT, "there are %u jobs already; cancel one", live);
+    do *id = wr_jm_random(jm);
+    while (*id == 0 || wr_ledger_find(jm->ledger, *id) != NULL);
+    return WR_OK;
+}
+
+/* ---- submit ---- */
+
+static wr_err accept(wr_jobmanager *jm, wr_message *m, uint64_t *id, wr_errinfo *info)
+{
+    wr_job_spec *spec = &m->ask.spec;
+    wr_jm_run    run = {0};
+    if (spec->module.name == NULL) return wr_fail(info, WR_USAGE, "a submit names a pipeline");
+    WR_TRY(new_id(jm, id, info));
+    WR_TRY(definite(jm, spec, *id, &m->arena, info));
+    WR_TRY(files_are_here(jm, spec, info));
+    WR_TRY(wr_jm_run_prepare(jm, &run, spec, true, info)); /* so what does not fit is said to who asks, at once */
+    wr_err     err = wr_ledger_submit(jm->ledger, *id, m->request, spec, info);
+    wr_jm_job *j = err == WR_OK ? wr_jm_job_new(jm, *id, info) : NULL;
+    if (j == NULL) {
+        wr_jm_run_free(&run);
+        return err != WR_OK ? err : WR_MEMORY;
+    }
+    j->run = run;
+    j->prepared = true;
+    wr_log(WR_LOG_INFO, "job %s (%016llx) is submitted; %u slots", j->name, (unsigned long long)*id,
+           run.exec != NULL ? run.exec->slots : 0);
+    return WR_OK;
+}
+
+void wr_jm_submit(wr_jobmanager *jm, uint64_t peer, wr_message *m)
+{
+    const wr_ledger_job *l;
+    wr_errinfo           info = {0};
+    uint64_t             id;
+    for (uint32_t i = 0; (l = wr_ledger_job_at(jm->ledger, i)) != NULL; i++) {
+        if (m->request == 0 || l->request != m->request) continue;
+        wr_jm_reply(jm, peer, m->request, NULL, l->id, 0); /* the answer was lost */
+        return;
+    }
+    if (accept(jm, m, &id, &info) != WR_OK) {
+        wr_jm_reply(jm, peer, m->request, &info, 0, 0);
+        return;
+    }
+    wr_jm_reply(jm, peer, m->request, NULL, id, 0);
+    wr_jm_feed(wr_jm_job_of(jm, id), (wr_job_event){.kind = WR_JOB_SUBMIT});
+}
+
+/* ---- rescale ---- */
+
+/* The old specification with the new graph. */
+static wr_job_spec changed(const wr_job_spec *old, const wr_job_spec *to)
+{
+    wr_job_spec spec = *old;
+    spec.graph = to->graph;
+    spec.graph_bytes = to->graph_bytes;
+    spec.parallelism = to->parallelism;
+    spec.parallelism_default = to->parallelism_default;
+    return spec;
+}
+
+/* Whether the job could go on from its state as it is going to be. */
+static wr_err try_graph(const wr_jm_job *j, const wr_job_spec *spec, wr_errinfo *info)
+{
+    wr_remote *remote;
+    wr_exec   *exec = NULL;
+    WR_TRY(wr_remote_decode(&remote, spec->graph, spec->graph_bytes, info));
+    wr_err err = WR_OK;
+    if (j->run.origin.restores) {
+        WR_GOTO(wr_remote_restored(remote, &j->run.origin.manifest, info));
+        WR_GOTO(wr_origin_match(&j->run.origin, wr_remote_job(remote), spec->allow_non_restored, info));
+    }
+    WR_GOTO(wr_exec_new(wr_remote_job(remote), &exec, info));
+    if (exec->slots > WR_SLOTS_MAX)
+        err = wr_fail(info, WR_LIMIT, "the job would need %u slots; a job has at most %d", exec->slots, WR_SLOTS_MAX);
+out:
+    wr_exec_free(exec);
+    wr_remote_free(remote);
+    return err;
+}
+
+static wr_err may_rescale(const wr_jm_job *j, const wr_message *m, wr_errinfo *info)
+{
+    const wr_ledger_job *l = j != NULL ? wr_ledger_find(j->jm->ledger, j->id) : NULL;
+    if (l == NULL) return wr_fail(info, WR_CONFIG, "the job has ended already");
+    if (m->ask.spec.module.name == NULL) return wr_fail(info, WR_USAGE, "a rescale brings the new graph");
+    if (l->spec.snapshots[0] == 0)
+        return wr_fail(info, WR_CONFIG,
+                       "job %s takes no snapshots, and would lose its state; submit it with --snapshots DIR", j->name);
+    if (l->stopping != 0) return wr_fail(info, WR_CONFIG, "job %s is being stopped", j->name);
+    if (j->spec_next != NULL) return wr_fail(info, WR_CONFIG, "job %s is being rescaled already", j->name);
+    if (j->coordinator == NULL || j->quiet || j->core.state != WR_JOB_RUNNING)
+        return wr_fail(info, WR_TIMEOUT, "job %s is %s; ask again when it runs", j->name,
+                       wr_job_state_name(j->core.state));
+    const wr_job_spec spec = changed(&l->spec, &m->ask.spec);
+    return try_graph(j, &spec, info);
+}
+
+void wr_jm_rescale(wr_jobmanager *jm, uint64_t peer, wr_message *m, wr_jm_job *j)
+{
+    wr_errinfo info = {0};
+    wr_err     err = may_rescale(j, m, &info);
+    if (err == WR_OK) {
+        const wr_ledger_job *l = wr_ledger_find(jm->ledger, j->id);
+        const wr_job_spec    spec = changed(&l->spec, &m->ask.spec);
+        err = wr_job_spec_encode(&spec, &j->spec_next, &j->spec_next_bytes, &info);
+    }
+    if (err != WR_OK) {
+        j = NULL;
+        wr_jm_reply(jm, peer, m->request, &info, 0, 0);
+        return;
+    }
+    wr_jm_wait *w = wr_jm_wait_new(jm, peer, m->request, j->id, WR_JM_WAIT_RESCALED);
+    if (w == NULL) {
+        free(j->spec_next);
+        j->spec_next = NULL;
+        return;
+    }
+    wr_coordinator_request(j->coordinator, w->ticket, WR_SNAPSHOT, NULL);
+}
+
+/* The old attempt is over: from now on it is another job. */
+wr_err wr_jm_respec(wr_jm_job *j, wr_errinfo *info)
+{
+    wr_arena    arena = {0};
+    wr_job_spec spec;
+    wr_err      err = wr_job_spec_decode(&spec, &arena, j->spec_next, j->spec_next_bytes, info);
+    if (err == WR_OK) err = wr_ledger_respec(j->jm->ledger, j->id, &spec, info);
+    wr_arena_fini(&arena);
+    free(j->spec_next);
+    j->spec_next = NULL;
+    j->respec = false;
+    return err;
+}
+
+/* ---- drain ---- */
+
+static wr_jm_tm *tm_named(wr_jobmanager *jm, const char *text)
+{
+    char id[17];
+    for (uint32_t i = 0; i < jm->tms; i++) {
+        snprintf(id, sizeof id, "%016llx", (unsigned long long)jm->tm[i]->tm);
+        if (strcmp(jm->tm[i]->name, text) == 0 || (strlen(text) >= 4 && strncmp(id, text, strlen(text)) == 0))
+            return jm->tm[i];
+    }
+    return NULL;
+}
+
+static uint32_t slots_on_drained(const wr_jm_job *j)
+{
+    uint32_t n = 0;
+    if (j->ended || j->core.state != WR_JOB_RUNNING || j->run.exec == NULL) return 0;
+    for (uint32_t s = 0; s < j->run.exec->slots; s++) {
+        const wr_pool_tm *t = wr_core_pool_tm_of(&j->jm->pool, j->place[s]);
+        n += t != NULL && t->state == WR_TM_DRAINING;
+    }
+    return n;
+}
+
+void wr_jm_moves(wr_jobmanager *jm)
+{
+    wr_pool_sums sums;
+    wr_core_pool_sums(&jm->pool, &sums);
+    for (uint32_t i = 0; i < jm->jobs && sums.draining > 0; i++) {
+        wr_jm_job *j = jm->job[i];
+        uint32_t   n = slots_on_drained(j);
+        bool       can = j->coordinator != NULL && wr_coordinator_taken(j->coordinator) && !j->quiet && j->core.went;
+        j->move_ms = INT64_MAX;
+        if (n == 0 || !can || j->moving || j->restart || j->spec_next != NULL || n > sums.free_slots) continue;
+        wr_jm_wait *w = wr_jm_wait_new(jm, 0, 0, j->id, WR_JM_WAIT_MOVE);
+        if (w == NULL) continue;
+        j->moving = true;
+        j->move_ms = wr_jm_now_ms(jm) + MOVE_AGAIN_MS;
+        sums.free_slots -= n;
+        wr_coordinator_request(j->coordinator, w->ticket, WR_SNAPSHOT, NULL);
+    }
+}
+
+void wr_jm_drain(wr_jobmanager *jm, uint64_t peer, wr_message *m, bool on)
+{
+    wr_jm_tm  *t = tm_named(jm, m->ask.path[0] != 0 ? m->ask.path : m->ask.job);
+    wr_errinfo info = {0};
+    char      *out = NULL;
+    size_t     n = 0;
+    if (t == NULL) {
+        wr_fail(&info, WR_NOT_FOUND, "there is no TaskManager %s; weir info shows those that there are",
+                m->ask.path[0] != 0 ? m->ask.path : m->ask.job);
+        wr_jm_reply(jm, peer, m->request, &info, 0, 0);
+        return;
+    }
+    wr_log(WR_LOG_INFO, "TaskManager %s %s", t->name, on ? "is drained" : "takes work again");
+    wr_jm_pool(jm, (wr_pool_event){.kind = WR_POOL_DRAIN, .tm = t->tm, .on = on});
+    FILE *file = open_memstream(&out, &n);
+    if (file == NULL) {
+        wr_jm_reply(jm, peer, m->request, NULL, 0, 0);
+        return;
+    }
+    fprintf(file, on ? "%s takes no new work\n" : "%s takes work again\n", t->name);
+    for (uint32_t i = 0; i < jm->jobs && on; i++) {
+        const wr_jm_job     *j = jm->job[i];
+        const wr_ledger_job *l = wr_ledger_find(jm->ledger, j->id);
+        if (l == NULL || slots_on_drained(j) == 0) continue;
+        fprintf(file, "%016llx %s %s\n", (unsigned long long)j->id, j->name,
+                l->spec.snapshots[0] != 0 ? "moves as soon as there are slots elsewhere"
+                                          : "takes no snapshots, and stays until it ends");
+    }
+    fclose(file);
+    if (m->ask.json) {
+        free(out);
+        out = strdup("{}\n");
+        n = 3;
+    }
+    wr_jm_reply_text(jm, peer, m->request, out, n);
+}
