@@ -1,0 +1,181 @@
+/* weir taskmanager: the supervisor in a process of its own. */
+#include "base/log.h"
+#include "cli/options.h"
+#include "net/address.h"
+#include "net/peers_nng.h"
+#include "taskmanager/processes.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Main thread. */
+typedef struct taskmanager {
+    const wr_env      *env;
+    wr_parker          parker;
+    wr_peers_nng      *peers;
+    wr_peers_pair     *pair;
+    wr_real_processes *processes;
+    wr_supervisor     *supervisor;
+    char               token[WR_TOKEN_BYTES_MAX];
+    char               name[WR_NAME_BYTES_MAX], folder[WR_PATH_BYTES_MAX];
+} taskmanager;
+
+static wr_parker   *to_wake; /* shared with the signal handler */
+static _Atomic bool ends;
+
+static void on_signal(int number)
+{
+    (void)number;
+    atomic_store(&ends, true);
+    if (to_wake != NULL) wr_parker_wake(wr_env_real(), to_wake);
+}
+
+static void name_it(taskmanager *t, const wr_settings *s)
+{
+    const char *given = wr_setting_text(s, WR_SET_TASKMANAGER_NAME);
+    char        host[64] = "localhost";
+    gethostname(host, sizeof host - 1);
+    if (given[0] != 0)
+        snprintf(t->name, sizeof t->name, "%s", given);
+    else
+        snprintf(t->name, sizeof t->name, "%s:%d", host, (int)getpid());
+}
+
+/* Without a folder of its own each one has a new one: several on one machine must not share. */
+static wr_err find_folder(taskmanager *t, const wr_settings *s, wr_errinfo *info)
+{
+    char        below[64];
+    const char *given = wr_setting_text(s, WR_SET_TASKMANAGER_DIR);
+    if (given[0] != 0) return wr_absolute(t->folder, given, info);
+    snprintf(below, sizeof below, "taskmanager/%d", (int)getpid());
+    return wr_state_folder(t->folder, below, info);
+}
+
+static const char *or_null(const char *text)
+{
+    return text[0] != 0 ? text : NULL;
+}
+
+static wr_err open_peers(taskmanager *t, const wr_settings *s, wr_errinfo *info)
+{
+    const wr_peers_nng_config config = {.env = t->env,
+                                        .parker = &t->parker,
+                                        .token = t->token,
+                                        .role = WR_ROLE_TASKMANAGER,
+                                        .cert = or_null(wr_setting_text(s, WR_SET_TLS_CERT)),
+                                        .key = or_null(wr_setting_text(s, WR_SET_TLS_KEY)),
+                                        .ca = or_null(wr_setting_text(s, WR_SET_TLS_CA))};
+    WR_TRY(wr_peers_nng_new(&t->peers, &config, info));
+    WR_TRY(wr_peers_pair_new(&t->pair, t->env, info));
+    return wr_real_processes_new(&t->processes, t->env, t->pair, NULL, info);
+}
+
+static wr_err open_all(taskmanager *t, const wr_settings *s, wr_errinfo *info)
+{
+    const char *bind = wr_setting_text(s, WR_SET_TASKMANAGER_BIND);
+    uint32_t    slots = wr_setting_count(s, WR_SET_TASKMANAGER_SLOTS);
+    if (!wr_address_loopback(bind) && !wr_setting_on(s, WR_SET_INSECURE))
+        return wr_fail(info, WR_CONFIG,
+                       "data connections are not encrypted yet, and %s can be reached by others; bind to 127.0.0.1, or "
+                       "say --insecure where the network is yours",
+                       bind);
+    WR_TRY(wr_cli_token(s, t->token, sizeof t->token, info));
+    WR_TRY(find_folder(t, s, info));
+    int got = t->env->parker_init(t->env->self, &t->parker);
+    if (got < 0) return wr_fail_errno(info, -got, "cannot make an event descriptor; raise the limit of open files");
+    WR_TRY(open_peers(t, s, info));
+    const wr_supervisor_config config = {.env = t->env,
+                                         .peers = wr_peers_nng_table(t->peers),
+                                         .workers = wr_peers_pair_table(t->pair),
+                                         .processes = wr_real_processes_table(t->processes),
+                                         .jobmanager = wr_setting_text(s, WR_SET_JOBMANAGER),
+                                         .name = t->name,
+                                         .folder = t->folder,
+                                         .data_listen = bind,
+                                         .data_host = wr_setting_text(s, WR_SET_TASKMANAGER_HOST),
+                                         .http = "",
+                                         .slots = slots != 0 ? slots : (uint32_t)t->env->cpu_count(t->env->self),
+                                         .pid = (uint64_t)getpid(),
+                                         .memory_max = wr_setting_bytes(s, WR_SET_MEMORY_MAX),
+                                         .hang_ms = wr_setting_ms(s, WR_SET_HANG_TIMEOUT)};
+    return wr_supervisor_new(&t->supervisor, &config, info);
+}
+
+static void wait(taskmanager *t)
+{
+    int      fd[WR_PARK_FDS_MAX];
+    int64_t  timeout = wr_supervisor_wait_ns(t->supervisor), now = t->env->mono_ns(t->env->self);
+    int64_t  due = wr_real_processes_due_ns(t->processes);
+    uint32_t fds = wr_supervisor_fds(t->supervisor, fd);
+    if (due != INT64_MAX && (timeout < 0 || due - now < timeout)) timeout = due > now ? due - now : 0;
+    fd[fds++] = wr_peers_pair_fd(t->pair);
+    fd[fds++] = wr_real_processes_fd(t->processes);
+    t->env->park_fds(t->env->self, &t->parker, timeout, fd, fds);
+}
+
+static void run(taskmanager *t)
+{
+    bool told = false;
+    while (!atomic_load(&ends)) {
+        wr_parker_prepare(&t->parker); /* what happens from here on wakes us */
+        wr_supervisor_step(t->supervisor);
+        if (!told && wr_supervisor_registered(t->supervisor)) {
+            told = true;
+            printf("weir taskmanager %s data %s http -\n", t->name, wr_supervisor_data(t->supervisor));
+            fflush(stdout);
+        }
+        if (!atomic_load(&ends)) wait(t);
+    }
+}
+
+static void close_all(taskmanager *t)
+{
+    wr_supervisor_free(t->supervisor);
+    wr_real_processes_free(t->processes);
+    if (t->pair != NULL) wr_peers_pair_free(t->pair);
+    if (t->peers != NULL) wr_peers_nng_free(t->peers);
+}
+
+static void obey_signals(taskmanager *t)
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    to_wake = &t->parker;
+    action.sa_handler = on_signal;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+/* Workers read how they are to watch themselves from their environment. */
+static void tell_workers(const wr_settings *s)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%lld", (long long)wr_setting_ms(s, WR_SET_HANG_TIMEOUT));
+    setenv("WEIR_WORKER_HANG_MS", text, 1);
+    if (wr_setting_text(s, WR_SET_LOG)[0] != 0) setenv("WEIR_WORKER_LOG", wr_setting_text(s, WR_SET_LOG), 1);
+}
+
+int wr_cli_taskmanager(const wr_options *options)
+{
+    static taskmanager t;
+    const wr_settings *s = &options->settings;
+    wr_errinfo         info = {0};
+    wr_log_level       level = WR_LOG_INFO;
+    if (wr_setting_text(s, WR_SET_LOG)[0] != 0) wr_log_level_of(wr_setting_text(s, WR_SET_LOG), &level);
+    t.env = wr_env_real();
+    wr_log_setup(STDERR_FILENO, level, t.env);
+    name_it(&t, s);
+    tell_workers(s);
+    wr_err err = open_all(&t, s, &info);
+    if (err == WR_OK) {
+        obey_signals(&t);
+        run(&t);
+        wr_log(WR_LOG_INFO, "the TaskManager %s ends", t.name);
+    }
+    close_all(&t);
+    return err == WR_OK ? WR_EXIT_OK : wr_cli_fail(&info);
+}

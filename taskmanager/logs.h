@@ -1,0 +1,20 @@
+/* taskmanager/logs.h: a log in segments: log-OFFSET, named by the place in the whole log at which it begins. */
+#ifndef WR_TASKMANAGER_LOGS_H
+#define WR_TASKMANAGER_LOGS_H
+#include "base/env.h"
+#include "wire/control.h"
+
+enum { WR_LOG_NAME_BYTES = 32, WR_LOGS_KEPT = 100 };
+#define WR_LOG_SEGMENT_BYTES WR_MIB(8)
+#define WR_LOG_SEGMENTS      4
+#define WR_LOG_PIECE_BYTES   WR_KIB(64)
+
+/* The path of the newest segment; of a first one, when there is none. */
+wr_err wr_log_newest(const wr_env *env, const char *folder, char path[WR_PATH_BYTES_MAX], wr_errinfo *info);
+/* What the log has from piece->offset on, into `to`: sets offset (later, when that is gone already; the last `room`
+ * bytes when it is UINT64_MAX), end, data, data_bytes. */
+void wr_log_read(const wr_env *env, const char *folder, wr_log_piece *piece, char *to, uint32_t room);
+/* True: `path`, a segment, is full; *next is the path of the one behind it, and too old ones are gone. */
+bool wr_log_full(const wr_env *env, const char *path, char next[WR_PATH_BYTES_MAX]);
+
+#endif

@@ -1,0 +1,101 @@
+/* taskmanager/supervisor_parts.h: what the files of the supervisor share. */
+#ifndef WR_TASKMANAGER_SUPERVISOR_PARTS_H
+#define WR_TASKMANAGER_SUPERVISOR_PARTS_H
+#include "taskmanager/blobs.h"
+#include "taskmanager/supervisor.h"
+
+enum { WR_TM_BEATS_MAX = 64, WR_TM_PAST_MAX = 64 };
+
+enum wr_tm_worker_state {
+    WR_TM_FETCHES = 1, /* its files are on their way */
+    WR_TM_RUNS,
+    WR_TM_ENDS /* its process was told or made to end */
+};
+
+/* Owner: its supervisor. */
+typedef struct wr_tm_worker {
+    uint64_t        job, process, peer;
+    uint32_t        attempt;
+    uint32_t        state; /* enum wr_tm_worker_state */
+    char           *bytes; /* DEPLOY, until the process has it */
+    size_t          n;
+    wr_message      deployment; /* the same, decoded */
+    wr_task_report *task;       /* what it said about each, by order of first mention */
+    uint32_t        tasks, tasks_max;
+    bool            clean; /* it ends because it was told to */
+    wr_errinfo      why;   /* unclean: the first reason that we know */
+    int64_t         said_ns;
+    int64_t         end_by_ns; /* ENDS: then it is killed */
+    wr_message      stats;     /* the newest; kind 0: none yet */
+    char            folder[WR_PATH_BYTES_MAX];
+} wr_tm_worker;
+
+enum wr_tm_link { WR_TM_AWAY = 1, WR_TM_DIALS, WR_TM_OPENS, WR_TM_REGISTERED };
+
+typedef struct wr_tm_counts {
+    uint64_t heartbeats, connections, lost, stale, deployed, ended, crashed, killed, garbage;
+    int64_t  round_trip_ns; /* of the last heartbeat */
+} wr_tm_counts;
+
+/* An attempt that was here. */
+typedef struct wr_tm_past {
+    uint64_t job;
+    uint32_t attempt;
+} wr_tm_past;
+
+/* Owner: the thread that steps it. */
+struct wr_supervisor {
+    wr_supervisor_config config;
+    const wr_env        *env;
+    char                *jobmanager, *name, *folder, *http, *data; /* data: as others reach it */
+    uint64_t             tm;
+    wr_acceptor         *acceptor;
+    wr_tm_blobs         *blobs;
+    wr_tm_worker       **worker;
+    uint32_t             workers;
+    wr_tm_past           past[WR_TM_PAST_MAX];
+    uint32_t             pasts;
+    /* The JobManager. */
+    uint32_t     link; /* enum wr_tm_link */
+    uint64_t     jm;   /* peer */
+    uint64_t     leader;
+    int64_t      dial_ns, back_off_ns;
+    int64_t      heartbeat_ns, lease_ns; /* as it told us */
+    uint64_t     seq;
+    int64_t      sent_ns[WR_TM_BEATS_MAX]; /* heartbeats, by seq modulo; [0] of a connection: REGISTER */
+    int64_t      beat_ns, heard_ns;        /* when the next one is due; when it last said anything */
+    int64_t      lease_until_ns;
+    wr_err       dial_told; /* the reason that was logged last */
+    char       **late;      /* GONE messages that wait for a connection */
+    size_t      *late_bytes;
+    uint32_t     lates;
+    wr_tm_counts count;
+};
+
+/* ---- supervisor.c ---- */
+int64_t wr_tm_now(const wr_supervisor *s);
+/* To the JobManager; lost without a connection, since REGISTER tells what is. m->leader is filled in. */
+void wr_tm_send(wr_supervisor *s, wr_message *m);
+/* The same, but it waits for a connection. */
+void wr_tm_send_sure(wr_supervisor *s, wr_message *m);
+
+/* ---- supervisor_workers.c ---- */
+wr_tm_worker *wr_tm_find(const wr_supervisor *s, uint64_t job, uint32_t attempt);
+/* Takes the message and its bytes over. */
+void wr_tm_deploy(wr_supervisor *s, wr_message *m, char *bytes, size_t n);
+void wr_tm_order(wr_supervisor *s, const wr_message *m, const char *bytes, size_t n);
+void wr_tm_kill(wr_supervisor *s, uint64_t job, uint32_t attempt);
+void wr_tm_relay_lease(wr_supervisor *s);
+/* Starts what has all of its files, takes what workers say, ends what is due, tells who has gone. */
+void    wr_tm_step_workers(wr_supervisor *s);
+int64_t wr_tm_workers_due(const wr_supervisor *s);
+void    wr_tm_worker_free(wr_tm_worker *w);
+
+/* ---- supervisor_logs.c ---- */
+/* The folder of a job's log; false: its path is too long. */
+bool wr_tm_log_folder(const wr_supervisor *s, uint64_t job, char folder[WR_PATH_BYTES_MAX]);
+/* Its newest segment, made when there is none; folders of old jobs go. */
+wr_err wr_tm_log_open(wr_supervisor *s, uint64_t job, char path[WR_PATH_BYTES_MAX], wr_errinfo *info);
+void   wr_tm_log_tell(wr_supervisor *s, const wr_message *ask);
+
+#endif

@@ -1,0 +1,591 @@
+/* The supervisor, with a JobManager, workers and processes that the test plays. */
+#include "net/mac.h"
+#include "taskmanager/files.h"
+#include "tests/unit/taskmanager/fakes.h"
+#include "wire/task.h"
+
+enum { MS = 1000000 };
+
+typedef struct world {
+    fake_peers     jm, workers;
+    fake_processes processes;
+    wr_supervisor *s;
+    uint64_t       leader;
+    char           folder[64];
+    char           blob[3000]; /* of the module */
+    uint8_t        digest[WR_DIGEST_BYTES];
+} world;
+
+static int begin(void **state)
+{
+    world     *w = calloc(1, sizeof *w);
+    wr_errinfo info = {0};
+    check(w != NULL);
+    fake_peers_init(&w->jm);
+    fake_peers_init(&w->workers);
+    fake_processes_init(&w->processes);
+    snprintf(w->folder, sizeof w->folder, "/tmp/weir-supervisor-XXXXXX");
+    check(mkdtemp(w->folder) != NULL);
+    for (size_t i = 0; i < sizeof w->blob; i++) w->blob[i] = (char)(i * 7);
+    wr_sha256 *sum = wr_sha256_new();
+    wr_sha256_add(sum, w->blob, sizeof w->blob);
+    wr_sha256_end(sum, w->digest);
+    w->leader = 5;
+    const wr_supervisor_config config = {.env = fake_env(),
+                                         .peers = &w->jm.table,
+                                         .workers = &w->workers.table,
+                                         .processes = &w->processes.table,
+                                         .jobmanager = "127.0.0.1:6123",
+                                         .name = "here:1",
+                                         .folder = w->folder,
+                                         .data_listen = "127.0.0.1:0",
+                                         .http = "",
+                                         .slots = 4,
+                                         .pid = 77,
+                                         .memory_max = 1000,
+                                         .hang_ms = 30000};
+    if (wr_supervisor_new(&w->s, &config, &info) != WR_OK) fail_msg("%s", info.text);
+    *state = w;
+    return 0;
+}
+
+static int end(void **state)
+{
+    world *w = *state;
+    wr_supervisor_free(w->s);
+    fake_peers_fini(&w->jm);
+    fake_peers_fini(&w->workers);
+    wr_tm_folder_remove(wr_env_real(), w->folder);
+    assert_int_not_equal(access(w->folder, F_OK), 0);
+    free(w);
+    return 0;
+}
+
+static void step(world *w)
+{
+    for (int i = 0; i < 4; i++) wr_supervisor_step(w->s);
+}
+
+static void tell(world *w, wr_message *m)
+{
+    m->leader = m->leader != 0 ? m->leader : w->leader;
+    fake_tell(&w->jm, w->jm.last, WR_PEER_MESSAGE, m);
+    step(w);
+}
+
+static void join(world *w)
+{
+    wr_message m = {.kind = WR_MSG_REGISTERED, .registered = {.heartbeat_ms = 1000, .lease_ms = 5000}};
+    step(w);
+    fake_tell(&w->jm, w->jm.last, WR_PEER_OPENED, NULL);
+    step(w);
+    assert_non_null(fake_said(&w->jm, WR_MSG_REGISTER));
+    tell(w, &m);
+    assert_true(wr_supervisor_registered(w->s));
+}
+
+static void deploy(world *w, uint64_t job, uint32_t attempt)
+{
+    static wr_place   place;
+    wr_message        m = {.kind = WR_MSG_DEPLOY, .job = job, .attempt = attempt};
+    const wr_message *said = fake_said(&w->jm, WR_MSG_REGISTER);
+    place = (wr_place){.tm = said != NULL ? said->reg.tm : 1, .data = "127.0.0.1:1"};
+    m.deploy.spec = (wr_job_spec){.name = "job",
+                                  .module = {.name = "job.so", .bytes = sizeof w->blob},
+                                  .graph = "g",
+                                  .graph_bytes = 1,
+                                  .snapshots = "",
+                                  .restore = ""};
+    memcpy(m.deploy.spec.module.digest, w->digest, sizeof w->digest);
+    m.deploy.place = &place;
+    m.deploy.places = 1;
+    m.deploy.self = place.tm;
+    memset(m.deploy.secret, 7, sizeof m.deploy.secret);
+    m.deploy.lineage = m.deploy.restore_manifest = m.deploy.restore_folder = "";
+    tell(w, &m);
+}
+
+/* Answers one BLOB_GET with at most `most` bytes. */
+static void give_piece(world *w, uint32_t most)
+{
+    const wr_message *ask = fake_said(&w->jm, WR_MSG_BLOB_GET);
+    wr_message        m = {.kind = WR_MSG_BLOB};
+    assert_non_null(ask);
+    assert_memory_equal(ask->blob.digest, w->digest, sizeof w->digest);
+    m.blob = ask->blob;
+    m.blob.bytes = sizeof w->blob;
+    m.blob.data = w->blob + ask->blob.offset;
+    m.blob.data_bytes = (uint32_t)(sizeof w->blob - ask->blob.offset);
+    if (m.blob.data_bytes > most) m.blob.data_bytes = most;
+    tell(w, &m);
+}
+
+static void run_one(world *w, uint64_t job, uint32_t attempt)
+{
+    uint32_t before = w->processes.count;
+    deploy(w, job, attempt);
+    while (w->processes.count == before) give_piece(w, 1000);
+    assert_int_equal(w->processes.process[before].job, job);
+    assert_int_equal(w->processes.process[before].attempt, attempt);
+}
+
+static void worker_says(world *w, uint64_t process, wr_message *m)
+{
+    fake_tell(&w->workers, 100 + process, WR_PEER_MESSAGE, m);
+    step(w);
+}
+
+static void order(world *w, uint64_t job, uint32_t attempt, uint32_t verb)
+{
+    wr_message m = {.kind = WR_MSG_ORDER, .job = job, .attempt = attempt, .order = {.verb = verb}};
+    tell(w, &m);
+}
+
+/* ---- registration, heartbeats ---- */
+
+static void registers(void **state)
+{
+    world *w = *state;
+    step(w);
+    assert_int_equal(w->jm.dials, 1);
+    assert_string_equal(w->jm.dialed, "127.0.0.1:6123");
+    join(w);
+    const wr_message *m = fake_said(&w->jm, WR_MSG_REGISTER);
+    assert_true(m->reg.tm != 0 && m->reg.slots == 4 && m->reg.pid == 77 && m->reg.workers == 0);
+    assert_string_equal(m->reg.name, "here:1");
+    assert_string_equal(m->reg.data, wr_supervisor_data(w->s));
+    assert_int_equal(fake_count(&w->jm, WR_MSG_HEARTBEAT), 1);
+    step(w);
+    assert_int_equal(fake_count(&w->jm, WR_MSG_HEARTBEAT), 1);
+    assert_true(wr_supervisor_wait_ns(w->s) > 0 && wr_supervisor_wait_ns(w->s) <= 1000 * (int64_t)MS);
+    fake_now_ns += 1000 * (int64_t)MS;
+    step(w);
+    assert_int_equal(fake_count(&w->jm, WR_MSG_HEARTBEAT), 2);
+}
+
+static void dials_again_with_pauses(void **state)
+{
+    world *w = *state;
+    step(w);
+    for (uint32_t i = 1; i < 12; i++) {
+        fake_tell(&w->jm, w->jm.last, WR_PEER_CLOSED, NULL);
+        step(w);
+        assert_int_equal(w->jm.dials, i);
+        assert_true(wr_supervisor_wait_ns(w->s) > 0 && wr_supervisor_wait_ns(w->s) <= 1250 * (int64_t)MS);
+        fake_now_ns += wr_supervisor_wait_ns(w->s);
+        step(w);
+        assert_int_equal(w->jm.dials, i + 1);
+    }
+}
+
+/* A connection that is dead without saying so. */
+static void silence_is_an_end(void **state)
+{
+    world *w = *state;
+    join(w);
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(w->jm.closes, 0);
+        fake_now_ns += 1000 * (int64_t)MS;
+        step(w);
+    }
+    assert_int_equal(w->jm.closes, 1);
+    assert_false(wr_supervisor_registered(w->s));
+    fake_now_ns += 1000 * (int64_t)MS;
+    step(w);
+    assert_int_equal(w->jm.dials, 2);
+}
+
+static void lower_leaders_are_not_heard(void **state)
+{
+    world *w = *state;
+    join(w);
+    w->leader = 4;
+    deploy(w, 11, 1);
+    assert_int_equal(fake_count(&w->jm, WR_MSG_BLOB_GET), 0);
+    w->leader = 6;
+    deploy(w, 11, 1);
+    assert_int_equal(fake_count(&w->jm, WR_MSG_BLOB_GET), 1);
+    w->leader = 5;
+    fake_tell(&w->jm, w->jm.last, WR_PEER_CLOSED, NULL);
+    step(w);
+    fake_now_ns += 1250 * (int64_t)MS;
+    step(w);
+    fake_tell(&w->jm, w->jm.last, WR_PEER_OPENED, NULL);
+    wr_message m = {.kind = WR_MSG_REGISTERED, .registered = {.heartbeat_ms = 1000, .lease_ms = 5000}};
+    tell(w, &m);
+    assert_false(wr_supervisor_registered(w->s)); /* and it has hung up */
+    assert_int_equal(w->jm.closes, 1);
+}
+
+/* ---- deployment ---- */
+
+static void a_worker_gets_its_files_and_its_deployment(void **state)
+{
+    world     *w = *state;
+    char       path[WR_PATH_BYTES_MAX], *bytes;
+    size_t     n;
+    wr_errinfo info = {0};
+    join(w);
+    deploy(w, 11, 1);
+    assert_int_equal(w->processes.count, 0);
+    give_piece(w, 1000);
+    give_piece(w, 1999);
+    assert_int_equal(w->processes.count, 0);
+    give_piece(w, 1);
+    assert_int_equal(w->processes.count, 1);
+    const fake_process *p = &w->processes.process[0];
+    assert_true(p->job == 11 && p->attempt == 1 && p->memory_max == 1000);
+    assert_true(wr_tm_path(path, p->folder, "job.so"));
+    assert_int_equal(wr_tm_file_read(wr_env_real(), path, 10000, &bytes, &n, &info), WR_OK);
+    assert_int_equal(n, sizeof w->blob);
+    assert_memory_equal(bytes, w->blob, n);
+    free(bytes);
+    assert_int_equal(w->workers.said[0]->kind, WR_MSG_LEASE); /* before anything else */
+    assert_true(w->workers.said[0]->until_mono_ns == fake_now_ns + 5000 * (int64_t)MS);
+    assert_int_equal(w->workers.said[1]->kind, WR_MSG_DEPLOY);
+    assert_true(w->workers.said[1]->job == 11 && w->workers.said[1]->deploy.secret[0] == 7);
+    /* The next one has it already. */
+    uint32_t asked = fake_count(&w->jm, WR_MSG_BLOB_GET);
+    deploy(w, 12, 1);
+    assert_int_equal(w->processes.count, 2);
+    assert_int_equal(fake_count(&w->jm, WR_MSG_BLOB_GET), asked);
+}
+
+static void a_damaged_file_is_not_believed(void **state)
+{
+    world *w = *state;
+    join(w);
+    deploy(w, 11, 1);
+    w->blob[5] ^= 1;
+    give_piece(w, 3000);
+    const wr_message *m = fake_said(&w->jm, WR_MSG_GONE);
+    assert_non_null(m);
+    assert_true(m->job == 11 && m->attempt == 1 && !m->gone.clean);
+    assert_int_equal(m->gone.info.code, WR_IO);
+    w->blob[5] ^= 1;
+    run_one(w, 11, 2);
+}
+
+static void a_file_that_is_not_there_fails_the_worker(void **state)
+{
+    world     *w = *state;
+    wr_message m = {.kind = WR_MSG_BLOB};
+    join(w);
+    deploy(w, 11, 1);
+    m.blob = fake_said(&w->jm, WR_MSG_BLOB_GET)->blob;
+    m.blob.bytes = sizeof w->blob;
+    m.blob.data = "";
+    m.blob.data_bytes = 0;
+    wr_fail(&m.blob.info, WR_NOT_FOUND, "no such file");
+    tell(w, &m);
+    assert_int_equal(fake_said(&w->jm, WR_MSG_GONE)->gone.info.code, WR_NOT_FOUND);
+}
+
+static void old_and_repeated_deployments_have_no_effect(void **state)
+{
+    world *w = *state;
+    join(w);
+    run_one(w, 11, 2);
+    deploy(w, 11, 2);
+    deploy(w, 11, 1);
+    assert_int_equal(w->processes.count, 1);
+    assert_int_equal(fake_count(&w->jm, WR_MSG_GONE), 0);
+    fake_end(&w->processes, 1, 0, 1, WR_OK, "");
+    step(w);
+    deploy(w, 11, 2); /* it has been here */
+    assert_int_equal(w->processes.count, 1);
+    /* A newer one ends what is left of an older one. */
+    run_one(w, 11, 3);
+    assert_false(w->processes.process[1].killed);
+    run_one(w, 11, 4);
+    assert_true(w->processes.process[1].killed);
+    assert_false(w->processes.process[2].killed);
+}
+
+static void a_process_that_cannot_be_started_is_told(void **state)
+{
+    world *w = *state;
+    join(w);
+    w->processes.refuse = WR_MEMORY;
+    deploy(w, 11, 1);
+    give_piece(w, 3000);
+    const wr_message *m = fake_said(&w->jm, WR_MSG_GONE);
+    assert_non_null(m);
+    assert_true(!m->gone.clean && m->gone.info.code == WR_MEMORY);
+}
+
+/* ---- messages in both directions ---- */
+
+static void messages_pass(void **state)
+{
+    world         *w = *state;
+    wr_task_report task[2] = {{.subtask = 0, .state = WR_TASK_RUNNING}, {.subtask = 3, .state = WR_TASK_LOADED}};
+    wr_message     m = {.kind = WR_MSG_REPORT, .job = 11, .attempt = 1};
+    join(w);
+    run_one(w, 11, 1);
+    order(w, 11, 1, WR_DO_GO);
+    assert_int_equal(fake_said(&w->workers, WR_MSG_ORDER)->order.verb, WR_DO_GO);
+    m.report.task = task;
+    m.report.tasks = 2;
+    worker_says(w, 1, &m);
+    assert_int_equal(fake_said(&w->jm, WR_MSG_REPORT)->report.tasks, 2);
+    /* For another attempt: not passed on. */
+    m.attempt = 2;
+    worker_says(w, 1, &m);
+    assert_int_equal(fake_count(&w->jm, WR_MSG_REPORT), 1);
+    order(w, 11, 2, WR_DO_GO);
+    order(w, 12, 1, WR_DO_GO);
+    assert_int_equal(fake_count(&w->workers, WR_MSG_ORDER), 1);
+    /* A new connection says what runs, as far as it has come. */
+    fake_tell(&w->jm, w->jm.last, WR_PEER_CLOSED, NULL);
+    step(w);
+    fake_forget(&w->jm);
+    m.attempt = 1;
+    m.report.tasks = 1;
+    task[0] = (wr_task_report){.subtask = 3, .state = WR_TASK_RUNNING};
+    worker_says(w, 1, &m);
+    assert_int_equal(fake_count(&w->jm, WR_MSG_REPORT), 0);
+    fake_now_ns += 1250 * (int64_t)MS;
+    join(w);
+    const wr_register *r = &fake_said(&w->jm, WR_MSG_REGISTER)->reg;
+    assert_int_equal(r->workers, 1);
+    assert_true(r->worker[0].job == 11 && r->worker[0].attempt == 1 && r->worker[0].tasks == 2);
+    assert_int_equal(r->worker[0].task[0].state, WR_TASK_RUNNING);
+    assert_int_equal(r->worker[0].task[1].state, WR_TASK_RUNNING);
+}
+
+static void leases_are_renewed_by_round_trips_only(void **state)
+{
+    world     *w = *state;
+    wr_message m = {.kind = WR_MSG_HEARD};
+    join(w);
+    run_one(w, 11, 1);
+    fake_forget(&w->workers);
+    fake_now_ns += 1000 * (int64_t)MS;
+    int64_t sent = fake_now_ns;
+    step(w); /* heartbeat 2 */
+    assert_int_equal(w->workers.saids, 0);
+    fake_now_ns += 300 * (int64_t)MS;
+    m.seq = 2;
+    tell(w, &m);
+    assert_true(fake_said(&w->workers, WR_MSG_LEASE)->until_mono_ns == sent + 5000 * (int64_t)MS);
+    fake_forget(&w->workers);
+    m.seq = 9; /* was never sent */
+    tell(w, &m);
+    m.seq = 0;
+    tell(w, &m);
+    assert_int_equal(w->workers.saids, 0);
+}
+
+/* ---- ends ---- */
+
+static void an_end_that_was_ordered_is_clean(void **state)
+{
+    world *w = *state;
+    join(w);
+    run_one(w, 11, 1);
+    order(w, 11, 1, WR_DO_RELEASE);
+    assert_int_equal(fake_said(&w->workers, WR_MSG_ORDER)->order.verb, WR_DO_RELEASE);
+    assert_int_equal(fake_count(&w->jm, WR_MSG_GONE), 0);
+    assert_int_equal(access(w->processes.process[0].folder, F_OK), 0);
+    fake_end(&w->processes, 1, 0, 0, WR_OK, "");
+    step(w);
+    const wr_message *m = fake_said(&w->jm, WR_MSG_GONE);
+    assert_true(m != NULL && m->gone.clean && m->job == 11 && m->attempt == 1);
+    assert_int_not_equal(access(w->processes.process[0].folder, F_OK), 0);
+    assert_int_equal(access(w->processes.process[0].log, F_OK), -1); /* the process would have made it */
+}
+
+static void one_that_does_not_end_is_killed(void **state)
+{
+    world *w = *state;
+    join(w);
+    run_one(w, 11, 1);
+    order(w, 11, 1, WR_DO_RELEASE);
+    for (int i = 0; i < 11; i++) {
+        wr_message m = {.kind = WR_MSG_HEARD, .seq = 1};
+        fake_now_ns += 1000 * (int64_t)MS;
+        tell(w, &m);
+    }
+    assert_true(w->processes.process[0].killed);
+    assert_true(fake_said(&w->jm, WR_MSG_GONE)->gone.clean);
+}
+
+static void a_kill_is_clean_and_can_be_repeated(void **state)
+{
+    world     *w = *state;
+    wr_message m = {.kind = WR_MSG_KILL, .job = 11, .attempt = 1};
+    join(w);
+    tell(w, &m); /* nobody is there */
+    assert_true(fake_said(&w->jm, WR_MSG_GONE)->gone.clean);
+    run_one(w, 11, 1);
+    tell(w, &m);
+    assert_true(w->processes.process[0].killed);
+    assert_int_equal(fake_count(&w->jm, WR_MSG_GONE), 2);
+    tell(w, &m);
+    assert_int_equal(fake_count(&w->jm, WR_MSG_GONE), 3);
+    /* While its files come, too. */
+    memset(w->digest, 9, sizeof w->digest);
+    deploy(w, 12, 1);
+    m.job = 12;
+    tell(w, &m);
+    assert_int_equal(fake_count(&w->jm, WR_MSG_GONE), 4);
+    assert_int_equal(w->processes.count, 1);
+}
+
+static void a_crash_is_told_with_its_cause(void **state)
+{
+    world *w = *state;
+    join(w);
+    run_one(w, 11, 1);
+    run_one(w, 12, 1);
+    fake_end(&w->processes, 1, 0, 5, WR_CRASH, "it crashed");
+    step(w);
+    const wr_message *m = fake_said(&w->jm, WR_MSG_GONE);
+    assert_true(m->job == 11 && !m->gone.clean && m->gone.info.code == WR_CRASH);
+    assert_string_equal(m->gone.info.text, "it crashed");
+    assert_string_equal(m->gone.report, "a report");
+    assert_int_equal(fake_count(&w->jm, WR_MSG_GONE), 1); /* the other one goes on */
+    assert_false(w->processes.process[1].killed);
+}
+
+static void the_last_word_of_a_worker_counts(void **state)
+{
+    world     *w = *state;
+    wr_message m = {.kind = WR_MSG_GONE, .job = 11, .attempt = 1};
+    join(w);
+    run_one(w, 11, 1);
+    m.gone.subtask = UINT32_MAX;
+    m.gone.report = "";
+    wr_fail(&m.gone.info, WR_GRAPH, "another graph");
+    worker_says(w, 1, &m);
+    assert_int_equal(fake_count(&w->jm, WR_MSG_GONE), 0);
+    fake_end(&w->processes, 1, 0, 2, WR_CRASH, "exit code 2");
+    step(w);
+    assert_int_equal(fake_said(&w->jm, WR_MSG_GONE)->gone.info.code, WR_GRAPH);
+}
+
+static void what_happens_without_a_connection_is_told_later(void **state)
+{
+    world *w = *state;
+    join(w);
+    run_one(w, 11, 1);
+    fake_tell(&w->jm, w->jm.last, WR_PEER_CLOSED, NULL);
+    step(w);
+    fake_end(&w->processes, 1, 11, 0, WR_CRASH, "it crashed");
+    step(w);
+    assert_int_equal(fake_count(&w->jm, WR_MSG_GONE), 0);
+    fake_now_ns += 1250 * (int64_t)MS;
+    fake_forget(&w->jm);
+    join(w);
+    assert_int_equal(fake_said(&w->jm, WR_MSG_REGISTER)->reg.workers, 0);
+    assert_int_equal(fake_count(&w->jm, WR_MSG_GONE), 1);
+}
+
+static void a_silent_worker_is_killed(void **state)
+{
+    world     *w = *state;
+    wr_message beat = {.kind = WR_MSG_HEARD, .seq = 1}, m = {.kind = WR_MSG_STATS, .job = 11, .attempt = 1};
+    join(w);
+    run_one(w, 11, 1);
+    for (int i = 0; i < 60; i++) {
+        fake_now_ns += 1000 * (int64_t)MS;
+        if (i < 30) worker_says(w, 1, &m);
+        tell(w, &beat);
+        if (i < 58) assert_false(w->processes.process[0].killed);
+    }
+    assert_true(w->processes.process[0].killed);
+    const wr_message *gone = fake_said(&w->jm, WR_MSG_GONE);
+    assert_true(!gone->gone.clean && gone->gone.info.code == WR_CRASH);
+}
+
+/* ---- logs ---- */
+
+static void write_text(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static void logs(void **state)
+{
+    world     *w = *state;
+    wr_message m = {.kind = WR_MSG_LOG_GET, .job = 11, .request = 8};
+    char       folder[WR_PATH_BYTES_MAX], path[WR_PATH_BYTES_MAX + 64];
+    join(w);
+    m.log.data_bytes = 6;
+    tell(w, &m); /* no such job */
+    assert_int_equal(fake_said(&w->jm, WR_MSG_LOG)->log.data_bytes, 0);
+    run_one(w, 11, 1);
+    snprintf(folder, sizeof folder, "%s", w->processes.process[0].log);
+    *strrchr(folder, '/') = 0;
+    snprintf(path, sizeof path, "%s/log-%020d", folder, 4);
+    write_text(path, "efgh");
+    snprintf(path, sizeof path, "%s/log-%020d", folder, 8);
+    write_text(path, "ijkl");
+    m.log.offset = 0; /* gone already */
+    tell(w, &m);
+    const wr_log_piece *piece = &fake_said(&w->jm, WR_MSG_LOG)->log;
+    assert_true(piece->offset == 4 && piece->end == 12 && piece->data_bytes == 6);
+    assert_memory_equal(piece->data, "efghij", 6);
+    m.log.offset = 10;
+    tell(w, &m);
+    piece = &fake_said(&w->jm, WR_MSG_LOG)->log;
+    assert_true(piece->offset == 10 && piece->data_bytes == 2);
+    assert_memory_equal(piece->data, "kl", 2);
+    m.log.offset = UINT64_MAX;
+    tell(w, &m);
+    piece = &fake_said(&w->jm, WR_MSG_LOG)->log;
+    assert_true(piece->offset == 6 && piece->data_bytes == 6 && fake_said(&w->jm, WR_MSG_LOG)->request == 8);
+    assert_memory_equal(piece->data, "ghijkl", 6);
+}
+
+static void garbage_is_counted(void **state)
+{
+    world *w = *state;
+    join(w);
+    run_one(w, 11, 1);
+    for (int i = 0; i < 2; i++) {
+        fake_peers    *f = i == 0 ? &w->jm : &w->workers;
+        wr_peer_event *e = &f->event[f->events++];
+        *e = (wr_peer_event){
+            .kind = WR_PEER_MESSAGE, .peer = i == 0 ? w->jm.last : 101, .bytes = strdup("garbage"), .n = 7};
+    }
+    step(w);
+    size_t n;
+    char  *text = wr_supervisor_metrics(w->s, &n);
+    assert_non_null(strstr(text, "weir_taskmanager_garbage_messages_total 2\n"));
+    assert_non_null(strstr(text, "weir_taskmanager_workers 1\n"));
+    assert_int_equal(strlen(text), n);
+    free(text);
+}
+
+int main(void)
+{
+#define TEST(NAME) cmocka_unit_test_setup_teardown(NAME, begin, end)
+    const struct CMUnitTest tests[] = {
+        TEST(registers),
+        TEST(dials_again_with_pauses),
+        TEST(silence_is_an_end),
+        TEST(lower_leaders_are_not_heard),
+        TEST(a_worker_gets_its_files_and_its_deployment),
+        TEST(a_damaged_file_is_not_believed),
+        TEST(a_file_that_is_not_there_fails_the_worker),
+        TEST(old_and_repeated_deployments_have_no_effect),
+        TEST(a_process_that_cannot_be_started_is_told),
+        TEST(messages_pass),
+        TEST(leases_are_renewed_by_round_trips_only),
+        TEST(an_end_that_was_ordered_is_clean),
+        TEST(one_that_does_not_end_is_killed),
+        TEST(a_kill_is_clean_and_can_be_repeated),
+        TEST(a_crash_is_told_with_its_cause),
+        TEST(the_last_word_of_a_worker_counts),
+        TEST(what_happens_without_a_connection_is_told_later),
+        TEST(a_silent_worker_is_killed),
+        TEST(logs),
+        TEST(garbage_is_counted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
