@@ -353,6 +353,57 @@ static void spec_by_itself(void **state)
     wr_arena_fini(&arena);
 }
 
+/* Every member of the value, at any depth, stands on the page between backquotes. */
+static void assert_told(wr_unpack *u, const char *page)
+{
+    uint8_t tag = (uint8_t)*u->at;
+    if ((tag & 0xf0) == 0x80 || tag == 0xde || tag == 0xdf) {
+        for (uint32_t n = wr_unpack_map(u); n > 0; n--) {
+            char        quoted[100];
+            size_t      bytes;
+            const char *key = wr_unpack_str(u, 90, &bytes);
+            assert_non_null(key);
+            snprintf(quoted, sizeof quoted, "`%.*s`", (int)bytes, key);
+            if (strstr(page, quoted) == NULL) fail_msg("docs/protocol.md does not tell of %s", quoted);
+            bool schema = strcmp(quoted, "`record`") == 0 || strcmp(quoted, "`state`") == 0;
+            if (schema && (uint8_t)*u->at >= 0x80)
+                wr_unpack_skip(u); /* a page of its own */
+            else
+                assert_told(u, page);
+        }
+        wr_unpack_leave(u);
+    } else if ((tag & 0xf0) == 0x90 || tag == 0xdc || tag == 0xdd) {
+        for (uint32_t n = wr_unpack_array(u); n > 0; n--) assert_told(u, page);
+        wr_unpack_leave(u);
+    } else {
+        wr_unpack_skip(u);
+    }
+}
+
+static void the_page_tells_all(void **state)
+{
+    (void)state;
+    size_t n;
+    char  *page = sample_file("docs/protocol.md", &n);
+    assert_non_null(page);
+    page[n] = 0;
+    for (uint32_t i = 0; i < SAMPLES; i++) {
+        wr_message m;
+        wr_unpack  u;
+        size_t     k;
+        char       row[100];
+        control_sample(&m, i);
+        snprintf(row, sizeof row, "\n| %u | %s |", m.kind, wr_message_name(m.kind));
+        if (strstr(page, row) == NULL) fail_msg("docs/protocol.md has no row %s", row + 1);
+        char *bytes = encoded(&m, &k);
+        wr_unpack_init(&u, bytes, k);
+        assert_told(&u, page);
+        assert_null(u.problem);
+        free(bytes);
+    }
+    free(page);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -367,6 +418,7 @@ int main(void)
         cmocka_unit_test(what_makes_no_sense),
         cmocka_unit_test(short_request),
         cmocka_unit_test(spec_by_itself),
+        cmocka_unit_test(the_page_tells_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
