@@ -177,12 +177,13 @@ static const weir_type *type_of(wr_remote *r, uint32_t number)
     return number == 0 || number > r->all.types ? NULL : r->all.type[number - 1];
 }
 
-static const weir_type *const *types_of(wr_remote *r, const uint32_t *number, uint32_t n)
+/* all: a descriptor of a connector says none, since its endpoint does. */
+static const weir_type *const *types_of(wr_remote *r, const uint32_t *number, uint32_t n, bool all)
 {
     const weir_type **list = wr_arena_array(&r->arena, const weir_type *, n + 1);
     for (uint32_t i = 0; i < n; i++) {
         list[i] = type_of(r, number[i]);
-        if (list[i] == NULL) bad(r, "an output has no type");
+        if (list[i] == NULL && (all || number[i] != 0)) bad(r, "an output has no type");
     }
     return list;
 }
@@ -196,7 +197,7 @@ static const weir_op *get_op(wr_remote *r, const wr_remote_op *from)
     op->right = type_of(r, from->right);
     op->state = type_of(r, from->state);
     op->shared = type_of(r, from->shared);
-    if (from->outs > 0) op->out = types_of(r, from->out, from->outs);
+    if (from->outs > 0) op->out = types_of(r, from->out, from->outs, false);
     if (from->outs > 0 && from->outs != op->outs)
         bad(r, "an operator has another number of outputs than types of them");
     for (uint32_t i = 0; i < LOOPS; i++) {
@@ -228,7 +229,7 @@ static void get_node(wr_remote *r, wr_node *n, const wr_remote_node *from, uint3
     n->in[0] = type_of(r, from->left);
     n->in[1] = type_of(r, from->right);
     n->outs = from->outs;
-    n->out = types_of(r, from->out, from->outs);
+    n->out = types_of(r, from->out, from->outs, true);
     if (from->watermark != NULL) {
         weir_watermark_def *def = wr_arena_array(&r->arena, weir_watermark_def, 1);
         def->name = from->watermark;
