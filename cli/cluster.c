@@ -196,6 +196,7 @@ static wr_err start_jobmanager(cluster *c, const wr_options *o, addresses *a, wr
     WR_TRY(start_one(c, "jobmanager", "jobmanager.log", argv, line, info));
     word_behind(line, "jobmanager", a->jobmanager, sizeof a->jobmanager);
     word_behind(line, "http", a->http, sizeof a->http);
+    if (strcmp(a->http, "-") == 0) a->http[0] = 0; /* it serves none */
     if (a->jobmanager[0] == 0)
         return wr_fail(info, WR_INTERNAL, "the jobmanager says where it is in no known words: %s", line);
     return WR_OK;

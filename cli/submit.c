@@ -173,7 +173,9 @@ static void say_submitted(const wr_options *o, const char *name, uint64_t id)
 static void show_progress(void *self, const wr_reply *piece)
 {
     const wr_options *o = self;
-    if (!o->quiet && !o->json) fprintf(stderr, "weir: %.*s\n", (int)piece->out_bytes, piece->out);
+    size_t            n = piece->out_bytes;
+    while (n > 0 && piece->out[n - 1] == '\n') n--;
+    if (!o->quiet && !o->json) fprintf(stderr, "weir: %.*s\n", (int)n, piece->out);
 }
 
 /* Until the job has ended, or the user has seen enough. */

@@ -4,9 +4,6 @@
 /* Whoever asks the cluster. */
 enum { CLIENT = WR_GROUP_ASK | WR_GROUP_DIAL | WR_GROUP_CONTROL };
 
-#pragma weak wr_cli_jobmanager
-#pragma weak wr_cli_worker
-
 const wr_verb wr_verb_at[] = {
     {"run", "PIPELINE.so [FLAGS] [-- NAME=VALUE...]", "run a pipeline in this process until its input ends",
      "sjPqcdFrA",
@@ -60,7 +57,8 @@ const wr_verb wr_verb_at[] = {
      "Builds the pipeline in a process here, ships it with its connectors and files, and waits for its end; Ctrl-C\n"
      "leaves it running, -d does not wait. A file that is shipped by --file lies in the worker's folder under its\n"
      "bare name. Relative paths behind file: in --set are meant from here, those in the pipeline from the worker's\n"
-     "folder. --restore takes a snapshot, a savepoint, or `latest`: the newest one in the folder of the job's snapshots.",
+     "folder. --restore takes a snapshot, a savepoint, or `latest`: the newest one in the folder\n"
+     "of its snapshots.",
      1, 1, true, false, wr_cli_submit, CLIENT | WR_GROUP_JOB | WR_GROUP_RUNS | WR_GROUP_SUBMIT | WR_GROUP_MEMORY},
     {"wait", "JOB", "wait for the end of a job of the cluster", "j",
      "JOB is a name, an id, or the beginning of an id, here as in all verbs about the cluster's jobs. Exit code 0: it\n"

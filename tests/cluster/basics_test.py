@@ -1,0 +1,245 @@
+"""The cluster as a user meets it: the results of `weir run`, and every verb about jobs."""
+import os
+import re
+import subprocess
+
+import kit
+from kit import Cluster, wait_until
+
+WORDS = os.path.join(kit.cluster.ROOT, "examples/wordcount.c")
+FILES = kit.HEAD + """
+WEIR_RECORD(event, (uint64_t, n))
+WEIR_RECORD(line, (weir_str, text))
+WEIR_FLAT_MAP(tell, event, in, line, out)
+{
+    char  text[64] = "";
+    FILE *file = fopen("shipped.txt", "r");
+    if (in->n == 0 && file != NULL) {
+        fgets(text, sizeof text, file);
+        text[strcspn(text, "\\n")] = 0;
+        fprintf(stderr, "user code says hello\\n");
+        line_emit(out, (line){.text = weir_str_of(text)});
+    }
+    if (file != NULL) fclose(file);
+}
+WEIR_PIPELINE(files, p)
+{
+    event_stream events = weir_source(event, p, "generator:?count=10", .name = "events");
+    weir_sink(weir_apply(tell, events), "file:told", .name = "told");
+}
+"""
+FAILS = kit.HEAD + """
+WEIR_RECORD(event, (uint64_t, n))
+WEIR_FILTER(check, event, in)
+{
+    if (in->n == 500) abort();
+    return true;
+}
+WEIR_PIPELINE(fails, p)
+{
+    event_stream events = weir_source(event, p, "generator:?count=1000", .name = "events");
+    weir_sink(weir_apply(check, events), "file:none", .name = "none");
+}
+"""
+
+
+class Basics(kit.Case):
+    def test_word_count_is_that_of_one_process(self):
+        with Cluster(taskmanagers=3, slots=2) as c:
+            text = c.path("text")
+            with open(text, "wb") as file:
+                for name in ("GPL-3", "GPL-2", "Artistic"):
+                    with open(f"/usr/share/common-licenses/{name}", "rb") as source:
+                        file.write(source.read() * 20)
+            pipeline = c.path("wordcount.so")
+            c.weir("build", "-q", WORDS, "-o", pipeline, code=0)
+            c.weir("run", "-q", pipeline, "-p", "2", "--set", f"lines=file:{text}", "--set", "result=file:here", code=0)
+            got = c.weir("submit", pipeline, "-p", "6", "--set", f"lines=file:{text}", "--set", "result=file:there", code=0)
+            self.assertIn("is job", got.err)
+            expected = sorted(kit.lines_of(c.path("here")))
+            self.assertGreater(len(expected), 1000)
+            self.assertEqual(sorted(kit.lines_of(c.path("there"))), expected)
+            jobs = c.json("list")
+            self.assertEqual([(job["job"], job["state"]) for job in jobs], [("wordcount", "FINISHED")])
+            self.assertEqual(c.info(jobs[0]["id"])["restarts"], 0)
+            # It ran on all of them, and nothing is left of it.
+            wait_until(lambda: not c.workers(), "workers end after the job")
+            self.assertEqual([(tm["slots"], tm["free"]) for tm in c.json("taskmanagers")], [(2, 2)] * 3)
+
+    def test_jobs_by_name_and_id(self):
+        with Cluster(taskmanagers=1, slots=4) as c:
+            counts = c.build("counts", kit.COUNTS)
+            one = c.submit(counts, "-n", "first", "--set", "tallies=file:one")
+            two = c.submit(counts, "-n", "second", "--set", "tallies=file:two")
+            self.assertRegex(one, "^[0-9a-f]{16}$")
+            for job in ("first", one, one[:9]):
+                self.assertEqual(c.info(job)["id"], one)
+            c.wait_state("first", "RUNNING")
+            c.wait_state("second", "RUNNING")
+            self.expect(c.weir("info", "third"), 4, "E0406 NO_JOB")
+            self.expect(c.weir("info", ""), 2)
+            got = c.weir("list", code=0)
+            self.assertRegex(got.out, rf"(?m)^.*first.*RUNNING|(?m)^.*{one[:8]}")
+            self.expect(c.weir("cancel", "first"), 0, "first is canceled")
+            self.assertEqual(c.state(one), "CANCELED")
+            self.expect(c.weir("wait", one), 130)
+            self.expect(c.weir("cancel", two, "--json"), 0, two)
+            self.assertEqual({job["state"] for job in c.json("list")}, {"CANCELED"})
+            # A name is the newest job's that has it.
+            three = c.submit(counts, "-n", "first", "--set", "tallies=file:three")
+            self.assertEqual(c.info("first")["id"], three)
+            c.weir("cancel", three, code=0)
+
+    def test_shipped_files_arguments_and_logs(self):
+        with Cluster(taskmanagers=2, slots=1) as c:
+            files = c.build("files", FILES)
+            with open(c.path("shipped.txt"), "w", encoding="utf-8") as file:
+                file.write("what was shipped\n")
+            c.weir("submit", files, "-q", "-p", "2", "--file", c.path("shipped.txt"), "--set", "told=file:told", code=0)
+            self.assertEqual(kit.lines_of(c.path("told")), ["what was shipped"])
+            self.assertIn("user code says hello", c.weir("logs", "files", code=0).out)
+
+    def test_a_job_that_fails(self):
+        with Cluster(taskmanagers=1, slots=2) as c:
+            fails = c.build("fails", FAILS)
+            got = self.expect(c.weir("submit", fails, "--set", "none=file:none", "--restart", "none"), 5, "E0506 CRASH", "check")
+            self.assertIn("signal 6", got.err)
+            info = c.info("fails")
+            self.assertEqual(info["state"], "FAILED")
+            self.assertEqual(info["cause"]["code"], "E0506")
+            self.expect(c.weir("wait", "fails"), 5, "E0506 CRASH")
+            self.expect(c.weir("why", "fails"), 0, "check")
+            self.assertIn("fails.c:", c.weir("logs", "fails", code=0).out)  # the backtrace
+            # A strategy with an end.
+            c.weir("submit", fails, "-n", "again", "--set", "none=file:none2", "--restart", "fixed", "--restart-attempts", "2",
+                   "--restart-delay", "10ms", code=5)
+            self.assertEqual((c.info("again")["state"], c.info("again")["restarts"]), ("FAILED", 2))
+
+    def test_snapshot_savepoint_stop_restore(self):
+        with Cluster(taskmanagers=2, slots=1, snapshot_interval="1h") as c:
+            counts = c.build("counts", kit.COUNTS)
+            where = ("-p", "2", "--set", "events=generator:?keys=100&count=40000&rate=10000", "--set", "tallies=file:tallies", "--snapshots",
+                     "kept")
+            job = c.submit(counts, *where)
+            c.wait_state(job, "RUNNING")
+            self.expect(c.weir("snapshot", job), 0, "snapshot 1 of .* completed")
+            self.expect(c.weir("savepoint", "counts", "saved"), 0, "savepoint 2 of counts completed", c.path("saved"))
+            self.expect(c.weir("snapshots", "counts"), 0, "savepoint completed", "snapshot  completed")
+            self.assertEqual(c.json("snapshots", "counts")["completed"], 2)
+            self.expect(c.weir("stop", "counts"), 0, "snapshot 3 is the last of counts")
+            self.assertEqual(c.state(job), "FINISHED")
+            part = len(kit.lines_of(c.path("tallies")))
+            self.assertLess(part, 40000)
+            self.assertGreater(part, 0)
+            self.expect(c.weir("state", "saved"), 0, "count")
+            # The same folder: it goes on where it was.
+            self.expect(c.weir("submit", counts, "-q", *where), 0)
+            kit.check_counts(self, c.path("tallies"), 40000)
+            # From the savepoint, elsewhere: the rest once more.
+            self.expect(c.weir("submit", counts, "-q", "-p", "1", "--set", "events=generator:?keys=100&count=40000", "--set",
+                               "tallies=file:others", "--restore", "saved"), 0)
+            self.assertLess(len(kit.lines_of(c.path("others"))), 40000)
+            self.expect(c.weir("submit", c.build("fails", FAILS), "--set", "none=file:none", "--restore", "saved"), 7, "E0603 STATE")
+
+    def test_stop_with_drain_and_savepoint(self):
+        with Cluster(taskmanagers=1, slots=1, snapshot_interval="1h") as c:
+            counts = c.build("counts", kit.COUNTS)
+            job = c.submit(counts, "--set", "tallies=file:tallies")
+            c.wait_state(job, "RUNNING")
+            self.expect(c.weir("stop", job, "--drain", "--savepoint", "last"), 0, "a savepoint of it is in")
+            self.assertEqual(c.state(job), "FINISHED")
+            self.expect(c.weir("state", "last"), 0, "count")
+
+    def test_waiting_for_slots(self):
+        with Cluster(taskmanagers=1, slots=2) as c:
+            counts = c.build("counts", kit.COUNTS)
+            job = c.submit(counts, "-p", "4", "--set", "tallies=file:tallies", "--set", "events=generator:?keys=10&count=1000")
+            got = wait_until(lambda: re.search(r"\b2\b.*slot", c.weir("why", job, code=0).out), "why says which slots are missing")
+            self.assertTrue(got)
+            self.expect(c.weir("wait", job, "--timeout", "300ms"), 6, "E0404 TIMEOUT")
+            # A smaller one is not held up by it.
+            self.expect(c.weir("submit", counts, "-q", "-n", "small", "--set", "tallies=file:small", "--set",
+                               "events=generator:?keys=10&count=1000"), 0)
+            c.start_taskmanager().ready()
+            self.expect(c.weir("wait", job), 0)
+            kit.check_counts(self, c.path("tallies"), 1000)
+
+    def test_rescale_under_load(self):
+        with Cluster(taskmanagers=3, slots=2, snapshot_interval="200ms") as c:
+            counts, records = c.build("counts", kit.COUNTS), 120000
+            job = c.submit(counts, "-p", "2", "--set", "tallies=file:tallies", "--set", f"events=generator:?keys=100&count={records}&splits=6&rate=2000")
+            c.wait_state(job, "RUNNING")
+            for parallelism in (6, 2):
+                before = c.snapshots(job)
+                wait_until(lambda: c.snapshots(job) > before, "a snapshot")
+                self.expect(c.weir("rescale", job, "-p", str(parallelism)), 0, f"parallelism {parallelism}")
+                c.wait_state(job, "RUNNING")
+                info = c.info(job)
+                self.assertEqual(info["slots"], parallelism, info)
+            self.expect(c.weir("wait", job), 0)
+            kit.check_counts(self, c.path("tallies"), records)
+            self.assertEqual(c.info(job)["exceptions"], [])
+
+    def test_drain_of_a_taskmanager(self):
+        with Cluster(taskmanagers=2, slots=1, snapshot_interval="200ms") as c:
+            counts, records = c.build("counts", kit.COUNTS), 30000
+            job = c.submit(counts, "--set", "tallies=file:tallies", "--set", f"events=generator:?keys=100&count={records}&rate=5000")
+            c.wait_state(job, "RUNNING")
+            at = c.info(job)["workers"][0]["name"]
+            self.expect(c.weir("drain", at), 0, f"{at} takes no new work")
+            wait_until(lambda: [w["name"] for w in c.info(job)["workers"]] not in ([], [at]), "the job moves")
+            self.expect(c.weir("wait", job), 0)
+            kit.check_counts(self, c.path("tallies"), records)
+            self.expect(c.weir("drain", at, "--undo"), 0, f"{at} takes work again")
+
+    def test_top_and_taskmanagers(self):
+        with Cluster(taskmanagers=1, slots=1) as c:
+            counts = c.build("counts", kit.COUNTS)
+            job = c.submit(counts, "--set", "tallies=file:tallies")
+            c.wait_state(job, "RUNNING")
+            wait_until(lambda: re.search(r"(?m)^.*count.*\d", c.weir("top", job, code=0).out), "top shows the operators")
+            c.json("top")
+            tms = c.json("taskmanagers")
+            self.assertEqual([(tm["name"], tm["slots"], tm["free"]) for tm in tms], [("tm0", 1, 0)])
+            c.weir("cancel", job, code=0)
+
+    def test_attached_client_is_interrupted(self):
+        with Cluster(taskmanagers=1, slots=1) as c:
+            counts = c.build("counts", kit.COUNTS)
+            with subprocess.Popen([kit.cluster.WEIR, "submit", counts, "--set", "tallies=file:tallies"], cwd=c.folder, env=c.env,
+                                  stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as client:
+                wait_until(lambda: [job for job in c.json("list") if job["state"] == "RUNNING"], "the job runs")
+                client.send_signal(2)
+                _, err = client.communicate(timeout=30)
+            self.assertEqual(client.returncode, 0, err)
+            self.assertIn("goes on: `weir info", err)
+            self.assertEqual(c.state("counts"), "RUNNING")
+            c.weir("cancel", "counts", code=0)
+
+    def test_cluster_verb(self):
+        """weir cluster start | status | stop, and clients that find it by themselves."""
+        with Cluster() as c:
+            folder = c.path("mine")
+            for name in ("WEIR_JOBMANAGER", "WEIR_TOKEN"):
+                c.env.pop(name)
+            c.env["WEIR_CLUSTER_DIR"] = folder
+            try:
+                self.expect(c.weir("cluster", "start", "--taskmanagers", "2", "--slots", "1"), 0, "2 TaskManagers of 1 slots")
+                self.expect(c.weir("cluster", "start"), 1, "E0604 BUSY")
+                status = c.json("cluster", "status")
+                self.assertEqual([(p["role"], p["alive"]) for p in status["processes"]],
+                                 [("jobmanager", True), ("taskmanager", True), ("taskmanager", True)])
+                wait_until(lambda: len(c.json("taskmanagers")) == 2, "both are registered")
+                counts = c.build("counts", kit.COUNTS)
+                c.weir("submit", "-q", counts, "-p", "2", "--set", "tallies=file:tallies", "--set", "events=generator:?keys=10&count=1000", code=0)
+                kit.check_counts(self, c.path("tallies"), 1000)
+            finally:
+                got = c.weir("cluster", "stop")
+            self.expect(got, 0, "3 processes have ended")
+            self.expect(c.weir("cluster", "status"), 3, "no cluster was started")
+            for process in status["processes"]:
+                self.assertFalse(kit.cluster.alive(process["pid"]), process)
+
+
+if __name__ == "__main__":
+    kit.main()
