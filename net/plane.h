@@ -37,8 +37,9 @@ typedef struct wr_plane_channel {
 wr_err wr_plane_out(wr_plane *p, const wr_plane_channel *c, wr_errinfo *info);
 /* consumer, port: as wr_pipe_init takes them. */
 wr_err wr_plane_in(wr_plane *p, const wr_plane_channel *c, wr_parker *consumer, uint32_t port, wr_errinfo *info);
-/* Remote slots that it needs a connection with, rising; the slot with the lower number dials. */
-uint32_t wr_plane_remotes(const wr_plane *p, uint32_t *slot, uint32_t room);
+/* How many slots of other workers it needs a connection with; the slot with the lower number dials. Any thread. */
+uint32_t wr_plane_remotes(const wr_plane *p);
+bool     wr_plane_remote(const wr_plane *p, uint32_t index, uint32_t *remote); /* rising; false: index is too large */
 /* A greeted connection to that slot. Any thread; the plane closes it. A second one to the same slot is closed. */
 void wr_plane_give(wr_plane *p, uint32_t remote, int socket);
 /* All connections are there. Any thread. */

@@ -4,6 +4,7 @@
  * it: so those of a snapshot that failed come with the next one, and a savepoint neither commits nor forgets. */
 #include "base/check.h"
 #include "base/failpoint.h"
+#include "base/lease.h"
 #include "base/sabotage.h"
 #include "operators/kernels.h"
 #include "operators/saver.h"
@@ -146,6 +147,13 @@ static bool commit_records(wr_op *op, const void *records, uint32_t n, uint64_t 
 {
     two_phase *s = op->kernel_state;
     wr_failpoint("commit");
+    if (wr_lease_over(op->home->env, op->home->lease_until_ns)) {
+        wr_op_fail(op, WR_UNREACHABLE,
+                   "nothing was heard of the JobManager for so long that another worker may commit by now; sink %s "
+                   "subtask %u; it stops",
+                   op->node->uid, op->subtask);
+        return false;
+    }
     uint32_t verdict = call(op, op->def->commit, records, n, snapshot);
     op->due_ns = INT64_MAX;
     if (wr_op_failed(op)) return false;

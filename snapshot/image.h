@@ -18,8 +18,9 @@ typedef struct wr_image_config {
     const char   *folder; /* of the snapshots */
     const char   *name;   /* of the file, at most 63 bytes */
     int           file;   /* what wr_image_create gave for it: the writer's from now on; 0 or less: it creates it */
-    const char   *job, *lineage;
-    wr_barrier    barrier;
+    bool        raced; /* without `file`: somebody of this process may be creating it at this moment; then it is used */
+    const char *job, *lineage;
+    wr_barrier  barrier;
 } wr_image_config;
 
 enum wr_image_step {

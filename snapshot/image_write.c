@@ -42,6 +42,7 @@ struct wr_image_writer {
     uint32_t         phase;
     int              file;    /* -1: not open */
     int              created; /* the file that was made in advance; -1: none */
+    bool             raced;   /* it may be made at this moment */
     staging         *staging;
     uint32_t         busy, flying; /* buffers under way; operations under way */
     uint32_t         buffer;       /* the one that fills; BUFFERS: none */
@@ -474,6 +475,7 @@ wr_err wr_image_writer_new(wr_image_writer **take, const wr_image_config *config
     snprintf(head->weir, sizeof head->weir, "%s", WR_VERSION);
     head->lineage_hash = wr_image_lineage_hash(head->lineage);
     w->created = config->file > 0 ? config->file : -1;
+    w->raced = config->raced;
     *take = w;
     return WR_OK;
 }
@@ -500,9 +502,11 @@ wr_err wr_image_writer_add(wr_image_writer *w, const char *uid, wr_table *table,
     return WR_OK;
 }
 
-static int create_file(const wr_env *env, const char *path)
+enum { NEW = WR_OPEN_CREATE | WR_OPEN_EXCLUSIVE };
+
+static int create_file(const wr_env *env, const char *path, int flags)
 {
-    int flags = WR_OPEN_WRITE | WR_OPEN_CREATE | WR_OPEN_EXCLUSIVE;
+    flags |= WR_OPEN_WRITE;
     int file = env->open(env->self, path, flags | WR_OPEN_DIRECT);
     return file == -EINVAL ? env->open(env->self, path, flags | WR_OPEN_TRUNCATE) : file;
 }
@@ -516,7 +520,7 @@ static bool path_of(char path[WR_PATH_BYTES_MAX], const char *folder, const char
 int wr_image_create(const wr_env *env, const char *folder, const char *name)
 {
     char path[WR_PATH_BYTES_MAX];
-    int  file = path_of(path, folder, name) ? create_file(env, path) : -ENAMETOOLONG;
+    int  file = path_of(path, folder, name) ? create_file(env, path, NEW) : -ENAMETOOLONG;
     if (file == 0) wr_image_drop(env, folder, name, file); /* a process without standard input; 0 means none here */
     return file;
 }
@@ -532,7 +536,8 @@ void wr_image_drop(const wr_env *env, const char *folder, const char *name, int 
 /* The file, and its first page. */
 static bool begin_file(wr_image_writer *w)
 {
-    w->file = w->created >= 0 ? w->created : create_file(w->env, w->path);
+    w->file = w->created >= 0 ? w->created : create_file(w->env, w->path, NEW);
+    if (w->file == -EEXIST && w->raced) w->file = create_file(w->env, w->path, 0);
     w->created = -1;
     if (w->file < 0) {
         int number = -w->file;

@@ -1,6 +1,7 @@
 #include "taskmanager/barrier.h"
 #include "base/check.h"
 #include "base/failpoint.h"
+#include "base/lease.h"
 #include "base/sabotage.h"
 #include "operators/saver.h"
 #include "taskmanager/tasklet.h"
@@ -40,7 +41,7 @@ static wr_ack *new_ack(const wr_tasklet *t, uint64_t id)
     check(ack != NULL);
     ack->id = id;
     ack->subtask = t->subtask->id;
-    ack->attempt = t->subtask->attempt;
+    ack->attempt = t->attempt;
     return ack;
 }
 
@@ -239,7 +240,7 @@ void wr_barrier_abort(wr_tasklet *t, uint64_t id)
 
 static void complete(wr_tasklet *t, uint64_t id)
 {
-    if (id <= t->barriers.completed) return;
+    if (id <= t->barriers.completed || wr_lease_over(t->home->env, t->home->lease_until_ns)) return;
     t->barriers.completed = id;
     for (uint32_t i = 0; i < t->ops; i++) {
         wr_op *op = &t->op[i];

@@ -61,6 +61,10 @@ void wr_capture_drop(const wr_tasklet *t, const wr_barrier *barrier, int file)
 {
     char name[WR_FILE_NAME_BYTES];
     if (file <= 0) return;
+    if (t->home->lease_until_ns != NULL && barrier->id <= t->barriers.passed) {
+        t->home->env->close(t->home->env->self, file); /* the barrier came before the order: it is the one in use */
+        return;
+    }
     name_of(t, barrier, name);
     wr_image_drop(t->home->env, t->barriers.folder, name, file);
 }
@@ -76,6 +80,10 @@ static void drop_given(wr_tasklet *t)
 void wr_capture_give(wr_tasklet *t, const wr_barrier *barrier, int file)
 {
     wr_capture_state *c = &t->barriers.capture;
+    if (barrier->id <= t->barriers.passed) {
+        wr_capture_drop(t, barrier, file);
+        return;
+    }
     drop_given(t); /* of one that never came */
     c->file_id = barrier->id;
     c->file_epoch = barrier->epoch;
@@ -159,6 +167,7 @@ static wr_err make_writer(wr_tasklet *t, const wr_barrier *b, wr_errinfo *info)
                               .folder = t->barriers.folder,
                               .name = name,
                               .file = take_given(t, b),
+                              .raced = t->home->lease_until_ns != NULL,
                               .job = t->home->job,
                               .lineage = t->barriers.lineage,
                               .barrier = *b};

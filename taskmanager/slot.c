@@ -1,6 +1,8 @@
 #include "taskmanager/slot.h"
 #include "base/check.h"
+#include "base/lease.h"
 #include "base/log.h"
+#include "net/plane.h"
 #include "taskmanager/crash.h"
 
 enum {
@@ -41,13 +43,17 @@ static void name_the_slow(wr_tasklet *t, int64_t spent_ns)
 
 /* A call's time ends where the next one's begins. Waiting is counted by what the tasklet said when it was called
  * last. */
+static void charge_last(wr_slot *s, int64_t now)
+{
+    if (s->last == NULL || s->last->called != WR_CALLED_PROGRESS) return;
+    int64_t spent = now - s->last->called_mono_ns;
+    add_relaxed(&s->last->busy_ns, (uint64_t)spent);
+    if (spent > (int64_t)WR_WATCHDOG_MS * 1000000 && !s->last->subtask->own_thread) name_the_slow(s->last, spent);
+}
+
 static void charge(wr_slot *s, wr_tasklet *t, int64_t now)
 {
-    if (s->last != NULL && s->last->called == WR_CALLED_PROGRESS) {
-        int64_t spent = now - s->last->called_mono_ns;
-        add_relaxed(&s->last->busy_ns, (uint64_t)spent);
-        if (spent > (int64_t)WR_WATCHDOG_MS * 1000000 && !s->last->subtask->own_thread) name_the_slow(s->last, spent);
-    }
+    charge_last(s, now);
     if (t->called_mono_ns != 0 && t->called != WR_CALLED_PROGRESS) {
         add_relaxed(t->called == WR_CALLED_BLOCKED ? &t->back_pressured_ns : &t->idle_ns,
                     (uint64_t)(now - t->called_mono_ns));
@@ -56,21 +62,45 @@ static void charge(wr_slot *s, wr_tasklet *t, int64_t now)
     t->called_mono_ns = now;
 }
 
+/* In a cluster: what none of its tasklets can go on without is gone. */
+static bool lost(wr_slot *s, wr_errinfo *info)
+{
+    if (wr_lease_over_at(s->home.lease_until_ns, s->home.mono_ns)) {
+        wr_fail(info, WR_UNREACHABLE,
+                "nothing was heard of the JobManager for so long that another worker may do the work by now; it stops");
+        return true;
+    }
+    return s->plane != NULL && wr_plane_failed(s->plane, info);
+}
+
 static enum wr_called call(wr_slot *s, wr_tasklet *t)
 {
     charge(s, t, read_clock(s));
-    uint32_t before = atomic_load_explicit(&t->state, memory_order_relaxed);
-    t->called = wr_tasklet_call(t);
+    uint32_t   before = atomic_load_explicit(&t->state, memory_order_relaxed);
+    wr_errinfo info = {0};
+    if (s->home.lease_until_ns != NULL && lost(s, &info))
+        t->called = wr_tasklet_fail(t, &info);
+    else
+        t->called = wr_tasklet_call(t);
     bool news = atomic_load_explicit(&t->state, memory_order_relaxed) != before || t->barriers.news;
     t->barriers.news = false;
     if (news && s->notify != NULL) s->notify(s->notify_self);
     return t->called;
 }
 
+/* The plane's share of a round; its time is nobody's. */
+static bool serve(wr_slot *s)
+{
+    int64_t now = read_clock(s);
+    charge_last(s, now);
+    s->last = NULL;
+    return wr_plane_step(s->plane, now);
+}
+
 bool wr_slot_round(wr_slot *s, bool *done)
 {
-    bool progress = false;
-    *done = true;
+    bool progress = s->serves && serve(s);
+    *done = !s->serves || atomic_load_explicit(s->leaving, memory_order_acquire);
     for (uint32_t i = 0; i < s->tasklets; i++) {
         if (atomic_load_explicit(&s->tasklet[i]->state, memory_order_relaxed) >= WR_TASK_FINISHED) continue;
         enum wr_called called = call(s, s->tasklet[i]);
@@ -82,6 +112,7 @@ bool wr_slot_round(wr_slot *s, bool *done)
 
 bool wr_slot_step(wr_slot *s)
 {
+    if (s->serves && s->next++ % (s->tasklets + 1) == 0 && serve(s)) return true;
     for (uint32_t i = 0; i < s->tasklets; i++) {
         wr_tasklet *t = s->tasklet[s->next++ % s->tasklets];
         if (atomic_load_explicit(&t->state, memory_order_relaxed) >= WR_TASK_FINISHED) continue;
@@ -111,6 +142,7 @@ static void park(wr_slot *s)
     int           fd[WR_PARK_FDS_MAX];
     uint32_t      fds = 0;
     int64_t       until = INT64_MAX;
+    if (s->serves && (fd[0] = wr_plane_fd(s->plane)) >= 0) fds++; /* first: others may fill what is left */
     for (uint32_t i = 0; i < s->tasklets; i++) wr_tasklet_waits(s->tasklet[i], fd, &fds, &until);
     int64_t timeout = WR_PARK_NS_MAX;
     if (until != INT64_MAX) {

@@ -3,20 +3,25 @@
 #define WR_TASKMANAGER_SLOT_H
 #include "taskmanager/tasklet.h"
 
+struct wr_plane;
+
 /* Owned by its thread once started; before and after, by the worker's owner. */
 struct wr_slot {
-    wr_home      home;
-    wr_parker    parker;
-    wr_budget    budget;
-    wr_tasklet **tasklet;
-    uint32_t     tasklets, next;
-    bool         spin;
-    int          cpu; /* -1: not pinned */
-    char         name[16];
-    wr_thread   *thread;
-    int64_t      wall_offset_ns, wall_read_mono_ns;
-    wr_tasklet  *last;                    /* called last: its time is not counted yet */
-    int64_t      gap_ns, arrived_mono_ns; /* between arrivals of work, smoothed */
+    wr_home             home;
+    wr_parker           parker;
+    wr_budget           budget;
+    wr_tasklet        **tasklet;
+    uint32_t            tasklets, next;
+    bool                spin;
+    int                 cpu; /* -1: not pinned */
+    char                name[16];
+    wr_thread          *thread;
+    int64_t             wall_offset_ns, wall_read_mono_ns;
+    wr_tasklet         *last;                    /* called last: its time is not counted yet */
+    int64_t             gap_ns, arrived_mono_ns; /* between arrivals of work, smoothed */
+    struct wr_plane    *plane;   /* in a cluster: to slots of other workers; NULL: none. Of own threads: their slot's */
+    bool                serves;  /* it steps the plane, and goes on when its tasklets are done: see wr_worker_join */
+    const _Atomic bool *leaving; /* until this */
     void (*notify)(void *self);
     void *notify_self;
 };

@@ -96,6 +96,12 @@ static enum wr_called end_step(wr_tasklet *t)
 
 /* ---- begin ---- */
 
+enum wr_called wr_tasklet_fail(wr_tasklet *t, const wr_errinfo *info)
+{
+    t->failure = *info;
+    return wr_tasklet_leave(t, WR_TASK_FAILED);
+}
+
 static enum wr_called fail_begin(wr_tasklet *t, wr_err err, const wr_errinfo *info)
 {
     t->failure = *info;
@@ -118,14 +124,14 @@ static enum wr_called load_all(wr_tasklet *t)
 {
     wr_errinfo info = {0};
     wr_err     err = WR_OK;
-    if (t->enumerator != NULL) {
+    if (t->enumerator != NULL && t->restore != NULL) {
         const wr_manifest_op *saved = wr_manifest_find(t->restore, t->enumerator->op.node->uid);
         if (saved != NULL) {
             t->ended_before = saved->ended;
             err = wr_enumerator_load(t->enumerator, saved, &info);
         }
     }
-    for (uint32_t i = 0; i < t->ops && err == WR_OK; i++) err = load_op(t, i, &info);
+    for (uint32_t i = 0; i < t->ops && t->restore != NULL && err == WR_OK; i++) err = load_op(t, i, &info);
     if (err != WR_OK) return fail_begin(t, err, &info);
     become(t, WR_TASK_LOADED);
     return WR_CALLED_PROGRESS;
@@ -174,7 +180,7 @@ static enum wr_called open_all(wr_tasklet *t)
 static enum wr_called begin(wr_tasklet *t, uint32_t state)
 {
     if (state == WR_TASK_CREATED) become(t, WR_TASK_INITIALIZING);
-    if (t->restore == NULL) return open_all(t);
+    if (t->restore == NULL && !t->wait_go) return open_all(t);
     if (state != WR_TASK_LOADED) return load_all(t);
     return command_of(t) & WR_COMMAND_GO ? open_all(t) : WR_CALLED_IDLE;
 }

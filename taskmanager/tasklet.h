@@ -37,6 +37,8 @@ typedef struct wr_tasklet {
     int64_t            watermark; /* least of the inputs' */
     wr_advance         advance;
     wr_barriers        barriers;
+    uint32_t           attempt;
+    bool               wait_go; /* waits in LOADED, restored or not */
     const wr_manifest *restore; /* starts from this one, or NULL */
     const char        *restore_folder;
     uint64_t           ended_before;    /* bit i: operator i had ended when the snapshot was taken: no results again */
@@ -59,6 +61,8 @@ typedef struct wr_tasklet {
 
 /* home->mono_ns and now_ns are those of this call. */
 enum wr_called wr_tasklet_call(wr_tasklet *t);
+/* Instead of that: what it needs is gone. */
+enum wr_called wr_tasklet_fail(wr_tasklet *t, const wr_errinfo *info);
 /* What it waits for when idle: descriptors (appended) and a time. */
 void wr_tasklet_waits(const wr_tasklet *t, int *fd, uint32_t *fds, int64_t *until_mono_ns);
 

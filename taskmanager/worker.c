@@ -1,277 +1,16 @@
-/* Builds slots, tasklets and channels from the execution graph, and runs them. */
+/* Runs what worker_build.c made: threads, commands, reports, measures. */
 #include "taskmanager/worker.h"
-#include "base/ahead.h"
 #include "base/check.h"
 #include "base/failpoint.h"
-#include "taskmanager/slot.h"
-#include <stdio.h>
+#include "net/plane.h"
+#include "taskmanager/worker_inner.h"
 #include <stdlib.h>
-
-/* The exchange's edge of a splits link: the enumerator chooses the channel itself. */
-typedef struct wr_edge split_edge;
-
-/* Owned by whoever called wr_worker_new; slots belong to their threads between start and join. */
-struct wr_worker {
-    const wr_exec    *exec;
-    wr_worker_options options;
-    wr_slot          *slot;
-    uint32_t          slots;
-    wr_tasklet       *tasklet;    /* by subtask */
-    wr_pipe          *pipe;       /* by channel of the execution graph */
-    split_edge       *split_edge; /* by link */
-    weir_args        *args;       /* by operator instance */
-    wr_op           **op_of;      /* by (node, subtask): op_first[node] + subtask */
-    uint32_t         *op_first;
-    uint32_t          op_count;
-    uint32_t          event_next, ack_next;
-    wr_ahead         *ahead;
-    bool              started, joined;
-};
 
 const char *wr_task_state_name(wr_task_state state)
 {
     static const char *const names[] = {"?",     "CREATED",  "INITIALIZING", "LOADED", "RUNNING",
                                         "ENDED", "FINISHED", "CANCELED",     "FAILED"};
     return state <= WR_TASK_FAILED ? names[state] : "?";
-}
-
-static wr_slot *slot_of(const wr_worker *w, const wr_subtask *s)
-{
-    return &w->slot[s->own_thread ? w->exec->slots + s->place : s->place];
-}
-
-/* ---- build ---- */
-
-static void *zeroed(size_t count, size_t size, size_t align)
-{
-    size_t bytes = (count * size + align - 1) & ~(align - 1);
-    void  *p = aligned_alloc(align, bytes ? bytes : align);
-    if (p != NULL) memset(p, 0, bytes);
-    return p;
-}
-
-static wr_err build_slots(wr_worker *w, wr_errinfo *info)
-{
-    const wr_exec *x = w->exec;
-    w->slots = x->slots + x->threads;
-    w->slot = zeroed(w->slots, sizeof *w->slot, WR_CACHE_LINE);
-    if (w->slot == NULL) return wr_fail(info, WR_MEMORY, "no memory for %u slots", w->slots);
-    uint64_t share = x->slots ? w->options.state_max / x->slots : 0;
-    for (uint32_t i = 0; i < w->slots; i++) {
-        wr_slot      *s = &w->slot[i];
-        const wr_env *env = w->options.env;
-        bool          own = i >= x->slots;
-        s->home.env = env;
-        s->home.parker = &s->parker;
-        s->home.budget = &s->budget;
-        s->home.random = wr_prng_of(w->options.seed + i);
-        s->home.slot = i;
-        s->home.job = w->options.job;
-        s->home.lineage = w->options.lineage;
-        s->home.snapshots = w->options.snapshots != NULL;
-        s->budget.bytes_max = share;
-        s->spin = !own && w->options.spin;
-        s->cpu = !own && w->options.cpu != NULL ? w->options.cpu[i] : -1;
-        s->notify = w->options.notify;
-        s->notify_self = w->options.self;
-        snprintf(s->name, sizeof s->name, own ? "weir-own-%u" : "weir-slot-%u", own ? i - x->slots : i);
-        int got = env->parker_init(env->self, &s->parker);
-        if (got < 0)
-            return wr_fail_errno(info, -got,
-                                 "cannot make an event descriptor for slot %u; raise the limit of open files", i);
-        s->tasklet = calloc(x->subtasks + 1, sizeof(wr_tasklet *));
-        if (s->tasklet == NULL) return wr_fail(info, WR_MEMORY, "no memory for the tasklets of slot %u", i);
-    }
-    return WR_OK;
-}
-
-static void args_bad(void *self, const char *text)
-{
-    wr_op *op = self;
-    wr_op_fail(op, WR_CONFIG, "%s; operator %s subtask %u; correct it behind `--` or in .args", text, op->node->uid,
-               op->subtask);
-}
-
-static void place_op(wr_worker *w, wr_op *op, const wr_node *node, wr_home *home, uint32_t subtask)
-{
-    uint32_t at = w->op_first[node->id] + subtask;
-    op->def = node->op;
-    op->node = node;
-    op->home = home;
-    op->subtask = subtask;
-    op->subtasks = node->parallelism;
-    op->max_parallelism = node->max_parallelism;
-    op->endpoint = node->endpoint;
-    w->args[at] = wr_args_view(node->arguments, args_bad, op);
-    op->args = &w->args[at];
-    w->op_of[at] = op;
-}
-
-static wr_err build_chain(wr_worker *w, wr_tasklet *t, wr_errinfo *info)
-{
-    const wr_job  *job = w->exec->job;
-    const wr_task *task = &job->task[t->vertex->task];
-    t->op = zeroed(task->n, sizeof(wr_op), WR_CACHE_LINE);
-    if (t->op == NULL) return wr_fail(info, WR_MEMORY, "no memory for task %s", task->name);
-    t->ops = task->n;
-    for (uint32_t i = 0; i < task->n; i++) {
-        place_op(w, &t->op[i], &job->node[task->nodes[i]], t->home, t->subtask->index);
-        WR_TRY(wr_op_init(&t->op[i], info));
-    }
-    return WR_OK;
-}
-
-static wr_err build_enumerator(wr_worker *w, wr_tasklet *t, wr_errinfo *info)
-{
-    const wr_node *node = &w->exec->job->node[t->vertex->node];
-    t->enumerator = calloc(1, sizeof *t->enumerator);
-    if (t->enumerator == NULL) return wr_fail(info, WR_MEMORY, "no memory for the enumerator of %s", node->uid);
-    wr_op like = {.def = node->op, .node = node, .home = t->home, .endpoint = node->endpoint};
-    WR_TRY(wr_enumerator_init(t->enumerator, &like, info));
-    uint32_t at = w->op_count + node->id; /* behind the operators' */
-    w->args[at] = wr_args_view(node->arguments, args_bad, &t->enumerator->op);
-    t->enumerator->op.args = &w->args[at];
-    return WR_OK;
-}
-
-static wr_err build_tasklets(wr_worker *w, wr_errinfo *info)
-{
-    const wr_exec *x = w->exec;
-    for (uint32_t i = 0; i < x->subtasks; i++) {
-        wr_tasklet       *t = &w->tasklet[i];
-        const wr_subtask *s = &x->subtask[i];
-        wr_slot          *slot = slot_of(w, s);
-        t->vertex = &x->vertex[s->vertex];
-        t->subtask = s;
-        t->home = &slot->home;
-        t->watermark = WEIR_NO_TIME;
-        t->discover_mono_ns = INT64_MAX;
-        t->reported = WR_TASK_CREATED;
-        t->restore = w->options.restore;
-        t->restore_folder = w->options.restore_folder != NULL ? w->options.restore_folder : w->options.snapshots;
-        wr_barriers_init(&t->barriers, w->options.snapshots, w->options.lineage, w->options.snapshot_timeout_ns);
-        if (t->restore != NULL) t->barriers.passed = t->restore->id;
-        atomic_init(&t->state, WR_TASK_CREATED);
-        slot->tasklet[slot->tasklets++] = t;
-        if (t->vertex->kind == WR_VERTEX_ENUMERATOR)
-            WR_TRY(build_enumerator(w, t, info));
-        else
-            WR_TRY(build_chain(w, t, info));
-        t->in = calloc(s->ins + 1, sizeof *t->in);
-        t->exchange = zeroed(t->vertex->outs + 1, sizeof *t->exchange, WR_CACHE_LINE);
-        if (t->in == NULL || t->exchange == NULL)
-            return wr_fail(info, WR_MEMORY, "no memory for the channels of %s", t->vertex->name);
-    }
-    return WR_OK;
-}
-
-static wr_err add_target(wr_op *op, uint32_t port, wr_target target, wr_errinfo *info)
-{
-    bool     beside = port == WR_PORT_DEAD || port == WEIR_PORT_LATE;
-    wr_emit *e = port == WR_PORT_DEAD ? op->dead : port == WEIR_PORT_LATE ? op->late : &op->emit[port];
-    check(e != NULL && (beside || port < op->outs));
-    wr_target *grown = realloc(e->target, (e->targets + 1) * sizeof *grown);
-    if (grown == NULL) return wr_fail(info, WR_MEMORY, "no memory for the outputs of %s", op->node->uid);
-    e->target = grown;
-    e->target[e->targets++] = target;
-    return WR_OK;
-}
-
-static wr_op *op_at(const wr_worker *w, uint32_t node, uint32_t subtask)
-{
-    return w->op_of[w->op_first[node] + subtask];
-}
-
-static wr_err build_calls(wr_worker *w, wr_errinfo *info)
-{
-    const wr_job *job = w->exec->job;
-    for (uint32_t i = 0; i < job->edges; i++) {
-        const wr_edge *e = &job->edge[i];
-        if (!e->chained) continue;
-        for (uint32_t s = 0; s < job->node[e->from].parallelism; s++) {
-            wr_op *from = op_at(w, e->from, s), *to = op_at(w, e->to, s);
-            to->up = from;
-            WR_TRY(add_target(from, e->from_port, (wr_target){.op = to, .port = e->to_port}, info));
-        }
-    }
-    return WR_OK;
-}
-
-/* The channels of one producer in one link, as an exchange. */
-static wr_err build_exchange(wr_worker *w, const wr_link *link, uint32_t from, uint32_t first, uint32_t count,
-                             wr_errinfo *info)
-{
-    const wr_exec *x = w->exec;
-    wr_tasklet    *t = &w->tasklet[from];
-    wr_exchange   *e = &t->exchange[t->exchanges++];
-    wr_pipe      **pipes = calloc(count, sizeof *pipes);
-    if (pipes == NULL) return wr_fail(info, WR_MEMORY, "no memory for %u channels of %s", count, t->vertex->name);
-    for (uint32_t i = 0; i < count; i++) {
-        const wr_channel *c = &x->channel[first + i];
-        wr_tasklet       *to = &w->tasklet[c->to];
-        wr_pipe          *p = &w->pipe[c->id];
-        wr_pipe_init(p, &e->pool, to->home->parker, t->home->parker, link->to_port);
-        pipes[i] = p;
-        if (link->kind == WR_LINK_SPLITS) {
-            to->splits = p;
-        } else {
-            to->in[to->ins++] = p;
-            to->live++;
-        }
-    }
-    bool           splits = link->kind == WR_LINK_SPLITS;
-    const wr_edge *edge = splits ? &w->split_edge[link->id] : &x->job->edge[link->edge];
-    wr_op         *op = splits ? &t->enumerator->op : op_at(w, link->from_node, x->subtask[from].index);
-    uint32_t       groups = x->job->node[link->to_node].max_parallelism;
-    if (wr_exchange_init(e, edge, op, pipes, count, groups) != WR_OK)
-        return wr_fail(info, WR_MEMORY, "no memory for an exchange of %s", t->vertex->name);
-    if (splits) return WR_OK;
-    return add_target(op, link->from_port, (wr_target){.exchange = e}, info);
-}
-
-static wr_err build_links(wr_worker *w, wr_errinfo *info)
-{
-    const wr_exec *x = w->exec;
-    for (uint32_t i = 0; i < x->links; i++) {
-        const wr_link *link = &x->link[i];
-        w->split_edge[i] = (wr_edge){.type = link->type, .route = WR_ROUTE_REBALANCE};
-        for (uint32_t at = link->first_channel, end = at + link->channels; at < end;) {
-            uint32_t from = x->channel[at].from, n = 1;
-            while (at + n < end && x->channel[at + n].from == from) n++;
-            WR_TRY(build_exchange(w, link, from, at, n, info));
-            at += n;
-        }
-    }
-    return WR_OK;
-}
-
-static wr_err build(wr_worker *w, wr_errinfo *info)
-{
-    const wr_exec *x = w->exec;
-    const wr_job  *job = x->job;
-    w->op_first = calloc(job->nodes + 1, sizeof *w->op_first);
-    for (uint32_t i = 0; w->op_first != NULL && i < job->nodes; i++) {
-        w->op_first[i] = w->op_count;
-        w->op_count += job->node[i].parallelism;
-    }
-    w->op_of = calloc(w->op_count + 1, sizeof(wr_op *));
-    w->args = calloc(w->op_count + job->nodes + 1, sizeof *w->args);
-    w->tasklet = zeroed(x->subtasks + 1, sizeof *w->tasklet, WR_CACHE_LINE);
-    w->pipe = zeroed(x->channels + 1, sizeof *w->pipe, WR_CACHE_LINE);
-    w->split_edge = calloc(x->links + 1, sizeof *w->split_edge);
-    if (!w->op_first || !w->op_of || !w->args || !w->tasklet || !w->pipe || !w->split_edge) {
-        return wr_fail(info, WR_MEMORY, "no memory for %u subtasks and %u channels", x->subtasks, x->channels);
-    }
-    WR_TRY(build_slots(w, info));
-    WR_TRY(build_tasklets(w, info));
-    WR_TRY(build_calls(w, info));
-    WR_TRY(build_links(w, info));
-    for (uint32_t i = 0; i < x->subtasks; i++) {
-        wr_tasklet *t = &w->tasklet[i];
-        for (uint32_t k = 0; k < t->ops; k++) wr_op_share_buffers(&t->op[k]);
-        if (t->enumerator == NULL && t->op[0].def->kind == WEIR_OP_SOURCE && t->splits == NULL) t->splits_ended = true;
-    }
-    return WR_OK;
 }
 
 wr_err wr_worker_new(wr_worker **take, const wr_exec *exec, const wr_worker_options *options, wr_errinfo *info)
@@ -281,7 +20,11 @@ wr_err wr_worker_new(wr_worker **take, const wr_exec *exec, const wr_worker_opti
     if (w == NULL) return wr_fail(info, WR_MEMORY, "no memory for a worker");
     w->exec = exec;
     w->options = *options;
-    wr_err err = build(w, info);
+    atomic_init(&w->lease_until_ns, INT64_MAX);
+    if (options->here != NULL) w->here = calloc(exec->slots + 1, sizeof *w->here);
+    bool good = options->here == NULL || w->here != NULL;
+    if (good && w->here != NULL) memcpy(w->here, options->here, exec->slots * sizeof *w->here);
+    wr_err err = good ? wr_worker_build(w, info) : wr_fail(info, WR_MEMORY, "no memory for a worker");
     if (err != WR_OK) {
         wr_worker_free(w);
         return err;
@@ -292,6 +35,17 @@ wr_err wr_worker_new(wr_worker **take, const wr_exec *exec, const wr_worker_opti
 
 /* ---- run ---- */
 
+static void command(wr_worker *w, wr_tasklet *t, uint32_t bit)
+{
+    atomic_fetch_or_explicit(&t->command, bit, memory_order_release);
+    wr_parker_wake(w->options.env, t->home->parker);
+}
+
+static void command_all(wr_worker *w, uint32_t bit)
+{
+    for (uint32_t i = 0; i < w->tasklets; i++) command(w, &w->tasklet[i], bit);
+}
+
 wr_err wr_worker_start(wr_worker *w, wr_errinfo *info)
 {
     const wr_env *env = w->options.env;
@@ -300,10 +54,11 @@ wr_err wr_worker_start(wr_worker *w, wr_errinfo *info)
     for (uint32_t i = 0; i < w->slots; i++) w->slot[i].budget.ahead = w->ahead;
     for (uint32_t i = 0; i < w->slots; i++) {
         wr_slot *s = &w->slot[i];
-        int      got = env->thread_start(env->self, &s->thread, wr_slot_run, s, s->name, s->cpu);
+        if (s->tasklets == 0 && !s->serves) continue;
+        int got = env->thread_start(env->self, &s->thread, wr_slot_run, s, s->name, s->cpu);
         if (got == 0) continue;
         s->thread = NULL;
-        for (uint32_t k = 0; k < w->exec->subtasks; k++) wr_worker_cancel(w, k);
+        command_all(w, WR_COMMAND_CANCEL);
         for (uint32_t k = i; k < w->slots; k++) { /* nobody will run these */
             for (uint32_t n = 0; n < w->slot[k].tasklets; n++)
                 atomic_store(&w->slot[k].tasklet[n]->state, WR_TASK_CANCELED);
@@ -316,16 +71,16 @@ wr_err wr_worker_start(wr_worker *w, wr_errinfo *info)
 
 bool wr_worker_event(wr_worker *w, wr_task_event *event)
 {
-    for (uint32_t i = 0; i < w->exec->subtasks; i++) {
-        uint32_t    at = (w->event_next + i) % w->exec->subtasks;
+    for (uint32_t i = 0; i < w->tasklets; i++) {
+        uint32_t    at = (w->event_next + i) % w->tasklets;
         wr_tasklet *t = &w->tasklet[at];
         uint32_t    state = atomic_load_explicit(&t->state, memory_order_acquire);
-        if (state == t->reported) continue;
+        if (state == t->reported || (state == WR_TASK_LOADED && !wr_worker_connected(w))) continue;
         t->reported = state;
         w->event_next = at + 1;
         memset(event, 0, sizeof *event);
-        event->subtask = at;
-        event->attempt = t->subtask->attempt;
+        event->subtask = t->subtask->id;
+        event->attempt = t->attempt;
         event->state = (wr_task_state)state;
         if (state == WR_TASK_FAILED) event->info = t->failure;
         return true;
@@ -333,21 +88,14 @@ bool wr_worker_event(wr_worker *w, wr_task_event *event)
     return false;
 }
 
-static void command(wr_worker *w, uint32_t subtask, uint32_t bit)
-{
-    wr_tasklet *t = &w->tasklet[subtask];
-    atomic_fetch_or_explicit(&t->command, bit, memory_order_release);
-    wr_parker_wake(w->options.env, t->home->parker);
-}
-
 void wr_worker_stop_sources(wr_worker *w)
 {
-    for (uint32_t i = 0; i < w->exec->subtasks; i++) command(w, i, WR_COMMAND_STOP);
+    command_all(w, WR_COMMAND_STOP);
 }
 
 void wr_worker_cancel(wr_worker *w, uint32_t subtask)
 {
-    command(w, subtask, WR_COMMAND_CANCEL);
+    if (w->tasklet_of[subtask] != NULL) command(w, w->tasklet_of[subtask], WR_COMMAND_CANCEL);
 }
 
 /* ---- snapshots ---- */
@@ -368,7 +116,7 @@ static void order(wr_worker *w, wr_tasklet *t, uint32_t kind, const wr_barrier *
 static void order_all(wr_worker *w, uint32_t kind, uint64_t id)
 {
     wr_barrier about = {.id = id};
-    for (uint32_t i = 0; i < w->exec->subtasks; i++) {
+    for (uint32_t i = 0; i < w->tasklets; i++) {
         if (!is_done(&w->tasklet[i])) order(w, &w->tasklet[i], kind, &about, 0); /* else nobody would read it */
     }
 }
@@ -377,13 +125,13 @@ static void order_all(wr_worker *w, uint32_t kind, uint64_t id)
 void wr_worker_trigger(wr_worker *w, const wr_barrier *barrier)
 {
     wr_failpoint("trigger");
-    for (uint32_t i = 0; i < w->exec->subtasks; i++) {
+    for (uint32_t i = 0; i < w->tasklets; i++) {
         wr_tasklet *t = &w->tasklet[i];
         uint32_t    state = atomic_load_explicit(&t->state, memory_order_acquire);
         int         file = state >= WR_TASK_RUNNING && state < WR_TASK_FINISHED ? wr_capture_create(t, barrier) : 0;
         if (file > 0) order(w, t, WR_ORDER_FILE, barrier, file);
     }
-    for (uint32_t i = 0; i < w->exec->subtasks; i++) {
+    for (uint32_t i = 0; i < w->tasklets; i++) {
         wr_tasklet *t = &w->tasklet[i];
         if (t->ins == 0 && t->splits == NULL && !is_done(t)) order(w, t, WR_ORDER_TRIGGER, barrier, 0);
     }
@@ -406,31 +154,32 @@ void wr_worker_finish(wr_worker *w)
 
 void wr_worker_go(wr_worker *w)
 {
-    for (uint32_t i = 0; i < w->exec->subtasks; i++) command(w, i, WR_COMMAND_GO);
+    command_all(w, WR_COMMAND_GO);
 }
 
 void wr_worker_pause_sources(wr_worker *w)
 {
-    for (uint32_t i = 0; i < w->exec->subtasks; i++) command(w, i, WR_COMMAND_PAUSE);
+    command_all(w, WR_COMMAND_PAUSE);
 }
 
 wr_ack *wr_worker_ack(wr_worker *w)
 {
-    for (uint32_t i = 0; i < w->exec->subtasks; i++) {
-        uint32_t    at = (w->ack_next + i) % w->exec->subtasks;
+    for (uint32_t i = 0; i < w->tasklets; i++) {
+        uint32_t    at = (w->ack_next + i) % w->tasklets;
         wr_tasklet *t = &w->tasklet[at];
         if (wr_mail_retry(&t->barriers.mail)) wr_parker_wake(w->options.env, t->home->parker);
         wr_ack *ack = wr_mail_ack(&t->barriers.mail);
         if (ack == NULL) continue;
         w->ack_next = at + 1;
-        return ack;
+        if (w->here == NULL || !wr_lease_over(w->options.env, &w->lease_until_ns)) return ack;
+        wr_ack_free(ack); /* nobody may count on it any more */
     }
     return NULL;
 }
 
 bool wr_worker_done(const wr_worker *w)
 {
-    for (uint32_t i = 0; i < w->exec->subtasks; i++) {
+    for (uint32_t i = 0; i < w->tasklets; i++) {
         if (atomic_load_explicit(&w->tasklet[i].state, memory_order_acquire) < WR_TASK_FINISHED) return false;
     }
     return true;
@@ -438,6 +187,10 @@ bool wr_worker_done(const wr_worker *w)
 
 void wr_worker_join(wr_worker *w)
 {
+    atomic_store_explicit(&w->leaving, true, memory_order_release);
+    for (uint32_t i = 0; i < w->slots; i++) {
+        if (w->slot[i].thread != NULL) wr_parker_wake(w->options.env, &w->slot[i].parker);
+    }
     for (uint32_t i = 0; i < w->slots; i++) {
         if (w->slot[i].thread != NULL) w->options.env->thread_join(w->options.env->self, w->slot[i].thread);
         w->slot[i].thread = NULL;
@@ -467,9 +220,10 @@ void wr_worker_free(wr_worker *w)
 {
     if (w == NULL) return;
     check(!w->started || w->joined);
-    for (uint32_t i = 0; w->tasklet != NULL && i < w->exec->subtasks; i++) free_tasklet(&w->tasklet[i]);
+    for (uint32_t i = 0; w->tasklet != NULL && i < w->tasklets; i++) free_tasklet(&w->tasklet[i]);
     for (uint32_t i = 0; w->slot != NULL && i < w->slots; i++) {
         wr_slot *s = &w->slot[i];
+        if (s->serves) wr_plane_free(s->plane);
         if (s->home.env != NULL && s->tasklet != NULL) s->home.env->parker_fini(s->home.env->self, &s->parker);
         wr_scratch_fini(&s->home.scratch);
         free(s->tasklet);
@@ -477,6 +231,9 @@ void wr_worker_free(wr_worker *w)
     wr_ahead_free(w->ahead);
     free(w->slot);
     free(w->tasklet);
+    free(w->tasklet_of);
+    free(w->here);
+    free(w->op);
     free(w->pipe);
     free(w->split_edge);
     free(w->args);
@@ -504,8 +261,60 @@ wr_slot *wr_worker_slot(wr_worker *w, uint32_t slot)
 
 wr_op *wr_worker_op(wr_worker *w, uint32_t node, uint32_t subtask)
 {
-    return node < w->exec->job->nodes && subtask < w->exec->job->node[node].parallelism ? op_at(w, node, subtask)
-                                                                                        : NULL;
+    if (node >= w->exec->job->nodes || subtask >= w->exec->job->node[node].parallelism) return NULL;
+    return w->op_of[w->op_first[node] + subtask];
+}
+
+/* ---- in a cluster ---- */
+
+bool wr_worker_remote(const wr_worker *w, uint32_t index, uint32_t *slot, uint32_t *remote)
+{
+    for (uint32_t i = 0; i < w->slots; i++) {
+        const wr_slot *s = &w->slot[i];
+        if (!s->serves) continue;
+        if (wr_plane_remote(s->plane, index, remote)) {
+            *slot = i;
+            return true;
+        }
+        index -= wr_plane_remotes(s->plane);
+    }
+    return false;
+}
+
+void wr_worker_connect(wr_worker *w, uint32_t slot, uint32_t remote, int socket)
+{
+    if (slot < w->slots && w->slot[slot].serves)
+        wr_plane_give(w->slot[slot].plane, remote, socket);
+    else
+        w->options.env->hang_up(w->options.env->self, socket);
+}
+
+bool wr_worker_connected(const wr_worker *w)
+{
+    for (uint32_t i = 0; i < w->slots; i++) {
+        if (w->slot[i].serves && !wr_plane_connected(w->slot[i].plane)) return false;
+    }
+    return true;
+}
+
+void wr_worker_lease(wr_worker *w, int64_t until_mono_ns)
+{
+    atomic_store_explicit(&w->lease_until_ns, until_mono_ns, memory_order_release);
+}
+
+void wr_worker_plane_stats(const wr_worker *w, wr_plane_stats *sum)
+{
+    *sum = (wr_plane_stats){0};
+    for (uint32_t i = 0; i < w->slots; i++) {
+        wr_plane_stats one;
+        if (!w->slot[i].serves) continue;
+        wr_plane_stats_of(w->slot[i].plane, &one);
+        sum->sent_bytes += one.sent_bytes;
+        sum->received_bytes += one.received_bytes;
+        sum->sent_frames += one.sent_frames;
+        sum->received_frames += one.received_frames;
+        sum->stalled += one.stalled;
+    }
 }
 
 /* ---- measures ---- */
@@ -517,8 +326,8 @@ static uint64_t relaxed(const _Atomic uint64_t *counter)
 
 bool wr_worker_operator_stats(const wr_worker *w, uint32_t index, wr_operator_stats *stats)
 {
-    if (index >= w->op_count) return false;
-    const wr_op *op = w->op_of[index];
+    if (index >= w->ops) return false;
+    const wr_op *op = w->op[index];
     *stats = (wr_operator_stats){.node = op->node,
                                  .subtask = op->subtask,
                                  .in = relaxed(&op->stats.in),
@@ -534,9 +343,9 @@ bool wr_worker_operator_stats(const wr_worker *w, uint32_t index, wr_operator_st
 
 bool wr_worker_task_stats(const wr_worker *w, uint32_t index, wr_task_stats *stats)
 {
-    if (index >= w->exec->subtasks) return false;
+    if (index >= w->tasklets) return false;
     const wr_tasklet *t = &w->tasklet[index];
-    *stats = (wr_task_stats){.subtask = index,
+    *stats = (wr_task_stats){.subtask = t->subtask->id,
                              .state = (wr_task_state)atomic_load_explicit(&t->state, memory_order_acquire),
                              .busy_ns = relaxed(&t->busy_ns),
                              .idle_ns = relaxed(&t->idle_ns),
@@ -547,8 +356,8 @@ bool wr_worker_task_stats(const wr_worker *w, uint32_t index, wr_task_stats *sta
 
 bool wr_worker_metric(const wr_worker *w, uint32_t index, wr_user_metric *metric)
 {
-    for (uint32_t i = 0; i < w->op_count; i++) {
-        const wr_op *op = w->op_of[i];
+    for (uint32_t i = 0; i < w->ops; i++) {
+        const wr_op *op = w->op[i];
         uint32_t     n = atomic_load_explicit(&op->metrics, memory_order_acquire);
         if (index >= n) {
             index -= n;
@@ -567,15 +376,15 @@ bool wr_worker_metric(const wr_worker *w, uint32_t index, wr_user_metric *metric
 uint64_t wr_worker_state_bytes(const wr_worker *w)
 {
     uint64_t bytes = 0;
-    for (uint32_t i = 0; i < w->op_count; i++) bytes += relaxed(&w->op_of[i]->stats.state_bytes);
+    for (uint32_t i = 0; i < w->ops; i++) bytes += relaxed(&w->op[i]->stats.state_bytes);
     return bytes;
 }
 
 int64_t wr_worker_due(const wr_worker *w)
 {
     int64_t due = INT64_MAX;
-    for (uint32_t i = 0; i < w->op_count; i++) {
-        if (w->op_of[i]->due_ns < due) due = w->op_of[i]->due_ns;
+    for (uint32_t i = 0; i < w->ops; i++) {
+        if (w->op[i]->due_ns < due) due = w->op[i]->due_ns;
     }
     return due;
 }

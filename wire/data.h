@@ -25,7 +25,9 @@ enum wr_frame_kind { /* the first ones have the numbers of enum wr_element of op
                      WR_FRAME_END,
                      WR_FRAME_IDLE,
                      WR_FRAME_ABORT,
-                     WR_FRAME_CREDIT /* the other way: the channel's consumer has room for `n` more elements */
+                     /* the other way: the channel's consumer has room for `n` more elements; `at` of those that it gave
+                        home were records */
+                     WR_FRAME_CREDIT
 };
 enum { WR_DATA_HEAD_BYTES = 64 };
 /* In front of every frame. Records: n records of `stride` bytes, then n event times when `timed`, then the heap of far
