@@ -1,0 +1,146 @@
+/* weir jobmanager: the JobManager in a process of its own. */
+#include "jobmanager/jobmanager.h"
+#include "base/log.h"
+#include "cli/options.h"
+#include "net/address.h"
+#include "net/peers_nng.h"
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Main thread. */
+typedef struct process {
+    const wr_env  *env;
+    wr_parker      parker;
+    bool           parker_open;
+    wr_peers_nng  *peers;
+    wr_jobmanager *jm;
+    uint64_t       leader;
+    char           token[WR_TOKEN_BYTES_MAX];
+    char           folder[WR_PATH_BYTES_MAX], snapshots[WR_PATH_BYTES_MAX];
+} process;
+
+static wr_parker   *to_wake; /* shared with the signal handler */
+static _Atomic bool ends;
+
+static void on_signal(int number)
+{
+    (void)number;
+    atomic_store(&ends, true);
+    if (to_wake != NULL) wr_parker_wake(wr_env_real(), to_wake);
+}
+
+static const char *or_null(const char *text)
+{
+    return text[0] != 0 ? text : NULL;
+}
+
+static wr_err refuse_open_doors(const wr_settings *s, wr_errinfo *info)
+{
+    const char *bind = wr_setting_text(s, WR_SET_JOBMANAGER_BIND);
+    if (wr_address_loopback(bind) || wr_setting_on(s, WR_SET_INSECURE) || wr_setting_text(s, WR_SET_TLS_CERT)[0] != 0)
+        return WR_OK;
+    return wr_fail(
+        info, WR_CONFIG,
+        "%s can be reached by others, and without certificates anybody there can read what is said; set "
+        "--tls-cert, --tls-key and --tls-ca, bind to 127.0.0.1, or say --insecure where the network is yours",
+        bind);
+}
+
+static wr_err find_token(process *p, const wr_settings *s, wr_errinfo *info)
+{
+    char        path[WR_PATH_BYTES_MAX];
+    const char *given = wr_setting_text(s, WR_SET_TOKEN);
+    if (given[0] != 0)
+        snprintf(path, sizeof path, "%s", given);
+    else if (snprintf(path, sizeof path, "%s/token", p->folder) >= (int)sizeof path)
+        return wr_fail(info, WR_LIMIT, "the path of the JobManager's folder is too long; %s", p->folder);
+    return wr_token_read(path, true, p->token, sizeof p->token, info);
+}
+
+static wr_err open_all(process *p, const wr_settings *s, wr_errinfo *info)
+{
+    const char *root = wr_setting_text(s, WR_SET_SNAPSHOTS_ROOT);
+    WR_TRY(refuse_open_doors(s, info));
+    WR_TRY(wr_jobmanager_dir(s, p->folder, info));
+    WR_TRY(wr_make_folders(p->folder, info));
+    if (root[0] != 0) WR_TRY(wr_absolute(p->snapshots, root, info));
+    WR_TRY(find_token(p, s, info));
+    int got = p->env->parker_init(p->env->self, &p->parker);
+    if (got < 0) return wr_fail_errno(info, -got, "cannot make an event descriptor; raise the limit of open files");
+    p->parker_open = true;
+    const wr_peers_nng_config of_peers = {.env = p->env,
+                                          .parker = &p->parker,
+                                          .listen = wr_setting_text(s, WR_SET_JOBMANAGER_BIND),
+                                          .token = p->token,
+                                          .leader = &p->leader,
+                                          .cert = or_null(wr_setting_text(s, WR_SET_TLS_CERT)),
+                                          .key = or_null(wr_setting_text(s, WR_SET_TLS_KEY)),
+                                          .ca = or_null(wr_setting_text(s, WR_SET_TLS_CA))};
+    WR_TRY(wr_peers_nng_new(&p->peers, &of_peers, info));
+    const wr_jobmanager_config config = {.env = p->env,
+                                         .peers = wr_peers_nng_table(p->peers),
+                                         .parker = &p->parker,
+                                         .folder = p->folder,
+                                         .snapshots = p->snapshots,
+                                         .heartbeat_ms = wr_setting_ms(s, WR_SET_HEARTBEAT_INTERVAL),
+                                         .lease_ms = wr_setting_ms(s, WR_SET_LEASE),
+                                         .silent_ms = wr_setting_ms(s, WR_SET_HEARTBEAT_TIMEOUT),
+                                         .cancel_timeout_ms = wr_setting_ms(s, WR_SET_CANCEL_TIMEOUT),
+                                         .threads = true};
+    return wr_jobmanager_new(&p->jm, &config, &p->leader, info);
+}
+
+static void close_all(process *p)
+{
+    wr_jobmanager_free(p->jm);
+    if (p->peers != NULL) wr_peers_nng_free(p->peers);
+    to_wake = NULL;
+    if (p->parker_open) p->env->parker_fini(p->env->self, &p->parker);
+}
+
+static void obey_signals(process *p)
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    to_wake = &p->parker;
+    action.sa_handler = on_signal;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static void run(process *p)
+{
+    while (!atomic_load(&ends)) {
+        wr_parker_prepare(&p->parker); /* what happens from here on wakes us */
+        wr_jobmanager_step(p->jm);
+        if (atomic_load(&ends))
+            wr_parker_cancel(&p->parker);
+        else
+            p->env->park(p->env->self, &p->parker, wr_jobmanager_wait_ns(p->jm));
+    }
+}
+
+int wr_cli_jobmanager(const wr_options *options)
+{
+    static process     p;
+    const wr_settings *s = &options->settings;
+    wr_errinfo         info = {0};
+    wr_log_level       level = WR_LOG_INFO;
+    if (wr_setting_text(s, WR_SET_LOG)[0] != 0) wr_log_level_of(wr_setting_text(s, WR_SET_LOG), &level);
+    p.env = wr_env_real();
+    wr_log_setup(STDERR_FILENO, level, p.env);
+    wr_err err = open_all(&p, s, &info);
+    if (err == WR_OK) {
+        obey_signals(&p);
+        printf("weir jobmanager %s http -\n", wr_peers_nng_address(p.peers));
+        fflush(stdout);
+        run(&p);
+        wr_log(WR_LOG_INFO, "the JobManager ends; its jobs go on when it is started again soon");
+    }
+    close_all(&p);
+    return err == WR_OK ? WR_EXIT_OK : wr_cli_fail(&info);
+}

@@ -1,0 +1,696 @@
+/* The JobManager's shell with connections that are a list: TaskManagers and clients are what the test says. */
+#include "connectors/connectors.h"
+#include "graph/exec.h"
+#include "graph/remote.h"
+#include "jobmanager/jobmanager.h"
+#include "net/mac.h"
+#include "wire/control.h"
+#include "wire/task.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <weir/pipeline.h>
+
+#include <cmocka.h>
+
+WEIR_RECORD(number, (uint64_t, n))
+WEIR_STATE(total, (uint64_t, n))
+WEIR_KEYED(add, number, in, total, state, number, out)
+{
+    state->n++;
+    number_emit(out, *in);
+}
+
+enum { EVENTS = 256, CLIENT = 100 };
+
+/* ---- a world of one thread ---- */
+
+typedef struct sent {
+    uint64_t   peer;
+    wr_message m;
+} sent;
+
+static wr_env         env;
+static int64_t        now_ns;
+static wr_peer_event  inbox[EVENTS];
+static uint32_t       in_first, in_count;
+static sent           outbox[1024];
+static uint32_t       outs;
+static uint64_t       closed[32];
+static uint32_t       closes;
+static wr_parker      parker;
+static wr_jobmanager *jm;
+static uint64_t       leader;
+static char           folder[64], own[96], snaps[96];
+static char          *graph[3];
+static size_t         graph_bytes[3];
+static uint32_t       subtasks[3];
+static bool           all_ended;
+
+static int64_t fake_now(void *self)
+{
+    (void)self;
+    return now_ns;
+}
+static void take_out(void *self, uint64_t peer, char *bytes, size_t n)
+{
+    wr_errinfo info = {0};
+    (void)self;
+    assert_in_range(outs, 0, 1023);
+    outbox[outs].peer = peer;
+    if (wr_message_decode(&outbox[outs].m, bytes, n, &info) != WR_OK) fail_msg("%s", info.text);
+    assert_int_equal(outbox[outs].m.leader, leader);
+    outs++;
+    free(bytes);
+}
+static void take_close(void *self, uint64_t peer)
+{
+    (void)self;
+    closed[closes++ % 32] = peer;
+}
+static bool give_next(void *self, wr_peer_event *e)
+{
+    (void)self;
+    if (in_first == in_count) return false;
+    *e = inbox[in_first++];
+    if (in_first == in_count) in_first = in_count = 0;
+    return true;
+}
+static wr_peers peers = {.send = take_out, .close = take_close, .next = give_next};
+
+static void forget_sent(void)
+{
+    for (uint32_t i = 0; i < outs; i++) wr_message_free(&outbox[i].m);
+    outs = 0;
+}
+
+static void step(void)
+{
+    wr_jobmanager_step(jm);
+}
+
+static void pass_ms(int64_t ms)
+{
+    now_ns += ms * 1000000;
+    step();
+}
+
+static void say(uint64_t peer, const wr_message *m)
+{
+    wr_peer_event e = {.kind = WR_PEER_MESSAGE, .peer = peer};
+    wr_errinfo    info = {0};
+    if (wr_message_encode(m, &e.bytes, &e.n, &info) != WR_OK) fail_msg("%s", info.text);
+    assert_in_range(in_count, 0, EVENTS - 1);
+    inbox[in_count++] = e;
+    step();
+}
+
+static void hang_up(uint64_t peer)
+{
+    inbox[in_count++] = (wr_peer_event){.kind = WR_PEER_CLOSED, .peer = peer};
+    step();
+}
+
+/* The newest message of this kind to that peer; peer 0: to anybody. */
+static wr_message *last(uint32_t kind, uint64_t peer)
+{
+    for (uint32_t i = outs; i-- > 0;)
+        if (outbox[i].m.kind == kind && (peer == 0 || outbox[i].peer == peer)) return &outbox[i].m;
+    return NULL;
+}
+
+static uint32_t orders(uint32_t verb)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < outs; i++) n += outbox[i].m.kind == WR_MSG_ORDER && outbox[i].m.order.verb == verb;
+    return n;
+}
+
+static const wr_message *order_of(uint32_t verb)
+{
+    for (uint32_t i = outs; i-- > 0;)
+        if (outbox[i].m.kind == WR_MSG_ORDER && outbox[i].m.order.verb == verb) return &outbox[i].m;
+    return NULL;
+}
+
+/* ---- what takes part ---- */
+
+static void build_graph(uint32_t which, uint32_t parallelism)
+{
+    weir_pipeline *p = wr_job_new("numbers", NULL, 0);
+    number_stream  numbers = weir_source(number, p, "generator:", .options = "rate=1000 keys=50", .parallelism = 1);
+    weir_sink(weir_apply(add, weir_key_by(numbers, n)), "blackhole:", .name = "gone");
+    wr_job_settings settings = {
+        .parallelism = parallelism, .connector = wr_connector_resolve, .inspect = wr_connector_inspect};
+    const wr_job *job;
+    wr_exec      *exec;
+    wr_errinfo    info = {0};
+    if (wr_job_finish(p, &settings, &job, &info) != WR_OK) fail_msg("%s", info.text);
+    if (wr_remote_encode(job, &graph[which], &graph_bytes[which], &info) != WR_OK) fail_msg("%s", info.text);
+    assert_int_equal(wr_exec_new(job, &exec, &info), WR_OK);
+    subtasks[which] = exec->subtasks;
+    assert_int_equal(exec->slots, parallelism);
+    wr_exec_free(exec);
+    wr_job_free(p);
+}
+
+static void open_jm(void)
+{
+    wr_errinfo                 info = {0};
+    const wr_jobmanager_config config = {.env = &env,
+                                         .peers = &peers,
+                                         .parker = &parker,
+                                         .folder = own,
+                                         .snapshots = snaps,
+                                         .heartbeat_ms = 1000,
+                                         .lease_ms = 5000,
+                                         .silent_ms = 5000,
+                                         .cancel_timeout_ms = 10000,
+                                         .seed = 7};
+    leader = 0;
+    if (wr_jobmanager_new(&jm, &config, &leader, &info) != WR_OK) fail_msg("%s", info.text);
+    assert_int_not_equal(leader, 0);
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    env = *wr_env_real();
+    env.mono_ns = fake_now;
+    now_ns = 1000000000;
+    snprintf(folder, sizeof folder, "/tmp/weir-jm-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    snprintf(own, sizeof own, "%s/jm", folder);
+    snprintf(snaps, sizeof snaps, "%s/snapshots", folder);
+    assert_int_equal(env.mkdir(env.self, own), 0);
+    assert_int_equal(env.parker_init(env.self, &parker), 0);
+    for (uint32_t i = 0; i < 3; i++)
+        if (graph[i] == NULL) build_graph(i, i + 1);
+    open_jm();
+    return 0;
+}
+
+static void close_jm(void)
+{
+    wr_jobmanager_free(jm);
+    jm = NULL;
+    forget_sent();
+    closes = 0;
+}
+
+static int finish(void **state)
+{
+    char command[128];
+    (void)state;
+    close_jm();
+    env.parker_fini(env.self, &parker);
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    return system(command);
+}
+
+static void join(uint64_t tm, uint32_t slots)
+{
+    wr_message m = {
+        .kind = WR_MSG_REGISTER,
+        .reg = {.tm = tm, .name = "host:1", .data = "127.0.0.1:7000", .http = "", .slots = slots, .pid = 1}};
+    say(tm, &m);
+    assert_non_null(last(WR_MSG_REGISTERED, tm));
+}
+
+static wr_message submit_message(const char *name, uint32_t parallelism)
+{
+    wr_message m = {.kind = WR_MSG_REQUEST, .request = 77 + parallelism};
+    m.ask = (wr_request){.verb = "submit", .job = "", .path = ""};
+    m.ask.spec = (wr_job_spec){.name = name,
+                               .module = {.name = "numbers.so"},
+                               .parallelism = parallelism,
+                               .parallelism_default = 1,
+                               .graph = graph[parallelism - 1],
+                               .graph_bytes = (uint32_t)graph_bytes[parallelism - 1],
+                               .snapshots = "",
+                               .restore = ""};
+    return m;
+}
+
+static uint64_t submit(const char *name, uint32_t parallelism)
+{
+    wr_message m = submit_message(name, parallelism);
+    say(CLIENT, &m);
+    const wr_message *reply = last(WR_MSG_REPLY, CLIENT);
+    assert_non_null(reply);
+    if (reply->reply.info.code != WR_OK) fail_msg("%s", reply->reply.info.text);
+    assert_int_not_equal(reply->reply.job, 0);
+    return reply->reply.job;
+}
+
+static void request(const char *verb, uint64_t job, bool json)
+{
+    char       id[17];
+    wr_message m = {.kind = WR_MSG_REQUEST, .request = 5};
+    snprintf(id, sizeof id, "%016llx", (unsigned long long)job);
+    m.ask = (wr_request){.verb = verb, .job = job != 0 ? id : "", .path = "", .json = json};
+    say(CLIENT, &m);
+}
+
+static void expect_text(const char *part)
+{
+    const wr_message *reply = last(WR_MSG_REPLY, CLIENT);
+    assert_non_null(reply);
+    char *text = strndup(reply->reply.out, reply->reply.out_bytes);
+    if (strstr(text, part) == NULL) fail_msg("no '%s' in: %s (%s)", part, text, reply->reply.info.text);
+    free(text);
+}
+
+static void beat(uint64_t tm, uint64_t seq)
+{
+    wr_message m = {.kind = WR_MSG_HEARTBEAT, .seq = seq};
+    say(tm, &m);
+}
+
+static void report(uint64_t tm, uint64_t job, uint32_t attempt, uint32_t first, uint32_t end, uint32_t state)
+{
+    wr_task_report r[16] = {0};
+    for (uint32_t i = first; i < end; i++) r[i - first] = (wr_task_report){.subtask = i, .state = state};
+    if (state == WR_TASK_FAILED) wr_fail(&r[0].info, WR_USER_FAIL, "it did not want to");
+    wr_message m = {.kind = WR_MSG_REPORT, .job = job, .attempt = attempt, .report = {r, end - first}};
+    say(tm, &m);
+}
+
+static void report_all(uint64_t job, uint32_t attempt, uint32_t n, uint32_t state)
+{
+    for (uint32_t i = 0; i < n; i++) { /* whoever has it: what others say is dropped */
+        report(1, job, attempt, i, i + 1, state);
+        report(2, job, attempt, i, i + 1, state);
+    }
+}
+
+static void run_all(uint64_t job, uint32_t attempt, uint32_t n)
+{
+    report_all(job, attempt, n, WR_TASK_INITIALIZING);
+    assert_int_equal(orders(WR_DO_GO), 0);
+    report_all(job, attempt, n, WR_TASK_LOADED);
+    assert_in_range(orders(WR_DO_GO), 1, 2);
+    report_all(job, attempt, n, WR_TASK_RUNNING);
+}
+
+static void gone(uint64_t tm, uint64_t job, uint32_t attempt, bool clean)
+{
+    wr_message m = {.kind = WR_MSG_GONE, .job = job, .attempt = attempt};
+    m.gone = (wr_gone){.clean = clean, .subtask = clean ? UINT32_MAX : 1, .report = ""};
+    if (!clean) wr_fail(&m.gone.info, WR_CRASH, "segmentation fault in add");
+    say(tm, &m);
+}
+
+/* Answers the barrier that was sent last, for all subtasks. */
+static uint64_t ack_all(uint64_t job, uint32_t attempt, uint32_t n)
+{
+    const wr_message *trigger = order_of(WR_DO_TRIGGER);
+    assert_non_null(trigger);
+    uint64_t id = trigger->order.barrier.id;
+    for (uint32_t i = 0; i < n; i++) {
+        for (uint64_t tm = 1; tm <= 2; tm++) {
+            wr_ack     ack = {.id = id, .subtask = i, .attempt = attempt, .ended = all_ended};
+            wr_message m = {.kind = WR_MSG_ACK, .job = job, .attempt = attempt, .ack = &ack};
+            say(tm, &m);
+        }
+    }
+    return id;
+}
+
+/* ---- the tests ---- */
+
+static void test_a_job_runs_and_ends(void **state)
+{
+    (void)state;
+    join(1, 1);
+    uint64_t job = submit("numbers", 2);
+    assert_null(last(WR_MSG_DEPLOY, 0)); /* one slot is not enough */
+    request("list", 0, false);
+    expect_text("CREATED");
+    join(2, 1);
+    const wr_message *one = last(WR_MSG_DEPLOY, 1), *two = last(WR_MSG_DEPLOY, 2);
+    assert_non_null(one);
+    assert_non_null(two);
+    assert_int_equal(one->attempt, 1);
+    assert_int_equal(one->deploy.places, 2);
+    assert_int_equal(one->deploy.spec.graph_bytes, graph_bytes[1]);
+    assert_memory_equal(one->deploy.spec.graph, graph[1], graph_bytes[1]);
+    assert_memory_equal(one->deploy.secret, two->deploy.secret, WR_MAC_BYTES);
+    assert_string_equal(one->deploy.restore_manifest, "");
+    run_all(job, 1, subtasks[1]);
+    request("info", job, false);
+    expect_text("RUNNING");
+    request("info", job, true);
+    expect_text("\"state\":\"RUNNING\"");
+    report_all(job, 1, subtasks[1], WR_TASK_ENDED);
+    pass_ms(1);
+    all_ended = true;
+    ack_all(job, 1, subtasks[1]);
+    all_ended = false;
+    assert_int_equal(orders(WR_DO_FINISH), 2);
+    request("wait", job, false);
+    report_all(job, 1, subtasks[1], WR_TASK_FINISHED);
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_OK);
+    assert_int_equal(orders(WR_DO_RELEASE), 2);
+    gone(1, job, 1, true);
+    gone(2, job, 1, true);
+    request("list", 0, false);
+    expect_text("FINISHED");
+    request("taskmanagers", 0, true);
+    expect_text("\"free\":1");
+}
+
+static void test_a_repeated_submit_is_one_job(void **state)
+{
+    (void)state;
+    uint64_t job = submit("numbers", 1);
+    assert_int_equal(submit("numbers", 1), job);
+}
+
+static void test_what_does_not_fit_is_refused_at_once(void **state)
+{
+    (void)state;
+    wr_message m = submit_message("numbers", 1);
+    m.ask.spec.restore = "/nowhere/at/all";
+    say(CLIENT, &m);
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_NOT_FOUND);
+    m.ask.spec.restore = "";
+    m.ask.spec.graph_bytes /= 2;
+    say(CLIENT, &m);
+    assert_int_not_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_OK);
+    m.ask.spec.graph_bytes = (uint32_t)graph_bytes[0];
+    m.ask.spec.module.bytes = 5; /* nobody shipped it */
+    say(CLIENT, &m);
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_NOT_FOUND);
+    request("list", 0, false);
+    expect_text("no jobs");
+    request("info", 0x1234, false);
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_NO_JOB);
+}
+
+static uint64_t running(uint32_t parallelism)
+{
+    join(1, 2);
+    join(2, 2);
+    uint64_t job = submit("numbers", parallelism);
+    run_all(job, 1, subtasks[parallelism - 1]);
+    return job;
+}
+
+static void test_a_lost_taskmanager_is_a_restart(void **state)
+{
+    (void)state;
+    uint64_t job = running(2);
+    forget_sent();
+    hang_up(2);
+    assert_int_equal(orders(WR_DO_CANCEL), 1); /* to the one that is left */
+    report(1, job, 1, 0, subtasks[1], WR_TASK_CANCELED);
+    assert_int_equal(orders(WR_DO_RELEASE), 1);
+    gone(1, job, 1, true);
+    request("info", job, false);
+    expect_text("TaskManager host:1 is lost");
+    pass_ms(200); /* the delay */
+    const wr_message *deploy = last(WR_MSG_DEPLOY, 1);
+    assert_non_null(deploy);
+    assert_int_equal(deploy->attempt, 2);
+    forget_sent();
+    report(1, job, 1, 0, 1, WR_TASK_RUNNING); /* stale: it is told to end */
+    assert_non_null(last(WR_MSG_KILL, 1));
+    assert_int_equal(last(WR_MSG_KILL, 1)->attempt, 1);
+    run_all(job, 2, subtasks[1]);
+    request("info", job, false);
+    expect_text("RUNNING");
+}
+
+static void test_a_silent_taskmanager_is_lost(void **state)
+{
+    (void)state;
+    running(2);
+    forget_sent();
+    for (uint32_t i = 0; i < 6; i++) {
+        now_ns += 1000000000;
+        beat(1, 40 + i);
+        assert_int_equal(last(WR_MSG_HEARD, 1)->seq, 40 + i);
+    }
+    assert_int_equal(closes, 1);
+    assert_int_equal(closed[0], 2);
+    assert_int_equal(orders(WR_DO_CANCEL), 1);
+}
+
+static void test_a_crash_says_why(void **state)
+{
+    (void)state;
+    uint64_t job = running(2);
+    gone(1, job, 1, false);
+    report(2, job, 1, 0, subtasks[1], WR_TASK_CANCELED);
+    gone(2, job, 1, true);
+    request("info", job, true);
+    expect_text("segmentation fault in add");
+    pass_ms(200);
+    assert_int_equal(last(WR_MSG_DEPLOY, 0)->attempt, 2);
+}
+
+static void test_cancel(void **state)
+{
+    (void)state;
+    uint64_t job = running(2);
+    forget_sent();
+    request("cancel", job, false);
+    assert_int_equal(orders(WR_DO_CANCEL), 2);
+    assert_null(last(WR_MSG_REPLY, CLIENT));
+    for (uint32_t i = 0; i < 11; i++) { /* they do not listen */
+        now_ns += 1000000000;
+        beat(1, i);
+        beat(2, i);
+    }
+    assert_non_null(last(WR_MSG_KILL, 1));
+    gone(1, job, 1, true);
+    gone(2, job, 1, true);
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_OK);
+    request("list", 0, false);
+    expect_text("CANCELED");
+    request("cancel", job, false);
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_CONFIG);
+}
+
+static void test_snapshots_and_what_a_restart_begins_with(void **state)
+{
+    (void)state;
+    uint64_t job = running(2);
+    forget_sent();
+    request("snapshot", job, false);
+    assert_int_equal(orders(WR_DO_TRIGGER), 2);
+    assert_null(last(WR_MSG_REPLY, CLIENT));
+    uint64_t id = ack_all(job, 1, subtasks[1]);
+    assert_int_equal(orders(WR_DO_COMPLETE), 2);
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.snapshot, id);
+    report(1, job, 1, 0, 1, WR_TASK_FAILED);
+    report(2, job, 1, 0, 1, WR_TASK_FAILED);
+    report_all(job, 1, subtasks[1], WR_TASK_CANCELED);
+    gone(1, job, 1, true);
+    gone(2, job, 1, true);
+    pass_ms(200);
+    const wr_message *deploy = last(WR_MSG_DEPLOY, 0);
+    assert_int_equal(deploy->attempt, 2);
+    assert_non_null(strstr(deploy->deploy.restore_manifest, ".wman"));
+    request("info", job, false);
+    expect_text("it did not want to");
+}
+
+static void test_stop_takes_a_last_snapshot(void **state)
+{
+    (void)state;
+    uint64_t job = running(2);
+    forget_sent();
+    request("stop", job, false);
+    assert_int_equal(orders(WR_DO_PAUSE_SOURCES), 2);
+    pass_ms(1);
+    uint64_t id = ack_all(job, 1, subtasks[1]);
+    assert_int_equal(orders(WR_DO_FINISH), 2);
+    report_all(job, 1, subtasks[1], WR_TASK_FINISHED);
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_OK);
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.snapshot, id);
+}
+
+static void test_rescale(void **state)
+{
+    (void)state;
+    uint64_t   job = running(2);
+    char       id[17];
+    wr_message m = submit_message("numbers", 3);
+    snprintf(id, sizeof id, "%016llx", (unsigned long long)job);
+    m.ask.verb = "rescale";
+    m.ask.job = id;
+    forget_sent();
+    say(CLIENT, &m);
+    ack_all(job, 1, subtasks[1]);
+    assert_int_equal(orders(WR_DO_CANCEL), 2);
+    report_all(job, 1, subtasks[1], WR_TASK_CANCELED);
+    gone(1, job, 1, true);
+    gone(2, job, 1, true);
+    const wr_message *deploy = last(WR_MSG_DEPLOY, 0);
+    assert_non_null(deploy);
+    assert_int_equal(deploy->attempt, 2);
+    assert_int_equal(deploy->deploy.places, 3);
+    assert_null(last(WR_MSG_REPLY, CLIENT));
+    run_all(job, 2, subtasks[2]);
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_OK);
+}
+
+static void test_drain_moves_a_job(void **state)
+{
+    (void)state;
+    uint64_t   job = running(1);
+    uint64_t   at = last(WR_MSG_DEPLOY, 0)->deploy.self, other = 3 - at;
+    char       name[17];
+    wr_message m = {.kind = WR_MSG_REQUEST, .request = 5};
+    snprintf(name, sizeof name, "%016llx", (unsigned long long)at);
+    m.ask = (wr_request){.verb = "drain", .job = "", .path = name};
+    forget_sent();
+    say(CLIENT, &m);
+    expect_text("moves as soon as");
+    ack_all(job, 1, subtasks[0]);
+    report_all(job, 1, subtasks[0], WR_TASK_CANCELED);
+    gone(at, job, 1, true);
+    assert_non_null(last(WR_MSG_DEPLOY, other));
+    assert_null(last(WR_MSG_DEPLOY, at));
+}
+
+static void come_back(uint64_t tm, uint64_t job, uint32_t attempt, const bool *has, uint32_t n)
+{
+    wr_task_report    r[16];
+    wr_running_worker w = {.job = job, .attempt = attempt, .task = r};
+    for (uint32_t i = 0; i < n; i++)
+        if (has[i]) r[w.tasks++] = (wr_task_report){.subtask = i, .state = WR_TASK_RUNNING};
+    wr_message m = {.kind = WR_MSG_REGISTER,
+                    .reg = {.tm = tm,
+                            .name = "host:1",
+                            .data = "127.0.0.1:7000",
+                            .http = "",
+                            .slots = 2,
+                            .pid = 1,
+                            .worker = &w,
+                            .workers = 1}};
+    say(tm, &m);
+}
+
+static void test_a_new_jobmanager_takes_the_job_back(void **state)
+{
+    (void)state;
+    uint64_t job = running(2), before = leader;
+    bool     all[16];
+    memset(all, 1, sizeof all);
+    request("snapshot", job, false);
+    uint64_t id = ack_all(job, 1, subtasks[1]);
+    close_jm();
+    open_jm();
+    assert_int_equal(leader, before + 1);
+    request("info", job, false);
+    expect_text("RECONCILING");
+    come_back(1, job, 1, all, subtasks[1]);
+    assert_int_equal(orders(WR_DO_COMPLETE), 0);
+    come_back(2, job, 1, all, subtasks[1]);
+    request("info", job, false);
+    expect_text("RUNNING");
+    assert_null(last(WR_MSG_DEPLOY, 0));
+    assert_int_equal(order_of(WR_DO_COMPLETE)->order.barrier.id, id);
+    assert_in_range(orders(WR_DO_ABORT), 2, 200); /* ids that nobody knows of */
+    forget_sent();
+    request("snapshot", job, false);
+    uint64_t next = ack_all(job, 1, subtasks[1]);
+    assert_in_range(next, id + 1, UINT64_MAX);
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.snapshot, next);
+}
+
+static void test_a_job_whose_workers_do_not_come_back_restarts(void **state)
+{
+    (void)state;
+    uint64_t job = running(2);
+    bool     all[16];
+    memset(all, 1, sizeof all);
+    close_jm();
+    open_jm();
+    come_back(1, job, 1, all, subtasks[1]);
+    for (uint32_t i = 0; i < 7; i++) {
+        now_ns += 1000000000;
+        beat(1, i);
+    }
+    assert_int_equal(orders(WR_DO_CANCEL), 1);
+    report_all(job, 1, subtasks[1], WR_TASK_CANCELED);
+    gone(1, job, 1, true);
+    pass_ms(200);
+    assert_int_equal(last(WR_MSG_DEPLOY, 1)->attempt, 2);
+}
+
+static void test_shipped_files(void **state)
+{
+    (void)state;
+    static char bytes[WR_BLOB_PIECE_BYTES + 100];
+    memset(bytes, 'x', sizeof bytes);
+    wr_message m = {.kind = WR_MSG_BLOB_PUT, .request = 9};
+    m.blob = (wr_blob){.bytes = sizeof bytes, .data = bytes, .data_bytes = WR_BLOB_PIECE_BYTES};
+    wr_sha256 *sum = wr_sha256_new();
+    wr_sha256_add(sum, bytes, sizeof bytes);
+    wr_sha256_end(sum, m.blob.digest);
+    say(CLIENT, &m);
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.snapshot, WR_BLOB_PIECE_BYTES);
+    m.blob.offset = WR_BLOB_PIECE_BYTES;
+    m.blob.data_bytes = 100;
+    say(CLIENT, &m);
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.snapshot, sizeof bytes);
+    m.blob.offset = 0;
+    m.blob.data_bytes = 0;
+    say(CLIENT, &m); /* it is there */
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.snapshot, sizeof bytes);
+    join(1, 1);
+    wr_message get = {.kind = WR_MSG_BLOB_GET, .request = 3};
+    memcpy(get.blob.digest, m.blob.digest, WR_DIGEST_BYTES);
+    get.blob.offset = WR_BLOB_PIECE_BYTES;
+    get.blob.data = "";
+    say(1, &get);
+    assert_int_equal(last(WR_MSG_BLOB, 1)->blob.data_bytes, 100);
+    get.blob.digest[0] ^= 1;
+    say(1, &get);
+    assert_int_equal(last(WR_MSG_BLOB, 1)->blob.info.code, WR_NOT_FOUND);
+    m.blob.digest[0] ^= 1; /* not what it says */
+    m.blob.bytes = m.blob.data_bytes = 10;
+    say(CLIENT, &m);
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_DAMAGED);
+}
+
+static void test_garbage_closes_its_connection(void **state)
+{
+    (void)state;
+    running(1);
+    uint64_t at = last(WR_MSG_DEPLOY, 0)->deploy.self;
+    inbox[in_count++] = (wr_peer_event){.kind = WR_PEER_MESSAGE, .peer = at, .bytes = strdup("garbage"), .n = 7};
+    step();
+    assert_int_equal(closed[0], at);
+    request("taskmanagers", 0, false);
+}
+
+#define T(NAME) cmocka_unit_test_setup_teardown(NAME, begin, finish)
+int main(void)
+{
+    const struct CMUnitTest tests[] = {T(test_a_job_runs_and_ends),
+                                       T(test_a_repeated_submit_is_one_job),
+                                       T(test_what_does_not_fit_is_refused_at_once),
+                                       T(test_a_lost_taskmanager_is_a_restart),
+                                       T(test_a_silent_taskmanager_is_lost),
+                                       T(test_a_crash_says_why),
+                                       T(test_cancel),
+                                       T(test_snapshots_and_what_a_restart_begins_with),
+                                       T(test_stop_takes_a_last_snapshot),
+                                       T(test_rescale),
+                                       T(test_drain_moves_a_job),
+                                       T(test_a_new_jobmanager_takes_the_job_back),
+                                       T(test_a_job_whose_workers_do_not_come_back_restarts),
+                                       T(test_shipped_files),
+                                       T(test_garbage_closes_its_connection)};
+    int                     result = cmocka_run_group_tests(tests, NULL, NULL);
+    for (uint32_t i = 0; i < 3; i++) free(graph[i]);
+    return result;
+}
