@@ -5,13 +5,30 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-static _Atomic uint64_t reserved; /* shared; a count for people, so relaxed */
+static _Atomic uint64_t reserved; /* shared; a count, so relaxed */
+static uint64_t         bound;    /* frozen before there are threads; 0: none */
 
 static size_t round_up(size_t bytes)
 {
     return (bytes + WR_PAGE_BYTES - 1) & ~(size_t)(WR_PAGE_BYTES - 1);
+}
+
+/* What is reserved counts as data to the system, touched or not: it comes on top of what may be had. */
+static void raise_bound(uint64_t more)
+{
+    struct rlimit limit;
+    if (bound == 0 || getrlimit(RLIMIT_DATA, &limit) != 0) return;
+    limit.rlim_cur = bound + wr_mem_reserved_bytes() + more;
+    setrlimit(RLIMIT_DATA, &limit);
+}
+
+void wr_mem_bound(uint64_t bytes)
+{
+    bound = bytes;
+    raise_bound(0);
 }
 
 void *wr_mem_reserve(size_t bytes)
@@ -20,13 +37,15 @@ void *wr_mem_reserve(size_t bytes)
     bytes = round_up(bytes);
     /* Take 2 MiB more, then cut both ends, so that the range starts on a huge page. */
     size_t wide = bytes + WR_HUGE_BYTES;
-    char  *from = mmap(NULL, wide, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    raise_bound(wide + WR_MIB(64)); /* others may reserve at the same time */
+    char *from = mmap(NULL, wide, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (from == MAP_FAILED) return NULL;
     char *at = (char *)(((uintptr_t)from + WR_HUGE_BYTES - 1) & ~(uintptr_t)(WR_HUGE_BYTES - 1));
     if (at > from) munmap(from, (size_t)(at - from));
     size_t behind = (size_t)(from + wide - (at + bytes));
     if (behind > 0) munmap(at + bytes, behind);
     atomic_fetch_add_explicit(&reserved, bytes, memory_order_relaxed);
+    raise_bound(0);
     return at;
 }
 
@@ -47,6 +66,7 @@ void wr_mem_release(void *at, size_t bytes)
     bytes = round_up(bytes);
     check(munmap(at, bytes) == 0);
     atomic_fetch_sub_explicit(&reserved, bytes, memory_order_relaxed);
+    raise_bound(0);
 }
 
 uint64_t wr_mem_reserved_bytes(void)

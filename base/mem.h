@@ -16,6 +16,10 @@ void wr_mem_discard(void *at, size_t bytes);
 /* at is what wr_mem_reserve gave, bytes what it was asked for. NULL is nothing. */
 void wr_mem_release(void *at, size_t bytes);
 
+/* Private memory that this process may have besides all ranges (RLIMIT_DATA, which counts what is only reserved). Once,
+ * before there are threads; 0: no bound. */
+void wr_mem_bound(uint64_t bytes);
+
 uint64_t wr_mem_reserved_bytes(void); /* address space of all ranges now */
 uint64_t wr_mem_resident_bytes(void); /* resident memory of the process now, as the system counts it; 0 when unknown */
 

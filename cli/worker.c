@@ -1,6 +1,7 @@
 /* weir worker: what a TaskManager starts for one attempt of one job. It is born with a socket to its TaskManager, a
  * file for its crash report, a log behind its standard output and error, and its working folder. */
 #include "base/log.h"
+#include "base/mem.h"
 #include "cli/lines.h"
 #include "cli/module.h"
 #include "cli/options.h"
@@ -17,6 +18,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum { STATS_MS = 1000, LOG_LOOK_NS = 1000000000 };
@@ -171,6 +173,13 @@ static int run(worker *w)
     }
 }
 
+/* As we were born: what is only reserved comes on top of it. */
+static void bound_memory(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_DATA, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) wr_mem_bound(limit.rlim_cur);
+}
+
 int wr_cli_worker(const wr_options *options)
 {
     static worker w; /* threads may look at it until the very end */
@@ -190,6 +199,7 @@ int wr_cli_worker(const wr_options *options)
     wr_crash_install(wr_cli_lines_program);
     wr_crash_report_to(WR_WORKER_REPORT);
     wr_crash_at_exit();
+    bound_memory();
     setvbuf(stdout, NULL, _IOLBF, 0); /* a log is read while it is written */
     find_log(&w);
     int exit_code = open_worker(&w, &info) == WR_OK ? run(&w) : wr_cli_fail(&info);

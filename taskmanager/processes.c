@@ -59,12 +59,6 @@ typedef struct birth {
     int                    socket, report, told; /* told: -errno goes there when it cannot be */
 } birth;
 
-static void set_bound(int what, uint64_t bytes)
-{
-    struct rlimit limit = {.rlim_cur = bytes, .rlim_max = bytes};
-    setrlimit(what, &limit);
-}
-
 /* Moves a descriptor where nothing else will be put. */
 static int out_of_the_way(int file)
 {
@@ -94,8 +88,11 @@ static void become(const birth *b)
     dup2(told, WR_WORKER_REPORT + 1);
     fcntl(WR_WORKER_REPORT + 1, F_SETFD, FD_CLOEXEC);
     close_range(WR_WORKER_REPORT + 2, ~0u, 0);
-    set_bound(RLIMIT_CORE, 0);
-    if (b->spec->memory_max > 0) set_bound(RLIMIT_DATA, b->spec->memory_max + b->spec->memory_max / 4 + DATA_SLACK);
+    if (b->spec->memory_max > 0) {
+        struct rlimit data = {.rlim_cur = b->spec->memory_max + b->spec->memory_max / 4 + DATA_SLACK,
+                              .rlim_max = RLIM_INFINITY}; /* the worker raises it by what it only reserves */
+        setrlimit(RLIMIT_DATA, &data);
+    }
     execv(b->program, argv);
 }
 
@@ -237,14 +234,20 @@ static void read_line(const char *text, wr_errinfo *info)
         if ((unsigned char)info->text[i] < ' ') info->text[i] = ' ';
 }
 
+/* The innermost frame of the pipeline: those of the C library are named by paths that are relative to nothing here. */
 static void first_frame(const char *text, wr_errinfo *info)
 {
-    const char *frame = strstr(text, "\n  #0 ");
-    if (info->code == WR_OK || frame == NULL) return;
-    frame += 6;
-    frame += strspn(frame, " ");
-    size_t have = strlen(info->text);
-    snprintf(info->text + have, sizeof info->text - have, "; in %.*s", (int)strcspn(frame, "\n"), frame);
+    const char *frame = info->code != WR_OK ? strstr(text, "\n  #0 ") : NULL;
+    for (; frame != NULL; frame = strstr(frame + 1, "\n  #")) {
+        const char *name = frame + 5;
+        name += strspn(name, "0123456789 ");
+        int         n = (int)strcspn(name, "\n");
+        const char *place = strstr(name, "  at ");
+        if (place == NULL || place >= name + n || place[5] == '.') continue;
+        size_t have = strlen(info->text);
+        snprintf(info->text + have, sizeof info->text - have, "; in %.*s", n, name);
+        return;
+    }
 }
 
 static void read_report(wr_real_processes *p, const process *o, wr_process_end *end)
