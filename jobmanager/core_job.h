@@ -145,7 +145,7 @@ typedef enum wr_job_action_kind {
     WR_JOB_DO_GO,     /* order GO of all workers; then the coordinator starts */
     WR_JOB_DO_KILL,   /* all workers of `attempt` that are still there: they were told to end and did not */
     WR_JOB_DO_NOTE,   /* `attempt` failed, and all of it has ended: job->cause and failed_subtask for the history */
-    WR_JOB_DO_RELEASE, /* all of `attempt` has ended: its workers may go. Behind TELL: what that says is durable first */
+    WR_JOB_DO_RELEASE, /* all of `attempt` has ended: its workers may go. Behind TELL, which is made durable first */
 } wr_job_action_kind;
 
 typedef struct wr_job_action {

@@ -4,8 +4,8 @@
  * Liveness: a TaskManager is gone at once when its connection closes, and by silence when no heartbeat came for
  * `silent_ms`. A job gets all slots that it wants or none. Jobs that fit go first, and of these the one of the least
  * rank, then the one that has waited longest: who waits for many slots does not hold up others. Slots are spread
- * evenly: each goes to the TaskManager with the most free slots per slot. What was taken from a TaskManager that is gone
- * never comes back; it returns, if at all, as a new one or with a list of what still runs.
+ * evenly: each goes to the TaskManager with the most free slots per slot. What was taken from a TaskManager that is
+ * gone never comes back; it returns, if at all, as a new one or with a list of what still runs.
  *
  * A job that restarts keeps its slots until it asks again, so that nobody takes its place while it waits for its time:
  * then they are the first that it can have, and what it does not need, or all when it needs more than there are, is

@@ -1,5 +1,5 @@
-/* jobmanager/core_restart.h: whether a job that failed is started again, and when: Flink's restart strategies, as a pure
- * machine. Time and randomness come in with each call; memory is fixed. */
+/* jobmanager/core_restart.h: whether a job that failed is started again, and when: Flink's restart strategies, as a
+ * pure machine. Time and randomness come in with each call; memory is fixed. */
 #ifndef WR_JOBMANAGER_CORE_RESTART_H
 #define WR_JOBMANAGER_CORE_RESTART_H
 #include "base/error.h"

@@ -1,7 +1,7 @@
-/* jobmanager/ledger.c: 16 bytes of head (magic, version, checksum of both), then records: a mark (4), length of the body
- * (4), xxh3-64 of offset, length and body (8), body (msgpack, ledger_book.c). Opening and compaction write a new file
- * with the least records that give the same, and rename it. The first record says how many bytes that were: below, what
- * is damaged is damaged; behind, it may be what a crash cut off. */
+/* jobmanager/ledger.c: 16 bytes of head (magic, version, checksum of both), then records: a mark (4), length of the
+ * body (4), xxh3-64 of offset, length and body (8), body (msgpack, ledger_book.c). Opening and compaction write a new
+ * file with the least records that give the same, and rename it. The first record says how many bytes that were: below,
+ * what is damaged is damaged; behind, it may be what a crash cut off. */
 #include "jobmanager/ledger.h"
 #include "base/check.h"
 #include "base/failpoint.h"

@@ -90,6 +90,12 @@ static void test_spreads_evenly(void **state)
     want(&b, 10, 1, 4);
     assert_int_equal(slots_at(&b, 10, 1, 1), 3);
     assert_int_equal(slots_at(&b, 10, 1, 2), 1);
+    begin(&b); /* all are as free: the larger one; of the same size the first */
+    join(&b, 1, 2);
+    join(&b, 2, 6);
+    join(&b, 3, 6);
+    want(&b, 10, 1, 1);
+    assert_int_equal(slots_at(&b, 10, 1, 2), 1);
 }
 
 static void test_waits_until_one_joins(void **state)
