@@ -112,7 +112,7 @@ bool wr_slot_round(wr_slot *s, bool *done)
 
 bool wr_slot_step(wr_slot *s)
 {
-    if (s->serves && s->next++ % (s->tasklets + 1) == 0 && serve(s)) return true;
+    if (s->serves && s->turn++ % (s->tasklets + 1) == 0 && serve(s)) return true;
     for (uint32_t i = 0; i < s->tasklets; i++) {
         wr_tasklet *t = s->tasklet[s->next++ % s->tasklets];
         if (atomic_load_explicit(&t->state, memory_order_relaxed) >= WR_TASK_FINISHED) continue;

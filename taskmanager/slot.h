@@ -11,7 +11,7 @@ struct wr_slot {
     wr_parker           parker;
     wr_budget           budget;
     wr_tasklet        **tasklet;
-    uint32_t            tasklets, next;
+    uint32_t            tasklets, next, turn; /* turn: of a step by hand */
     bool                spin;
     int                 cpu; /* -1: not pinned */
     char                name[16];
