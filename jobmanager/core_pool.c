@@ -151,15 +151,20 @@ static void give_back(wr_core_pool *p, wr_pool_claim *c, uint32_t slot)
     c->kept[slot] = false;
 }
 
-static void give_back_kept(wr_core_pool *p, uint64_t job)
+static bool give_back_kept(wr_core_pool *p, uint64_t job)
 {
+    bool any = false;
     for (uint32_t i = 0; i < p->claims_max; i++) {
         wr_pool_claim *c = &p->claim[i];
         if (c->state != WR_CLAIM_HELD || c->job != job) continue;
         for (uint32_t s = 0; s < c->slots; s++)
-            if (c->kept[s]) give_back(p, c, s);
+            if (c->kept[s]) {
+                give_back(p, c, s);
+                any = true;
+            }
         tidy(c);
     }
+    return any;
 }
 
 /* The TaskManager with the most free slots per slot; of equal ones the one with more, then the first. */
@@ -176,9 +181,33 @@ static wr_pool_tm *freest(const wr_core_pool *p)
     return best;
 }
 
+/* What a job left and may have again; `running`: what of its older attempts is not gone yet. */
+static uint32_t kept_of(const wr_core_pool *p, uint64_t job, uint32_t *running)
+{
+    uint32_t kept = 0;
+    *running = 0;
+    for (uint32_t i = 0; i < p->claims_max; i++) {
+        const wr_pool_claim *c = &p->claim[i];
+        if (c->state != WR_CLAIM_HELD || c->job != job) continue;
+        for (uint32_t s = 0; s < c->slots; s++) {
+            const wr_pool_tm *t = c->kept[s] ? tm_of(p, c->tm[s]) : NULL;
+            kept += t != NULL && t->state == WR_TM_ALIVE;
+            *running += c->tm[s] != 0 && !c->kept[s];
+        }
+    }
+    return kept;
+}
+
+static bool fits(const wr_core_pool *p, const wr_pool_claim *c)
+{
+    uint32_t running;
+    return c->slots <= (uint64_t)free_slots(p) + kept_of(p, c->job, &running);
+}
+
 static bool grant(wr_core_pool *p, wr_pool_claim *c, out *o)
 {
-    if (c->slots > free_slots(p)) return false;
+    if (!fits(p, c)) return false;
+    give_back_kept(p, c->job);
     for (uint32_t s = 0; s < c->slots; s++) {
         wr_pool_tm *t = freest(p);
         check(t != NULL);
@@ -190,20 +219,36 @@ static bool grant(wr_core_pool *p, wr_pool_claim *c, out *o)
     return true;
 }
 
-static wr_pool_claim *next_waiting(const wr_core_pool *p, uint32_t slots_most)
+static wr_pool_claim *next_waiting(const wr_core_pool *p)
 {
     wr_pool_claim *best = NULL;
     for (uint32_t i = 0; i < p->claims_max; i++) {
         wr_pool_claim *c = &p->claim[i];
-        if (c->state != WR_CLAIM_WAITS || c->slots > slots_most) continue;
+        if (c->state != WR_CLAIM_WAITS || !fits(p, c)) continue;
         if (best == NULL || c->rank < best->rank || (c->rank == best->rank && c->order < best->order)) best = c;
     }
     return best;
 }
 
+/* A job that waits keeps what it left only as long as more of it may come. */
+static bool give_up(wr_core_pool *p)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < p->claims_max; i++) {
+        const wr_pool_claim *c = &p->claim[i];
+        uint32_t             running;
+        if (c->state != WR_CLAIM_WAITS) continue;
+        kept_of(p, c->job, &running);
+        if (running == 0) any |= give_back_kept(p, c->job);
+    }
+    return any;
+}
+
 static void grant_all(wr_core_pool *p, out *o)
 {
-    for (wr_pool_claim *c; (c = next_waiting(p, free_slots(p))) != NULL;) check(grant(p, c, o));
+    do {
+        for (wr_pool_claim *c; (c = next_waiting(p)) != NULL;) check(grant(p, c, o));
+    } while (give_up(p));
 }
 
 /* ---- events ---- */
@@ -257,7 +302,6 @@ static wr_pool_claim *new_claim(wr_core_pool *p, const wr_pool_event *e, uint32_
 static void want(wr_core_pool *p, const wr_pool_event *e, out *o)
 {
     if (claim_of(p, e->job, e->attempt) != NULL) return; /* it has asked */
-    give_back_kept(p, e->job);
     wr_pool_claim *c = new_claim(p, e, WR_CLAIM_WAITS);
     if (c != NULL) grant(p, c, o);
 }
@@ -277,13 +321,21 @@ static void holds(wr_core_pool *p, const wr_pool_event *e)
     tidy(c);
 }
 
+static bool waits(const wr_core_pool *p, uint64_t job)
+{
+    for (uint32_t i = 0; i < p->claims_max; i++)
+        if (p->claim[i].state == WR_CLAIM_WAITS && p->claim[i].job == job) return true;
+    return false;
+}
+
 static void freed(wr_core_pool *p, const wr_pool_event *e)
 {
     wr_pool_claim *c = claim_of(p, e->job, e->attempt);
     if (c == NULL || c->state != WR_CLAIM_HELD) return;
+    bool keep = e->keep || waits(p, e->job);
     for (uint32_t s = 0; s < c->slots; s++) {
         if (c->tm[s] != e->tm || e->tm == 0) continue;
-        if (e->keep)
+        if (keep)
             c->kept[s] = true;
         else
             give_back(p, c, s);

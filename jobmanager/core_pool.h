@@ -7,9 +7,9 @@
  * evenly: each goes to the TaskManager with the most free slots per slot. What was taken from a TaskManager that is
  * gone never comes back; it returns, if at all, as a new one or with a list of what still runs.
  *
- * A job that restarts keeps its slots until it asks again, so that nobody takes its place while it waits for its time:
- * then they are the first that it can have, and what it does not need, or all when it needs more than there are, is
- * free for others. */
+ * A job that restarts keeps its slots, so that nobody takes its place while it waits for its time, or for the last of its
+ * old workers to go. When it has asked and all of them are gone, what it does not need, or all if it needs more than
+ * there are, is free for others. */
 #ifndef WR_JOBMANAGER_CORE_POOL_H
 #define WR_JOBMANAGER_CORE_POOL_H
 #include "base/error.h"
@@ -61,7 +61,8 @@ typedef enum wr_pool_event_kind {
     WR_POOL_LEAVE,    /* tm: its connection closed */
     WR_POOL_HEARD,    /* tm: a heartbeat */
     WR_POOL_DRAIN,    /* tm, on */
-    WR_POOL_WANT,     /* job, attempt, slots, rank. What the job kept counts as free, and it is asked first. Without
+    WR_POOL_WANT,     /* job, attempt, slots, rank. What the job kept counts as free for it, and it is asked
+                         first. Without
                          room for another claim nothing happens: see wr_core_pool_claim_of */
     WR_POOL_HOLDS,    /* job, attempt, slots, place: what it has already (after a restart of the JobManager). Slots of
                          a TaskManager that is not here are taken when it joins; again: what was given up is back */

@@ -272,20 +272,50 @@ static void test_tables_are_full(void **state)
     assert_non_null(wr_core_pool_claim_of(&b.pool, CLAIMS, 1));
 }
 
+/* Its old workers go one by one; nobody takes what the first ones left, unless it would be of no use. */
+static void test_waits_for_its_own_slots(void **state)
+{
+    (void)state;
+    bench b;
+    begin(&b);
+    join(&b, 1, 1);
+    join(&b, 2, 1);
+    want(&b, 20, 1, 2);
+    want(&b, 10, 1, 1);
+    want(&b, 20, 2, 2); /* it is rescaled: its workers were told to go */
+    freed(&b, 20, 1, 1, false);
+    assert_int_equal(b.actions, 0);
+    freed(&b, 20, 1, 2, false);
+    grants(&b, 20, 2);
+    want(&b, 20, 3, 3);
+    freed(&b, 20, 2, 1, false);
+    assert_int_equal(b.actions, 0);
+    freed(&b, 20, 2, 2, false); /* three there are not: the others go on */
+    grants(&b, 10, 1);
+    begin(&b);
+    join(&b, 1, 1);
+    join(&b, 2, 3);
+    want(&b, 20, 1, 2);
+    want(&b, 20, 2, 2); /* enough is free beside what it has: it need not wait for anybody */
+    grants(&b, 20, 2);
+}
+
 /* ---- random events ---- */
 
-enum { JOBS = 5 };
-/* A job as its shell sees it. */
-typedef struct job {
-    uint32_t attempt, slots;
-    bool     waits, holds;
-    uint64_t place[WR_SLOTS_MAX]; /* workers that are alive; 0: none */
+enum { JOBS = 4 };
+/* A claim as the shell of its job sees it. */
+typedef struct claim {
+    uint64_t job;
+    uint32_t attempt, slots; /* slots 0: none */
+    bool     waits;
+    uint64_t place[WR_SLOTS_MAX]; /* 0: nobody any more */
     bool     kept[WR_SLOTS_MAX];  /* the worker is gone, the slot is kept */
-} job;
+} claim;
 typedef struct books {
-    bench   b;
-    wr_prng random;
-    job     job[JOBS + 1];
+    bench    b;
+    wr_prng  random;
+    claim    claim[CLAIMS];
+    uint32_t attempts;
     struct {
         uint32_t slots;
         bool     here, draining;
@@ -297,8 +327,8 @@ typedef struct books {
 static uint32_t used(const books *k, uint64_t tm)
 {
     uint32_t n = 0;
-    for (uint32_t j = 1; j <= JOBS; j++)
-        for (uint32_t s = 0; s < k->job[j].slots; s++) n += k->job[j].holds && k->job[j].place[s] == tm;
+    for (uint32_t i = 0; i < CLAIMS; i++)
+        for (uint32_t s = 0; s < k->claim[i].slots; s++) n += k->claim[i].place[s] == tm;
     return n;
 }
 
@@ -310,52 +340,103 @@ static uint32_t all_free(const books *k)
     return n;
 }
 
-static void tm_gone(books *k, uint64_t tm)
+/* What a job kept and may have again; what of it still runs. */
+static uint32_t kept(const books *k, uint64_t job, uint32_t *running)
 {
-    k->tm[tm].here = k->tm[tm].draining = false;
-    for (uint32_t j = 1; j <= JOBS; j++) {
-        bool any = false;
-        for (uint32_t s = 0; s < k->job[j].slots && k->job[j].holds; s++) {
-            if (k->job[j].place[s] == tm) k->job[j].place[s] = 0;
-            any |= k->job[j].place[s] != 0;
+    uint32_t n = 0;
+    *running = 0;
+    for (uint32_t i = 0; i < CLAIMS; i++) {
+        for (uint32_t s = 0; s < k->claim[i].slots && k->claim[i].job == job; s++) {
+            uint64_t tm = k->claim[i].place[s];
+            n += tm != 0 && k->claim[i].kept[s] && !k->tm[tm].draining;
+            *running += tm != 0 && !k->claim[i].kept[s];
         }
-        k->job[j].holds &= any;
+    }
+    return n;
+}
+
+static void forget_kept(books *k, uint64_t job)
+{
+    for (uint32_t i = 0; i < CLAIMS; i++) {
+        for (uint32_t s = 0; s < k->claim[i].slots && k->claim[i].job == job; s++) {
+            if (k->claim[i].kept[s]) k->claim[i].place[s] = 0;
+            k->claim[i].kept[s] = false;
+        }
     }
 }
 
-static void take_grant(books *k, uint64_t id, uint32_t attempt)
+static void tidy(books *k)
 {
-    job                 *j = &k->job[id];
-    const wr_pool_claim *c = wr_core_pool_claim_of(&k->b.pool, id, attempt);
-    assert_true(j->waits && attempt == j->attempt && c != NULL && c->state == WR_CLAIM_HELD && c->slots == j->slots);
-    assert_true(j->slots <= all_free(k));
-    j->waits = false;
-    j->holds = true;
-    memset(j->kept, 0, sizeof j->kept);
-    for (uint32_t s = 0; s < j->slots; s++) {
+    for (uint32_t i = 0; i < CLAIMS; i++) {
+        bool any = k->claim[i].waits;
+        for (uint32_t s = 0; s < k->claim[i].slots; s++) any |= k->claim[i].place[s] != 0;
+        if (!any) memset(&k->claim[i], 0, sizeof k->claim[i]);
+    }
+}
+
+static void tm_gone(books *k, uint64_t tm)
+{
+    k->tm[tm].here = k->tm[tm].draining = false;
+    for (uint32_t i = 0; i < CLAIMS; i++) {
+        for (uint32_t s = 0; s < k->claim[i].slots; s++) {
+            if (k->claim[i].place[s] != tm) continue;
+            k->claim[i].place[s] = 0;
+            k->claim[i].kept[s] = false;
+        }
+    }
+}
+
+static void take_grant(books *k, uint64_t job, uint32_t attempt)
+{
+    const wr_pool_claim *c = wr_core_pool_claim_of(&k->b.pool, job, attempt);
+    claim               *mine = NULL;
+    for (uint32_t i = 0; i < CLAIMS; i++)
+        if (k->claim[i].job == job && k->claim[i].attempt == attempt) mine = &k->claim[i];
+    assert_true(mine != NULL && mine->waits && c != NULL && c->state == WR_CLAIM_HELD && c->slots == mine->slots);
+    forget_kept(k, job);
+    mine->waits = false;
+    for (uint32_t s = 0; s < mine->slots; s++) {
         assert_true(c->tm[s] >= 1 && c->tm[s] <= TMS && k->tm[c->tm[s]].here && !k->tm[c->tm[s]].draining);
-        j->place[s] = c->tm[s];
+        mine->place[s] = c->tm[s];
     }
     for (uint64_t t = 1; t <= TMS; t++) assert_true(!k->tm[t].here || used(k, t) <= k->tm[t].slots);
     k->grants++;
 }
 
-static void look(books *k)
+static void take_actions(books *k)
 {
     for (uint32_t i = 0; i < k->b.actions; i++) {
         const wr_pool_action *a = &k->b.action[i];
+        uint32_t              running;
         if (a->kind == WR_POOL_DO_LOST) {
             assert_true(k->tm[a->tm].here && k->b.now_ms - k->tm[a->tm].heard_ms >= SILENT_MS);
             tm_gone(k, a->tm);
             k->lost++;
+        } else { /* whoever waits in vain gave up what it kept, perhaps for this one */
+            for (uint32_t c = 0; c < CLAIMS; c++) {
+                kept(k, k->claim[c].job, &running);
+                if (k->claim[c].waits && k->claim[c].job != a->job && running == 0) forget_kept(k, k->claim[c].job);
+            }
+            take_grant(k, a->job, a->attempt);
         }
     }
-    for (uint32_t i = 0; i < k->b.actions; i++)
-        if (k->b.action[i].kind == WR_POOL_DO_GRANT) take_grant(k, k->b.action[i].job, k->b.action[i].attempt);
+}
+
+static void look(books *k)
+{
+    uint32_t running;
+    take_actions(k);
+    for (uint32_t i = 0; i < CLAIMS; i++) {
+        kept(k, k->claim[i].job, &running);
+        if (k->claim[i].waits && running == 0) forget_kept(k, k->claim[i].job);
+    }
+    tidy(k);
     uint32_t free = all_free(k);
     assert_int_equal(free_slots(&k->b), free);
-    for (uint32_t j = 1; j <= JOBS; j++) /* nobody waits for what is there */
-        assert_false(k->job[j].waits && k->job[j].slots <= free);
+    for (uint32_t i = 0; i < CLAIMS; i++) { /* nobody waits for what is there */
+        if (k->claim[i].waits) assert_true(k->claim[i].slots > free + kept(k, k->claim[i].job, &running));
+        for (uint32_t s = 0; s < k->claim[i].slots; s++) k->kept += k->claim[i].kept[s];
+    }
     for (uint64_t t = 1; t <= TMS; t++) {
         const wr_pool_tm *tm = wr_core_pool_tm_of(&k->b.pool, t);
         assert_int_equal(tm != NULL, k->tm[t].here);
@@ -363,47 +444,42 @@ static void look(books *k)
     }
 }
 
-static void say_want(books *k, uint64_t id)
+static void say_want(books *k, uint64_t job)
 {
-    job *j = &k->job[id];
-    bool alive = false;
-    for (uint32_t s = 0; s < j->slots; s++) alive |= j->holds && j->place[s] != 0 && !j->kept[s];
-    if (j->waits || alive) return;
-    *j = (job){.attempt = j->attempt + 1, .slots = 1 + (uint32_t)wr_prng_below(&k->random, 5), .waits = true};
-    want(&k->b, id, j->attempt, j->slots);
+    claim   *c = NULL;
+    uint32_t has = 0;
+    for (uint32_t i = 0; i < CLAIMS; i++) {
+        if (k->claim[i].job == job && k->claim[i].waits) return;
+        has += k->claim[i].job == job;
+        if (k->claim[i].slots == 0) c = &k->claim[i];
+    }
+    if (has > 1 || c == NULL) return;
+    *c = (claim){.job = job, .attempt = ++k->attempts, .slots = 1 + (uint32_t)wr_prng_below(&k->random, 5)};
+    c->waits = true;
+    want(&k->b, job, c->attempt, c->slots);
 }
 
-static void say_freed(books *k, uint64_t id)
+static void say_freed(books *k)
 {
-    job     *j = &k->job[id];
+    claim   *c = &k->claim[wr_prng_below(&k->random, CLAIMS)];
     uint64_t tm = 1 + wr_prng_below(&k->random, TMS);
-    bool     keep = wr_prng_one_in(&k->random, 2), any = false;
-    if (!j->holds) return;
-    for (uint32_t s = 0; s < j->slots; s++) {
-        if (j->place[s] == tm && keep) j->kept[s] = true;
-        if (j->place[s] == tm && !keep) {
-            j->place[s] = 0;
-            j->kept[s] = false;
-        }
-        any |= j->place[s] != 0;
-        k->kept += j->kept[s];
+    bool     keep = wr_prng_one_in(&k->random, 2), waits = false;
+    if (c->slots == 0 || c->waits) return;
+    for (uint32_t i = 0; i < CLAIMS; i++) waits |= k->claim[i].job == c->job && k->claim[i].waits;
+    for (uint32_t s = 0; s < c->slots; s++) {
+        if (c->place[s] != tm) continue;
+        c->kept[s] = keep || waits;
+        if (!c->kept[s]) c->place[s] = 0;
     }
-    j->holds = any;
-    freed(&k->b, id, j->attempt, tm, keep);
+    freed(&k->b, c->job, c->attempt, tm, keep);
 }
 
-static void say_forget(books *k, uint64_t id)
+static void say_forget(books *k, uint64_t job)
 {
-    job *j = &k->job[id];
-    bool any = false;
-    j->waits = false;
-    for (uint32_t s = 0; s < j->slots && j->holds; s++) {
-        if (j->kept[s]) j->place[s] = 0;
-        j->kept[s] = false;
-        any |= j->place[s] != 0;
-    }
-    j->holds = any;
-    step(&k->b, (wr_pool_event){.kind = WR_POOL_FORGET, .job = id});
+    forget_kept(k, job);
+    for (uint32_t i = 0; i < CLAIMS; i++)
+        if (k->claim[i].job == job && k->claim[i].waits) memset(&k->claim[i], 0, sizeof k->claim[i]);
+    step(&k->b, (wr_pool_event){.kind = WR_POOL_FORGET, .job = job});
 }
 
 static void say_of_tm(books *k)
@@ -436,15 +512,15 @@ static void test_random_events(void **state)
         memset(&k, 0, sizeof k);
         k.random = wr_prng_of(seed);
         begin(&k.b);
-        for (uint32_t n = 0; n < 120; n++) {
-            uint64_t id = 1 + wr_prng_below(&k.random, JOBS), what = wr_prng_below(&k.random, 12);
+        for (uint32_t n = 0; n < 150; n++) {
+            uint64_t id = 1 + wr_prng_below(&k.random, JOBS), what = wr_prng_below(&k.random, 14);
             k.b.actions = 0;
             k.b.now_ms += (int64_t)wr_prng_below(&k.random, 400);
             if (what < 5) say_of_tm(&k);
             if (what == 5 || what == 6) say_want(&k, id);
-            if (what == 7 || what == 8) say_freed(&k, id);
-            if (what == 9) say_forget(&k, id);
-            if (what > 9) step(&k.b, (wr_pool_event){.kind = WR_POOL_TICK});
+            if (what > 6 && what < 12) say_freed(&k);
+            if (what == 12) say_forget(&k, id);
+            if (what > 12) step(&k.b, (wr_pool_event){.kind = WR_POOL_TICK});
             look(&k);
         }
         grants_seen += k.grants;
@@ -461,6 +537,7 @@ int main(void)
         cmocka_unit_test(test_waits_until_one_joins),
         cmocka_unit_test(test_the_oldest_goes_first),
         cmocka_unit_test(test_kept_slots),
+        cmocka_unit_test(test_waits_for_its_own_slots),
         cmocka_unit_test(test_lost_by_silence_and_by_leaving),
         cmocka_unit_test(test_drained),
         cmocka_unit_test(test_holds),
