@@ -1,8 +1,10 @@
 #include "connectors/parts.h"
 #include "base/check.h"
 #include "base/hash.h"
+#include "base/lease.h"
 #include "base/sabotage.h"
 #include "operators/kernels.h"
+#include "snapshot/kept.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,15 +58,34 @@ static void path_of(const wr_parts *p, char path[WR_PATH_BYTES_MAX], const char 
     snprintf(path, WR_PATH_BYTES_MAX, "%s/%s%.*s%s", p->folder, *state ? "." : "", (int)n, name, state);
 }
 
-/* The NAME within a file's name, and what follows it: "" (finished), ".open", ".pending". False: not of this sink. */
-static bool read_name(const char *file, const char *prefix, const char **name, size_t *n, const char **state,
-                      uint32_t *subtask)
+/* What a file's name says. */
+typedef struct part_name {
+    const char *name; /* NAME within it */
+    size_t      n;
+    const char *state; /* behind it: "" (finished), ".open", ".pending" */
+    uint32_t    subtask, attempt;
+} part_name;
+
+/* The end of SUBTASK-EPOCH-NUMBER. or, in a cluster, SUBTASK-EPOCH-ATTEMPT-NUMBER. */
+static bool read_numbers(const char *at, part_name *to)
+{
+    unsigned number, end = 0;
+    uint64_t epoch;
+    if (sscanf(at, "%5u-%10lu-%5u-%6u.%n", &to->subtask, &epoch, &to->attempt, &number, (int *)&end) == 4 && end >= 30)
+        return true;
+    end = 0;
+    to->attempt = 0;
+    return sscanf(at, "%5u-%10lu-%6u.%n", &to->subtask, &epoch, &number, (int *)&end) == 3 && end >= 24;
+}
+
+/* False: not of this sink. */
+static bool read_name(const char *file, const char *prefix, part_name *to)
 {
     bool        hidden = *file == '.';
     const char *at = file + hidden;
     size_t      bytes = strlen(at), tail = 0;
-    *name = at;
-    *state = "";
+    to->name = at;
+    to->state = "";
     if (hidden) {
         static const char *const states[] = {".open", ".pending"};
         for (int i = 0; i < 2 && tail == 0; i++) {
@@ -72,17 +93,15 @@ static bool read_name(const char *file, const char *prefix, const char **name, s
             if (bytes > have && strcmp(at + bytes - have, states[i]) == 0) tail = have;
         }
         if (tail == 0) return false;
-        *state = at + bytes - tail;
+        to->state = at + bytes - tail;
     }
-    *n = bytes - tail;
+    to->n = bytes - tail;
     size_t   skip = strlen(prefix);
-    unsigned hash, number, end = 0;
-    uint64_t epoch;
+    unsigned hash, end = 0;
     if (bytes < skip || memcmp(at, prefix, skip) != 0) return false;
     at += skip;
     if (skip > 0 && sscanf(at, "%8x-%n", &hash, (int *)&end) == 1 && end == 9) at += end; /* prefix is p->job */
-    end = 0;
-    return sscanf(at, "%5u-%10lu-%6u.%n", subtask, &epoch, &number, (int *)&end) == 3 && end >= 24;
+    return read_numbers(at, to);
 }
 
 /* ---- the folder -------------------------------------------------------------------------------------------------- */
@@ -136,6 +155,7 @@ typedef struct names {
     const wr_parts *parts;
     uint32_t        subtask, subtasks; /* those whose subtask is this one's, modulo subtasks */
     bool            all;               /* of all lineages, and finished ones as well */
+    uint32_t        attempt;           /* ours: what a later one of this job writes is not ours to touch */
     const wr_part  *known;
     uint32_t        knowns;
     char            found[64][200];
@@ -152,17 +172,17 @@ static bool is_known(const names *s, const char *name, size_t n)
 
 static bool take_name(void *arg, const char *file)
 {
-    names      *s = arg;
-    const char *name, *state;
-    size_t      n;
-    uint32_t    subtask;
-    int         end = 0;
-    bool        plain = s->all && sscanf(file, "part-%5u%n", &subtask, &end) == 1 && file[end] == 0 && end == 10;
+    names    *s = arg;
+    part_name part = {0};
+    int       end = 0;
+    bool      plain = s->all && sscanf(file, "part-%5u%n", &part.subtask, &end) == 1 && file[end] == 0 && end == 10;
     if (!plain) {
-        if (!read_name(file, s->all ? s->parts->job : s->parts->prefix, &name, &n, &state, &subtask)) return true;
-        if (!s->all && (*state == 0 || is_known(s, name, n))) return true;
+        if (!read_name(file, s->all ? s->parts->job : s->parts->prefix, &part)) return true;
+        if (!s->all && (*part.state == 0 || is_known(s, part.name, part.n))) return true;
+        bool of_job = strncmp(part.name, s->parts->prefix, strlen(s->parts->prefix)) == 0;
+        if (of_job && part.attempt > s->attempt && !wr_sabotage.stale_epoch) return true;
     }
-    if (subtask % s->subtasks != s->subtask || strlen(file) >= sizeof s->found[0]) return true;
+    if (part.subtask % s->subtasks != s->subtask || strlen(file) >= sizeof s->found[0]) return true;
     memcpy(s->found[s->n++], file, strlen(file) + 1);
     return s->n < sizeof s->found / sizeof s->found[0];
 }
@@ -195,7 +215,11 @@ static bool begin_anew(wr_parts *p, weir_ctx *ctx)
     names               *s = calloc(1, sizeof *s);
     int64_t              result = s == NULL ? -ENOMEM : 0;
     if (s != NULL) {
-        *s = (names){.parts = p, .subtask = ctx->subtask, .subtasks = ctx->subtasks, .all = true};
+        *s = (names){.parts = p,
+                     .subtask = ctx->subtask,
+                     .subtasks = ctx->subtasks,
+                     .all = true,
+                     .attempt = wr_host_op(ctx)->home->attempt};
         if (weir_endpoint_u64(endpoint, "overwrite") != 0) {
             result = remove_names(p, env, s);
         } else {
@@ -244,6 +268,15 @@ bool wr_parts_open(wr_parts *p, weir_ctx *ctx, bool restored)
 
 /* ---- writing ----------------------------------------------------------------------------------------------------- */
 
+/* In a cluster it names the attempt: a worker that was taken for dead must not meet the files of the next one. */
+static void name_part(wr_parts *p, const weir_ctx *ctx, uint32_t attempt)
+{
+    char of_attempt[16] = "";
+    if (attempt > 0) snprintf(of_attempt, sizeof of_attempt, "%05u-", attempt);
+    snprintf(p->name, sizeof p->name, "%s%05u-%010llu-%s%06llu.%s", p->prefix, ctx->subtask,
+             (unsigned long long)p->epoch, of_attempt, (unsigned long long)p->number, p->extension);
+}
+
 static bool begin_file(wr_parts *p, weir_ctx *ctx)
 {
     const wr_env *env = wr_host_env(ctx);
@@ -255,8 +288,7 @@ static bool begin_file(wr_parts *p, weir_ctx *ctx)
     /* A name may be there only when a job was set back by hand: it is never written over. */
     for (; file == -EEXIST; p->number += file == -EEXIST) {
         wr_file_info info;
-        snprintf(p->name, sizeof p->name, "%s%05u-%010llu-%06llu.%s", p->prefix, ctx->subtask,
-                 (unsigned long long)epoch, (unsigned long long)p->number, p->extension);
+        name_part(p, ctx, wr_host_op(ctx)->home->attempt);
         path_of(p, path, p->name, strlen(p->name), "");
         if (env->stat(env->self, path, &info) == 0) continue;
         path_of(p, path, p->name, strlen(p->name), ".open");
@@ -307,6 +339,12 @@ static bool end_file(wr_parts *p, weir_ctx *ctx)
     if (good && p->sync && !wr_sabotage.sink_no_sync) result = env->fsync(env->self, file);
     int closed = env->close(env->self, file);
     if (result == 0) result = closed;
+    if (good && wr_lease_over(env, wr_host_op(ctx)->home->lease_until_ns)) {
+        wr_op_fail(wr_host_op(ctx), WR_UNREACHABLE,
+                   "the worker's lease is over, and another one may write by now; sink %s (%s)",
+                   wr_host_endpoint(ctx)->name, wr_host_endpoint(ctx)->uri);
+        return false;
+    }
     if (good && result == 0) result = env->rename(env->self, from, to);
     if (good && result < 0)
         wr_host_fail_errno(ctx, -result, "finish", from,
@@ -350,6 +388,45 @@ bool wr_parts_prepare(wr_parts *p, weir_ctx *ctx)
 
 /* ---- committing -------------------------------------------------------------------------------------------------- */
 
+bool wr_parts_file(const wr_parts *p, const void *committable, char *path, char *name)
+{
+    const wr_part *part = committable;
+    path_of(p, path, weir_str_data(&part->name), part->name.len, ".pending");
+    snprintf(name, WR_PATH_BYTES_MAX, "%.*s", (int)part->name.len, weir_str_data(&part->name));
+    return true;
+}
+
+/* Neither pending nor finished: a restart from an older snapshot removed it, it was finished and taken away, or the
+ * output goes elsewhere now. The savepoint that speaks of it has kept it; as all that came behind the savepoint, it comes
+ * (again). */
+static weir_commit commit_kept(wr_parts *p, weir_ctx *ctx, const wr_part *part, const char *to)
+{
+    const wr_env  *env = wr_host_env(ctx);
+    const char    *name = weir_str_data(&part->name);
+    char           from[WR_PATH_BYTES_MAX], open[WR_PATH_BYTES_MAX];
+    wr_kept        copied = {0};
+    wr_errinfo     info = {0};
+    const wr_kept *kept = wr_two_phase_kept(wr_host_op(ctx), name, part->name.len, from);
+    if (kept == NULL) {
+        weir_log(ctx, WEIR_LOG_WARN, "%s is not there any more; it was finished before this start, or is lost", to);
+        return WEIR_COMMITTED;
+    }
+    path_of(p, open, name, part->name.len, ".open");
+    if (wr_kept_copy(env, from, open, NULL, &copied, &info) != WR_OK) {
+        weir_log(ctx, WEIR_LOG_WARN, "cannot finish %s: %s; it is tried again", to, info.text);
+        return WEIR_RETRY;
+    }
+    if (copied.bytes != part->bytes || memcmp(copied.hash, kept->hash, sizeof copied.hash) != 0) {
+        weir_log(ctx, WEIR_LOG_ERROR, "%s of the savepoint is damaged", from);
+        env->unlink(env->self, open);
+        return WEIR_LOST;
+    }
+    int result = env->rename(env->self, open, to);
+    if (result == 0) return WEIR_COMMITTED;
+    weir_log(ctx, WEIR_LOG_WARN, "cannot finish %s: %s; it is tried again", to, strerror(-result));
+    return WEIR_RETRY;
+}
+
 static weir_commit commit_one(wr_parts *p, weir_ctx *ctx, const wr_part *part)
 {
     const wr_env *env = wr_host_env(ctx);
@@ -363,11 +440,8 @@ static weir_commit commit_one(wr_parts *p, weir_ctx *ctx, const wr_part *part)
     path_of(p, from, name, part->name.len, ".pending");
     path_of(p, to, name, part->name.len, "");
     int result = env->stat(env->self, from, &info);
-    if (result == -ENOENT) { /* only a commit takes it away: it is done, and perhaps somebody took the result already */
-        if (env->stat(env->self, to, &info) == -ENOENT)
-            weir_log(ctx, WEIR_LOG_WARN, "%s is not there any more; it was finished before this start, or is lost", to);
-        return WEIR_COMMITTED;
-    }
+    if (result == -ENOENT) /* a commit takes it away: then it is done */
+        return env->stat(env->self, to, &info) == -ENOENT ? commit_kept(p, ctx, part, to) : WEIR_COMMITTED;
     if (result == 0 && info.bytes != (int64_t)part->bytes) {
         weir_log(ctx, WEIR_LOG_ERROR, "%s has %lld bytes, and the snapshot says %llu", from, (long long)info.bytes,
                  (unsigned long long)part->bytes);
@@ -399,6 +473,7 @@ bool wr_parts_recover(wr_parts *p, weir_ctx *ctx, const weir_sink_id *id)
     *s = (names){.parts = p,
                  .subtask = id->subtask % id->subtasks,
                  .subtasks = id->subtasks,
+                 .attempt = wr_host_op(ctx)->home->attempt,
                  .known = ctx->in,
                  .knowns = ctx->n};
     int64_t result = remove_names(p, wr_host_env(ctx), s);

@@ -97,6 +97,7 @@ struct wr_home {
     uint64_t      epoch; /* id of the newest barrier that the running tasklet has passed */
     uint64_t      split; /* whose records are being pushed: the number of a source's split, or WR_ORIGIN_CHANNEL | n */
     uint32_t      slot;
+    uint32_t      attempt;                 /* of the job in a cluster; 0: it is not in one */
     const char   *job, *lineage;           /* lineage: "" or NULL when no snapshots are taken */
     const _Atomic int64_t *lease_until_ns; /* base/lease.h */
     bool       snapshots; /* barriers come, and complete follows; the last barrier comes after the end of input */

@@ -607,6 +607,7 @@ static void on_process_exit(int code, void *arg)
     int   n = backtrace(all, FRAMES_MAX), from = 1;
     while (from < n - 1 && !is_foreign(all[from])) from++;
     for (int i = from; i < n; i++) crash.frame[crash.frames++] = all[i];
+    crash.frame[0] = (char *)crash.frame[0] - 1; /* like all others it is a return address */
     finish();
 }
 

@@ -34,6 +34,7 @@ static wr_err build_slot(wr_worker *w, uint32_t i, uint64_t share, uint32_t task
     s->home.budget = &s->budget;
     s->home.random = wr_prng_of(w->options.seed + i);
     s->home.slot = i;
+    s->home.attempt = w->here != NULL ? w->options.attempt : 0;
     s->home.job = w->options.job;
     s->home.lineage = w->options.lineage;
     s->home.snapshots = w->options.snapshots != NULL;

@@ -252,6 +252,81 @@ static void a_restart_finishes_what_the_snapshot_holds(void **unused)
     folder_remove(&f);
 }
 
+/* A worker that was taken for dead and wakes up again: neither what it writes nor its clearing up meets the files of the
+ * attempt that has taken over. */
+static void a_zombie_does_not_touch_files_of_the_next_attempt(void **unused)
+{
+    (void)unused;
+    folder f = folder_make();
+    task   zombie, late, next;
+    begin(&zombie, &f, "");
+    zombie.d.home.attempt = 1;
+    write_numbers(&zombie, 0, 2);
+    barrier(&zombie, 1);
+    write_numbers(&zombie, 2, 4); /* and here it stands still */
+    prepare_task(&next, &f, "", 0, 1);
+    next.d.home.attempt = 3;
+    if (!start(&next, &zombie.saved, 1, 1)) fail_msg("%s", next.d.problem.text);
+    write_numbers(&next, 2, 5);
+    barrier(&next, 2);
+    write_numbers(&next, 5, 6);
+    assert_int_equal(hidden(&f, ".open"), 1);
+    assert_int_equal(hidden(&f, ".pending"), 1);
+    /* One of an attempt in between begins only now, and clears up what its snapshot does not know. */
+    prepare_task(&late, &f, "", 0, 1);
+    late.d.home.attempt = 2;
+    if (!start(&late, &zombie.saved, 1, 1)) fail_msg("%s", late.d.problem.text);
+    assert_int_equal(hidden(&f, ".open"), 1);
+    assert_int_equal(hidden(&f, ".pending"), 1);
+    write_numbers(&late, 2, 3);
+    /* The first one goes on: its open file is gone, and the one that has its place is not its own. */
+    assert_int_not_equal(barrier(&zombie, 2), WR_OK);
+    complete(&next, 2);
+    reader_sees(&f, "0 1 |2 3 4 ");
+    barrier(&next, 3);
+    complete(&next, 3);
+    reader_sees(&f, "0 1 |2 3 4 |5 ");
+    end(&zombie);
+    end(&late);
+    end(&next);
+    folder_remove(&f);
+}
+
+static int64_t lease_clock_ns;
+static int64_t lease_clock(void *self)
+{
+    (void)self;
+    return lease_clock_ns;
+}
+
+/* Whose lease is over publishes nothing. */
+static void without_a_lease_nothing_is_published(void **unused)
+{
+    (void)unused;
+    folder          f = folder_make();
+    wr_env          env = *wr_env_real();
+    _Atomic int64_t until = 1000;
+    task            t;
+    env.mono_ns = lease_clock;
+    begin(&t, &f, "");
+    t.d.home.env = &env;
+    t.d.home.lease_until_ns = &until;
+    lease_clock_ns = 999;
+    write_numbers(&t, 0, 2);
+    assert_int_equal(barrier(&t, 1), WR_OK);
+    write_numbers(&t, 2, 4);
+    lease_clock_ns = 1001;
+    barrier(&t, 2);
+    assert_int_equal(t.d.op.failure.code, WR_UNREACHABLE);
+    assert_int_equal(hidden(&f, ".pending"), 1);
+    assert_int_equal(hidden(&f, ".open"), 1);
+    complete(&t, 1);
+    reader_sees(&f, "");
+    t.d.home.env = wr_env_real();
+    end(&t);
+    folder_remove(&f);
+}
+
 /* A reader may take results away at any time; a start after that neither brings them back nor uses their names. */
 static void results_may_be_taken_away(void **unused)
 {
@@ -432,6 +507,8 @@ int main(void)
         cmocka_unit_test(visible_when_committed),
         cmocka_unit_test(rolls_by_size_and_time),
         cmocka_unit_test(a_restart_finishes_what_the_snapshot_holds),
+        cmocka_unit_test(a_zombie_does_not_touch_files_of_the_next_attempt),
+        cmocka_unit_test(without_a_lease_nothing_is_published),
         cmocka_unit_test(results_may_be_taken_away),
         cmocka_unit_test(heirs_of_subtasks),
         cmocka_unit_test(results_of_others_are_refused),
