@@ -112,9 +112,11 @@ bool wr_slot_round(wr_slot *s, bool *done)
 
 bool wr_slot_step(wr_slot *s)
 {
-    if (s->serves && s->turn++ % (s->tasklets + 1) == 0 && serve(s)) return true;
-    for (uint32_t i = 0; i < s->tasklets; i++) {
-        wr_tasklet *t = s->tasklet[s->next++ % s->tasklets];
+    uint32_t turns = s->tasklets + s->serves; /* the plane has the last one */
+    for (uint32_t i = 0; i < turns; i++) {
+        uint32_t turn = s->next++ % turns;
+        if (turn == s->tasklets) return serve(s);
+        wr_tasklet *t = s->tasklet[turn];
         if (atomic_load_explicit(&t->state, memory_order_relaxed) >= WR_TASK_FINISHED) continue;
         enum wr_called called = call(s, t);
         return called == WR_CALLED_PROGRESS || called == WR_CALLED_DONE;

@@ -19,7 +19,7 @@
 #include <cmocka.h>
 
 enum snaps_shape { SNAPS_ROUTE, SNAPS_UNION, SNAPS_DIAMOND, SNAPS_SIDE, SNAPS_SHAPES };
-enum { SNAPS_SPLITS = 6, SNAPS_SUBTASKS = 64, SNAPS_KEYS = 41, SNAPS_STEPS_MAX = 3000000 };
+enum { SNAPS_SPLITS = 6, SNAPS_SUBTASKS = 64, SNAPS_KEYS = 41, SNAPS_STEPS_MAX = 3000000, SNAPS_WORKERS = 4 };
 
 /* What runs, and what it saw. Stepped: one thread. With threads: each member is written by one of them. */
 typedef struct snaps_world {
@@ -28,19 +28,21 @@ typedef struct snaps_world {
     bool     keyed, own, names;         /* names: splits have long strings */
     bool     threads;                   /* the worker runs on its own: what sinks saw is not looked at before its end */
     bool     discovers;                 /* sources look for more splits for ever */
+    uint32_t workers;                   /* above 1: so many, with sockets between them; which slot is where is drawn */
+    bool     tagged;                    /* records have long strings, which the sinks look at */
     uint64_t records[2 * SNAPS_SPLITS]; /* of each split; those of source b from SNAPS_SPLITS on */
     uint64_t may[2 * SNAPS_SPLITS];     /* so far it may read now */
     bool     enumerated[2];             /* by source: a, b */
     uint64_t seen[SNAPS_SUBTASKS], sum[SNAPS_SUBTASKS]; /* by sinks */
     uint64_t best[SNAPS_KEYS], best_sum[SNAPS_KEYS], last[SNAPS_KEYS];
-    uint64_t disorder;
+    uint64_t disorder, wrong_tags;
     uint64_t durable; /* the greatest position that was called durable, of split 0 */
 } snaps_world;
 static snaps_world   snaps;
 static const wr_env *snaps_env; /* NULL: the real one */
 
-WEIR_RECORD(num, (uint32_t, key), (uint64_t, value))
-WEIR_RECORD(total, (uint32_t, key), (uint64_t, n), (uint64_t, sum))
+WEIR_RECORD(num, (uint32_t, key), (uint64_t, value), (weir_str, tag), (bool, odd))
+WEIR_RECORD(total, (uint32_t, key), (uint64_t, n), (uint64_t, sum), (weir_str, tag))
 WEIR_RECORD(range, (weir_str, name), (uint32_t, index), (uint64_t, at))
 WEIR_STATE(totals, (uint64_t, n), (uint64_t, sum))
 
@@ -54,6 +56,13 @@ static void ranges_of(range_out *out, weir_ctx *ctx)
         range_emit(out, (range){.name = weir_str_of(snaps_name[i], (size_t)n), .index = i});
     }
 }
+/* What a record of that value has: the end of a long text, or of a short one. */
+static const char snaps_text[] = "a text that is longer than what lies inside of a string, and ends in different ways";
+static weir_str   snaps_tag(uint64_t value)
+{
+    return snaps.tagged ? weir_str_of(snaps_text + value % 75, sizeof snaps_text - 1 - value % 75) : (weir_str){0};
+}
+
 typedef struct ranger {
     uint64_t at;
 } ranger;
@@ -77,7 +86,10 @@ WEIR_SOURCE(numbers, range, split, ranger, r, num, out, ctx, ranges_of, ranger_o
     (void)ctx;
     uint64_t end = snaps.records[split->index], may = snaps.may[split->index];
     for (int n = 0; r->at < end && r->at < may && n < 50 && weir_room(&out->out); n++) {
-        num_emit(out, (num){.key = (uint32_t)((r->at * 7 + split->index) % snaps.keys), .value = r->at + 1});
+        num_emit(out, (num){.key = (uint32_t)((r->at * 7 + split->index) % snaps.keys),
+                            .value = r->at + 1,
+                            .tag = snaps_tag(r->at + 1),
+                            .odd = r->at % 2 == 0});
         r->at++;
     }
     split->at = r->at;
@@ -93,7 +105,7 @@ WEIR_MAP(same, num, in, num, out)
 WEIR_OUTPUTS(halves, (num, even), (num, odd))
 WEIR_FLAT_MAP(halve, num, in, halves, out)
 {
-    if (in->value % 2 == 0)
+    if (!in->odd)
         num_emit(&out->even, *in);
     else
         num_emit(&out->odd, *in);
@@ -101,11 +113,13 @@ WEIR_FLAT_MAP(halve, num, in, halves, out)
 WEIR_KEYED(sum_up, num, in, totals, st, total, out)
 {
     st->sum += in->value;
-    total_emit(out, (total){.key = in->key, .n = ++st->n, .sum = st->sum});
+    weir_str tag = snaps_tag(in->value);
+    bool     right = weir_str_equal(&tag, &in->tag) && in->odd == (in->value % 2 == 1);
+    total_emit(out, (total){.key = in->key, .n = ++st->n, .sum = st->sum, .tag = right ? in->tag : weir_lit("wrong")});
 }
 WEIR_MAP(alone, num, in, total, out)
 {
-    *out = (total){.key = in->key, .n = 0, .sum = in->value};
+    *out = (total){.key = in->key, .n = 0, .sum = in->value, .tag = in->tag};
     return true;
 }
 
@@ -130,6 +144,8 @@ static void looker_close(looker *l, weir_ctx *ctx)
 WEIR_SINK(looked, total, in, looker, l, ctx, looker_open, looker_flush, looker_close)
 {
     (void)ctx;
+    weir_str tag = snaps_tag(in->sum);
+    if (in->n == 0 ? !weir_str_equal(&tag, &in->tag) : in->tag.len == 5) snaps.wrong_tags++;
     snaps.seen[l->subtask]++;
     snaps.sum[l->subtask] += in->n == 0 ? in->sum : 0;
     if (in->n == 0 || in->key >= SNAPS_KEYS) return;
@@ -200,7 +216,8 @@ typedef struct snaps_run {
     weir_pipeline *pipeline;
     const wr_job  *job;
     wr_exec       *exec;
-    wr_worker     *worker;
+    wr_worker     *worker, *more[SNAPS_WORKERS]; /* more: all of them, this one first */
+    uint32_t       workers;
     wr_prng        random;
     wr_errinfo     failure;
     uint32_t       in[WR_TASK_FAILED + 1]; /* tasks by state */
@@ -210,6 +227,10 @@ typedef struct snaps_run {
     uint64_t       from, from_sum; /* positions at the restart */
     char           folder[64];
 } snaps_run;
+
+#define SNAPS_EACH(RUN, W)                                                                                             \
+    for (uint32_t W##_ = 0; W##_ < (RUN)->workers; W##_++)                                                             \
+        for (wr_worker *W = (RUN)->more[W##_]; W != NULL; W = NULL)
 
 static snaps_shot *snaps_shot_of(snaps_run *r, uint64_t id)
 {
@@ -257,12 +278,62 @@ static void snaps_take_ack(snaps_run *r, wr_ack *ack)
 
 static void snaps_listen(snaps_run *r)
 {
-    for (wr_task_event e; wr_worker_event(r->worker, &e);) {
+    SNAPS_EACH(r, w) for (wr_task_event e; wr_worker_event(w, &e);)
+    {
         r->in[r->state[e.subtask]]--;
         r->in[r->state[e.subtask] = e.state]++;
         if (e.state == WR_TASK_FAILED && r->failure.code == WR_OK) r->failure = e.info;
     }
-    for (wr_ack *a; (a = wr_worker_ack(r->worker)) != NULL;) snaps_take_ack(r, a);
+    SNAPS_EACH(r, w) for (wr_ack *a; (a = wr_worker_ack(w)) != NULL;) snaps_take_ack(r, a);
+}
+
+/* Both ends of a new connection over the loopback. */
+static void snaps_socket_pair(int socket[2])
+{
+    const wr_env *env = wr_env_real();
+    char          address[32];
+    int           listener = env->listen(env->self, "127.0.0.1:0");
+    snprintf(address, sizeof address, "127.0.0.1:%d", env->port_of(env->self, listener));
+    socket[0] = env->connect(env->self, address);
+    do socket[1] = env->accept(env->self, listener);
+    while (socket[1] < 0);
+    env->hang_up(env->self, listener);
+}
+
+static void snaps_connect(snaps_run *r, const uint32_t *worker_of)
+{
+    uint32_t slot, remote;
+    SNAPS_EACH(r, w) for (uint32_t i = 0; wr_worker_remote(w, i, &slot, &remote); i++)
+    {
+        if (slot > remote) continue;
+        int socket[2];
+        snaps_socket_pair(socket);
+        wr_worker_connect(w, slot, remote, socket[0]);
+        wr_worker_connect(r->more[worker_of[remote]], remote, slot, socket[1]);
+    }
+    SNAPS_EACH(r, w) assert_true(wr_worker_connected(w));
+}
+
+/* Which slots a worker has is drawn, so that all ways of sharing come. */
+static void snaps_cluster(snaps_run *r, wr_worker_options options)
+{
+    wr_errinfo info = {0};
+    bool       here[SNAPS_WORKERS][SNAPS_SUBTASKS] = {{false}};
+    uint32_t   worker_of[SNAPS_SUBTASKS];
+    assert_true(r->exec->slots <= SNAPS_SUBTASKS && snaps.workers <= SNAPS_WORKERS);
+    for (uint32_t i = 0; i < r->exec->slots; i++) {
+        worker_of[i] = i < snaps.workers ? i : (uint32_t)wr_prng_below(&r->random, snaps.workers);
+        here[worker_of[i]][i] = true;
+    }
+    options.job_id = 0x1234567890;
+    options.attempt = 7;
+    options.wait_go = true;
+    for (; r->workers < snaps.workers; r->workers++) {
+        options.here = here[r->workers];
+        if (wr_worker_new(&r->more[r->workers], r->exec, &options, &info) != WR_OK) fail_msg("%s", info.text);
+    }
+    r->worker = r->more[0];
+    snaps_connect(r, worker_of);
 }
 
 static void snaps_new(snaps_run *r, uint64_t seed, const char *folder, const wr_manifest *restore, uint32_t slots)
@@ -281,9 +352,13 @@ static void snaps_new(snaps_run *r, uint64_t seed, const char *folder, const wr_
                                  .snapshots = folder,
                                  .lineage = "l",
                                  .restore = restore};
-    if (wr_job_finish(r->pipeline, &settings, &r->job, &info) != WR_OK ||
-        wr_exec_new(r->job, &r->exec, &info) != WR_OK || wr_worker_new(&r->worker, r->exec, &options, &info) != WR_OK) {
+    if (wr_job_finish(r->pipeline, &settings, &r->job, &info) != WR_OK || wr_exec_new(r->job, &r->exec, &info) != WR_OK)
         fail_msg("%s", info.text);
+    if (snaps.workers > 1) {
+        snaps_cluster(r, options);
+    } else {
+        if (wr_worker_new(&r->worker, r->exec, &options, &info) != WR_OK) fail_msg("%s", info.text);
+        r->more[r->workers++] = r->worker;
     }
     assert_true(r->exec->subtasks <= SNAPS_SUBTASKS * 4);
     for (uint32_t i = 0; i < r->exec->subtasks; i++) r->state[i] = WR_TASK_CREATED;
@@ -292,7 +367,8 @@ static void snaps_new(snaps_run *r, uint64_t seed, const char *folder, const wr_
 
 WEIR_UNUSED_ static void snaps_step(snaps_run *r)
 {
-    wr_worker_step(r->worker, (uint32_t)wr_prng_below(&r->random, wr_worker_slots(r->worker)));
+    wr_worker *w = r->workers > 1 ? r->more[wr_prng_below(&r->random, r->workers)] : r->worker;
+    wr_worker_step(w, (uint32_t)wr_prng_below(&r->random, wr_worker_slots(w)));
     snaps_listen(r);
 }
 
@@ -339,7 +415,7 @@ static snaps_shot *snaps_trigger(snaps_run *r, wr_barrier barrier)
     assert_true(r->shots < SNAPS_SHOTS);
     snaps_shot *s = &r->shot[r->shots++];
     *s = (snaps_shot){.barrier = barrier};
-    wr_worker_trigger(r->worker, &barrier);
+    SNAPS_EACH(r, w) wr_worker_trigger(w, &barrier);
     return s;
 }
 
@@ -401,10 +477,13 @@ WEIR_UNUSED_ static void snaps_free_shots(snaps_run *r)
 /* Ends it however it stands. */
 WEIR_UNUSED_ static void snaps_free(snaps_run *r)
 {
-    for (uint32_t i = 0; i < r->exec->subtasks; i++) wr_worker_cancel(r->worker, i);
-    for (uint32_t i = 0; !wr_worker_done(r->worker); i++) wr_worker_step(r->worker, i % wr_worker_slots(r->worker));
+    SNAPS_EACH(r, w)
+    {
+        for (uint32_t i = 0; i < r->exec->subtasks; i++) wr_worker_cancel(w, i);
+        for (uint32_t i = 0; !wr_worker_done(w); i++) wr_worker_step(w, i % wr_worker_slots(w));
+    }
     snaps_free_shots(r);
-    wr_worker_free(r->worker);
+    SNAPS_EACH(r, w) wr_worker_free(w);
     wr_exec_free(r->exec);
     wr_job_free(r->pipeline);
 }
@@ -517,7 +596,9 @@ WEIR_UNUSED_ static uint64_t snaps_wrong_keys(snaps_run *r)
     }
     const wr_node *node = snaps_node(r, "sums");
     for (uint32_t i = 0; i < node->parallelism; i++) {
-        wr_table     *table = wr_worker_op(r->worker, node->id, i)->table;
+        wr_op *op = NULL;
+        SNAPS_EACH(r, w) op = op != NULL ? op : wr_worker_op(w, node->id, i);
+        wr_table     *table = op->table;
         wr_table_scan scan = {0};
         void         *state[64];
         num           key[64];
