@@ -1,0 +1,198 @@
+"""Processes that are killed and paused, connections that are cut, user code that crashes: no record is lost or comes twice, and who
+is not concerned goes on."""
+import os
+import random
+import signal
+import time
+
+import kit
+from kit import Cluster, wait_until
+from proxy import Proxy
+
+CRASHES = kit.HEAD + """
+WEIR_RECORD(event, (uint64_t, n))
+WEIR_FILTER(check, event, in)
+{
+    if (in->n == 3000) abort();
+    return true;
+}
+WEIR_PIPELINE(crashes, p)
+{
+    event_stream events = weir_source(event, p, "generator:?rate=10000", .name = "events");
+    weir_sink(weir_apply(check, events), "file:crashing", .name = "none");
+}
+"""
+RECORDS = 60000
+
+
+class Failures(kit.Case):
+    def start(self, c, parallelism=4, records=RECORDS, rate=3000, *more):
+        """The job whose output is checked; it has taken a snapshot when this returns."""
+        counts = c.build("counts", kit.COUNTS)
+        job = c.submit(counts, "-p", str(parallelism), "--set", "tallies=file:tallies", "--set",
+                       f"events=generator:?keys=100&count={records}&splits=8&rate={rate}", "--restart-delay", "50ms", *more)
+        wait_until(lambda: c.snapshots(job) > 0, lambda: f"a first snapshot: {c.weir('info', job).out}")
+        return job
+
+    def finish(self, c, job, records=RECORDS):
+        self.expect(c.weir("wait", job), 0)
+        kit.check_counts(self, c.path("tallies"), records)
+
+    def restarts(self, c, job):
+        return c.info(job)["restarts"]
+
+    def after(self, c, job, before, how="a restart"):
+        """It restarted, runs again, and has taken a snapshot since."""
+        wait_until(lambda: self.restarts(c, job) > before, lambda: f"{how}: {c.weir('info', job).out}\n{c.logs()}")
+        c.wait_state(job, "RUNNING", "FINISHED")
+
+    def test_a_taskmanager_is_killed(self):
+        with Cluster(taskmanagers=3, slots=2, snapshot_interval="200ms") as c:
+            job = self.start(c)
+            c.workers()
+            c.taskmanagers[0].kill()
+            begin = time.monotonic()
+            self.after(c, job, 0)
+            self.assertLess(time.monotonic() - begin, 5)  # no heartbeat had to be missed for it
+            self.assertIn("TaskManager", c.info(job)["exceptions"][0]["text"])
+            self.finish(c, job)
+
+    def test_a_worker_is_killed(self):
+        with Cluster(taskmanagers=2, slots=2, snapshot_interval="200ms") as c:
+            job = self.start(c)
+            os.kill(c.workers(c.taskmanagers[0])[0], signal.SIGKILL)
+            self.after(c, job, 0)
+            self.assertRegex(c.info(job)["exceptions"][0]["text"], "SIGKILL|signal 9|killed")
+            self.finish(c, job)
+
+    def test_the_jobmanager_is_killed_and_its_jobs_go_on(self):
+        with Cluster(taskmanagers=2, slots=2, snapshot_interval="200ms", heartbeat_interval="200ms") as c:
+            job = self.start(c)
+            workers = sorted(c.workers())
+            c.jobmanager.kill()
+            c.start_jobmanager()
+            c.wait_state(job, "RUNNING")
+            before = c.snapshots(job)
+            wait_until(lambda: c.snapshots(job) > before, "a snapshot of the job that was taken back")
+            self.assertEqual(sorted(c.workers()), workers)  # the same processes
+            self.assertEqual(self.restarts(c, job), 0)
+            self.finish(c, job)
+
+    def test_the_jobmanager_stays_away_longer_than_the_leases(self):
+        with Cluster(taskmanagers=2, slots=2, snapshot_interval="200ms", heartbeat_interval="100ms", lease="1s", heartbeat_timeout="1s") as c:
+            job = self.start(c)
+            c.workers()
+            c.jobmanager.kill()
+            wait_until(lambda: not c.workers(), "workers end when their leases are over")
+            c.start_jobmanager()
+            self.finish(c, job)
+
+    def test_jobmanager_and_a_taskmanager_are_killed_together(self):
+        with Cluster(taskmanagers=3, slots=2, snapshot_interval="200ms", heartbeat_interval="200ms", lease="2s", heartbeat_timeout="2s") as c:
+            job = self.start(c)
+            c.workers()
+            c.jobmanager.kill()
+            c.taskmanagers[1].kill()
+            c.start_jobmanager()
+            self.finish(c, job)
+
+    def test_a_taskmanager_is_silent_and_comes_back(self):
+        with Cluster(taskmanagers=3, slots=2, snapshot_interval="200ms", heartbeat_interval="200ms", lease="1s", heartbeat_timeout="1s") as c:
+            job = self.start(c)
+            tm = c.taskmanagers[0]
+            stopped = [tm.pid, *c.workers(tm)]
+            for pid in stopped:
+                os.kill(pid, signal.SIGSTOP)
+            self.after(c, job, 0, "the silence to be noticed")
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+            # The zombies end themselves, and the TaskManager is welcome again.
+            wait_until(lambda: not any(kit.cluster.alive(pid) for pid in stopped[1:]), "workers of a lost lease end")
+            wait_until(lambda: len(c.json("taskmanagers")) == 3, "it registers again")
+            self.finish(c, job)
+
+    def test_a_worker_is_silent(self):
+        """Its TaskManager lives: the lease alone fences it."""
+        with Cluster(taskmanagers=2, slots=2, snapshot_interval="200ms", heartbeat_interval="200ms", lease="1s", heartbeat_timeout="1s",
+                     hang_timeout="1s") as c:
+            job = self.start(c)
+            worker = c.workers(c.taskmanagers[0])[0]
+            os.kill(worker, signal.SIGSTOP)
+            self.after(c, job, 0, "the worker that hangs to be noticed")
+            self.assertFalse(kit.cluster.alive(worker))
+            self.finish(c, job)
+
+    def test_connections_to_the_jobmanager_are_cut(self):
+        with Cluster(snapshot_interval="200ms", heartbeat_interval="200ms", lease="2s", heartbeat_timeout="2s") as c:
+            proxies = []
+            for _ in range(3):
+                proxies.append(Proxy(c.listens))
+                c.address = proxies[-1].address
+                c.start_taskmanager().ready()
+            job = self.start(c, 6)
+            proxies[0].cut()
+            self.after(c, job, 0, "a closed connection")
+            for direction in ("there", "back"):
+                before = self.restarts(c, job)
+                proxies[1].stop(direction)
+                self.after(c, job, before, f"silence {direction}") if direction == "there" else wait_until(
+                    lambda: self.restarts(c, job) > before, "workers without a lease end")
+                proxies[1].mend()
+                wait_until(lambda: len(c.json("taskmanagers")) == 3, "it registers again")
+                c.wait_state(job, "RUNNING", "FINISHED")
+            self.finish(c, job)
+            for proxy in proxies:
+                proxy.close()
+
+    def test_connections_between_taskmanagers_are_cut(self):
+        with Cluster(snapshot_interval="200ms", heartbeat_interval="200ms") as c:
+            proxies = []
+            for i in range(2):
+                host = f"127.0.0.{random.randrange(2, 255)}"
+                tm = c.start_taskmanager("--host", host).ready()
+                proxies.append(Proxy(tm.behind("data").replace(host, "127.0.0.1"), (host, int(tm.behind("data").rsplit(":", 1)[1]))))
+            job = self.start(c, 4, RECORDS, 1500)
+            wait_until(lambda: sum(sum(p.passed.values()) for p in proxies) > 0, "records go through the proxies")
+            for proxy in proxies:
+                proxy.cut()
+            self.after(c, job, 0, "a data connection that breaks")
+            self.finish(c, job)
+            for proxy in proxies:
+                proxy.close()
+
+    def test_a_crash_loop_harms_nobody_else(self):
+        with Cluster(taskmanagers=2, slots=2, snapshot_interval="200ms") as c:
+            crashing = c.submit(c.build("crashes", CRASHES), "--restart", "fixed", "--restart-delay", "10ms", "--set", "none=file:crashing")
+            job = self.start(c, 2)
+            before = self.restarts(c, crashing)
+            wait_until(lambda: self.restarts(c, crashing) > before + 5, "five more crashes")
+            self.assertEqual(self.restarts(c, job), 0)
+            self.finish(c, job)
+            self.assertEqual(self.restarts(c, job), 0)
+            self.assertEqual(c.info(job)["exceptions"], [])
+            c.weir("cancel", crashing, code=0)
+
+    def test_a_waiting_job_starts_when_a_taskmanager_comes(self):
+        with Cluster(taskmanagers=1, slots=2, snapshot_interval="200ms") as c:
+            job = self.start(c, 2)
+            waiting = c.submit(c.path("counts.so"), "-n", "waiting", "-p", "2", "--set", "tallies=file:others", "--set",
+                               "events=generator:?keys=100&count=1000")
+            self.assertEqual(c.state(waiting), "CREATED")
+            c.start_taskmanager().ready()
+            self.expect(c.weir("wait", waiting), 0)
+            self.finish(c, job)
+
+    def test_all_taskmanagers_are_killed_and_others_come(self):
+        with Cluster(taskmanagers=2, slots=2, snapshot_interval="200ms") as c:
+            job = self.start(c)
+            c.workers()
+            for tm in c.taskmanagers:
+                tm.kill()
+            wait_until(lambda: c.state(job) in ("RESTARTING", "CREATED"), "the job has nowhere to run")
+            for i in range(2):
+                c.start_taskmanager(number=i)
+            self.finish(c, job)
+
+
+if __name__ == "__main__":
+    kit.main()
