@@ -207,6 +207,21 @@ void    wr_jm_log_came(wr_jobmanager *jm, uint64_t tm, const wr_message *m);
 void    wr_jm_logs_due(wr_jobmanager *jm);
 int64_t wr_jm_logs_next_ms(const wr_jobmanager *jm);
 
+/* ---- top.c ---- */
+typedef struct wr_jm_times { /* shares of the time of a task's subtasks: means, and of the one with most */
+    double   busy, idle, back_pressured, busiest;
+    uint32_t subtasks; /* that were measured */
+} wr_jm_times;
+typedef struct wr_jm_flow { /* of an operator: sums over its subtasks */
+    bool     measured;
+    uint64_t in, out, bad, late, state_bytes, keys;
+    double   in_rate, out_rate;
+    int64_t  watermark; /* the least; WEIR_NO_TIME: none */
+    uint32_t slowest;   /* whose that is */
+} wr_jm_flow;
+void wr_jm_times_of(const wr_jm_job *j, uint32_t vertex, wr_jm_times *sum);
+void wr_jm_flow_of(const wr_jm_job *j, uint32_t node, wr_jm_flow *sum);
+
 /* ---- show.c ---- */
 char *wr_jm_show_list(wr_jobmanager *jm, uint64_t nobody, bool json, size_t *n);
 char *wr_jm_show_job(wr_jobmanager *jm, uint64_t id, bool json, size_t *n);

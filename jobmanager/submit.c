@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOVE_AGAIN_MS = 1000 };
+enum { MOVE_AGAIN_MS = 300 };
 
 /* ---- what is asked for, made definite ---- */
 
@@ -251,12 +251,11 @@ void wr_jm_moves(wr_jobmanager *jm)
         wr_jm_job *j = jm->job[i];
         uint32_t   n = slots_on_drained(j);
         bool       can = j->coordinator != NULL && wr_coordinator_taken(j->coordinator) && !j->quiet && j->core.went;
-        j->move_ms = INT64_MAX;
+        j->move_ms = n > 0 && !j->moving ? wr_jm_now_ms(jm) + MOVE_AGAIN_MS : INT64_MAX;
         if (n == 0 || !can || j->moving || j->restart || j->spec_next != NULL || n > sums.free_slots) continue;
         wr_jm_wait *w = wr_jm_wait_new(jm, 0, 0, j->id, WR_JM_WAIT_MOVE);
         if (w == NULL) continue;
         j->moving = true;
-        j->move_ms = wr_jm_now_ms(jm) + MOVE_AGAIN_MS;
         sums.free_slots -= n;
         wr_coordinator_request(j->coordinator, w->ticket, WR_SNAPSHOT, NULL);
     }
