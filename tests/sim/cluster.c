@@ -1,0 +1,416 @@
+/* A cluster under seeded faults, from the submission of a job to its end. */
+#include "tests/sim/cluster.h"
+#include "base/check.h"
+#include "taskmanager/slot.h"
+#include "taskmanager/tasklet.h"
+#include "tests/sim/cluster_inner.h"
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { STEPS_MAX = 3000000, CONTROL_EVERY = 6 };
+
+void sim_violate(world *w, const char *format, ...)
+{
+    if (w->result->violated) return;
+    w->result->violated = true;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(w->result->why, sizeof w->result->why, format, args);
+    va_end(args);
+    if (w->trace) printf("%lld VIOLATION %s\n", (long long)w->clock.now_ns, w->result->why);
+}
+
+void sim_note(world *w, const char *format, ...)
+{
+    char    line[512];
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    for (int i = 0; i < n && i < (int)sizeof line - 1; i++)
+        w->result->trace = (w->result->trace ^ (unsigned char)line[i]) * UINT64_C(0x100000001b3);
+    if (w->trace) printf("%lld %s\n", (long long)w->clock.now_ns, line);
+}
+
+/* ---- what readers see ---- */
+
+static void check_output(world *w, bool all)
+{
+    uint64_t     emitted[SIM_SOURCES][SIM_SPLITS] = {0};
+    sim_expected expected;
+    for (uint32_t i = 0; i < w->plan->sources; i++)
+        memcpy(emitted[w->plan->node[i].source], w->plan->node[i].records, sizeof w->plan->node[i].records);
+    sim_reference(w->plan, (const uint64_t(*)[SIM_SPLITS])emitted, UINT32_MAX, &expected);
+    for (uint32_t i = 0; i < w->plan->nodes && !w->result->violated; i++) {
+        const sim_node *n = &w->plan->node[i];
+        char            folder[64], why[256] = "", text[256];
+        sim_items       got = {0};
+        if (n->kind != SIM_SINK) continue;
+        snprintf(folder, sizeof folder, "/out/%s", n->uid);
+        if (n->vault)
+            sim_vault_read(&w->vault, n->source, &got);
+        else if (!sim_output_read(w->disk, folder, &got, why, sizeof why))
+            sim_violate(w, "%s", why);
+        const char *wrong = sim_output_compare(&got, &expected.sink[n->source], !all, n->ordered, text);
+        if (wrong != NULL) sim_violate(w, "sink %s, %s: %s", n->uid, all ? "at the end" : "after a crash", wrong);
+        sim_items_free(&got);
+    }
+    sim_expected_free(&expected);
+}
+
+/* ---- faults ---- */
+
+static worker_node *some_worker(world *w)
+{
+    uint32_t first = (uint32_t)below(w, WORKERS);
+    for (uint32_t i = 0; i < WORKERS; i++) {
+        worker_node *n = &w->worker[(first + i) % WORKERS];
+        if (n->used) return n;
+    }
+    return NULL;
+}
+
+static void kill_machine(world *w, tm_node *tm)
+{
+    for (uint32_t i = 0; i < WORKERS; i++) {
+        worker_node *n = &w->worker[i];
+        if (n->used && n->tm == tm->index) sim_worker_kill(n, 9);
+    }
+    if (tm->alive) sim_tm_kill(tm);
+}
+
+/* All machines lose their power at once; so what is not on the disk is gone. */
+static void power_fails(world *w)
+{
+    w->result->powers++;
+    sim_disk_kill(w->disk);
+    for (uint32_t i = 0; i < TMS; i++) kill_machine(w, &w->tm[i]);
+    for (uint32_t i = 0; i < WORKERS; i++) {
+        if (w->worker[i].used) sim_worker_kill(&w->worker[i], 9);
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        if (w->jm[i].alive) sim_jm_kill(&w->jm[i]);
+    }
+    sim_disk_restart(w->disk, true);
+    w->broken = false;
+}
+
+static int64_t some_time(world *w)
+{
+    return 100000 + (int64_t)below(w, one_in(w, 2) ? 5000000 : 3 * (uint64_t)LEASE_MS * 1000000);
+}
+
+static void stop_something(world *w)
+{
+    int64_t  until = w->clock.now_ns + some_time(w);
+    uint32_t what = (uint32_t)below(w, 4), i = (uint32_t)below(w, TMS);
+    w->result->pauses++;
+    sim_note(w, "stopped until %lld: %s", (long long)until,
+             what == 0   ? "a worker"
+             : what == 1 ? "a supervisor"
+             : what == 2 ? "a machine"
+                         : "the JobManager");
+    if (what == 0) {
+        worker_node *n = some_worker(w);
+        if (n != NULL) n->paused_ns = until;
+    } else if (what == 3) {
+        w->jm[0].paused_ns = until;
+        if (!w->jm[1].alive) w->jm[1].starts_ns = w->clock.now_ns + (int64_t)below(w, 5000000); /* takes its place */
+    } else {
+        w->tm[i].paused_ns = until;
+        for (uint32_t k = 0; k < WORKERS && what == 2; k++) {
+            if (w->worker[k].used && w->worker[k].tm == i) w->worker[k].paused_ns = until;
+        }
+    }
+}
+
+static void part_something(world *w)
+{
+    uint32_t a = MACHINE_TM + (uint32_t)below(w, TMS);
+    uint32_t b = one_in(w, 2) ? MACHINE_JM : MACHINE_TM + (uint32_t)below(w, TMS);
+    uint32_t ways = 1 + (uint32_t)below(w, 3);
+    w->result->partitions++;
+    w->calm_ns = w->clock.now_ns + some_time(w);
+    sim_note(w, "machines %u and %u are parted, ways %u", a, b, ways);
+    if (ways & 1) sim_net_part(w->net, a, b, true);
+    if (ways & 2) sim_net_part(w->net, b, a, true);
+}
+
+static void disk_goes_bad(world *w)
+{
+    sim_faults *f = sim_disk_faults(w->disk);
+    switch (below(w, 5)) {
+    case 0: f->write_error = 1 + (uint32_t)below(w, 20); break;
+    case 1: f->sync_error = 1 + (uint32_t)below(w, 5); break;
+    case 2: f->full = true; break;
+    case 3: f->slow_ns = 1 + (int64_t)below(w, 3000000); break;
+    default: f->read_error = 1 + (uint32_t)below(w, 20); break;
+    }
+    w->broken = true;
+    w->calm_ns = w->clock.now_ns + some_time(w);
+    sim_note(w, "the disk misbehaves");
+}
+
+/* In the middle of a storage call that comes soon. */
+static void doom_something(world *w)
+{
+    uint64_t     calls = 1 + below(w, one_in(w, 2) ? 10 : 100);
+    worker_node *n = some_worker(w);
+    tm_node     *tm = &w->tm[below(w, TMS)];
+    uint64_t     what = below(w, 3);
+    sim_note(w, "dies in %" PRIu64 " storage calls: %s", calls, what == 0 ? "a worker" : what == 1 ? tm->name : "jm");
+    if (what == 0 && n != NULL) n->host.die_in = calls;
+    if (what == 1 && tm->alive) tm->host.die_in = calls;
+    if (what == 2 && w->jm[0].alive) w->jm[0].host.die_in = calls;
+    w->result->crashes++;
+}
+
+static void make_fault(world *w)
+{
+    worker_node *n = some_worker(w);
+    tm_node     *tm = &w->tm[below(w, TMS)];
+    w->faults--;
+    w->fault_ns = w->clock.now_ns + (int64_t)below(w, one_in(w, 3) ? 100000000 : 15000000);
+    switch (below(w, 12)) {
+    case 0:
+    case 1:
+        if (n != NULL) sim_worker_kill(n, 9);
+        w->result->crashes += n != NULL;
+        break;
+    case 2:
+        if (tm->alive) {
+            sim_note(w, "%s is killed", tm->name);
+            sim_tm_kill(tm);
+            w->result->crashes++;
+        }
+        break;
+    case 3:
+        sim_note(w, "the machine of %s is off", tm->name);
+        sim_net_silence(w->net, MACHINE_TM + tm->index, one_in(w, 2));
+        kill_machine(w, tm);
+        sim_net_silence(w->net, MACHINE_TM + tm->index, false);
+        w->result->crashes++;
+        break;
+    case 4:
+    case 5:
+        if (w->jm[0].alive) {
+            sim_note(w, "the JobManager is killed");
+            sim_jm_kill(&w->jm[0]);
+            w->result->crashes++;
+        }
+        break;
+    case 6: stop_something(w); break;
+    case 7: part_something(w); break;
+    case 8:
+        sim_note(w, "connections break");
+        sim_net_break(w->net, one_in(w, 2) ? MACHINE_JM : MACHINE_TM + tm->index, SIM_MACHINES,
+                      1 + (uint32_t)below(w, 3));
+        w->result->breaks++;
+        break;
+    case 9: disk_goes_bad(w); break;
+    case 10:
+        sim_note(w, "power fails everywhere");
+        power_fails(w);
+        w->result->crashes++;
+        break;
+    default: doom_something(w); break;
+    }
+    if (one_in(w, 4) && !w->result->violated) check_output(w, false);
+}
+
+static void calm(world *w)
+{
+    w->calm_ns = 0;
+    for (uint32_t a = 0; a < SIM_MACHINES; a++) {
+        for (uint32_t b = 0; b < SIM_MACHINES; b++) sim_net_part(w->net, a, b, false);
+    }
+    *sim_disk_faults(w->disk) = (sim_faults){0};
+    if (w->broken) sim_note(w, "the disk is well");
+    w->broken = false;
+}
+
+/* ---- steps ---- */
+
+static void step_jm(jm_node *n)
+{
+    world *w = n->w;
+    if (n->alive && w->clock.now_ns >= n->paused_ns) {
+        wr_jobmanager_step(n->jm);
+        if (n->host.dead) sim_jm_kill(n);
+    } else if (!n->alive && n->starts_ns > 0 && w->clock.now_ns >= n->starts_ns) {
+        sim_jm_start(n);
+        /* A second one that cannot begin is not tried again: the first one is back soon. */
+        if (n == &w->jm[1] && !n->alive) n->starts_ns = 0;
+    }
+}
+
+static void step_tm(tm_node *n)
+{
+    world *w = n->w;
+    if (n->alive && w->clock.now_ns >= n->paused_ns) {
+        wr_supervisor_step(n->supervisor);
+        if (n->host.dead) sim_tm_kill(n);
+    } else if (!n->alive && w->clock.now_ns >= n->starts_ns) {
+        sim_tm_start(n);
+    }
+}
+
+static void step_control(world *w)
+{
+    uint32_t what = (uint32_t)below(w, 3 + TMS + WORKERS);
+    if (what == 0) sim_client_step(w);
+    if (what == 1 || what == 2) step_jm(&w->jm[what - 1]);
+    if (what > 2 && what < 3 + TMS) step_tm(&w->tm[what - 3]);
+    if (what < 3 + TMS) return;
+    worker_node *n = &w->worker[what - 3 - TMS];
+    if (n->used && w->clock.now_ns >= n->paused_ns) sim_worker_step(n);
+}
+
+static bool step_slots(world *w)
+{
+    worker_node *n = some_worker(w);
+    if (n == NULL || w->clock.now_ns < n->paused_ns) return false;
+    bool done = false;
+    for (uint32_t i = 0; i < 4 && n->used && !done; i++) done = sim_worker_turn(n);
+    w->result->trace = sim_mix(w->result->trace, (uint64_t)w->clock.now_ns ^ (uint64_t)done << 60);
+    return done;
+}
+
+static void sooner(int64_t *due, int64_t at, int64_t now)
+{
+    if (at > now && at < *due) *due = at;
+}
+
+/* Nothing can be done now: until something is due. */
+static void wait_for_something(world *w)
+{
+    int64_t now = w->clock.now_ns, due = now + 20000000;
+    sooner(&due, sim_net_due_ns(w->net), now);
+    sooner(&due, w->calm_ns, now);
+    if (w->faults > 0) sooner(&due, w->fault_ns, now);
+    for (uint32_t i = 0; i < 2; i++) {
+        const jm_node *n = &w->jm[i];
+        sooner(&due, n->alive ? n->paused_ns : n->starts_ns, now);
+        int64_t wait = n->alive && n->paused_ns <= now ? wr_jobmanager_wait_ns(n->jm) : -1;
+        if (wait >= 0) sooner(&due, now + wait + 1, now);
+    }
+    for (uint32_t i = 0; i < TMS; i++) {
+        const tm_node *n = &w->tm[i];
+        sooner(&due, n->alive ? n->paused_ns : n->starts_ns, now);
+        int64_t wait = n->alive && n->paused_ns <= now ? wr_supervisor_wait_ns(n->supervisor) : -1;
+        if (wait >= 0) sooner(&due, now + wait + 1, now);
+    }
+    for (uint32_t i = 0; i < WORKERS; i++) {
+        const worker_node *n = &w->worker[i];
+        if (!n->used) continue;
+        sooner(&due, n->paused_ns, now);
+        sooner(&due, n->starts_ns, now);
+        int64_t wait = n->paused_ns <= now ? wr_agent_wait_ns(n->agent) : -1;
+        if (wait >= 0) sooner(&due, now + wait + 1, now);
+    }
+    w->clock.now_ns = due;
+}
+
+static void step(world *w)
+{
+    bool     done = false;
+    uint64_t arrived = sim_net_arrived(w->net);
+    for (uint32_t i = 0; i < CONTROL_EVERY; i++) done |= step_slots(w);
+    step_control(w);
+    done |= sim_net_arrived(w->net) != arrived;
+    w->idle = done ? 0 : w->idle + 1;
+    w->result->steps++;
+    if (w->idle > 150) {
+        w->idle = 75;
+        wait_for_something(w);
+    }
+    if (w->calm_ns > 0 && w->clock.now_ns >= w->calm_ns) calm(w);
+    if (w->faults > 0 && w->clock.now_ns >= w->fault_ns && w->client.job != 0) make_fault(w);
+}
+
+/* Where everything stands. */
+static void describe(world *w)
+{
+    for (uint32_t i = 0; i < WORKERS && w->trace; i++) {
+        worker_node *n = &w->worker[i];
+        wr_worker   *worker = n->used ? wr_agent_worker(n->agent) : NULL;
+        if (n->used) printf("  worker %" PRIu64 " of attempt %u on tm%u\n", n->process, n->attempt, n->tm + 1);
+        for (uint32_t s = 0; worker != NULL && s < wr_worker_slots(worker); s++) {
+            const wr_slot *slot = wr_worker_slot(worker, s);
+            for (uint32_t k = 0; k < slot->tasklets; k++) {
+                const wr_tasklet *t = slot->tasklet[k];
+                printf("    slot %u task %u %.40s/%u %s%s%s; in:", s, t->subtask->id, t->vertex->name,
+                       t->subtask->index, wr_task_state_name((wr_task_state)atomic_load(&t->state)),
+                       t->ended ? " ended" : "", t->barriers.aligning ? " aligns" : "");
+                for (uint32_t c = 0; c < t->ins; c++)
+                    printf(" %u<%u%s%s", t->subtask->in[c], wr_ring_count(&t->in[c]->data),
+                           t->in[c]->blocked ? "b" : "", t->in[c]->ended ? "e" : "");
+                puts("");
+            }
+        }
+    }
+}
+
+/* ---- from the beginning to the end ---- */
+
+static void begin(world *w)
+{
+    static const char *const folders[] = {"/out", "/save", "/jm", "/snapshots", "/tm1", "/tm2", "/tm3"};
+    wr_env                   env = sim_env(&w->clock);
+    for (uint32_t i = 0; i < sizeof folders / sizeof *folders; i++) env.mkdir(env.self, folders[i]);
+    int root = env.open(env.self, "/", WR_OPEN_READ | WR_OPEN_FOLDER);
+    env.fsync(env.self, root);
+    env.close(env.self, root);
+    for (uint32_t i = 0; i < 2; i++) w->jm[i].w = w;
+    for (uint32_t i = 0; i < TMS; i++) w->tm[i] = (tm_node){.w = w, .index = i};
+    sim_jm_start(&w->jm[0]);
+    for (uint32_t i = 0; i < TMS; i++) w->tm[i].starts_ns = w->clock.now_ns + (int64_t)below(w, 3000000);
+    sim_client_start(w);
+}
+
+static void end_all(world *w)
+{
+    for (uint32_t i = 0; i < TMS; i++) kill_machine(w, &w->tm[i]);
+    for (uint32_t i = 0; i < WORKERS; i++) {
+        if (w->worker[i].used) sim_worker_kill(&w->worker[i], 9);
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        if (w->jm[i].alive) sim_jm_kill(&w->jm[i]);
+    }
+    sim_client_free(w);
+}
+
+void sim_cluster_run(const sim_plan *plan, bool trace, sim_cluster_result *result)
+{
+    world *w = calloc(1, sizeof *w);
+    check(w != NULL);
+    memset(result, 0, sizeof *result);
+    result->trace = UINT64_C(0xcbf29ce484222325);
+    *w = (world){.plan = plan, .result = result, .trace = trace};
+    w->random = wr_prng_of(plan->seed * 37 + plan->effort);
+    w->clock = (sim_clock){.now_ns = 1000000000, .tick_ns = 200, .random = wr_prng_of(plan->seed + 5)};
+    w->disk = sim_disk_new(plan->seed + 6, &w->clock);
+    w->clock.disk = w->disk;
+    w->net = sim_net_new(plan->seed + 7, &w->clock);
+    w->variant[0] = *plan;
+    for (uint32_t i = 1; i < VARIANTS; i++) sim_plan_rescale(&w->variant[i], plan, plan->seed * VARIANTS + i);
+    w->faults = 1 + (uint32_t)below(w, 5) + plan->effort;
+    w->fault_ns = w->clock.now_ns + (int64_t)below(w, 30000000);
+    begin(w);
+    while (!w->finished && !result->violated) {
+        step(w);
+        if (result->steps > STEPS_MAX) sim_violate(w, "it does not come to an end");
+    }
+    if (!result->violated) check_output(w, true);
+    if (result->violated) describe(w);
+    result->messages = sim_net_stats_of(w->net)->messages;
+    result->bytes = sim_net_stats_of(w->net)->bytes;
+    end_all(w);
+    sim_net_free(w->net);
+    sim_disk_free(w->disk);
+    sim_vault_free(&w->vault);
+    free(w);
+}

@@ -1,0 +1,17 @@
+/* tests/sim/cluster.h: a whole cluster in one thread: JobManager, TaskManagers, workers with real operators, a client,
+ * network and disk, under seeded crashes, pauses, partitions and errors, until the job has finished. */
+#ifndef WR_SIM_CLUSTER_H
+#define WR_SIM_CLUSTER_H
+#include "tests/sim/crash.h"
+
+typedef struct sim_cluster_result {
+    uint64_t crashes, snapshots, restores, records; /* restores: attempts that began with a snapshot */
+    uint64_t steps, attempts, leaders, pauses, partitions, breaks, powers, messages, bytes, rescales, savepoints;
+    uint64_t trace;
+    bool     violated;
+    char     why[1024];
+} sim_cluster_result;
+
+/* trace: a line per event on standard output. */
+void sim_cluster_run(const sim_plan *plan, bool trace, sim_cluster_result *result);
+#endif

@@ -1,0 +1,186 @@
+/* The client: submits the job, waits for its end, and asks for other things meanwhile. What it is not sure of it says
+ * again, with the same number. */
+#include "base/check.h"
+#include "connectors/connectors.h"
+#include "graph/remote.h"
+#include "jobmanager/core_job.h"
+#include "jobmanager/core_restart.h"
+#include "tests/sim/cluster_inner.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void say(client_node *c, wr_message *m)
+{
+    char      *bytes;
+    size_t     n;
+    wr_errinfo info;
+    if (wr_message_encode(m, &bytes, &n, &info) != WR_OK) {
+        sim_violate(c->w, "a request cannot be sent: %s", info.text);
+        return;
+    }
+    wr_peers *p = sim_port_table(c->port);
+    p->send(p->self, c->peer, bytes, n);
+}
+
+/* The job as `weir submit` describes it: the build function runs here too. */
+static void specify(client_node *c, wr_job_spec *spec)
+{
+    world           *w = c->w;
+    static sim_world user;
+    wr_errinfo       info;
+    const wr_job    *job = NULL;
+    char            *graph;
+    size_t           n;
+    memset(&user, 0, sizeof user);
+    user.plan = &w->variant[c->variant];
+    user.exact = true;
+    sim_world_now = &user;
+    weir_pipeline *p = wr_job_new("sim", NULL, 0);
+    sim_build(p);
+    wr_job_settings settings = {
+        .parallelism_default = 2, .connector = wr_connector_resolve, .inspect = wr_connector_inspect};
+    if (wr_job_finish(p, &settings, &job, &info) != WR_OK || wr_remote_encode(job, &graph, &n, &info) != WR_OK) {
+        sim_violate(w, "the job cannot be described: %s", info.text);
+        graph = calloc(1, 1);
+        n = 0;
+    }
+    wr_job_free(p);
+    *spec = (wr_job_spec){.name = "sim",
+                          .module = {.name = "sim.so"},
+                          .parallelism = 1 + c->variant,
+                          .parallelism_default = 2,
+                          .graph = graph,
+                          .graph_bytes = (uint32_t)n,
+                          .snapshots = "/snapshots/sim",
+                          .snapshot_interval_ms = 1 + (int64_t)(w->plan->seed % 6),
+                          .snapshot_timeout_ms = 3000,
+                          .snapshots_keep = 1 + (uint32_t)(w->plan->seed % 3),
+                          .restore = "",
+                          .restart = WR_RESTART_FIXED,
+                          .restart_delay_ms = 1 + (int64_t)(w->plan->seed % 7)};
+}
+
+static void ask(client_node *c, const char *verb, uint64_t request, const char *path)
+{
+    char        id[24];
+    wr_job_spec spec = {0};
+    snprintf(id, sizeof id, "%016" PRIx64, c->job);
+    wr_message m = {.kind = WR_MSG_REQUEST, .request = request, .ask = {.verb = verb, .job = id, .path = path}};
+    bool       with_spec = strcmp(verb, "submit") == 0 || strcmp(verb, "rescale") == 0;
+    if (with_spec) specify(c, &spec);
+    if (strcmp(verb, "submit") == 0) m.ask.job = "";
+    if (with_spec) m.ask.spec = spec;
+    say(c, &m);
+    if (with_spec) free((char *)(uintptr_t)spec.graph);
+}
+
+void sim_client_start(world *w)
+{
+    client_node *c = &w->client;
+    *c = (client_node){.w = w, .submit = wr_prng_next(&w->random) | 1};
+    sim_host_init(&c->host, &w->clock, w->net, MACHINE_CLIENT, wr_prng_next(&w->random));
+    c->port = sim_port_new(w->net, &c->host, NULL, WR_ROLE_CLIENT, NULL, NULL);
+    c->ask_ns = w->clock.now_ns + (int64_t)below(w, 60000000);
+}
+
+void sim_client_free(world *w)
+{
+    sim_port_free(w->client.port);
+}
+
+static void job_is_over(client_node *c, const wr_errinfo *info)
+{
+    world *w = c->w;
+    sim_note(w, "the job is over: %d %s", (int)info->code, info->text);
+    c->waits = false;
+    if (info->code == WR_OK) {
+        w->finished = true;
+        return;
+    }
+    if (sim_disk_stats_of(w->disk)->errors == w->errors_before) sim_violate(w, "the job failed: %s", info->text);
+    w->errors_before = sim_disk_stats_of(w->disk)->errors;
+    c->submit = wr_prng_next(&w->random) | 1; /* it goes on with its newest snapshot */
+    c->job = 0;
+    ask(c, "submit", c->submit, "");
+}
+
+static void take_reply(client_node *c, const wr_message *m)
+{
+    world *w = c->w;
+    if (m->request == c->submit) {
+        if (m->reply.info.code != WR_OK && sim_disk_stats_of(w->disk)->errors == w->errors_before)
+            sim_violate(w, "the job is not taken: %s", m->reply.info.text);
+        c->job = m->reply.job;
+        if (m->reply.info.code != WR_OK) {
+            c->submit = wr_prng_next(&w->random) | 1;
+            ask(c, "submit", c->submit, "");
+        } else {
+            sim_note(w, "job %016" PRIx64 " is taken", c->job);
+            ask(c, "wait", c->submit + 1, "");
+        }
+    } else if (m->request == c->submit + 1) {
+        if (m->reply.job != 0)
+            job_is_over(c, &m->reply.info);
+        else
+            sim_violate(w, "nobody knows the job any more: %s", m->reply.info.text);
+    } else {
+        sim_note(w, "request %" PRIu64 ": snapshot %" PRIu64 " %s", m->request, m->reply.snapshot, m->reply.info.text);
+        if (m->reply.info.code == WR_OK) w->result->savepoints += m->reply.snapshot != 0;
+    }
+}
+
+static void take_event(client_node *c, wr_peer_event *e)
+{
+    world *w = c->w;
+    if (e->kind == WR_PEER_CLOSED) {
+        c->peer = 0;
+        c->opened = false;
+        c->again_ns = w->clock.now_ns + 1000000 + (int64_t)below(w, 5000000);
+    } else if (e->kind == WR_PEER_OPENED) {
+        c->opened = true;
+        ask(c, "submit", c->submit, ""); /* again: the answer is the same */
+    } else {
+        wr_message m = {0};
+        wr_errinfo info;
+        if (wr_message_decode(&m, e->bytes, e->n, &info) != WR_OK)
+            sim_violate(w, "a reply cannot be read: %s", info.text);
+        else if (m.kind == WR_MSG_REPLY)
+            take_reply(c, &m);
+        wr_message_free(&m);
+        free(e->bytes);
+    }
+}
+
+static void ask_something(client_node *c)
+{
+    world   *w = c->w;
+    char     path[64];
+    uint64_t request = 1000 + ++c->ticket;
+    c->ask_ns = w->clock.now_ns + (int64_t)below(w, 40000000);
+    switch (w->faults > 0 ? below(w, 4) : 3) {
+    case 0: ask(c, "snapshot", request, ""); break;
+    case 1:
+        snprintf(path, sizeof path, "/save/%" PRIu64, request);
+        ask(c, "savepoint", request, path);
+        break;
+    case 2:
+        c->variant = (uint32_t)below(w, VARIANTS);
+        sim_note(w, "rescale, variant %u, request %" PRIu64, c->variant, request);
+        ask(c, "rescale", request, "");
+        w->result->rescales++;
+        break;
+    default: break;
+    }
+}
+
+void sim_client_step(world *w)
+{
+    client_node  *c = &w->client;
+    wr_peers     *p = sim_port_table(c->port);
+    wr_peer_event e;
+    while (!w->finished && p->next(p->self, &e)) take_event(c, &e);
+    if (c->peer == 0 && w->clock.now_ns >= c->again_ns) c->peer = p->dial(p->self, "jm:6123");
+    if (c->opened && c->job != 0 && w->clock.now_ns >= c->ask_ns) ask_something(c);
+}

@@ -1,0 +1,152 @@
+/* tests/sim/cluster_inner.h: the simulated processes of a cluster, and the world that they share. */
+#ifndef WR_SIM_CLUSTER_INNER_H
+#define WR_SIM_CLUSTER_INNER_H
+#include "jobmanager/jobmanager.h"
+#include "taskmanager/agent.h"
+#include "taskmanager/supervisor.h"
+#include "tests/sim/cluster.h"
+#include "tests/sim/host.h"
+#include "tests/sim/net.h"
+
+enum { TMS = 3, WORKERS = 32, GIFTS = 64, ENDS = 32, SEEN = 256, VARIANTS = 3 };
+enum { MACHINE_JM = 0, MACHINE_TM = 1, MACHINE_CLIENT = MACHINE_TM + TMS };
+enum { HEARTBEAT_MS = 3, LEASE_MS = 15, SILENT_MS = 20, CANCEL_MS = 8 };
+
+typedef struct world world;
+
+typedef struct gift {
+    int           socket;
+    wr_data_hello hello;
+} gift;
+
+/* A worker process. */
+typedef struct worker_node {
+    world         *w;
+    bool           used;
+    sim_host       host;
+    wr_parker      parker;
+    sim_port      *port;
+    wr_agent      *agent;
+    sim_world     *user;
+    sim_plan       plan; /* with the parallelisms of its deployment */
+    weir_pipeline *pipeline;
+    wr_exec       *exec;
+    uint32_t       tm;     /* of which machine */
+    uint64_t       parent; /* incarnation of the supervisor that started it */
+    uint64_t       process, job, leader;
+    uint32_t       attempt;
+    int64_t        starts_ns, paused_ns, lease_ns; /* lease_ns: what it was told last; 0: nothing yet */
+    uint64_t       idle;
+    gift           gift[GIFTS];
+    uint32_t       gifts;
+} worker_node;
+
+/* A TaskManager's supervisor. */
+typedef struct tm_node {
+    world         *w;
+    bool           alive;
+    uint32_t       index;
+    uint64_t       incarnation;
+    sim_host       host;
+    sim_port      *up, *down;
+    wr_processes   processes;
+    wr_supervisor *supervisor;
+    wr_process_end end[ENDS];
+    uint32_t       ends;
+    char           name[16], folder[32], listen[32];
+    int64_t        paused_ns, starts_ns; /* not alive: when it is started again */
+} tm_node;
+
+typedef struct jm_node {
+    world         *w;
+    bool           alive;
+    sim_host       host;
+    wr_parker      parker;
+    sim_port      *port;
+    wr_jobmanager *jm;
+    uint64_t       leader;
+    int64_t        paused_ns, starts_ns;
+} jm_node;
+
+typedef struct client_node {
+    world    *w;
+    sim_host  host;
+    sim_port *port;
+    uint64_t  peer;
+    bool      opened, waits; /* waits: it asked to be told of the end */
+    uint64_t  submit, job, asked;
+    int64_t   again_ns, ask_ns; /* when it dials again; when it asks for something else */
+    uint64_t  ticket;
+    uint32_t  variant;
+    bool      ended;
+} client_node;
+
+typedef struct seen_attempt {
+    uint64_t leader;
+    uint32_t attempt;
+    uint8_t  secret[WR_MAC_BYTES];
+} seen_attempt;
+
+typedef struct seen_id {
+    uint64_t id, leader;
+    uint32_t attempt;
+} seen_id;
+
+/* What all processes share. */
+struct world {
+    const sim_plan     *plan;
+    sim_plan            variant[VARIANTS];
+    sim_clock           clock;
+    sim_disk           *disk;
+    sim_net            *net;
+    wr_prng             random;
+    sim_vault           vault;
+    sim_cluster_result *result;
+    bool                trace;
+    jm_node             jm[2]; /* the second one comes while the first is stopped */
+    tm_node             tm[TMS];
+    worker_node         worker[WORKERS];
+    client_node         client;
+    uint64_t            processes, incarnations, idle, arrived, errors_before;
+    uint32_t            faults;            /* still to come */
+    int64_t             fault_ns, calm_ns; /* when the next one comes; when what is wrong now is over */
+    bool                broken;            /* the disk misbehaves */
+    seen_attempt        attempt[SEEN];
+    uint32_t            attempts;
+    seen_id             id[SEEN * 16];
+    uint32_t            ids;
+    uint64_t            completed;       /* newest snapshot */
+    uint64_t            top_leader[TMS]; /* greatest one that a message to that TaskManager came from */
+    bool                finished;
+};
+
+__attribute__((format(printf, 2, 3))) void sim_violate(world *w, const char *format, ...);
+__attribute__((format(printf, 2, 3))) void sim_note(world *w, const char *format, ...);
+static inline uint64_t                     below(world *w, uint64_t bound)
+{
+    return wr_prng_below(&w->random, bound);
+}
+static inline bool one_in(world *w, uint64_t times)
+{
+    return wr_prng_one_in(&w->random, times) != 0;
+}
+
+/* cluster_nodes.c */
+void sim_jm_start(jm_node *n);
+void sim_jm_kill(jm_node *n);
+void sim_tm_start(tm_node *n);
+void sim_tm_kill(tm_node *n);
+void sim_worker_kill(worker_node *n, int signal);
+void sim_worker_step(worker_node *n); /* its agent */
+bool sim_worker_turn(worker_node *n); /* one of its slots; true: something was done */
+/* cluster_client.c */
+void sim_client_start(world *w);
+void sim_client_step(world *w);
+void sim_client_free(world *w);
+/* cluster_watch.c: what must never be said; called with each message when it arrives. */
+void sim_watch_tm(void *arg, const char *bytes, size_t n);
+void sim_watch_jm(void *arg, const char *bytes, size_t n);
+void sim_watch_worker(void *arg, const char *bytes, size_t n);
+/* A worker that was stepped and lives. */
+void sim_watch_lease(worker_node *n);
+#endif

@@ -1,0 +1,173 @@
+/* sim_cluster --seeds N [--seed S] [--trace] [--sabotage NAME]: whole clusters. The last line is
+ * `seeds N crashes N snapshots N restores N records N violations N`.
+ *
+ * With --sabotage one safety rule is broken, and the exit code is 0 when a violation shows it within the seeds. */
+#include "base/log.h"
+#include "base/sabotage.h"
+#include "tests/sim/cluster.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { EFFORT_MAX = 5, RECORDS_MIN = 600, SNAPSHOTS_MIN = 2, TWICE = 16 };
+
+typedef struct options {
+    uint64_t    seed, seeds;
+    bool        trace;
+    const char *sabotage;
+} options;
+
+static bool *switch_of(const char *name)
+{
+#define SWITCH(NAME)                                                                                                   \
+    {                                                                                                                  \
+#NAME, &wr_sabotage.NAME                                                                                       \
+    }
+    static const struct {
+        const char *name;
+        bool       *on;
+    } all[] = {SWITCH(stale_epoch),      SWITCH(no_lease),       SWITCH(ids_not_durable),
+               SWITCH(ledger_late),      SWITCH(credit_leak),    SWITCH(two_leaders),
+               SWITCH(ack_before_fsync), SWITCH(skip_alignment), SWITCH(commit_early)};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        if (strcmp(all[i].name, name) == 0) return all[i].on;
+    }
+    return NULL;
+}
+
+static bool enough(const sim_cluster_result *r)
+{
+    return r->crashes + r->pauses + r->partitions + r->breaks >= 1 && r->attempts >= 2 && r->restores >= 1 &&
+           r->snapshots >= SNAPSHOTS_MIN && r->records >= RECORDS_MIN;
+}
+
+static void complain(const sim_plan *plan, const char *why)
+{
+    printf("violation: seed %" PRIu64 ": %s\n", plan->seed, why);
+    for (uint32_t i = 0; i < plan->nodes; i++) {
+        const sim_node *n = &plan->node[i];
+        printf("  %-12s p %u %s%s%s", n->uid, n->parallelism, n->blocking == WEIR_OWN_THREAD ? "own thread " : "",
+               n->ordered ? "ordered " : "", n->ins ? "<-" : "");
+        for (uint32_t k = 0; k < n->ins; k++)
+            printf(" %s.%u/%d", plan->node[n->in[k].node].uid, n->in[k].port, (int)n->in[k].route);
+        puts("");
+    }
+    fflush(stdout);
+}
+
+static bool run_seed(uint64_t seed, const options *o, sim_cluster_result *result)
+{
+    static sim_plan plan;
+    for (uint32_t effort = 0;; effort++) {
+        sim_plan_make(&plan, seed, effort, true);
+        plan.ending = SIM_TO_THE_END;
+        sim_cluster_run(&plan, false, result);
+        if (result->violated || enough(result)) break;
+        if (effort == EFFORT_MAX) {
+            snprintf(result->why, sizeof result->why, "too little happened, whatever the effort");
+            result->violated = true;
+        }
+        if (result->violated) break;
+    }
+    if (o->sabotage != NULL) return !result->violated;
+    sim_cluster_result again;
+    if (!result->violated && seed % TWICE == 0) {
+        sim_cluster_run(&plan, false, &again);
+        if (again.trace != result->trace || again.steps != result->steps) {
+            snprintf(result->why, sizeof result->why, "the same seed gave another trace");
+            result->violated = true;
+        }
+    }
+    if (result->violated) complain(&plan, result->why);
+    if (result->violated || o->trace) sim_cluster_run(&plan, true, &again);
+    return !result->violated;
+}
+
+static bool read_options(int count, char **texts, options *o)
+{
+    *o = (options){.seed = 1, .seeds = 100};
+    for (int i = 1; i < count; i++) {
+        uint64_t *number = strcmp(texts[i], "--seeds") == 0  ? &o->seeds
+                           : strcmp(texts[i], "--seed") == 0 ? &o->seed
+                                                             : NULL;
+        char     *end = NULL;
+        if (strcmp(texts[i], "--trace") == 0) {
+            o->trace = true;
+        } else if (strcmp(texts[i], "--sabotage") == 0 && i + 1 < count) {
+            o->sabotage = texts[++i];
+        } else if (number != NULL && i + 1 < count) {
+            *number = strtoull(texts[++i], &end, 10);
+            if (*end != 0 || *texts[i] == 0) return false;
+        } else {
+            return false;
+        }
+    }
+    return true;
+}
+
+static int run_sabotaged(const options *o)
+{
+    bool *on = switch_of(o->sabotage);
+    if (on == NULL) {
+        fprintf(stderr, "sim_cluster: there is no switch %s\n", o->sabotage);
+        return 2;
+    }
+    *on = true;
+    for (uint64_t i = 0; i < o->seeds; i++) {
+        sim_cluster_result r;
+        if (run_seed(o->seed + i, o, &r)) continue;
+        printf("%s is seen with seed %" PRIu64 ": %s\n", o->sabotage, o->seed + i, r.why);
+        return 0;
+    }
+    printf("%s was not seen in %" PRIu64 " seeds\n", o->sabotage, o->seeds);
+    return 1;
+}
+
+static void add(sim_cluster_result *sum, const sim_cluster_result *r)
+{
+    sum->crashes += r->crashes;
+    sum->snapshots += r->snapshots;
+    sum->restores += r->restores;
+    sum->records += r->records;
+    sum->steps += r->steps;
+    sum->attempts += r->attempts;
+    sum->leaders += r->leaders;
+    sum->pauses += r->pauses;
+    sum->partitions += r->partitions;
+    sum->breaks += r->breaks;
+    sum->powers += r->powers;
+    sum->messages += r->messages;
+    sum->bytes += r->bytes;
+    sum->rescales += r->rescales;
+    sum->savepoints += r->savepoints;
+}
+
+int main(int count, char **texts)
+{
+    options o;
+    if (!read_options(count, texts, &o)) {
+        fputs("usage: sim_cluster [--seeds N] [--seed S] [--trace] [--sabotage NAME]\n", stderr);
+        return 2;
+    }
+    wr_log_setup(2, WR_LOG_ERROR + 0, NULL);
+    if (o.sabotage != NULL) return run_sabotaged(&o);
+    uint64_t           violations = 0;
+    sim_cluster_result sum = {0};
+    for (uint64_t i = 0; i < o.seeds; i++) {
+        sim_cluster_result r;
+        if (!run_seed(o.seed + i, &o, &r)) violations++;
+        if (o.seeds == 1) printf("trace %016" PRIx64 "\n", r.trace);
+        add(&sum, &r);
+        fflush(stdout);
+    }
+    printf("steps %" PRIu64 " attempts %" PRIu64 " leaders %" PRIu64 " pauses %" PRIu64 " partitions %" PRIu64
+           " breaks %" PRIu64 " powers %" PRIu64 " rescales %" PRIu64 " savepoints %" PRIu64 " messages %" PRIu64
+           " bytes %" PRIu64 "\n",
+           sum.steps, sum.attempts, sum.leaders, sum.pauses, sum.partitions, sum.breaks, sum.powers, sum.rescales,
+           sum.savepoints, sum.messages, sum.bytes);
+    printf("seeds %" PRIu64 " crashes %" PRIu64 " snapshots %" PRIu64 " restores %" PRIu64 " records %" PRIu64
+           " violations %" PRIu64 "\n",
+           o.seeds, sum.crashes, sum.snapshots, sum.restores, sum.records, violations);
+    return violations == 0 ? 0 : 1;
+}

@@ -1,0 +1,288 @@
+/* The processes: how they begin and how they are killed. */
+#include "base/check.h"
+#include "connectors/connectors.h"
+#include "graph/exec.h"
+#include "tests/sim/cluster_inner.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t seed(world *w)
+{
+    return wr_prng_next(&w->random);
+}
+
+/* ---- JobManager ---- */
+
+void sim_jm_start(jm_node *n)
+{
+    world     *w = n->w;
+    wr_errinfo info = {0};
+    sim_host_init(&n->host, &w->clock, w->net, MACHINE_JM, seed(w));
+    n->port = sim_port_new(w->net, &n->host, "jm:6123", 0, sim_watch_jm, n);
+    n->host.env.parker_init(n->host.env.self, &n->parker);
+    wr_jobmanager_config config = {.env = &n->host.env,
+                                   .peers = sim_port_table(n->port),
+                                   .parker = &n->parker,
+                                   .folder = "/jm",
+                                   .snapshots = "/snapshots",
+                                   .heartbeat_ms = HEARTBEAT_MS,
+                                   .lease_ms = LEASE_MS,
+                                   .silent_ms = SILENT_MS,
+                                   .cancel_timeout_ms = CANCEL_MS,
+                                   .seed = seed(w) | 1};
+    wr_err               err = wr_jobmanager_new(&n->jm, &config, &n->leader, &info);
+    n->alive = err == WR_OK && !n->host.dead;
+    n->paused_ns = 0;
+    if (n->alive) {
+        w->result->leaders++;
+        sim_note(w, "a JobManager begins, leader %" PRIu64, n->leader);
+        return;
+    }
+    sim_note(w, "a JobManager cannot begin: %s", info.text);
+    bool other = n == &w->jm[1] && w->jm[0].alive; /* it must not: the first one has the ledger */
+    if (err != WR_OK && !n->host.dead && !other && sim_disk_stats_of(w->disk)->errors == w->errors_before)
+        sim_violate(w, "a JobManager cannot begin: %s", info.text);
+    n->alive = err == WR_OK;
+    if (!n->alive) n->jm = NULL;
+    sim_jm_kill(n);
+}
+
+void sim_jm_kill(jm_node *n)
+{
+    world *w = n->w;
+    sim_host_kill(&n->host);
+    if (n->alive) wr_jobmanager_free(n->jm);
+    sim_port_free(n->port);
+    n->host.env.parker_fini(n->host.env.self, &n->parker);
+    n->alive = false;
+    n->jm = NULL;
+    n->port = NULL;
+    n->starts_ns = w->clock.now_ns + (int64_t)below(w, one_in(w, 3) ? 100000000 : 5000000);
+}
+
+/* ---- workers ---- */
+
+static wr_err load(void *self, const wr_deploy *d, const wr_manifest *restore, const wr_exec **exec, wr_errinfo *info)
+{
+    worker_node  *n = self;
+    const wr_job *job = NULL;
+    uint32_t      variant = d->spec.parallelism - 1; /* says which one */
+    check(variant < VARIANTS);
+    n->plan = n->w->variant[variant];
+    n->user->plan = &n->plan;
+    sim_world_now = n->user;
+    n->pipeline = wr_job_new("sim", NULL, 0);
+    sim_build(n->pipeline);
+    wr_job_settings settings = {.parallelism_default = d->spec.parallelism_default,
+                                .connector = wr_connector_resolve,
+                                .inspect = wr_connector_inspect,
+                                .restore = restore};
+    WR_TRY(wr_job_finish(n->pipeline, &settings, &job, info));
+    WR_TRY(wr_exec_new(job, &n->exec, info));
+    *exec = n->exec;
+    return WR_OK;
+}
+static void unload(void *self)
+{
+    worker_node *n = self;
+    if (n->exec != NULL) wr_exec_free(n->exec);
+    if (n->pipeline != NULL) wr_job_free(n->pipeline);
+    n->exec = NULL;
+    n->pipeline = NULL;
+}
+static int accepted(void *self, wr_data_hello *hello)
+{
+    worker_node *n = self;
+    if (n->gifts == 0) return -1;
+    gift g = n->gift[0];
+    memmove(n->gift, n->gift + 1, --n->gifts * sizeof *n->gift);
+    *hello = g.hello;
+    return g.socket;
+}
+
+static worker_node *worker_of(tm_node *tm, uint64_t process)
+{
+    for (uint32_t i = 0; i < WORKERS; i++) {
+        worker_node *n = &tm->w->worker[i];
+        if (n->used && n->process == process) return n;
+    }
+    return NULL;
+}
+
+static wr_err process_start(void *self, const wr_process_spec *spec, uint64_t *process, uint64_t *peer,
+                            wr_errinfo *info)
+{
+    tm_node     *tm = self;
+    world       *w = tm->w;
+    worker_node *n = w->worker;
+    uint64_t     up;
+    (void)spec;
+    while (n < w->worker + WORKERS && n->used) n++;
+    check(n < w->worker + WORKERS);
+    memset(n, 0, sizeof *n);
+    *n = (worker_node){.w = w, .used = true, .tm = tm->index, .parent = tm->incarnation, .process = ++w->processes};
+    sim_host_init(&n->host, &w->clock, w->net, MACHINE_TM + tm->index, seed(w));
+    n->user = calloc(1, sizeof *n->user);
+    check(n->user != NULL);
+    memset(n->user->owner, 0xff, sizeof n->user->owner);
+    n->user->user = wr_prng_of(seed(w));
+    n->user->exact = true;
+    n->user->vault = &w->vault;
+    n->host.env.parker_init(n->host.env.self, &n->parker);
+    n->port = sim_port_new(w->net, &n->host, NULL, 0, sim_watch_worker, n);
+    sim_port_join(n->port, tm->down, &up, peer);
+    n->starts_ns = w->clock.now_ns + (int64_t)below(w, 2000000);
+    const wr_agent_config config = {.env = &n->host.env,
+                                    .peers = sim_port_table(n->port),
+                                    .up = up,
+                                    .parker = &n->parker,
+                                    .load = load,
+                                    .unload = unload,
+                                    .accepted = accepted,
+                                    .self = n,
+                                    .stats_ms = 5};
+    *process = n->process;
+    wr_err err = wr_agent_new(&n->agent, &config, info);
+    check(err == WR_OK);
+    sim_note(w, "%s starts worker %" PRIu64 " of attempt %u", tm->name, n->process, spec->attempt);
+    return WR_OK;
+}
+
+static void process_kill(void *self, uint64_t process)
+{
+    tm_node     *tm = self;
+    worker_node *n = tm->host.dead ? NULL : worker_of(tm, process); /* the dead kill nobody */
+    if (n != NULL) sim_worker_kill(n, 9);
+}
+
+static void process_give(void *self, uint64_t process, int socket, const wr_data_hello *hello)
+{
+    tm_node     *tm = self;
+    worker_node *n = worker_of(tm, process);
+    if (n == NULL || n->gifts == GIFTS) {
+        tm->host.env.hang_up(tm->host.env.self, socket);
+        return;
+    }
+    sim_socket_give(tm->w->net, socket, &n->host);
+    n->gift[n->gifts++] = (gift){socket, *hello};
+}
+
+static bool process_ended(void *self, wr_process_end *end)
+{
+    tm_node *tm = self;
+    if (tm->ends == 0) return false;
+    *end = tm->end[0];
+    memmove(tm->end, tm->end + 1, --tm->ends * sizeof *tm->end);
+    return true;
+}
+
+/* exit_code in the place of a signal when that is 0. */
+static void worker_over(worker_node *n, int signal, int exit_code)
+{
+    world   *w = n->w;
+    tm_node *tm = &w->tm[n->tm];
+    sim_note(w, "worker %" PRIu64 " of attempt %u is over: signal %d, exit %d", n->process, n->attempt, signal,
+             exit_code);
+    sim_world_now = n->user;
+    sim_host_kill(&n->host);
+    wr_agent_free(n->agent);
+    unload(n);
+    sim_port_free(n->port);
+    n->host.env.parker_fini(n->host.env.self, &n->parker);
+    for (uint32_t i = 0; i < SIM_SOURCES; i++) {
+        for (uint32_t s = 0; s < SIM_SPLITS; s++) w->result->records += n->user->emitted[i][s];
+    }
+    free(n->user);
+    if (tm->alive && tm->incarnation == n->parent && tm->ends < ENDS) {
+        wr_process_end *e = &tm->end[tm->ends++];
+        *e = (wr_process_end){
+            .process = n->process, .signal = signal, .exit_code = exit_code, .report = "", .subtask = UINT32_MAX};
+        if (signal != 0) wr_fail(&e->info, WR_CRASH, "killed by signal %d", signal);
+    }
+    n->used = false;
+}
+
+void sim_worker_kill(worker_node *n, int signal)
+{
+    worker_over(n, signal, 0);
+}
+
+void sim_worker_step(worker_node *n)
+{
+    world *w = n->w;
+    int    exit_code = 0;
+    if (w->clock.now_ns < n->starts_ns) return;
+    sim_world_now = n->user;
+    bool over = wr_agent_step(n->agent, &exit_code);
+    if (n->host.dead)
+        sim_worker_kill(n, 9);
+    else if (over)
+        worker_over(n, 0, exit_code);
+    else
+        sim_watch_lease(n);
+}
+
+bool sim_worker_turn(worker_node *n)
+{
+    world     *w = n->w;
+    wr_worker *worker = wr_agent_worker(n->agent);
+    if (worker == NULL || w->clock.now_ns < n->starts_ns) return false;
+    sim_world_now = n->user;
+    bool done = wr_worker_step(worker, (uint32_t)below(w, wr_worker_slots(worker)));
+    if (n->user->wrong[0] && !n->host.dead) sim_violate(w, "%s", n->user->wrong);
+    if (n->host.dead) sim_worker_kill(n, 9);
+    return done;
+}
+
+/* ---- TaskManagers ---- */
+
+void sim_tm_start(tm_node *n)
+{
+    world     *w = n->w;
+    wr_errinfo info = {0};
+    sim_host_init(&n->host, &w->clock, w->net, MACHINE_TM + n->index, seed(w));
+    n->incarnation = ++w->incarnations;
+    n->ends = 0;
+    snprintf(n->name, sizeof n->name, "tm%u", n->index + 1);
+    snprintf(n->folder, sizeof n->folder, "/%s", n->name);
+    snprintf(n->listen, sizeof n->listen, "%s:0", n->name);
+    n->up = sim_port_new(w->net, &n->host, NULL, WR_ROLE_TASKMANAGER, sim_watch_tm, n);
+    n->down = sim_port_new(w->net, &n->host, NULL, 0, NULL, NULL);
+    n->processes = (wr_processes){
+        .self = n, .start = process_start, .kill = process_kill, .give = process_give, .ended = process_ended};
+    wr_supervisor_config config = {.env = &n->host.env,
+                                   .peers = sim_port_table(n->up),
+                                   .workers = sim_port_table(n->down),
+                                   .processes = &n->processes,
+                                   .jobmanager = "jm:6123",
+                                   .name = n->name,
+                                   .folder = n->folder,
+                                   .data_listen = n->listen,
+                                   .data_host = "",
+                                   .http = "",
+                                   .slots = 3,
+                                   .pid = n->incarnation};
+    wr_err               err = wr_supervisor_new(&n->supervisor, &config, &info);
+    n->alive = err == WR_OK;
+    n->paused_ns = 0;
+    sim_note(w, "%s begins%s%s", n->name, err != WR_OK ? ", and cannot: " : "", info.text);
+    if (n->alive && !n->host.dead) return;
+    if (err != WR_OK && !n->host.dead && sim_disk_stats_of(w->disk)->errors == w->errors_before)
+        sim_violate(w, "%s cannot begin: %s", n->name, info.text);
+    sim_tm_kill(n);
+}
+
+void sim_tm_kill(tm_node *n)
+{
+    world *w = n->w;
+    sim_host_kill(&n->host);
+    bool was = n->alive;
+    n->alive = false;
+    if (was) wr_supervisor_free(n->supervisor);
+    sim_port_free(n->up);
+    sim_port_free(n->down);
+    n->supervisor = NULL;
+    n->starts_ns = w->clock.now_ns + (int64_t)below(w, one_in(w, 3) ? 100000000 : 5000000);
+}

@@ -1,0 +1,117 @@
+/* Oracles that look at messages: they know nothing of those who send and take them. */
+#include "tests/sim/cluster_inner.h"
+#include <inttypes.h>
+#include <string.h>
+
+/* An attempt is made once, by one leader, with one secret. */
+static void see_deploy(world *w, const wr_message *m)
+{
+    for (uint32_t i = 0; i < w->attempts; i++) {
+        const seen_attempt *a = &w->attempt[i];
+        if (a->attempt != m->attempt) continue;
+        if (memcmp(a->secret, m->deploy.secret, sizeof a->secret) != 0)
+            sim_violate(w, "attempt %u was made by leader %" PRIu64 ", and again, another one, by leader %" PRIu64,
+                        m->attempt, a->leader, m->leader);
+        return;
+    }
+    if (w->attempts == SEEN) return;
+    seen_attempt *a = &w->attempt[w->attempts++];
+    *a = (seen_attempt){.leader = m->leader, .attempt = m->attempt};
+    memcpy(a->secret, m->deploy.secret, sizeof a->secret);
+    w->result->attempts++;
+    if (m->deploy.restore_manifest[0] != 0) w->result->restores++;
+    sim_note(w, "attempt %u of leader %" PRIu64 ", %u slots, from %s", m->attempt, m->leader, m->deploy.places,
+             m->deploy.restore_manifest[0] != 0 ? m->deploy.restore_manifest : "the beginning");
+}
+
+/* No id is given to two barriers, whoever gives it. */
+static void see_trigger(world *w, const wr_message *m)
+{
+    uint64_t id = m->order.barrier.id;
+    for (uint32_t i = 0; i < w->ids; i++) {
+        if (w->id[i].id != id) continue;
+        if (w->id[i].attempt != m->attempt || w->id[i].leader != m->leader)
+            sim_violate(w,
+                        "snapshot %" PRIu64 " was begun for attempt %u by leader %" PRIu64
+                        ", and again for attempt %u by leader %" PRIu64,
+                        id, w->id[i].attempt, w->id[i].leader, m->attempt, m->leader);
+        return;
+    }
+    if (w->ids == sizeof w->id / sizeof *w->id) return;
+    w->id[w->ids++] = (seen_id){.id = id, .leader = m->leader, .attempt = m->attempt};
+}
+
+void sim_watch_tm(void *arg, const char *bytes, size_t n)
+{
+    tm_node   *tm = arg;
+    world     *w = tm->w;
+    wr_message m = {0};
+    wr_errinfo info;
+    if (wr_message_decode(&m, bytes, n, &info) != WR_OK) {
+        sim_violate(w, "a message to %s cannot be read: %s", tm->name, info.text);
+        return;
+    }
+    if (m.leader > w->top_leader[tm->index]) w->top_leader[tm->index] = m.leader;
+    if (m.kind == WR_MSG_DEPLOY) see_deploy(w, &m);
+    if (m.kind == WR_MSG_ORDER && m.order.verb == WR_DO_TRIGGER) see_trigger(w, &m);
+    if (m.kind == WR_MSG_ORDER && m.order.verb == WR_DO_COMPLETE && m.order.barrier.id > w->completed) {
+        w->completed = m.order.barrier.id;
+        w->result->snapshots++;
+        sim_note(w, "snapshot %" PRIu64 " is complete", w->completed);
+    }
+    wr_message_free(&m);
+}
+
+/* For people who read traces. */
+void sim_watch_jm(void *arg, const char *bytes, size_t n)
+{
+    world     *w = ((jm_node *)arg)->w;
+    wr_message m = {0};
+    wr_errinfo info;
+    if (wr_message_decode(&m, bytes, n, &info) != WR_OK) {
+        sim_violate(w, "a message to the JobManager cannot be read: %s", info.text);
+        return;
+    }
+    for (uint32_t i = 0; m.kind == WR_MSG_REPORT && i < m.report.tasks; i++) {
+        const wr_task_report *t = &m.report.task[i];
+        sim_note(w, "attempt %u: task %u is in state %u %s", m.attempt, t->subtask, t->state, t->info.text);
+    }
+    if (m.kind == WR_MSG_GONE)
+        sim_note(w, "attempt %u: a worker is gone, clean %d: %s", m.attempt, (int)m.gone.clean, m.gone.info.text);
+    wr_message_free(&m);
+}
+
+/* What reaches a worker is of its own attempt, and of a leader that is not over. */
+void sim_watch_worker(void *arg, const char *bytes, size_t n)
+{
+    worker_node *k = arg;
+    world       *w = k->w;
+    wr_message   m = {0};
+    wr_errinfo   info;
+    if (wr_message_decode(&m, bytes, n, &info) != WR_OK) {
+        sim_violate(w, "a message to a worker cannot be read: %s", info.text);
+        return;
+    }
+    if (m.kind == WR_MSG_DEPLOY) {
+        k->attempt = m.attempt;
+        k->job = m.job;
+    }
+    if (m.kind == WR_MSG_LEASE) k->lease_ns = m.until_mono_ns;
+    if (m.kind == WR_MSG_DEPLOY || m.kind == WR_MSG_ORDER) {
+        if (m.attempt != k->attempt)
+            sim_violate(w, "a worker of attempt %u was given an order of attempt %u", k->attempt, m.attempt);
+        if (m.leader < k->leader)
+            sim_violate(w, "a worker that obeyed leader %" PRIu64 " was given an order of leader %" PRIu64, k->leader,
+                        m.leader);
+        k->leader = m.leader;
+    }
+    wr_message_free(&m);
+}
+
+/* It was stepped with its lease over, and is still there. */
+void sim_watch_lease(worker_node *n)
+{
+    if (n->lease_ns > 0 && n->w->clock.now_ns > n->lease_ns + 1000000)
+        sim_violate(n->w, "a worker of attempt %u lives on, and its lease was over %lld us ago", n->attempt,
+                    (long long)(n->w->clock.now_ns - n->lease_ns) / 1000);
+}
