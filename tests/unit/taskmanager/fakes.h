@@ -112,7 +112,7 @@ static void fake_forget(fake_peers *f)
     f->saids = 0;
 }
 
-static uint32_t fake_count(const fake_peers *f, uint32_t kind)
+static inline uint32_t fake_count(const fake_peers *f, uint32_t kind)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < f->saids; i++) n += f->said[i]->kind == kind;
@@ -120,7 +120,7 @@ static uint32_t fake_count(const fake_peers *f, uint32_t kind)
 }
 
 /* The newest of that kind, or NULL. */
-static const wr_message *fake_said(const fake_peers *f, uint32_t kind)
+static inline const wr_message *fake_said(const fake_peers *f, uint32_t kind)
 {
     for (uint32_t i = f->saids; i > 0; i--)
         if (f->said[i - 1]->kind == kind) return f->said[i - 1];
@@ -194,7 +194,7 @@ static bool fake_ended(void *self, wr_process_end *end)
     memmove(f->end, f->end + 1, --f->ends * sizeof *f->end);
     return true;
 }
-static void fake_processes_init(fake_processes *f)
+static inline void fake_processes_init(fake_processes *f)
 {
     memset(f, 0, sizeof *f);
     f->table = (wr_processes){
