@@ -189,7 +189,9 @@ void   wr_jm_drain(wr_jobmanager *jm, uint64_t peer, wr_message *m, bool on);
 void   wr_jm_moves(wr_jobmanager *jm);
 
 /* ---- requests.c ---- */
-void        wr_jm_from_client(wr_jobmanager *jm, uint64_t peer, wr_message *m);
+/* By id, the beginning of one, or name. NULL, and why. */
+const wr_ledger_job *wr_jm_find_job(wr_jobmanager *jm, const char *text, wr_errinfo *info);
+void                 wr_jm_from_client(wr_jobmanager *jm, uint64_t peer, wr_message *m);
 void        wr_jm_reply(wr_jobmanager *jm, uint64_t peer, uint64_t request, const wr_errinfo *info, uint64_t job,
                         uint64_t snapshot);
 void        wr_jm_reply_text(wr_jobmanager *jm, uint64_t peer, uint64_t request, char *out, size_t n);

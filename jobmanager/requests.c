@@ -181,7 +181,7 @@ static bool is_hex_prefix(uint64_t id, const char *text)
 
 /* A whole id, else a name (of a job that runs before one that has ended, the newest first), else the beginning of an
  * id. */
-static const wr_ledger_job *find_job(wr_jobmanager *jm, const char *text, wr_errinfo *info)
+const wr_ledger_job *wr_jm_find_job(wr_jobmanager *jm, const char *text, wr_errinfo *info)
 {
     const wr_ledger_job *l, *named = NULL, *begins = NULL;
     uint32_t             names = 0, beginnings = 0;
@@ -334,7 +334,7 @@ static void ask_of_job(wr_jobmanager *jm, uint64_t peer, wr_message *m)
 {
     wr_errinfo           info = {0};
     const char          *verb = m->ask.verb;
-    const wr_ledger_job *l = find_job(jm, m->ask.job, &info);
+    const wr_ledger_job *l = wr_jm_find_job(jm, m->ask.job, &info);
     if (l == NULL) {
         wr_jm_reply(jm, peer, m->request, &info, 0, 0);
         return;
