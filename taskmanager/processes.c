@@ -65,7 +65,8 @@ static int out_of_the_way(int file)
     return fcntl(file, F_DUPFD, 16);
 }
 
-static void become(const birth *b)
+/* Comes back, with errno, only when it cannot be; *told is where that is to be said then. */
+static void become(const birth *b, int *told)
 {
     char *const argv[] = {(char *)(uintptr_t) "weir", (char *)(uintptr_t) "worker", NULL};
     sigset_t    none;
@@ -73,20 +74,20 @@ static void become(const birth *b)
     sigprocmask(SIG_SETMASK, &none, NULL);
     setsid();
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    int socket = out_of_the_way(b->socket), report = out_of_the_way(b->report), told = out_of_the_way(b->told);
+    int socket = out_of_the_way(b->socket), report = out_of_the_way(b->report);
     int log = open(b->spec->log, O_WRONLY | O_CREAT | O_APPEND, 0660), nothing = open("/dev/null", O_RDWR);
     if (log < 0) log = nothing; /* a full disk must not keep a job from running */
     log = out_of_the_way(log);
-    if (socket < 0 || report < 0 || told < 0 || log < 0 || nothing < 0) return;
+    *told = out_of_the_way(b->told);
+    if (socket < 0 || report < 0 || *told < 0 || log < 0 || nothing < 0 || chdir(b->spec->folder) != 0) return;
     umask(007);
-    if (chdir(b->spec->folder) != 0) return;
     dup2(nothing, STDIN_FILENO);
     dup2(log, STDOUT_FILENO);
     dup2(log, STDERR_FILENO);
     dup2(socket, WR_WORKER_SOCKET);
     dup2(report, WR_WORKER_REPORT);
-    dup2(told, WR_WORKER_REPORT + 1);
-    fcntl(WR_WORKER_REPORT + 1, F_SETFD, FD_CLOEXEC);
+    *told = dup2(*told, WR_WORKER_REPORT + 1);
+    fcntl(*told, F_SETFD, FD_CLOEXEC);
     close_range(WR_WORKER_REPORT + 2, ~0u, 0);
     if (b->spec->memory_max > 0) {
         struct rlimit data = {.rlim_cur = b->spec->memory_max + b->spec->memory_max / 4 + DATA_SLACK,
@@ -104,10 +105,10 @@ static pid_t give_birth(birth *b)
     b->told = told[1];
     pid_t pid = fork();
     if (pid == 0) {
-        become(b);
+        int to = b->told;
+        become(b, &to);
         number = errno;
-        ssize_t n = write(WR_WORKER_REPORT + 1, &number, sizeof number);
-        if (n < 0) n = write(b->told, &number, sizeof number);
+        ssize_t n = write(to >= 0 ? to : b->told, &number, sizeof number);
         _exit(n > 0 ? 127 : 126);
     }
     if (pid < 0) number = errno;
