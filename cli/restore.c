@@ -2,6 +2,7 @@
 #include "jobmanager/restore.h"
 #include "base/json.h"
 #include "cli/prepare.h"
+#include "jobmanager/savepoint.h"
 #include "jobmanager/store.h"
 #include "snapshot/image.h"
 
@@ -22,7 +23,7 @@ static wr_err check_files(const wr_manifest *m, const char *folder, wr_errinfo *
         for (uint32_t k = 0; k < m->op[i].layers; k++)
             WR_TRY(wr_image_check(wr_env_real(), folder, &m->op[i].layer[k].file, info));
     }
-    return WR_OK;
+    return wr_savepoint_check_kept(wr_env_real(), folder, m, info);
 }
 
 static void print_json(const wr_manifest *m, const wr_restore_report *r, bool ok)

@@ -191,12 +191,19 @@ static bool choose(file_sink *f, weir_ctx *ctx)
     return false;
 }
 
+static bool file_of(void *local, const void *committable, char *path, char *name)
+{
+    const file_sink *f = local;
+    return f->exact && wr_parts_file(&f->parts, committable, path, name);
+}
+
 static void file_open(weir_ctx *ctx)
 {
     file_sink *f = ctx->local;
     bool       restored = wr_two_phase_restored(wr_host_op(ctx));
     ctx->verdict[0] = choose(f, ctx);
     if (!ctx->verdict[0]) return;
+    wr_two_phase_files(wr_host_op(ctx), file_of);
     if (f->exact) {
         ctx->verdict[0] = wr_parts_open(&f->parts, ctx, restored);
     } else {

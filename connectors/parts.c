@@ -403,7 +403,7 @@ static weir_commit commit_kept(wr_parts *p, weir_ctx *ctx, const wr_part *part, 
 {
     const wr_env  *env = wr_host_env(ctx);
     const char    *name = weir_str_data(&part->name);
-    char           from[WR_PATH_BYTES_MAX], open[WR_PATH_BYTES_MAX];
+    char           from[WR_PATH_BYTES_MAX], open[WR_PATH_BYTES_MAX], state[32];
     wr_kept        copied = {0};
     wr_errinfo     info = {0};
     const wr_kept *kept = wr_two_phase_kept(wr_host_op(ctx), name, part->name.len, from);
@@ -411,7 +411,9 @@ static weir_commit commit_kept(wr_parts *p, weir_ctx *ctx, const wr_part *part, 
         weir_log(ctx, WEIR_LOG_WARN, "%s is not there any more; it was finished before this start, or is lost", to);
         return WEIR_COMMITTED;
     }
-    path_of(p, open, name, part->name.len, ".open");
+    /* A name of its own: a worker that was taken for dead may be at the same. */
+    snprintf(state, sizeof state, ".%016llx.open", (unsigned long long)env->random(env->self));
+    path_of(p, open, name, part->name.len, state);
     if (wr_kept_copy(env, from, open, NULL, &copied, &info) != WR_OK) {
         weir_log(ctx, WEIR_LOG_WARN, "cannot finish %s: %s; it is tried again", to, info.text);
         return WEIR_RETRY;

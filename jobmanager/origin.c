@@ -1,5 +1,6 @@
 #include "jobmanager/origin.h"
 #include "jobmanager/restore.h"
+#include "jobmanager/savepoint.h"
 #include "snapshot/image.h"
 #include <stdlib.h>
 #include <string.h>
@@ -139,6 +140,7 @@ static wr_err choose(wr_origin *o, const wr_origin_config *config, wr_errinfo *i
         o->base = o->manifest.id;
     }
     if (!o->restores) return WR_OK;
+    WR_TRY(wr_savepoint_check_kept(o->env, o->files, &o->manifest, info));
     /* What loads large files checks every block that it takes, and no task runs before all are loaded: reading them
      * twice would only double the time of a restart. */
     if (o->manifest.kind == WR_SNAPSHOT && bytes_of(&o->manifest) > WR_CHECK_FIRST_BYTES) return WR_OK;

@@ -2,6 +2,7 @@
 #include "base/failpoint.h"
 #include "base/limits.h"
 #include "jobmanager/files.h"
+#include "snapshot/kept.h"
 #include "snapshot/rows.h"
 #include "wire/names.h"
 #include <errno.h>
@@ -15,6 +16,8 @@ typedef struct saving {
     wr_manifest        m; /* of the savepoint; borrows from the snapshot's */
     wr_manifest_layer *layer;
     bool               made; /* the folder is ours */
+    uint32_t           kept; /* files of sinks, complete or begun */
+    wr_arena           arena;
 } saving;
 
 static bool is_anything(void *arg, const char *name)
@@ -75,6 +78,81 @@ static wr_err write_files(saving *s, const wr_manifest *full, _Atomic bool *stop
     return WR_OK;
 }
 
+/* Its number makes it the only one. */
+static void name_kept(char to[WR_FILE_NAME_BYTES], uint32_t number)
+{
+    snprintf(to, WR_FILE_NAME_BYTES, "prepared-%u", number);
+}
+
+/* A file that a sink has prepared: copied, and named as it is called here. */
+static wr_err keep_file(saving *s, wr_item *item, const char *uid, _Atomic bool *stop, wr_errinfo *info)
+{
+    wr_kept    k;
+    char       name[WR_FILE_NAME_BYTES], to[WR_PATH_BYTES_MAX], *bytes;
+    size_t     n;
+    wr_errinfo why = {0};
+    WR_TRY(wr_kept_decode(&k, &s->arena, item->data, item->bytes, info));
+    name_kept(name, s->kept);
+    WR_TRY(wr_path_join(to, s->target, name, info));
+    s->kept++;
+    wr_err err = wr_kept_copy(s->env, k.path, to, stop, &k, &why);
+    if (err != WR_OK)
+        return wr_fail(info, err == WR_CANCELED ? err : WR_IO,
+                       "%s; sink %s has prepared it, and nothing else has its records; who writes a savepoint must be "
+                       "able to read what the sinks write",
+                       why.text, uid);
+    k.path = "";
+    k.file = name;
+    WR_TRY(wr_kept_encode(&k, &bytes, &n, info));
+    item->data = wr_arena_copy(&s->arena, bytes, n);
+    item->bytes = (uint32_t)n;
+    free(bytes);
+    wr_failpoint("savepoint-file");
+    return WR_OK;
+}
+
+static wr_err keep_files(saving *s, _Atomic bool *stop, wr_errinfo *info)
+{
+    for (uint32_t i = 0; i < s->m.ops; i++) {
+        wr_manifest_op *op = &s->m.op[i];
+        wr_item        *own = NULL; /* the others are borrowed as they are */
+        for (uint32_t k = 0; k < op->items; k++) {
+            if (op->item[k].kind != WR_ITEM_FILE) continue;
+            if (own == NULL) {
+                own = wr_arena_array(&s->arena, wr_item, op->items);
+                memcpy(own, op->item, op->items * sizeof *own);
+                op->item = own;
+            }
+            WR_TRY(keep_file(s, &own[k], op->uid, stop, info));
+        }
+    }
+    return WR_OK;
+}
+
+wr_err wr_savepoint_check_kept(const wr_env *env, const char *folder, const wr_manifest *m, wr_errinfo *info)
+{
+    wr_arena arena = {0};
+    wr_err   err = WR_OK;
+    for (uint32_t i = 0; i < m->ops && err == WR_OK; i++) {
+        for (uint32_t n = 0; n < m->op[i].items && err == WR_OK; n++) {
+            const wr_item *item = &m->op[i].item[n];
+            wr_kept        k, have;
+            char           path[WR_PATH_BYTES_MAX];
+            if (item->kind != WR_ITEM_FILE) continue;
+            err = wr_kept_decode(&k, &arena, item->data, item->bytes, info);
+            if (err == WR_OK && k.file[0] == 0)
+                err = wr_fail(info, WR_DAMAGED, "%s of sink %s is not in the savepoint; %s", k.name, m->op[i].uid,
+                              folder);
+            if (err == WR_OK) err = wr_path_join(path, folder, k.file, info);
+            if (err == WR_OK) err = wr_kept_copy(env, path, NULL, NULL, &have, info);
+            if (err == WR_OK && (have.bytes != k.bytes || memcmp(have.hash, k.hash, sizeof k.hash) != 0))
+                err = wr_fail(info, WR_DAMAGED, "its checksum does not fit; %s, offset 0", path);
+        }
+    }
+    wr_arena_fini(&arena);
+    return err;
+}
+
 static wr_err publish(saving *s, wr_errinfo *info)
 {
     wr_publish what = {.folder = s->target,
@@ -105,6 +183,11 @@ static void clean_up(saving *s)
         name_file(name, i, s->m.op[i].uid);
         if (wr_path_join(path, s->target, name, NULL) == WR_OK) s->env->unlink(s->env->self, path);
     }
+    for (uint32_t i = 0; i < s->kept; i++) {
+        char name[WR_FILE_NAME_BYTES];
+        name_kept(name, i);
+        if (wr_path_join(path, s->target, name, NULL) == WR_OK) s->env->unlink(s->env->self, path);
+    }
     if (s->made) s->env->rmdir(s->env->self, s->target);
 }
 
@@ -121,8 +204,10 @@ wr_err wr_savepoint_write_until(const wr_env *env, const char *folder, const wr_
     wr_err err = s.m.op != NULL && s.layer != NULL ? WR_OK : wr_fail(info, WR_MEMORY, "out of memory: a savepoint");
     if (err == WR_OK && full->ops > 0) memcpy(s.m.op, full->op, full->ops * sizeof *s.m.op);
     if (err == WR_OK) err = write_files(&s, full, stop, info);
+    if (err == WR_OK) err = keep_files(&s, stop, info);
     if (err == WR_OK) err = publish(&s, info);
     if (err != WR_OK) clean_up(&s);
+    wr_arena_fini(&s.arena);
     free(s.m.op);
     free(s.layer);
     return err;

@@ -14,4 +14,8 @@ wr_err wr_savepoint_write_until(const wr_env *env, const char *folder, const wr_
 wr_err wr_savepoint_write(const wr_env *env, const char *folder, const wr_manifest *full, const char *target,
                           wr_errinfo *info);
 
+/* The files that it keeps for its sinks (snapshot/kept.h): read, their checksums compared. WR_DAMAGED names the file.
+ * Of an ordinary snapshot there are none. */
+wr_err wr_savepoint_check_kept(const wr_env *env, const char *folder, const wr_manifest *m, wr_errinfo *info);
+
 #endif

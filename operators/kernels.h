@@ -10,6 +10,13 @@ const wr_kernel *wr_kernel_of_node(const weir_op *def, const wr_node *node); /* 
 
 /* A two-phase sink that has found itself in the snapshot from which the job starts. */
 bool wr_two_phase_restored(const wr_op *op);
+/* A sink whose committables speak of files says so in its open. The function gives a committable's file: false, there is
+ * none; savepoints keep it: `path` (WR_PATH_BYTES_MAX bytes) is where it is, `name` (the same) how the sink finds it
+ * again. */
+typedef bool wr_sink_file(void *local, const void *committable, char *path, char *name);
+void         wr_two_phase_files(wr_op *op, wr_sink_file *file_of);
+/* The file by its name in the savepoint that the job starts from, and its path there; NULL: there is none. */
+const struct wr_kept *wr_two_phase_kept(const wr_op *op, const char *name, size_t n, char *path);
 
 /* ---- sources: the head of a chain is polled instead of pushed ---- */
 

@@ -8,6 +8,7 @@
 #include "base/sabotage.h"
 #include "operators/kernels.h"
 #include "operators/saver.h"
+#include "snapshot/kept.h"
 #include "wire/record.h"
 #include "wire/schema.h"
 #include <stdlib.h>
@@ -21,16 +22,18 @@ typedef struct prepared {
 
 /* Slot-owned. */
 typedef struct two_phase {
-    uint32_t  verdict;
-    bool      called, opened, ended; /* called: open was called, so close is, too */
-    prepared *wait;                  /* in the order of their preparation, so by snapshot, too */
-    uint32_t  waiting, room;
-    uint64_t  collecting; /* the barrier that is being prepared */
-    uint64_t  complete;   /* newest snapshot known to be durable */
-    uint32_t  attempts;   /* to commit what is complete, without success */
-    uint32_t  was;        /* subtasks when the snapshot was taken that we start from; 0: from nothing */
-    weir_op   take_def;
-    wr_op     taker; /* takes what PREPARE emits */
+    uint32_t      verdict;
+    bool          called, opened, ended; /* called: open was called, so close is, too */
+    prepared     *wait;                  /* in the order of their preparation, so by snapshot, too */
+    uint32_t      waiting, room;
+    uint64_t      collecting; /* the barrier that is being prepared */
+    uint64_t      complete;   /* newest snapshot known to be durable */
+    uint32_t      attempts;   /* to commit what is complete, without success */
+    uint32_t      was;        /* subtasks when the snapshot was taken that we start from; 0: from nothing */
+    weir_op       take_def;
+    wr_op         taker;   /* takes what PREPARE emits */
+    wr_sink_file *file_of; /* or NULL: committables are all that there is */
+    wr_kept_list  kept;    /* files in the savepoint that we start from; until open is over */
 } two_phase;
 
 static two_phase *state_of(wr_op *op)
@@ -233,12 +236,35 @@ static bool two_phase_tick(wr_op *op)
 
 /* ---- snapshots ---- */
 
+/* What the newest completed snapshot has is committed, whatever becomes of us; the savepoint keeps the rest. */
+static wr_err save_files(wr_op *op, const wr_barrier *barrier, wr_saver *saver, wr_errinfo *info)
+{
+    two_phase *s = op->kernel_state;
+    char      *records = decode_waiting(op, s->waiting), *bytes;
+    size_t     n;
+    if (records == NULL) return wr_fail(info, op->failure.code, "%s", op->failure.text);
+    wr_err err = WR_OK;
+    for (uint32_t i = 0; i < s->waiting && err == WR_OK; i++) {
+        char          path[WR_PATH_BYTES_MAX], name[WR_PATH_BYTES_MAX];
+        const wr_kept kept = {.name = name, .path = path};
+        const char   *record = records + (size_t)i * op->def->shared->size;
+        if (s->wait[i].snapshot <= barrier->base || !s->file_of(op->ctx.local, record, path, name)) continue;
+        err = wr_kept_encode(&kept, &bytes, &n, info);
+        if (err != WR_OK) break;
+        wr_save_item(saver, WR_ITEM_FILE, bytes, n);
+        free(bytes);
+    }
+    free(records);
+    return err;
+}
+
 static wr_err two_phase_save(wr_op *op, const wr_barrier *barrier, wr_saver *saver, wr_errinfo *info)
 {
     two_phase *s = op->kernel_state;
     if (wr_sabotage.abort_committables) drop_waiting(s, s->waiting);
     if (!prepare(op, barrier->id)) return wr_fail(info, op->failure.code, "%s", op->failure.text);
     for (uint32_t i = 0; i < s->waiting; i++) wr_save_item(saver, WR_ITEM_COMMITTABLE, s->wait[i].bytes, s->wait[i].n);
+    if (barrier->kind == WR_SAVEPOINT && s->file_of != NULL) WR_TRY(save_files(op, barrier, saver, info));
     if (wr_sabotage.commit_early) two_phase_complete(op, barrier->id);
     return WR_OK;
 }
@@ -246,7 +272,6 @@ static wr_err two_phase_save(wr_op *op, const wr_barrier *barrier, wr_saver *sav
 /* Each committable goes to exactly one subtask, however many there are now. */
 static wr_err two_phase_load(wr_op *op, const wr_manifest_op *saved, const char *folder, wr_errinfo *info)
 {
-    (void)folder;
     const weir_type *type = op->def->shared;
     two_phase       *s = state_of(op);
     if (s == NULL) return wr_fail(info, WR_MEMORY, "no memory for sink %s", op->node->uid);
@@ -256,6 +281,8 @@ static wr_err two_phase_load(wr_op *op, const wr_manifest_op *saved, const char 
     wr_err err = WR_OK;
     for (uint32_t i = 0; i < saved->items && err == WR_OK; i++) {
         const wr_item *item = &saved->item[i];
+        if (item->kind == WR_ITEM_FILE && item->from % op->subtasks == op->subtask)
+            err = wr_kept_add(&s->kept, folder, item, info);
         if (item->kind != WR_ITEM_COMMITTABLE || item->from % op->subtasks != op->subtask) continue;
         if (saved->state != NULL && !wr_schema_same(saved->state, type)) {
             err = wr_fail(info, WR_STATE,
@@ -320,6 +347,7 @@ static wr_err two_phase_open(wr_op *op, wr_errinfo *info)
     s->called = true;
     if (op->def->open != NULL && call(op, op->def->open, NULL, 1, 0) == 0) says_false(op, "open");
     s->opened = !wr_op_failed(op) && take_over(op);
+    wr_kept_fini(&s->kept);
     return s->opened ? WR_OK : wr_fail(info, op->failure.code, "%s", op->failure.text);
 }
 
@@ -362,6 +390,7 @@ static void two_phase_close(wr_op *op)
     if (s->called && op->def->close != NULL) call(op, op->def->close, NULL, 1, 0);
     drop_waiting(s, s->waiting);
     free(s->wait);
+    wr_kept_fini(&s->kept);
     free(op->ctx.local);
     op->ctx.local = NULL;
     free(s);
@@ -372,6 +401,20 @@ bool wr_two_phase_restored(const wr_op *op)
 {
     const two_phase *s = op->kernel_state;
     return s != NULL && s->was > 0;
+}
+
+void wr_two_phase_files(wr_op *op, wr_sink_file *file_of)
+{
+    two_phase *s = op->kernel_state;
+    s->file_of = file_of;
+}
+
+const wr_kept *wr_two_phase_kept(const wr_op *op, const char *name, size_t n, char *path)
+{
+    const two_phase *s = op->kernel_state;
+    const wr_kept   *kept = wr_kept_find(&s->kept, name, n);
+    if (kept != NULL) snprintf(path, WR_PATH_BYTES_MAX, "%s/%s", s->kept.folder, kept->file);
+    return kept;
 }
 
 const wr_kernel wr_kernel_two_phase = {

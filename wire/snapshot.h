@@ -28,7 +28,8 @@ enum wr_item_kind {
     WR_ITEM_SEEN,        /* what the enumerator has handed out already, so that it does so once */
     WR_ITEM_TIME,        /* greatest event time of a split: every subtask looks at all of them */
     WR_ITEM_COMMITTABLE, /* a prepared write of a two-phase sink */
-    WR_ITEM_OWN          /* of the operator kind itself */
+    WR_ITEM_OWN,         /* of the operator kind itself */
+    WR_ITEM_FILE         /* of savepoints: a file that a committable speaks of: snapshot/kept.h */
 };
 typedef struct wr_item {
     uint32_t kind; /* enum wr_item_kind */

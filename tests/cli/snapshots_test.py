@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import time
 
@@ -193,6 +194,56 @@ class Snapshots(Case):
         self.expect(self.weir(*args), 0, r"goes on from snapshot")
         second, _ = self.result()
         self.assertEqual(sorted(first + second), list(range(100000)))
+
+    def test_savepoints_keep_what_sinks_prepared(self):
+        """A savepoint commits nothing; a restart from an older snapshot removes what that one does not know; and yet the
+        savepoint has everything: in the same folder, in another one, and where the old one cannot be reached."""
+        args = self.args(rate=5000, interval="1h")
+        run = self.begin(*args)
+        self.wait_until(lambda: "RUNNING" in self.weir("list").out, "the job is listed")
+        self.expect(self.weir("snapshot", "chain"), 0)
+        hidden = lambda tail: [name for name in os.listdir(self.path(self.links)) if name.startswith(".") and name.endswith(tail)]
+        finished = lambda: [int(row.split(",")[0]) for name in os.listdir(self.path(self.links)) if not name.startswith(".")
+                            for row in self.read(os.path.join(self.links, name)).split()]
+        self.wait_until(lambda: finished() and hidden(".open"), "results of the snapshot, and records behind it")
+        saved = f"{self.snapshots}-saved"
+        self.expect(self.weir("savepoint", "chain", saved), 0)
+        kept = [name for name in os.listdir(self.path(saved)) if name.startswith("prepared-")]
+        self.assertTrue(kept, "the savepoint has files of the sink")
+        run.kill()
+        run.wait()
+        self.assertTrue(hidden(".pending"))
+        before = finished()
+        run = self.begin(*args)
+        self.wait_until(lambda: not hidden(".pending"), "a restart removes what its snapshot does not know")
+        run.kill()
+        run.wait()
+        # Elsewhere: what was visible before, and what the savepoint knows.
+        moved = saved + "-moved"
+        shutil.copytree(self.path(saved), self.path(moved))
+        old_snapshots, old_links = self.snapshots, self.links
+        self.snapshots, self.links = self.snapshots + "-else", self.links + "-else"
+        self.expect(self.weir(*self.args("--restore", moved)), 0, r"goes on from (snapshot|savepoint)")
+        after, _ = self.result()
+        self.assertEqual(sorted(before + after), list(range(100000)))
+        # A damaged one is named before anything runs.
+        name = os.path.join(self.path(moved), kept[0])
+        with open(name, "r+b") as file:
+            file.seek(1)
+            byte = file.read(1)
+            file.seek(1)
+            file.write(bytes([byte[0] ^ 1]))
+        self.snapshots, self.links = self.snapshots + "-bad", self.links + "-bad"
+        self.error(self.weir(*self.args("--restore", moved)), 1, 601, "DAMAGED", kept[0])
+        self.error(self.weir("restore", moved, "chain.so", "--check"), 1, 601, "DAMAGED", kept[0])
+        # In the same folder, and twice: each record once.
+        self.snapshots, self.links = old_snapshots, old_links
+        run = self.begin(*args, "--fresh", "--restore", saved)
+        self.wait_until(lambda: len(finished()) > len(before), "the savepoint's files")
+        run.kill()
+        run.wait()
+        self.expect(self.weir(*self.args("--fresh", "--restore", saved)), 0, r"goes on from (snapshot|savepoint)")
+        self.assertEqual(sorted(finished()), list(range(100000)))
 
     def test_drain_finishes(self):
         run = self.begin(*self.args(rate=5000))

@@ -383,7 +383,7 @@ static void assert_told(wr_unpack *u, const char *page)
 static void the_page_tells_all(void **state)
 {
     (void)state;
-    size_t n;
+    size_t n = 0;
     char  *page = sample_file("docs/protocol.md", &n);
     assert_non_null(page);
     page[n] = 0;
