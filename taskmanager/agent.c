@@ -214,8 +214,11 @@ bool wr_agent_step(wr_agent *a, int *exit_code)
 {
     if (a->state != WR_AGENT_ENDS && lease_over(a)) {
         /* A renewal may lie in the queue; but the lease was over, and others may have acted on that. */
-        wr_log(WR_LOG_WARN, "the worker's lease is over: it ends");
-        end(a, WR_EXIT_FAILED);
+        wr_errinfo why = {0};
+        wr_fail(&why, WR_UNREACHABLE,
+                "its lease ran out: nothing was heard of the JobManager for so long that another worker may do the "
+                "work by now");
+        wr_agent_give_up(a, &why);
     }
     take_events(a);
     if (a->state == WR_AGENT_RUNS) wr_agent_connect(a);

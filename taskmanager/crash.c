@@ -373,6 +373,7 @@ static bool run_lines_program(void)
     static char text[FRAMES_MAX + 1][24];
     char       *argv[LINES_ARGS_MAX + FRAMES_MAX + 2];
     int         n = 0;
+    if (WR_CRASH_OFF || lines_program == NULL) return false;
     while (n < LINES_ARGS_MAX && lines_program[n] != NULL) {
         argv[n] = (char *)(uintptr_t)lines_program[n];
         n++;
@@ -416,7 +417,7 @@ _Noreturn static void finish(void)
     }
     write_report();
     crash.stage = STAGE_LINES;
-    if (lines_program == NULL || !run_lines_program()) put_addresses();
+    if (!run_lines_program()) put_addresses();
     _exit(exit_code());
 }
 
