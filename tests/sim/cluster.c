@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STEPS_MAX = 3000000, CONTROL_EVERY = 6 };
+enum { STEPS_MAX = 3000000, CONTROL_EVERY = 6, IDLE_STEPS = 8 };
 
 void sim_violate(world *w, const char *format, ...)
 {
@@ -258,15 +258,24 @@ static void step_tm(tm_node *n)
     }
 }
 
-static void step_control(world *w)
+static void step_actor(world *w, uint32_t what)
 {
-    uint32_t what = (uint32_t)below(w, 3 + TMS + WORKERS);
     if (what == 0) sim_client_step(w);
     if (what == 1 || what == 2) step_jm(&w->jm[what - 1]);
     if (what > 2 && what < 3 + TMS) step_tm(&w->tm[what - 3]);
     if (what < 3 + TMS) return;
     worker_node *n = &w->worker[what - 3 - TMS];
     if (n->used && w->clock.now_ns >= n->paused_ns) sim_worker_step(n);
+}
+
+static void step_control(world *w)
+{
+    uint32_t     what = (uint32_t)below(w, 4 + 2 * TMS);
+    worker_node *n = what < 3 + TMS ? NULL : some_worker(w);
+    if (what < 3 + TMS)
+        step_actor(w, what);
+    else if (n != NULL)
+        step_actor(w, 3 + TMS + (uint32_t)(n - w->worker));
 }
 
 static bool step_slots(world *w)
@@ -277,6 +286,19 @@ static bool step_slots(world *w)
     for (uint32_t i = 0; i < 4 && n->used && !done; i++) done = sim_worker_turn(n);
     w->result->trace = sim_mix(w->result->trace, (uint64_t)w->clock.now_ns ^ (uint64_t)done << 60);
     return done;
+}
+
+/* Everybody gets a turn. True: somebody did something. */
+static bool sweep(world *w)
+{
+    uint64_t arrived = sim_net_arrived(w->net);
+    bool     done = false;
+    for (uint32_t i = 0; i < 3 + TMS + WORKERS; i++) step_actor(w, i);
+    for (uint32_t i = 0; i < WORKERS; i++) {
+        worker_node *n = &w->worker[i];
+        if (n->used && w->clock.now_ns >= n->paused_ns) done |= sim_worker_round(n);
+    }
+    return done || sim_net_arrived(w->net) != arrived;
 }
 
 static void sooner(int64_t *due, int64_t at, int64_t now)
@@ -323,9 +345,9 @@ static void step(world *w)
     done |= sim_net_arrived(w->net) != arrived;
     w->idle = done ? 0 : w->idle + 1;
     w->result->steps++;
-    if (w->idle > 150) {
-        w->idle = 75;
-        wait_for_something(w);
+    if (w->idle > IDLE_STEPS) {
+        w->idle = IDLE_STEPS / 2;
+        if (!sweep(w)) wait_for_something(w);
     }
     if (w->calm_ns > 0 && w->clock.now_ns >= w->calm_ns) calm(w);
     if (w->faults > 0 && w->clock.now_ns >= w->fault_ns && w->client.job != 0) make_fault(w);

@@ -36,7 +36,7 @@ typedef struct worker_node {
     uint64_t       process, job, leader;
     uint32_t       attempt;
     int64_t        starts_ns, paused_ns, lease_ns; /* lease_ns: what it was told last; 0: nothing yet */
-    uint64_t       idle;
+    uint32_t       overdue;                        /* so often it was stepped when its lease was over */
     gift           gift[GIFTS];
     uint32_t       gifts;
 } worker_node;
@@ -139,6 +139,7 @@ void sim_tm_kill(tm_node *n);
 void sim_worker_kill(worker_node *n, int signal);
 void sim_worker_step(worker_node *n); /* its agent */
 bool sim_worker_turn(worker_node *n); /* one of its slots; true: something was done */
+bool sim_worker_round(worker_node *n);
 /* cluster_client.c */
 void sim_client_start(world *w);
 void sim_client_step(world *w);

@@ -2,6 +2,7 @@
 #include "base/check.h"
 #include "connectors/connectors.h"
 #include "graph/exec.h"
+#include "taskmanager/slot.h"
 #include "tests/sim/cluster_inner.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -231,6 +232,23 @@ bool sim_worker_turn(worker_node *n)
     if (worker == NULL || w->clock.now_ns < n->starts_ns) return false;
     sim_world_now = n->user;
     bool done = wr_worker_step(worker, (uint32_t)below(w, wr_worker_slots(worker)));
+    if (n->user->wrong[0] && !n->host.dead) sim_violate(w, "%s", n->user->wrong);
+    if (n->host.dead) sim_worker_kill(n, 9);
+    return done;
+}
+
+/* Each task of each slot gets a turn. */
+bool sim_worker_round(worker_node *n)
+{
+    world     *w = n->w;
+    wr_worker *worker = wr_agent_worker(n->agent);
+    bool       done = false;
+    if (worker == NULL || w->clock.now_ns < n->starts_ns) return false;
+    sim_world_now = n->user;
+    for (uint32_t s = 0; s < wr_worker_slots(worker) && !n->host.dead; s++) {
+        uint32_t turns = wr_worker_slot(worker, s)->tasklets + 1;
+        for (uint32_t i = 0; i < turns && !n->host.dead; i++) done |= wr_worker_step(worker, s);
+    }
     if (n->user->wrong[0] && !n->host.dead) sim_violate(w, "%s", n->user->wrong);
     if (n->host.dead) sim_worker_kill(n, 9);
     return done;
