@@ -167,7 +167,7 @@ class Basics(kit.Case):
     def test_rescale_under_load(self):
         with Cluster(taskmanagers=3, slots=2, snapshot_interval="200ms") as c:
             counts, records = c.build("counts", kit.COUNTS), 60000
-            job = c.submit(counts, "-p", "2", "--set", "tallies=file:tallies", "--set", f"events=generator:?keys=100&count={records}&splits=6&rate=3000")
+            job = c.submit(counts, "-p", "2", "--set", "tallies=file:tallies", "--set", f"events=generator:?keys=100&count={records}&splits=6&rate=10000")
             c.wait_state(job, "RUNNING")
             for parallelism in (6, 2):
                 before = c.snapshots(job)

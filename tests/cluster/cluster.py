@@ -191,7 +191,7 @@ class Cluster:
         return self
 
     def __exit__(self, kind, value, trace):
-        if kind is not None:
+        if kind is not None or os.environ.get("WEIR_VERBOSE"):
             print(self.logs(), file=sys.stderr)
         self.close()
 
