@@ -528,15 +528,15 @@ static bool do_next(void *self, wr_peer_event *event)
     event->kind = 0;
     while (!parse(p, event)) {
         if ((o = take_done(p)) == NULL) return false;
-        int result = o->result != 0 ? o->result : nng_aio_result(o->aio);
-        if (o->kind == OP_ACCEPT)
-            accepted(p, result);
-        else if (o->kind == OP_DIAL && dialed(p, o->link, result, event))
-            return true;
-        else if (o->kind == OP_RECEIVE && received(p, o->link, result, event))
-            return true;
-        else if (o->kind == OP_SEND && sent(p, o->link, result, event))
-            return true;
+        int  result = o->result != 0 ? o->result : nng_aio_result(o->aio);
+        bool told = false;
+        switch (o->kind) { /* may free the operation with its link */
+        case OP_ACCEPT: accepted(p, result); break;
+        case OP_DIAL: told = dialed(p, o->link, result, event); break;
+        case OP_RECEIVE: told = received(p, o->link, result, event); break;
+        case OP_SEND: told = sent(p, o->link, result, event); break;
+        }
+        if (told) return true;
     }
     return true;
 }

@@ -1,4 +1,5 @@
 /* Control connections over nng, real sockets of this machine: greeting, messages, and what strangers send. */
+#include "base/log.h"
 #include "net/peers_nng.h"
 #include "wire/control.h"
 #include <errno.h>
@@ -358,7 +359,7 @@ static void expect_neighbour(fixture *f, uint64_t jm, uint64_t tm, uint32_t i)
 {
     wr_peer_event event;
     f->tm->send(f->tm->self, jm, message(i, 50), 50);
-    wait_next(f, f->jm, &event);
+    assert_true(wait_either(f, &event));
     expect_message(&event, tm, i, 50);
 }
 
@@ -623,5 +624,6 @@ int main(void)
         cmocka_unit_test(takes_nothing),
         cmocka_unit_test(port_is_taken),
     };
+    wr_log_setup(2, WR_LOG_ERROR, NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
