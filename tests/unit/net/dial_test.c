@@ -1,4 +1,5 @@
 /* Data connections from both ends: proof, patience, and what strangers send to the data port. */
+#include "base/log.h"
 #include "net/dial.h"
 #include <errno.h>
 #include <setjmp.h>
@@ -421,5 +422,6 @@ int main(void)
         cmocka_unit_test(no_descriptors_left),
         cmocka_unit_test(wrong_listeners),
     };
+    wr_log_setup(2, WR_LOG_ERROR, NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
