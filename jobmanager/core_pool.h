@@ -8,8 +8,8 @@
  * gone never comes back; it returns, if at all, as a new one or with a list of what still runs.
  *
  * A job that restarts keeps its slots, so that nobody takes its place while it waits for its time, or for the last of
- * its old workers to go. When it has asked and all of them are gone, what it does not need, or all if it needs more than
- * there are, is free for others. */
+ * its old workers to go. When it has asked and all of them are gone, what it does not need, or all if it needs more
+ * than there are, is free for others. */
 #ifndef WR_JOBMANAGER_CORE_POOL_H
 #define WR_JOBMANAGER_CORE_POOL_H
 #include "base/error.h"

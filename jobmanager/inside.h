@@ -213,6 +213,7 @@ int64_t wr_jm_logs_next_ms(const wr_jobmanager *jm);
 typedef struct wr_jm_times { /* shares of the time of a task's subtasks: means, and of the one with most */
     double   busy, idle, back_pressured, busiest;
     uint32_t subtasks; /* that were measured */
+    uint32_t busiest_subtask;
 } wr_jm_times;
 typedef struct wr_jm_flow { /* of an operator: sums over its subtasks */
     bool     measured;
@@ -220,6 +221,7 @@ typedef struct wr_jm_flow { /* of an operator: sums over its subtasks */
     double   in_rate, out_rate;
     int64_t  watermark; /* the least; WEIR_NO_TIME: none */
     uint32_t slowest;   /* whose that is */
+    bool     stands;    /* it was the same at the measurement before */
 } wr_jm_flow;
 void wr_jm_times_of(const wr_jm_job *j, uint32_t vertex, wr_jm_times *sum);
 void wr_jm_flow_of(const wr_jm_job *j, uint32_t node, wr_jm_flow *sum);

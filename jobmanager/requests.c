@@ -315,11 +315,9 @@ static bool show(wr_jobmanager *jm, uint64_t peer, const wr_message *m, uint64_t
         const char *verb;
         char *(*show)(wr_jobmanager *jm, uint64_t id, bool json, size_t *n);
         bool of_all; /* also without a job */
-    } shows[] = {{"list", wr_jm_show_list, true},
-                 {"taskmanagers", wr_jm_show_taskmanagers, true},
-                 {"info", wr_jm_show_job, false},
-                 {"snapshots", wr_jm_show_snapshots, false},
-                 {"top", wr_jm_show_top, true}};
+    } shows[] = {{"list", wr_jm_show_list, true}, {"taskmanagers", wr_jm_show_taskmanagers, true},
+                 {"info", wr_jm_show_job, false}, {"snapshots", wr_jm_show_snapshots, false},
+                 {"top", wr_jm_show_top, true},   {"why", wr_jm_show_why, false}};
     for (uint32_t i = 0; i < sizeof shows / sizeof *shows; i++) {
         if (strcmp(m->ask.verb, shows[i].verb) != 0 || (id == 0 && !shows[i].of_all)) continue;
         size_t n = 0;

@@ -42,7 +42,9 @@ void wr_jm_times_of(const wr_jm_job *j, uint32_t vertex, wr_jm_times *sum)
             sum->busy += (double)t.busy_ns / all;
             sum->idle += (double)t.idle_ns / all;
             sum->back_pressured += (double)t.back_pressured_ns / all;
-            if ((double)t.busy_ns / all > sum->busiest) sum->busiest = (double)t.busy_ns / all;
+            if ((double)t.busy_ns / all <= sum->busiest) continue;
+            sum->busiest = (double)t.busy_ns / all;
+            sum->busiest_subtask = i;
         }
     }
     if (sum->subtasks == 0) return;
@@ -78,6 +80,7 @@ void wr_jm_flow_of(const wr_jm_job *j, uint32_t node, wr_jm_flow *sum)
             if (o->watermark < sum->watermark) {
                 sum->watermark = o->watermark;
                 sum->slowest = o->subtask;
+                sum->stands = old != NULL && old->watermark == o->watermark;
             }
             if (old == NULL || seconds <= 0) continue;
             sum->in_rate += o->in > old->in ? (double)(o->in - old->in) / seconds : 0;
