@@ -215,8 +215,8 @@ typedef struct wr_jm_times { /* shares of the time of a task's subtasks: means, 
     uint32_t subtasks; /* that were measured */
     uint32_t busiest_subtask;
 } wr_jm_times;
-typedef struct wr_jm_flow { /* of an operator: sums over its subtasks */
-    bool     measured;
+typedef struct wr_jm_flow {   /* of an operator: sums over its subtasks */
+    bool     measured, rated; /* rated: there were two measurements */
     uint64_t in, out, bad, late, state_bytes, keys;
     double   in_rate, out_rate;
     int64_t  watermark; /* the least; WEIR_NO_TIME: none */

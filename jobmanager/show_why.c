@@ -43,7 +43,7 @@ static void know_figures(known *k, const wr_jm_job *j)
     for (uint32_t n = 0; n < exec->job->nodes; n++) {
         wr_jm_flow f;
         wr_jm_flow_of(j, n, &f);
-        k->flow[n] = (wr_why_flow){.measured = f.measured,
+        k->flow[n] = (wr_why_flow){.measured = f.measured && f.rated,
                                    .in_rate = f.in_rate,
                                    .out_rate = f.out_rate,
                                    .watermark = f.watermark,

@@ -83,6 +83,7 @@ void wr_jm_flow_of(const wr_jm_job *j, uint32_t node, wr_jm_flow *sum)
                 sum->stands = old != NULL && old->watermark == o->watermark;
             }
             if (old == NULL || seconds <= 0) continue;
+            sum->rated = true;
             sum->in_rate += o->in > old->in ? (double)(o->in - old->in) / seconds : 0;
             sum->out_rate += o->out > old->out ? (double)(o->out - old->out) / seconds : 0;
         }

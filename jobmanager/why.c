@@ -3,7 +3,7 @@
 #include "jobmanager/why_flow.h"
 #include <string.h>
 
-enum { NAMES_MOST = 3 };
+enum { NAMES_MOST = 3, RECENT_MS = 60000 };
 
 const char *wr_why_kind_name(uint32_t kind)
 {
@@ -67,7 +67,9 @@ static void say_failed(const wr_why_input *in, wr_why_answer *a)
                               : in->failure != NULL                         ? &in->failure->info
                                                                             : NULL;
     char              place[WR_NAME_BYTES_MAX * 2] = "", ago[WR_TEXT_NUMBER_MAX + 1], when[64] = "";
-    uint32_t          subtask = in->cause == cause || in->failure == NULL ? in->failed_subtask : in->failure->subtask;
+    uint32_t          subtask = in->cause == cause    ? in->failed_subtask
+                                : in->failure != NULL ? in->failure->subtask
+                                                      : UINT32_MAX;
     if (cause == NULL) return;
     place_of(in, subtask, place, sizeof place);
     if (in->failure != NULL && in->wall_ms >= in->failure->wall_ms)
@@ -242,6 +244,10 @@ static void say_snapshots(const wr_why_input *in, wr_why_answer *a, bool ending)
 static void say_running(const wr_why_input *in, wr_why_answer *a)
 {
     bool ending = in->job->stopping;
+    if (in->failure != NULL && in->wall_ms - in->failure->wall_ms < RECENT_MS) {
+        say_failed(in, a);
+        wr_why_say(a, WR_WHY_RESTARTS, "it was started again, as attempt %u", in->job->attempt);
+    }
     if (!in->job->went && in->job->cluster) {
         say_starts(in, a);
         return;

@@ -36,7 +36,7 @@ typedef struct wr_why_time { /* of a vertex's subtasks, since the measurement be
 } wr_why_time;
 
 typedef struct wr_why_flow { /* of an operator's subtasks */
-    bool        measured;
+    bool        measured;    /* twice: rates are known */
     double      in_rate, out_rate;
     int64_t     watermark; /* the least; WEIR_NO_TIME: one has none */
     uint32_t    slowest;   /* whose that is */

@@ -104,7 +104,8 @@ static void say_event_time(const wr_why_input *in, wr_why_answer *a)
 
 /* ---- input ---- */
 
-static void say_input(const wr_why_input *in, wr_why_answer *a)
+/* well: nothing else is to be said of its records. */
+static void say_input(const wr_why_input *in, wr_why_answer *a, bool well)
 {
     const wr_job *job = in->exec->job;
     char          silent[256] = "";
@@ -122,21 +123,21 @@ static void say_input(const wr_why_input *in, wr_why_answer *a)
     if (dry > 0)
         wr_why_say(a, WR_WHY_NO_INPUT, "%s gave%s no record lately: nothing came in, or all of it was read", silent,
                    dry == sources ? ", as all sources," : "");
-    if (a->lines > 0 || sources == 0) return;
+    if (!well || dry > 0 || sources == 0) return;
     wr_why_say(a, WR_WHY_RUNS, "it runs: %.0f records a second come in, and nobody is held back", rate);
 }
 
 void wr_why_flows(const wr_why_input *in, wr_why_answer *a, bool ending)
 {
-    uint32_t measured = 0;
-    for (uint32_t v = 0; in->exec != NULL && in->time != NULL && v < in->exec->vertices; v++)
-        measured += in->time[v].measured;
-    if (measured == 0 || in->flow == NULL) {
-        wr_why_say(a, WR_WHY_UNKNOWN, "its workers have not measured anything yet; ask again in a few seconds");
+    uint32_t measured = 0, before = a->lines;
+    for (uint32_t i = 0; in->exec != NULL && in->time != NULL && in->flow != NULL && i < in->exec->job->nodes; i++)
+        measured += in->flow[i].measured;
+    if (measured == 0) {
+        wr_why_say(a, WR_WHY_UNKNOWN, "its workers have not measured enough yet; ask again in a few seconds");
         return;
     }
     bool slow = say_slow(in, a);
     say_event_time(in, a);
-    if (!ending && !slow) say_input(in, a);
+    if (!ending && !slow) say_input(in, a, a->lines == before);
     if (a->lines == 0) wr_why_say(a, WR_WHY_RUNS, "it runs, and nobody is held back");
 }

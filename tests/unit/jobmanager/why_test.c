@@ -265,8 +265,17 @@ static void input(void **state)
     says(s, 0, WR_WHY_RUNS, "it runs: 100 records a second come in, and nobody is held back");
     s->flow[LINES].out_rate = 0;
     says(s, 0, WR_WHY_NO_INPUT, "'lines' gave, as all sources, no record lately");
+    s->flow[LINES].out_rate = 100;
+    s->failure = (wr_ledger_failure){
+        .wall_ms = s->in.wall_ms - 59000, .info = {WR_IO, "disk full"}, .subtask = UINT32_MAX};
+    s->in.failure = &s->failure;
+    says(s, 0, WR_WHY_FAILED, "it failed 59s ago: IO: disk full"); /* it may well do so again */
+    says(s, 1, WR_WHY_RESTARTS, "it was started again, as attempt 1");
+    says(s, 2, WR_WHY_RUNS, "it runs: 100 records");
+    s->failure.wall_ms -= 1000;
+    says(s, 0, WR_WHY_RUNS, "it runs: 100 records");
     s->in.time = NULL;
-    says(s, 0, WR_WHY_UNKNOWN, "have not measured anything yet");
+    says(s, 0, WR_WHY_UNKNOWN, "have not measured enough yet");
     free(s);
 }
 
