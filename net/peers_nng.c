@@ -13,6 +13,8 @@
 #include <string.h>
 
 enum { BUFFER_BYTES = WR_KIB(16), GREETING_BUFFER_BYTES = WR_GREETING_BYTES_MAX + WR_BOX_HEAD_BYTES };
+#define WRONG_CERTIFICATE                                                                                              \
+    "TLS failed; its certificate must be for that name and of an authority in tls.ca, and it may want one of ours"
 enum { PAUSE_MS = 100, TLS_LINGER_MS = 100, SPANS = 6 };
 
 typedef struct link link;
@@ -348,8 +350,7 @@ static bool dialed(wr_peers_nng *p, link *l, int result, wr_peer_event *event)
         return false;
     }
     if (result == NNG_EPEERAUTH || result == NNG_ECRYPTO)
-        closed(p, l, event, WR_PERMISSION,
-               "the other side's certificate is not one of the configured authorities for that name");
+        closed(p, l, event, WR_PERMISSION, WRONG_CERTIFICATE);
     else if (result == NNG_EADDRINVAL)
         closed(p, l, event, WR_CONFIG, "this host is not known, or the address is wrong; it must be HOST:PORT");
     else
@@ -380,11 +381,14 @@ static bool received(wr_peers_nng *p, link *l, int result, wr_peer_event *event)
         closed(p, l, event, WR_UNREACHABLE,
                greets ? "no greeting came; is this the port of a JobManager?"
                       : "it began a message and did not end it");
+    else if (result == NNG_EPEERAUTH || result == NNG_ECRYPTO) /* TLS begins with the first bytes */
+        closed(p, l, event, WR_PERMISSION, WRONG_CERTIFICATE);
     else
         closed(p, l, event, WR_UNREACHABLE,
-               greets && p->config.ca == NULL
-                   ? "the other side closed the connection before its greeting; does it expect TLS?"
-                   : "the other side closed the connection");
+               !greets ? "the other side closed the connection"
+               : l->tls
+                   ? "the connection was closed before the greeting; is TLS spoken there, and a certificate wanted?"
+                   : "the connection was closed before the greeting; is TLS expected there?");
     return event->kind == WR_PEER_CLOSED;
 }
 
