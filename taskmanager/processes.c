@@ -1,6 +1,7 @@
 #include "taskmanager/processes.h"
 #include "base/check.h"
 #include "taskmanager/proc.h"
+#include "taskmanager/report.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -217,55 +218,16 @@ static void measure(wr_real_processes *p)
 
 /* ---- how it ended ---- */
 
-/* "weir: error[E0506 CRASH]: TEXT" and what follows on lines of their own. */
-static void read_line(const char *text, wr_errinfo *info)
-{
-    unsigned    number = 0;
-    int         at = 0;
-    const char *line = strstr(text, "weir: error[E");
-    if (line == NULL || sscanf(line, "weir: error[E%4u %*[A-Z_]]: %n", &number, &at) < 1 || at == 0) return;
-    line += at;
-    size_t n = strcspn(line, "\n");
-    if (n >= sizeof info->text) n = sizeof info->text - 1;
-    info->code = (wr_err)number;
-    if (strcmp(wr_err_name(info->code), "?") == 0) info->code = WR_CRASH;
-    memcpy(info->text, line, n);
-    info->text[n] = 0;
-    for (size_t i = 0; i < n; i++) /* it was written by a process that had gone mad */
-        if ((unsigned char)info->text[i] < ' ') info->text[i] = ' ';
-}
-
-/* The innermost frame of the pipeline: those of the C library are named by paths that are relative to nothing here. */
-static void first_frame(const char *text, wr_errinfo *info)
-{
-    const char *frame = info->code != WR_OK ? strstr(text, "\n  #0 ") : NULL;
-    for (; frame != NULL; frame = strstr(frame + 1, "\n  #")) {
-        const char *name = frame + 5;
-        name += strspn(name, "0123456789 ");
-        int         n = (int)strcspn(name, "\n");
-        const char *place = strstr(name, "  at ");
-        if (place == NULL || place >= name + n || place[5] == '.') continue;
-        size_t have = strlen(info->text);
-        snprintf(info->text + have, sizeof info->text - have, "; in %.*s", n, name);
-        return;
-    }
-}
-
 static void read_report(wr_real_processes *p, const process *o, wr_process_end *end)
 {
-    ssize_t  n = pread(o->report, p->report, sizeof p->report - 1, 0);
-    char    *text = p->report;
-    unsigned subtask;
-    int      at = 0;
-    p->report[n > 0 ? n : 0] = 0;
-    end->subtask = UINT32_MAX;
-    if (sscanf(text, "@%u\n%n", &subtask, &at) == 1 && at > 0) {
-        end->subtask = subtask;
-        text += at;
-    }
-    end->report = text;
-    read_line(text, &end->info);
-    first_frame(text, &end->info);
+    wr_crash_report report;
+    ssize_t         n = pread(o->report, p->report, sizeof p->report - 1, 0);
+    if (n < 0) n = 0;
+    p->report[n] = 0;
+    wr_crash_report_read(&report, p->report, (size_t)n);
+    end->subtask = report.subtask;
+    end->report = report.text;
+    end->info = report.info;
 }
 
 static void say_how(const process *o, wr_process_end *end)

@@ -52,7 +52,10 @@ void wr_tm_send_sure(wr_supervisor *s, wr_message *m)
 {
     char  *bytes;
     size_t n;
-    if (!encode(s, m, &bytes, &n)) return;
+    if (!encode(s, m, &bytes, &n)) { /* it must come, if not with all that it says */
+        m->gone.report = "";
+        if (!encode(s, m, &bytes, &n)) return;
+    }
     if (s->link == WR_TM_REGISTERED) {
         send_bytes(s, bytes, n);
         return;

@@ -76,7 +76,7 @@ struct wr_supervisor {
 int64_t wr_tm_now(const wr_supervisor *s);
 /* To the JobManager; lost without a connection, since REGISTER tells what is. m->leader is filled in. */
 void wr_tm_send(wr_supervisor *s, wr_message *m);
-/* The same, but it waits for a connection. */
+/* GONE: it waits for a connection. */
 void wr_tm_send_sure(wr_supervisor *s, wr_message *m);
 
 /* ---- supervisor_workers.c ---- */
