@@ -131,7 +131,7 @@ struct wr_jobmanager {
     wr_jm_grant         *grant;
     uint32_t             grants, grants_room;
     uint64_t             tickets, ranks;
-    bool                 look_at_moves;
+    bool                 look_at_moves, more; /* more: events that the last step left */
     char                 folder[WR_PATH_BYTES_MAX], blobs_folder[WR_PATH_BYTES_MAX], snapshots[WR_PATH_BYTES_MAX];
     struct {
         uint64_t stale, unknown, undecodable, reports, acks, failures;

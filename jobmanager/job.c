@@ -76,8 +76,9 @@ static void note_finished(wr_jm_job *j)
 static void told(wr_jm_job *j, wr_job_state state)
 {
     wr_jobmanager *jm = j->jm;
+    bool           why = j->core.cause.code != WR_OK && state != WR_JOB_RUNNING && state != WR_JOB_RECONCILING;
     wr_log(WR_LOG_INFO, "job %s (%016llx) is %s%s%s", j->name, (unsigned long long)j->id, wr_job_state_name(state),
-           j->core.cause.code != WR_OK ? ": " : "", j->core.cause.code != WR_OK ? j->core.cause.text : "");
+           why ? ": " : "", why ? j->core.cause.text : "");
     if (wr_job_state_final(state)) {
         if (state == WR_JOB_FINISHED) note_finished(j);
         end_in_ledger(j, state, state == WR_JOB_FINISHED ? NULL : &j->core.cause);

@@ -211,13 +211,15 @@ static void gone(wr_jobmanager *jm, const wr_peer_event *e)
 void wr_jobmanager_step(wr_jobmanager *jm)
 {
     wr_peer_event e;
-    for (uint32_t i = 0; i < EVENTS_MAX && jm->peers->next(jm->peers->self, &e); i++) {
+    uint32_t      n = 0;
+    for (; n < EVENTS_MAX && jm->peers->next(jm->peers->self, &e); n++) {
         if (e.kind == WR_PEER_MESSAGE)
             take(jm, &e);
         else if (e.kind == WR_PEER_CLOSED)
             gone(jm, &e);
         settle(jm);
     }
+    jm->more = n == EVENTS_MAX;
     if (wr_core_pool_due(&jm->pool) <= wr_jm_now_ms(jm)) wr_jm_pool(jm, (wr_pool_event){.kind = WR_POOL_TICK});
     for (uint32_t i = 0; i < jm->jobs; i++) wr_jm_job_due(jm->job[i]);
     wr_jm_logs_due(jm);
@@ -239,6 +241,7 @@ static int64_t least(int64_t a, int64_t b)
 int64_t wr_jobmanager_wait_ns(const wr_jobmanager *jm)
 {
     int64_t wait = until_ns(jm, wr_core_pool_due(&jm->pool));
+    if (jm->more) return 0; /* nobody wakes us for what came before */
     for (uint32_t i = 0; i < jm->jobs; i++) {
         const wr_jm_job *j = jm->job[i];
         int64_t          of_snapshots = j->coordinator != NULL ? wr_coordinator_wait_ns(j->coordinator) : -1;
@@ -298,6 +301,12 @@ wr_err wr_jobmanager_new(wr_jobmanager **take, const wr_jobmanager_config *confi
     *take = NULL;
     wr_jobmanager *jm = calloc(1, sizeof *jm);
     wr_err         err = WR_OK;
+    if (config->silent_ms < config->lease_ms) { /* its workers would still be running when others take their place */
+        free(jm);
+        return wr_fail(info, WR_CONFIG,
+                       "the heartbeat timeout (%lld ms) is shorter than the lease of workers (%lld ms); make it longer",
+                       (long long)config->silent_ms, (long long)config->lease_ms);
+    }
     if (jm == NULL) return wr_fail(info, WR_MEMORY, "no memory for a JobManager");
     jm->config = *config;
     jm->env = config->env;

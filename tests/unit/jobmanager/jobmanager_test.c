@@ -661,6 +661,170 @@ static void test_shipped_files(void **state)
     assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_DAMAGED);
 }
 
+static void expect_read(const char *what, const char *part)
+{
+    size_t n;
+    char  *text = wr_jobmanager_read(jm, what, &n);
+    assert_non_null(text);
+    assert_int_equal(strlen(text), n);
+    if (strstr(text, part) == NULL) fail_msg("no '%s' in %s", part, text);
+    free(text);
+}
+
+static void measured(uint64_t tm, uint64_t job, uint64_t in, uint64_t busy_ns)
+{
+    wr_stats_task     t = {.subtask = 1, .busy_ns = busy_ns, .idle_ns = 1000};
+    wr_stats_operator o = {.node = 1, .subtask = 0, .in = in, .watermark = WEIR_NO_TIME};
+    wr_message        m = {.kind = WR_MSG_STATS, .job = job, .attempt = 1};
+    m.stats = (wr_stats){.task = &t, .tasks = 1, .op = &o, .ops = 1, .rss_bytes = 4096};
+    say(tm, &m);
+}
+
+static void test_what_is_measured_is_shown(void **state)
+{
+    (void)state;
+    uint64_t job = running(1), at = last(WR_MSG_DEPLOY, 0)->deploy.self;
+    char     path[64];
+    measured(at, job, 1000, 0);
+    now_ns += 2000000000;
+    measured(at, job, 5000, 1000);
+    request("top", job, true);
+    expect_text("\"in_per_second\":2000");
+    request("top", 0, false);
+    expect_text("numbers");
+    expect_read("metrics", "weir_records_in_total{job=\"numbers\"");
+    expect_read("metrics", "weir_slots{state=\"used\"} 1\n");
+    expect_read("metrics", "state=\"RUNNING\"} 1\n");
+    expect_read("jobs", "\"job\":\"numbers\"");
+    expect_read("taskmanagers", "\"slots\":2");
+    snprintf(path, sizeof path, "jobs/%016llx/snapshots", (unsigned long long)job);
+    expect_read(path, "\"history\"");
+    snprintf(path, sizeof path, "jobs/%016llx", (unsigned long long)job);
+    expect_read(path, "\"state\":\"RUNNING\"");
+    size_t n;
+    assert_null(wr_jobmanager_read(jm, "jobs/none", &n));
+    assert_null(wr_jobmanager_read(jm, "nothing", &n));
+}
+
+static void test_logs(void **state)
+{
+    (void)state;
+    uint64_t job = running(1), at = last(WR_MSG_DEPLOY, 0)->deploy.self;
+    forget_sent();
+    request("logs", job, false);
+    const wr_message *get = last(WR_MSG_LOG_GET, at);
+    assert_non_null(get);
+    wr_message m = {.kind = WR_MSG_LOG, .job = job, .request = get->request};
+    m.log = (wr_log_piece){.offset = 0, .end = 9, .data = "hello", .data_bytes = 5};
+    say(at, &m);
+    assert_memory_equal(last(WR_MSG_PROGRESS, CLIENT)->reply.out, "hello", 5);
+    assert_int_equal(last(WR_MSG_LOG_GET, at)->log.offset, 5);
+    assert_null(last(WR_MSG_REPLY, CLIENT));
+    m.log = (wr_log_piece){.offset = 5, .end = 9, .data = " you", .data_bytes = 4};
+    say(at, &m);
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_OK);
+}
+
+/* Reports of subtasks that are elsewhere, of none, in no state; answers to barriers that nobody sent. */
+static void test_what_makes_no_sense_has_no_effect(void **state)
+{
+    (void)state;
+    uint64_t       job = running(2);
+    wr_task_report r = {.subtask = 4000, .state = WR_TASK_FAILED};
+    wr_message     m = {.kind = WR_MSG_REPORT, .job = job, .attempt = 1, .report = {&r, 1}};
+    say(1, &m);
+    wr_ack     ack = {.id = 7, .subtask = 4000, .attempt = 1};
+    wr_message a = {.kind = WR_MSG_ACK, .job = job, .attempt = 1, .ack = &ack};
+    say(1, &a);
+    ack.subtask = 0;
+    say(1, &a);
+    say(2, &a);
+    say(3, &a); /* nobody */
+    a.job++;
+    say(1, &a);
+    assert_int_equal(last(WR_MSG_KILL, 1)->job, a.job);
+    m.attempt = 9;
+    say(1, &m);
+    request("info", job, false);
+    expect_text("RUNNING");
+}
+
+static void test_a_follower_hears_of_each_state(void **state)
+{
+    (void)state;
+    uint64_t   job = running(1);
+    char       id[17];
+    wr_message m = {.kind = WR_MSG_REQUEST, .request = 6};
+    snprintf(id, sizeof id, "%016llx", (unsigned long long)job);
+    m.ask = (wr_request){.verb = "wait", .job = "numbers", .path = "", .follow = true};
+    say(CLIENT, &m);
+    assert_memory_equal(last(WR_MSG_PROGRESS, CLIENT)->reply.out, "RUNNING\n", 8);
+    id[5] = 0;
+    m = (wr_message){.kind = WR_MSG_REQUEST, .request = 7};
+    m.ask = (wr_request){.verb = "cancel", .job = id, .path = ""};
+    say(CLIENT, &m);
+    assert_memory_equal(last(WR_MSG_PROGRESS, CLIENT)->reply.out, "CANCELLING\n", 11);
+    report_all(job, 1, subtasks[0], WR_TASK_CANCELED);
+    for (uint32_t i = 0; i < outs; i++)
+        if (outbox[i].m.kind == WR_MSG_REPLY && outbox[i].m.request == 6)
+            assert_int_equal(outbox[i].m.reply.info.code, WR_CANCELED);
+    hang_up(CLIENT);
+}
+
+/* The ledger keeps the order: the next JobManager goes on with it. */
+static void test_a_stop_survives_the_jobmanager(void **state)
+{
+    (void)state;
+    uint64_t job = running(2);
+    bool     all[16];
+    memset(all, 1, sizeof all);
+    request("stop", job, false);
+    close_jm();
+    open_jm();
+    come_back(1, job, 1, all, subtasks[1]);
+    come_back(2, job, 1, all, subtasks[1]);
+    assert_int_equal(orders(WR_DO_PAUSE_SOURCES), 2);
+    pass_ms(1);
+    ack_all(job, 1, subtasks[1]);
+    assert_int_equal(orders(WR_DO_FINISH), 2);
+}
+
+/* It died behind FINISH: some have obeyed, and those that have not hear it again. */
+static void test_finish_is_said_again(void **state)
+{
+    (void)state;
+    uint64_t job = running(2);
+    report_all(job, 1, subtasks[1], WR_TASK_ENDED);
+    pass_ms(1);
+    all_ended = true;
+    ack_all(job, 1, subtasks[1]);
+    all_ended = false;
+    report_all(job, 1, 1, WR_TASK_FINISHED);
+    close_jm();
+    open_jm();
+    for (uint64_t tm = 1; tm <= 2; tm++) {
+        wr_task_report    r[16];
+        wr_running_worker w = {.job = job, .attempt = 1, .task = r};
+        for (uint32_t i = 0; i < subtasks[1]; i++)
+            r[w.tasks++] = (wr_task_report){.subtask = i, .state = i == 0 ? WR_TASK_FINISHED : WR_TASK_ENDED};
+        wr_message m = {.kind = WR_MSG_REGISTER,
+                        .reg = {.tm = tm,
+                                .name = "host:1",
+                                .data = "h:1",
+                                .http = "",
+                                .slots = 2,
+                                .pid = 1,
+                                .worker = &w,
+                                .workers = 1}};
+        say(tm, &m);
+    }
+    assert_int_equal(orders(WR_DO_FINISH), 2);
+    assert_int_equal(orders(WR_DO_TRIGGER), 0);
+    report_all(job, 1, subtasks[1], WR_TASK_FINISHED);
+    request("list", 0, false);
+    expect_text("FINISHED");
+}
+
 static void test_garbage_closes_its_connection(void **state)
 {
     (void)state;
@@ -689,6 +853,12 @@ int main(void)
                                        T(test_a_new_jobmanager_takes_the_job_back),
                                        T(test_a_job_whose_workers_do_not_come_back_restarts),
                                        T(test_shipped_files),
+                                       T(test_what_is_measured_is_shown),
+                                       T(test_logs),
+                                       T(test_what_makes_no_sense_has_no_effect),
+                                       T(test_a_follower_hears_of_each_state),
+                                       T(test_a_stop_survives_the_jobmanager),
+                                       T(test_finish_is_said_again),
                                        T(test_garbage_closes_its_connection)};
     int                     result = cmocka_run_group_tests(tests, NULL, NULL);
     for (uint32_t i = 0; i < 3; i++) free(graph[i]);
