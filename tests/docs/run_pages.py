@@ -76,7 +76,7 @@ class Page:
     def shell(self, script, timeout=TIMEOUT_S):
         environment = dict(os.environ, PATH=os.path.dirname(self.weir) + os.pathsep + os.environ['PATH'], LC_ALL='C.UTF-8',
                            PKG_CONFIG_PATH=os.path.join(os.path.dirname(self.weir), 'pkgconfig'),
-                           XDG_RUNTIME_DIR=self.folder)  # jobs of this page see each other, and no others
+                           XDG_RUNTIME_DIR=self.folder, XDG_STATE_HOME=self.folder)  # jobs of this page see each other, and no others
         done = subprocess.run(['bash', '-c', script], cwd=self.folder, env=environment, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout, check=False)
         return done.returncode, SLOW.sub('', done.stdout.decode(errors='replace'))
