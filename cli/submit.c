@@ -178,6 +178,18 @@ static void show_progress(void *self, const wr_reply *piece)
     if (!o->quiet && !o->json) fprintf(stderr, "weir: %.*s\n", (int)n, piece->out);
 }
 
+/* What `weir info --json` says about it. */
+static void show_summary(wr_link *l, const char *job)
+{
+    wr_errinfo       info = {0};
+    wr_message       m;
+    const wr_request ask = {.verb = "info", .job = job, .path = "", .json = true};
+    if (wr_link_ask(l, &ask, true, NULL, NULL, &m, &info) != WR_OK) return;
+    fwrite(m.reply.out, 1, m.reply.out_bytes, stdout);
+    if (m.reply.out_bytes > 0 && m.reply.out[m.reply.out_bytes - 1] != '\n') fputc('\n', stdout);
+    wr_message_free(&m);
+}
+
 /* Until the job has ended, or the user has seen enough. */
 static int attend(wr_link *l, const wr_options *o, const char *name, uint64_t id)
 {
@@ -194,7 +206,7 @@ static int attend(wr_link *l, const wr_options *o, const char *name, uint64_t id
     }
     if (err != WR_OK) return wr_cli_fail(&info);
     const wr_reply *r = &m.reply;
-    if (r->out_bytes > 0 && (o->json || !o->quiet)) fwrite(r->out, 1, r->out_bytes, stdout);
+    if (o->json) show_summary(l, job);
     int exit_code = WR_EXIT_OK;
     if (r->info.code != WR_OK) {
         exit_code = wr_cli_fail(&r->info);

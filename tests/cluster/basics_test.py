@@ -59,7 +59,9 @@ class Basics(kit.Case):
             expected = sorted(kit.lines_of(c.path("here")))
             self.assertGreater(len(expected), 1000)
             self.assertEqual(sorted(kit.lines_of(c.path("there"))), expected)
-            jobs = c.json("list")
+            summary = c.json("submit", pipeline, "-p", "2", "--set", f"lines=file:{text}", "--set", "result=file:elsewhere")
+            self.assertEqual(summary["state"], "FINISHED")
+            jobs = c.json("list")[1:]
             self.assertEqual([(job["job"], job["state"]) for job in jobs], [("wordcount", "FINISHED")])
             self.assertEqual(c.info(jobs[0]["id"])["restarts"], 0)
             # It ran on all of them, and nothing is left of it.
