@@ -160,6 +160,8 @@ struct wr_kernel {
     wr_err (*load)(wr_op *op, const wr_manifest_op *saved, const char *folder, wr_errinfo *info);
     /* Snapshot `id` and all older ones are durable, and are never taken back. May be skipped or repeated. */
     void (*complete)(wr_op *op, uint64_t id);
+    /* False: something is left without which the task is not finished; tick does it, at op->due_ns. Or NULL. */
+    bool (*settled)(const wr_op *op);
     void (*flush)(wr_op *op); /* barrier, idle: sinks make visible what they hold */
     void (*close)(wr_op *op); /* always, also after a failure */
 };

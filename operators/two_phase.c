@@ -23,8 +23,8 @@ typedef struct prepared {
 /* Slot-owned. */
 typedef struct two_phase {
     uint32_t      verdict;
-    bool          called, opened, ended; /* called: open was called, so close is, too */
-    prepared     *wait;                  /* in the order of their preparation, so by snapshot, too */
+    bool          called, opened; /* called: open was called, so close is, too */
+    prepared     *wait;           /* in the order of their preparation, so by snapshot, too */
     uint32_t      waiting, room;
     uint64_t      collecting; /* the barrier that is being prepared */
     uint64_t      complete;   /* newest snapshot known to be durable */
@@ -373,20 +373,22 @@ static void two_phase_flush(wr_op *op)
 /* Without snapshots the end of input is the one commit. With them the last snapshot prepares. */
 static bool two_phase_end(wr_op *op)
 {
-    two_phase *s = op->kernel_state;
-    s->ended = true;
     if (op->home->snapshots) return true;
-    if (!prepare(op, 0)) return true;
-    while (!commit_complete(op) && wait_for(op)) {}
+    if (prepare(op, 0)) commit_complete(op); /* what is to be tried again, settled() holds the task for */
     return true;
+}
+
+/* A job is not finished, or stopped, without the commits of its last snapshot. */
+static bool two_phase_settled(const wr_op *op)
+{
+    const two_phase *s = op->kernel_state;
+    return s == NULL || !s->opened || complete_ones(s) == 0;
 }
 
 static void two_phase_close(wr_op *op)
 {
     two_phase *s = op->kernel_state;
     if (s == NULL) return;
-    /* The job is about to be FINISHED, and a commit still to be tried again: it is not finished without it. */
-    while (s->opened && s->ended && !wr_op_failed(op) && !commit_complete(op) && wait_for(op)) {}
     if (s->called && op->def->close != NULL) call(op, op->def->close, NULL, 1, 0);
     drop_waiting(s, s->waiting);
     free(s->wait);
@@ -426,6 +428,7 @@ const wr_kernel wr_kernel_two_phase = {
     .save = two_phase_save,
     .load = two_phase_load,
     .complete = two_phase_complete,
+    .settled = two_phase_settled,
     .flush = two_phase_flush,
     .close = two_phase_close,
 };

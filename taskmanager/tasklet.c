@@ -62,11 +62,26 @@ void wr_tasklet_say_end(wr_tasklet *t)
     wr_tasklet_forward(t, WR_END, 0);
 }
 
+/* FINISHED, but for what an operator has still to do before: that is due now, or later. */
+static enum wr_called finish(wr_tasklet *t)
+{
+    bool waits = false;
+    for (uint32_t i = 0; i < t->opened; i++) {
+        wr_op *op = &t->op[i];
+        if (op->kernel->settled == NULL || wr_op_failed(op) || op->kernel->settled(op)) continue;
+        waits = true;
+        if (op->due_ns > t->home->now_ns) continue;
+        wr_op_tick(op);
+        return wr_tasklet_failed(t) ? wr_tasklet_leave(t, WR_TASK_FAILED) : WR_CALLED_PROGRESS;
+    }
+    return waits ? WR_CALLED_IDLE : wr_tasklet_leave(t, WR_TASK_FINISHED);
+}
+
 /* All that was sent has left, the end included. With snapshots it stays until the last one holds what it gave. */
 enum wr_called wr_tasklet_rest(wr_tasklet *t)
 {
     if (!ready(t)) return WR_CALLED_BLOCKED;
-    if (t->barriers.folder == NULL) return wr_tasklet_leave(t, WR_TASK_FINISHED);
+    if (t->barriers.folder == NULL) return finish(t);
     if (atomic_load_explicit(&t->state, memory_order_relaxed) != WR_TASK_RUNNING) return WR_CALLED_IDLE;
     become(t, WR_TASK_ENDED);
     return WR_CALLED_PROGRESS;
@@ -287,7 +302,7 @@ enum wr_called wr_tasklet_call(wr_tasklet *t)
     t->home->epoch = t->barriers.passed;
     if (wr_barrier_orders(t) && wr_tasklet_failed(t)) return wr_tasklet_leave(t, WR_TASK_FAILED);
     if (command_of(t) & WR_COMMAND_CANCEL) return wr_tasklet_leave(t, WR_TASK_CANCELED);
-    if (t->finishing) return wr_tasklet_leave(t, WR_TASK_FINISHED);
+    if (t->finishing) return finish(t);
     if (state < WR_TASK_RUNNING) return begin(t, state);
     return t->barriers.capture.writer != NULL ? work_and_capture(t) : work(t);
 }
@@ -297,7 +312,14 @@ void wr_tasklet_waits(const wr_tasklet *t, int *fd, uint32_t *fds, int64_t *unti
     int64_t  until = INT64_MAX;
     int      wanted = -1;
     uint32_t state = atomic_load_explicit(&t->state, memory_order_relaxed);
-    if (state >= WR_TASK_FINISHED || t->ended || (command_of(t) & WR_COMMAND_PAUSE)) return;
+    if (state >= WR_TASK_FINISHED) return;
+    for (uint32_t i = 0; i < t->opened; i++) {
+        const wr_op *op = &t->op[i];
+        if (op->kernel->settled == NULL || op->due_ns == INT64_MAX) continue;
+        int64_t at = t->home->mono_ns + (op->due_ns > t->home->now_ns ? op->due_ns - t->home->now_ns : 0);
+        if (at < *until_mono_ns) *until_mono_ns = at;
+    }
+    if (t->ended || (command_of(t) & WR_COMMAND_PAUSE)) return;
     if (t->enumerator != NULL)
         until = t->discover_mono_ns;
     else if (t->opened > 0 && t->op[0].def->kind == WEIR_OP_SOURCE && !t->ended)

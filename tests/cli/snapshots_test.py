@@ -25,6 +25,51 @@ WEIR_PIPELINE(NAME, p)
 """
 
 
+# A sink whose commits are refused until the file `let` is there; then it says how many records it has committed.
+STUBBORN = """#include <stdio.h>
+#include <unistd.h>
+#include <weir/pipeline.h>
+WEIR_RECORD(event, (uint64_t, n))
+WEIR_RECORD(page, (uint64_t, rows))
+typedef struct book { uint64_t rows; } book;
+static bool book_open(book *b, weir_ctx *ctx) { return b && ctx; }
+static void book_close(book *b, weir_ctx *ctx) { (void)b, (void)ctx; }
+static bool book_prepare(book *b, page_out *out, weir_ctx *ctx)
+{
+    (void)ctx;
+    if (b->rows > 0) page_emit(out, (page){ b->rows });
+    b->rows = 0;
+    return true;
+}
+static weir_commit book_commit(book *b, const page *c, uint32_t n, uint64_t snapshot, weir_ctx *ctx)
+{
+    (void)b, (void)snapshot, (void)ctx;
+    FILE *file = fopen("asked", "a");
+    fclose(file);
+    if (access("let", F_OK) != 0) return WEIR_RETRY;
+    file = fopen("committed", "a");
+    for (uint32_t i = 0; i < n; i++) fprintf(file, "%llu\\n", (unsigned long long)c[i].rows);
+    fclose(file);
+    return WEIR_COMMITTED;
+}
+static bool book_recover(book *b, const weir_sink_id *id, const page *known, uint32_t n, weir_ctx *ctx)
+{
+    (void)b, (void)id, (void)known, (void)n, (void)ctx;
+    return true;
+}
+WEIR_TWO_PHASE_SINK(ledger, event, in, book, b, page, ctx, book_open, book_close, book_prepare, book_commit, book_recover)
+{
+    (void)in, (void)ctx;
+    b->rows++;
+}
+WEIR_PIPELINE(stubborn, p)
+{
+    event_stream events = weir_source(event, p, "generator:?count=1000000&rate=5000", .name = "events", .parallelism = 1);
+    weir_write(ledger, events, .parallelism = 1);
+}
+"""
+
+
 def chain(name="chain", uid="follow", options=""):
     return CHAIN.replace("NAME", name).replace("UID", uid).replace("OPTIONS", options)
 
@@ -244,6 +289,38 @@ class Snapshots(Case):
         run.wait()
         self.expect(self.weir(*self.args("--fresh", "--restore", saved)), 0, r"goes on from (snapshot|savepoint)")
         self.assertEqual(sorted(finished()), list(range(100000)))
+
+    def stubborn(self, *more):
+        if not os.path.exists(self.path("stubborn.so")):
+            self.build("stubborn", STUBBORN)
+        for name in ("asked", "let", "committed"):
+            if os.path.exists(self.path(name)):
+                os.remove(self.path(name))
+        run = self.begin("run", "stubborn.so", "--snapshots", self.snapshots, "--snapshot-interval", "50ms", *more)
+        self.wait_until(lambda: os.path.exists(self.path("asked")), "a commit")
+        return run
+
+    def test_a_stop_waits_for_its_commit(self):
+        run = self.stubborn()
+        run.send_signal(signal.SIGINT)
+        known = len(self.manifests())
+        self.wait_until(lambda: len(self.manifests()) > known or run.poll() is not None, "the last snapshot")
+        self.assertIsNone(run.poll(), "it is not stopped without the commit")
+        self.write("let", "")
+        got = self.end(run, 0)
+        committed = sum(map(int, self.read("committed").split()))
+        records = int(re.search(r"sink +ledger +([0-9,]+) records", got.err).group(1).replace(",", ""))
+        self.assertEqual(committed, records)
+
+    def test_a_commit_that_is_tried_again_holds_up_no_cancel(self):
+        run = self.stubborn()
+        run.send_signal(signal.SIGINT)
+        self.wait_until(lambda: "STOPPING" in self.weir("list").out or run.poll() is not None, "it stops")
+        begun = time.monotonic()
+        run.send_signal(signal.SIGINT)
+        self.end(run, 130)
+        self.assertLess(time.monotonic() - begun, 30, "20 tries take a minute")
+        self.assertFalse(os.path.exists(self.path("committed")))
 
     def test_drain_finishes(self):
         run = self.begin(*self.args(rate=5000))

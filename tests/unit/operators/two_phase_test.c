@@ -198,6 +198,18 @@ static void savepoints_do_not_commit(void **state)
     end(&t);
 }
 
+/* As the tasklet does before it is FINISHED: nobody waits within a call. */
+static void settle(task *t, uint32_t ticks)
+{
+    for (; ticks > 0; ticks--) {
+        assert_false(t->op.kernel->settled(&t->op));
+        assert_true(t->op.due_ns > t->home.now_ns && t->op.due_ns < INT64_MAX);
+        t->home.now_ns = t->op.due_ns;
+        t->op.kernel->tick(&t->op);
+    }
+    assert_true(t->op.kernel->settled(&t->op));
+}
+
 static void without_snapshots_the_end_commits(void **state)
 {
     (void)state;
@@ -210,7 +222,9 @@ static void without_snapshots_the_end_commits(void **state)
     w.verdicts = 2;
     assert_true(wr_op_end(&t.op));
     assert_false(wr_op_failed(&t.op));
-    said("prepare;commit 1:2 at 0;commit 1:2 at 0;commit 1:2 at 0;");
+    said("prepare;commit 1:2 at 0;");
+    settle(&t, 2);
+    said("commit 1:2 at 0;commit 1:2 at 0;");
     end(&t);
     said("close;");
 }
@@ -230,8 +244,32 @@ static void with_snapshots_the_last_one_commits(void **state)
     w.verdicts = 1;
     t.op.kernel->complete(&t.op, 9);
     said("prepare;commit 1:2 at 9;");
-    end(&t); /* FINISHED comes before the retry was due: it is not finished without */
-    said("commit 1:2 at 9;close;");
+    settle(&t, 1); /* FINISHED comes before the retry was due: it is not finished without */
+    said("commit 1:2 at 9;");
+    end(&t);
+    said("close;");
+}
+
+/* Stopped without an end: the last snapshot's commit is not forgotten. Canceled: nobody waits for it. */
+static void stopped_or_canceled(void **state)
+{
+    (void)state;
+    for (int canceled = 0; canceled < 2; canceled++) {
+        task t;
+        make(&t, 0, 1, true);
+        wr_op_open(&t.op, NULL);
+        write_some(&t, 2);
+        barrier(&t, 9, WR_SNAPSHOT);
+        w.verdict[0] = WEIR_RETRY;
+        w.verdicts = 1;
+        w.log[0] = 0;
+        t.op.kernel->complete(&t.op, 9);
+        said("commit 1:2 at 9;");
+        if (!canceled) settle(&t, 1);
+        if (!canceled) said("commit 1:2 at 9;");
+        end(&t);
+        said("close;");
+    }
 }
 
 static void retries_are_due_later_and_end(void **state)
@@ -442,6 +480,7 @@ int main(void)
         cmocka_unit_test(savepoints_do_not_commit),
         cmocka_unit_test(without_snapshots_the_end_commits),
         cmocka_unit_test(with_snapshots_the_last_one_commits),
+        cmocka_unit_test(stopped_or_canceled),
         cmocka_unit_test(retries_are_due_later_and_end),
         cmocka_unit_test(lost_fails_the_job),
         cmocka_unit_test(a_restart_commits_and_recovers),
