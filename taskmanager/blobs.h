@@ -1,5 +1,5 @@
-/* taskmanager/blobs.h: files that jobs are made of, under their digests: asked of the JobManager piece by piece, checked,
- * kept for the next job. A digest names one content for ever, so nothing here is ever stale. */
+/* taskmanager/blobs.h: files that jobs are made of, under their digests: asked of the JobManager piece by piece,
+ * checked, kept for the next job. A digest names one content for ever, so nothing here is ever stale. */
 #ifndef WR_TASKMANAGER_BLOBS_H
 #define WR_TASKMANAGER_BLOBS_H
 #include "base/env.h"

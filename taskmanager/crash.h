@@ -19,7 +19,8 @@ void wr_crash_thread_fini(void);
 /* The calling thread runs user code that belongs to no operator: "the build function of wordcount"; NULL: no longer.
  * The text must live until then. */
 void wr_crash_in(const char *what);
-/* The report goes there as well, behind a line "@SUBTASK" (index in wr_exec.subtask) when it is known whose code it was.
+/* The report goes there as well, behind a line "@SUBTASK" (index in wr_exec.subtask) when it is known whose code it
+ * was.
  * Appended to; it stays open until the process ends. */
 void wr_crash_report_to(int file);
 /* Code that calls exit() is reported like a crash. */

@@ -1,5 +1,6 @@
 #include "taskmanager/watchdog.h"
 #include "base/log.h"
+#include "base/text.h"
 #include <dirent.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -58,7 +59,8 @@ static pid_t thread_of(const char *name)
         if (file == NULL) continue;
         if (fgets(text, sizeof text, file) != NULL) text[strcspn(text, "\n")] = 0;
         fclose(file);
-        if (strcmp(text, name) == 0) found = (pid_t)atoi(e->d_name);
+        uint64_t id = 0;
+        if (strcmp(text, name) == 0 && wr_text_to_u64(e->d_name, strlen(e->d_name), &id)) found = (pid_t)id;
     }
     if (all != NULL) closedir(all);
     return found;

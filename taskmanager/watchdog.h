@@ -1,5 +1,6 @@
 /* taskmanager/watchdog.h: finds a slot whose user code does not return, and makes its thread say where it is. A slot
- * that works, waits or is held up moves a counter of one of its tasks at least every WR_PARK_NS_MAX: one that moves none
+ * that works, waits or is held up moves a counter of one of its tasks at least every WR_PARK_NS_MAX: one that moves
+ * none
  * is within a call. Code on a thread of its own may block as long as it likes. */
 #ifndef WR_TASKMANAGER_WATCHDOG_H
 #define WR_TASKMANAGER_WATCHDOG_H

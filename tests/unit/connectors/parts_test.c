@@ -252,8 +252,8 @@ static void a_restart_finishes_what_the_snapshot_holds(void **unused)
     folder_remove(&f);
 }
 
-/* A worker that was taken for dead and wakes up again: neither what it writes nor its clearing up meets the files of the
- * attempt that has taken over. */
+/* A worker that was taken for dead and wakes up again: neither what it writes nor its clearing up meets the files of
+ * the attempt that has taken over. */
 static void a_zombie_does_not_touch_files_of_the_next_attempt(void **unused)
 {
     (void)unused;
