@@ -59,7 +59,11 @@ static void not_back(wr_jobmanager *jm, const wr_jm_tm *t)
     wr_fail(&info, WR_UNREACHABLE, "the worker on TaskManager %s ended while there was no JobManager", t->name);
     for (uint32_t i = 0; i < jm->jobs; i++) {
         wr_jm_worker *w = wr_jm_worker_of(jm->job[i], t->tm);
-        if (w != NULL && w->awaited) wr_jm_worker_lost(jm->job[i], w, false, UINT32_MAX, &info);
+        if (w == NULL || !w->awaited) continue;
+        wr_pool_event freed = {
+            .kind = WR_POOL_FREED, .job = jm->job[i]->id, .attempt = jm->job[i]->attempt, .tm = t->tm};
+        wr_jm_worker_lost(jm->job[i], w, false, UINT32_MAX, &info);
+        wr_jm_pool(jm, freed); /* nobody else will say so */
     }
 }
 
