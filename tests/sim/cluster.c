@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STEPS_MAX = 3000000, CONTROL_EVERY = 6, IDLE_STEPS = 8 };
+enum { STEPS_MAX = 500000, CONTROL_EVERY = 6, IDLE_STEPS = 8 };
 
 void sim_violate(world *w, const char *format, ...)
 {
@@ -73,6 +73,11 @@ static worker_node *some_worker(world *w)
     return NULL;
 }
 
+static jm_node *some_jm(world *w)
+{
+    return w->jm[1].alive ? &w->jm[1] : &w->jm[0];
+}
+
 static void kill_machine(world *w, tm_node *tm)
 {
     for (uint32_t i = 0; i < WORKERS; i++) {
@@ -117,8 +122,9 @@ static void stop_something(world *w)
         worker_node *n = some_worker(w);
         if (n != NULL) n->paused_ns = until;
     } else if (what == 3) {
-        w->jm[0].paused_ns = until;
-        if (!w->jm[1].alive) w->jm[1].starts_ns = w->clock.now_ns + (int64_t)below(w, 5000000); /* takes its place */
+        jm_node *jm = some_jm(w), *other = jm == w->jm ? &w->jm[1] : &w->jm[0];
+        jm->paused_ns = until;
+        if (!other->alive) other->starts_ns = w->clock.now_ns + (int64_t)below(w, 5000000); /* to take its place */
     } else {
         w->tm[i].paused_ns = until;
         for (uint32_t k = 0; k < WORKERS && what == 2; k++) {
@@ -164,7 +170,7 @@ static void doom_something(world *w)
     sim_note(w, "dies in %" PRIu64 " storage calls: %s", calls, what == 0 ? "a worker" : what == 1 ? tm->name : "jm");
     if (what == 0 && n != NULL) n->host.die_in = calls;
     if (what == 1 && tm->alive) tm->host.die_in = calls;
-    if (what == 2 && w->jm[0].alive) w->jm[0].host.die_in = calls;
+    if (what == 2 && some_jm(w)->alive) some_jm(w)->host.die_in = calls;
     w->result->crashes++;
 }
 
@@ -196,9 +202,9 @@ static void make_fault(world *w)
         break;
     case 4:
     case 5:
-        if (w->jm[0].alive) {
+        if (some_jm(w)->alive) {
             sim_note(w, "the JobManager is killed");
-            sim_jm_kill(&w->jm[0]);
+            sim_jm_kill(some_jm(w));
             w->result->crashes++;
         }
         break;
@@ -349,6 +355,11 @@ static void step(world *w)
         w->idle = IDLE_STEPS / 2;
         if (!sweep(w)) wait_for_something(w);
     }
+    if (w->plan->effort > 1 && w->result->restores == 0 && w->completed > 0 && one_in(w, 50)) {
+        worker_node *n = some_worker(w); /* it was over before anything could happen to it */
+        if (n != NULL) sim_worker_kill(n, 9);
+        w->result->crashes += n != NULL;
+    }
     if (w->calm_ns > 0 && w->clock.now_ns >= w->calm_ns) calm(w);
     if (w->faults > 0 && w->clock.now_ns >= w->fault_ns && w->client.job != 0) make_fault(w);
 }
@@ -356,6 +367,13 @@ static void step(world *w)
 /* Where everything stands. */
 static void describe(world *w)
 {
+    static const char *const whats[] = {"jobs", "taskmanagers"};
+    for (uint32_t i = 0; i < 4 && w->trace; i++) {
+        size_t n = 0;
+        char  *text = w->jm[i / 2].alive ? wr_jobmanager_read(w->jm[i / 2].jm, whats[i % 2], &n) : NULL;
+        if (text != NULL) printf("  %s: %.*s\n", whats[i % 2], (int)n, text);
+        free(text);
+    }
     for (uint32_t i = 0; i < WORKERS && w->trace; i++) {
         worker_node *n = &w->worker[i];
         wr_worker   *worker = n->used ? wr_agent_worker(n->agent) : NULL;

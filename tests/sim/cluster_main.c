@@ -64,6 +64,7 @@ static bool run_seed(uint64_t seed, const options *o, sim_cluster_result *result
         plan.ending = SIM_TO_THE_END;
         sim_cluster_run(&plan, false, result);
         if (result->violated || enough(result)) break;
+        if (effort == EFFORT_MAX && o->sabotage != NULL) return true;
         if (effort == EFFORT_MAX) {
             snprintf(result->why, sizeof result->why, "too little happened, whatever the effort");
             result->violated = true;

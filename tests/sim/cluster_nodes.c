@@ -42,7 +42,7 @@ void sim_jm_start(jm_node *n)
         return;
     }
     sim_note(w, "a JobManager cannot begin: %s", info.text);
-    bool other = n == &w->jm[1] && w->jm[0].alive; /* it must not: the first one has the ledger */
+    bool other = w->jm[n == w->jm].alive; /* it must not: the other one has the ledger */
     if (err != WR_OK && !n->host.dead && !other && sim_disk_stats_of(w->disk)->errors == w->errors_before)
         sim_violate(w, "a JobManager cannot begin: %s", info.text);
     n->alive = err == WR_OK;
