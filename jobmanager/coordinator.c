@@ -148,6 +148,11 @@ const wr_exec *wr_coordinator_exec(const wr_coordinator *s)
     return s->exec;
 }
 
+const wr_manifest *wr_coordinator_newest(const wr_coordinator *s)
+{
+    return s->newest.id != 0 ? &s->newest : NULL;
+}
+
 const wr_origin *wr_coordinator_origin(const wr_coordinator *s)
 {
     return s->origin;
@@ -340,12 +345,14 @@ static void feed(wr_coordinator *s, wr_checkpoint_event event)
 
 /* ---- events ---- */
 
-static void saved(wr_coordinator *s)
+/* It is done; or `stop`: it never will be, and whoever waits for it hears of that. */
+static void saved(wr_coordinator *s, bool stop)
 {
     wr_errinfo info = {0};
     wr_saving *saving = s->saving;
     s->saving = NULL;
-    wr_saving_end(saving, false, &info);
+    if (wr_saving_end(saving, stop, &info) == WR_CANCELED)
+        info = (wr_errinfo){WR_CANCELED, "the job ended before it was complete"};
     if (!s->finishing) {
         forget_acks(s);
         feed(s, (wr_checkpoint_event){
@@ -390,7 +397,7 @@ void wr_coordinator_ack(wr_coordinator *s, wr_ack *ack)
 void wr_coordinator_step(wr_coordinator *s)
 {
     if (s->origin->journal == NULL) return;
-    if (s->saving != NULL && wr_saving_done(s->saving)) saved(s);
+    if (s->saving != NULL && wr_saving_done(s->saving)) saved(s, false);
     if (wr_core_checkpoint_due(&s->machine) <= mono_ms(s)) feed(s, (wr_checkpoint_event){.kind = WR_CHECKPOINT_TICK});
 }
 
@@ -403,7 +410,9 @@ int64_t wr_coordinator_wait_ns(const wr_coordinator *s)
 
 void wr_coordinator_close(wr_coordinator *s)
 {
-    if (!s->machine.closed) feed(s, (wr_checkpoint_event){.kind = WR_CHECKPOINT_CLOSE});
+    if (s->machine.closed) return;
+    feed(s, (wr_checkpoint_event){.kind = WR_CHECKPOINT_CLOSE});
+    if (s->saving != NULL) saved(s, true);
 }
 
 wr_err wr_coordinator_finished(wr_coordinator *s, wr_errinfo *info)

@@ -183,6 +183,7 @@ void   wr_jm_forget_workers(wr_jm_job *j);
 /* ---- submit.c ---- */
 void wr_jm_submit(wr_jobmanager *jm, uint64_t peer, wr_message *m);
 void wr_jm_rescale(wr_jobmanager *jm, uint64_t peer, wr_message *m, wr_jm_job *j);
+bool wr_jm_rescale_fits(wr_jm_job *j); /* else it was refused */
 /* The snapshot for it is there, and the attempt before is over. */
 wr_err wr_jm_respec(wr_jm_job *j, wr_errinfo *info);
 void   wr_jm_drain(wr_jobmanager *jm, uint64_t peer, wr_message *m, bool on);
@@ -215,13 +216,14 @@ typedef struct wr_jm_times { /* shares of the time of a task's subtasks: means, 
     uint32_t subtasks; /* that were measured */
     uint32_t busiest_subtask;
 } wr_jm_times;
-typedef struct wr_jm_flow {   /* of an operator: sums over its subtasks */
-    bool     measured, rated; /* rated: there were two measurements */
-    uint64_t in, out, bad, late, state_bytes, keys;
-    double   in_rate, out_rate;
-    int64_t  watermark; /* the least; WEIR_NO_TIME: none */
-    uint32_t slowest;   /* whose that is */
-    bool     stands;    /* it was the same at the measurement before */
+typedef struct wr_jm_flow {      /* of an operator: sums over its subtasks */
+    bool        measured, rated; /* rated: there were two measurements */
+    uint64_t    in, out, bad, late, state_bytes, keys;
+    double      in_rate, out_rate;
+    int64_t     watermark; /* the least; WEIR_NO_TIME: none */
+    uint32_t    slowest;   /* whose that is */
+    bool        stands;    /* it was the same at the measurement before */
+    const char *held;      /* what holds it back there, or "" */
 } wr_jm_flow;
 void wr_jm_times_of(const wr_jm_job *j, uint32_t vertex, wr_jm_times *sum);
 void wr_jm_flow_of(const wr_jm_job *j, uint32_t node, wr_jm_flow *sum);

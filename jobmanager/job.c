@@ -1,4 +1,4 @@
-/* The shell of one job's machine: what workers say becomes events, actions become messages and records of the ledger. */
+/* The shell of one job's machine: what workers say becomes events, actions become messages and records. */
 #include "base/check.h"
 #include "base/log.h"
 #include "base/sabotage.h"
@@ -426,7 +426,8 @@ void wr_jm_settle_job(wr_jm_job *j, bool *more)
     if (j->restart) {
         j->restart = false;
         *more = true;
-        wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_RESTART});
+        if (j->coordinator == NULL || !j->respec || wr_jm_rescale_fits(j))
+            wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_RESTART});
     }
 }
 

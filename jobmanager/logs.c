@@ -1,5 +1,5 @@
-/* `weir logs`: the ends of a job's logs on all TaskManagers of its newest attempt, piece by piece as the client takes
- * them. Each TaskManager is asked for the next piece when the last one has come; a follower asks again after a while. */
+/* `weir logs`: a job's logs on all TaskManagers of its newest attempt. Each is asked for the next piece when the last
+ * one has come, so that a client which is slow is not flooded; a follower asks again after a while. */
 #include "jobmanager/inside.h"
 #include <stdlib.h>
 #include <string.h>

@@ -84,7 +84,11 @@ void wr_jm_peer_gone(wr_jobmanager *jm, uint64_t peer)
 {
     for (wr_jm_wait *w = jm->wait, *next; w != NULL; w = next) {
         next = w->next;
-        if (w->peer == peer) wr_jm_wait_end(jm, w);
+        if (w->peer != peer) continue;
+        if (w->kind == WR_JM_WAIT_RESCALED)
+            w->peer = 0; /* it goes on all the same */
+        else
+            wr_jm_wait_end(jm, w);
     }
 }
 

@@ -1,5 +1,5 @@
-/* jobmanager/saving.h: a savepoint on its way to the disk, on a thread of its own: it reads and writes all state, and nobody
- * should wait for that but who asked. */
+/* jobmanager/saving.h: a savepoint on its way to the disk, on a thread of its own: it reads and writes all state, and
+ * nobody should wait for that but who asked. */
 #ifndef WR_JOBMANAGER_SAVING_H
 #define WR_JOBMANAGER_SAVING_H
 #include "base/env.h"

@@ -2,6 +2,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "jobmanager/inside.h"
+#include "jobmanager/restore.h"
 #include "jobmanager/store.h"
 #include <stdlib.h>
 #include <string.h>
@@ -145,16 +146,32 @@ static wr_job_spec changed(const wr_job_spec *old, const wr_job_spec *to)
     return spec;
 }
 
-/* Whether the job could go on from its state as it is going to be. */
-static wr_err try_graph(const wr_jm_job *j, const wr_job_spec *spec, wr_errinfo *info)
+/* Key groups are what they were: an operator cannot have more subtasks than that. */
+static wr_err enough_groups(const wr_jm_job *j, const wr_job *to, wr_errinfo *info)
+{
+    const wr_job *from = j->run.exec->job;
+    for (uint32_t i = 0; i < to->nodes; i++) {
+        for (uint32_t k = 0; k < from->nodes; k++) {
+            if (strcmp(to->node[i].uid, from->node[k].uid) != 0) continue;
+            if (to->node[i].parallelism <= from->node[k].max_parallelism) continue;
+            return wr_fail(info, WR_STATE, "%s: parallelism %u is above its max_parallelism of %u; lower it",
+                           to->node[i].uid, to->node[i].parallelism, from->node[k].max_parallelism);
+        }
+    }
+    return WR_OK;
+}
+
+/* Whether the job could go on from this snapshot as it is going to be; NULL: nothing is known of it yet. */
+static wr_err try_graph(const wr_jm_job *j, const wr_job_spec *spec, const wr_manifest *m, wr_errinfo *info)
 {
     wr_remote *remote;
     wr_exec   *exec = NULL;
     WR_TRY(wr_remote_decode(&remote, spec->graph, spec->graph_bytes, info));
     wr_err err = WR_OK;
-    if (j->run.origin.restores) {
-        WR_GOTO(wr_remote_restored(remote, &j->run.origin.manifest, info));
-        WR_GOTO(wr_origin_match(&j->run.origin, wr_remote_job(remote), spec->allow_non_restored, info));
+    WR_GOTO(enough_groups(j, wr_remote_job(remote), info));
+    if (m != NULL) {
+        WR_GOTO(wr_remote_restored(remote, m, info));
+        WR_GOTO(wr_restore_match(m, wr_remote_job(remote), spec->allow_non_restored, NULL, info));
     }
     WR_GOTO(wr_exec_new(wr_remote_job(remote), &exec, info));
     if (exec->slots > WR_SLOTS_MAX)
@@ -163,6 +180,28 @@ out:
     wr_exec_free(exec);
     wr_remote_free(remote);
     return err;
+}
+
+/* The snapshot for it is complete: what would not fit must not cost the job that runs. */
+bool wr_jm_rescale_fits(wr_jm_job *j)
+{
+    wr_arena    arena = {0};
+    wr_job_spec spec;
+    wr_errinfo  info = {0};
+    wr_err      err = wr_job_spec_decode(&spec, &arena, j->spec_next, j->spec_next_bytes, &info);
+    if (err == WR_OK) err = try_graph(j, &spec, wr_coordinator_newest(j->coordinator), &info);
+    wr_arena_fini(&arena);
+    if (err == WR_OK) return true;
+    free(j->spec_next);
+    j->spec_next = NULL;
+    j->respec = false;
+    for (wr_jm_wait *w = j->jm->wait, *next; w != NULL; w = next) {
+        next = w->next;
+        if (w->job != j->id || w->kind != WR_JM_WAIT_RESCALED) continue;
+        if (w->peer != 0) wr_jm_reply(j->jm, w->peer, w->request, &info, j->id, 0);
+        wr_jm_wait_end(j->jm, w);
+    }
+    return false;
 }
 
 static wr_err may_rescale(const wr_jm_job *j, const wr_message *m, wr_errinfo *info)
@@ -179,7 +218,7 @@ static wr_err may_rescale(const wr_jm_job *j, const wr_message *m, wr_errinfo *i
         return wr_fail(info, WR_TIMEOUT, "job %s is %s; ask again when it runs", j->name,
                        wr_job_state_name(j->core.state));
     const wr_job_spec spec = changed(&l->spec, &m->ask.spec);
-    return try_graph(j, &spec, info);
+    return try_graph(j, &spec, wr_coordinator_newest(j->coordinator), info);
 }
 
 void wr_jm_rescale(wr_jobmanager *jm, uint64_t peer, wr_message *m, wr_jm_job *j)

@@ -6,6 +6,7 @@
 #include "net/mac.h"
 #include "wire/control.h"
 #include "wire/task.h"
+#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -138,7 +139,10 @@ static const wr_message *order_of(uint32_t verb)
 
 /* ---- what takes part ---- */
 
-static void build_graph(uint32_t which, uint32_t parallelism)
+static char  *wide_graph; /* more subtasks than the others have key groups */
+static size_t wide_graph_bytes;
+
+static void build_graph(char **to, size_t *bytes, uint32_t *tasks, uint32_t parallelism)
 {
     weir_pipeline *p = wr_job_new("numbers", NULL, 0);
     number_stream  numbers = weir_source(number, p, "generator:", .options = "rate=1000 keys=50", .parallelism = 1);
@@ -149,9 +153,9 @@ static void build_graph(uint32_t which, uint32_t parallelism)
     wr_exec      *exec;
     wr_errinfo    info = {0};
     if (wr_job_finish(p, &settings, &job, &info) != WR_OK) fail_msg("%s", info.text);
-    if (wr_remote_encode(job, &graph[which], &graph_bytes[which], &info) != WR_OK) fail_msg("%s", info.text);
+    if (wr_remote_encode(job, to, bytes, &info) != WR_OK) fail_msg("%s", info.text);
     assert_int_equal(wr_exec_new(job, &exec, &info), WR_OK);
-    subtasks[which] = exec->subtasks;
+    *tasks = exec->subtasks;
     assert_int_equal(exec->slots, parallelism);
     wr_exec_free(exec);
     wr_job_free(p);
@@ -188,7 +192,8 @@ static int begin(void **state)
     assert_int_equal(env.mkdir(env.self, own), 0);
     assert_int_equal(env.parker_init(env.self, &parker), 0);
     for (uint32_t i = 0; i < 3; i++)
-        if (graph[i] == NULL) build_graph(i, i + 1);
+        if (graph[i] == NULL) build_graph(&graph[i], &graph_bytes[i], &subtasks[i], i + 1);
+    if (wide_graph == NULL) build_graph(&wide_graph, &wide_graph_bytes, &(uint32_t){0}, 200);
     open_jm();
     return 0;
 }
@@ -201,14 +206,20 @@ static void close_jm(void)
     closes = 0;
 }
 
+static int remove_one(const char *path, const struct stat *about, int kind, struct FTW *where)
+{
+    (void)about;
+    (void)kind;
+    (void)where;
+    return remove(path);
+}
+
 static int finish(void **state)
 {
-    char command[128];
     (void)state;
     close_jm();
     env.parker_fini(env.self, &parker);
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command);
+    return nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 static void join(uint64_t tm, uint32_t slots)
@@ -540,6 +551,65 @@ static void test_rescale(void **state)
     assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_OK);
 }
 
+/* The state was cut into so many key groups: what needs more is said before anything is ended. */
+static void test_a_rescale_that_cannot_be_does_no_harm(void **state)
+{
+    (void)state;
+    uint64_t   job = running(2);
+    char       id[17];
+    wr_message m = submit_message("numbers", 3);
+    snprintf(id, sizeof id, "%016llx", (unsigned long long)job);
+    m.ask.verb = "rescale";
+    m.ask.job = id;
+    m.ask.spec.graph = wide_graph;
+    m.ask.spec.graph_bytes = (uint32_t)wide_graph_bytes;
+    forget_sent();
+    say(CLIENT, &m);
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_STATE);
+    assert_int_equal(orders(WR_DO_TRIGGER), 0);
+    request("info", job, false);
+    expect_text("RUNNING");
+}
+
+static void ask_path(const char *verb, uint64_t job, const char *path)
+{
+    char       id[17];
+    wr_message m = {.kind = WR_MSG_REQUEST, .request = 8};
+    snprintf(id, sizeof id, "%016llx", (unsigned long long)job);
+    m.ask = (wr_request){.verb = verb, .job = id, .path = path};
+    say(CLIENT, &m);
+}
+
+static void test_savepoints(void **state)
+{
+    (void)state;
+    uint64_t job = running(2);
+    char     path[128];
+    snprintf(path, sizeof path, "%s/saved", folder);
+    forget_sent();
+    ask_path("savepoint", job, "");
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_USAGE);
+    forget_sent();
+    ask_path("savepoint", job, path);
+    uint64_t id = ack_all(job, 1, subtasks[1]);
+    step();
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.snapshot, id);
+    snprintf(path, sizeof path, "%s/saved/savepoint.wman", folder);
+    assert_int_equal(access(path, F_OK), 0);
+    forget_sent();
+    snprintf(path, sizeof path, "%s/stopped", folder);
+    ask_path("stop", job, path);
+    pass_ms(1);
+    id = ack_all(job, 1, subtasks[1]);
+    step();
+    assert_int_equal(orders(WR_DO_FINISH), 2);
+    assert_null(last(WR_MSG_REPLY, CLIENT));
+    report_all(job, 1, subtasks[1], WR_TASK_FINISHED);
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.snapshot, id);
+    snprintf(path, sizeof path, "%s/stopped/savepoint.wman", folder);
+    assert_int_equal(access(path, F_OK), 0);
+}
+
 static void test_drain_moves_a_job(void **state)
 {
     (void)state;
@@ -849,6 +919,8 @@ int main(void)
                                        T(test_snapshots_and_what_a_restart_begins_with),
                                        T(test_stop_takes_a_last_snapshot),
                                        T(test_rescale),
+                                       T(test_a_rescale_that_cannot_be_does_no_harm),
+                                       T(test_savepoints),
                                        T(test_drain_moves_a_job),
                                        T(test_a_new_jobmanager_takes_the_job_back),
                                        T(test_a_job_whose_workers_do_not_come_back_restarts),
@@ -862,5 +934,6 @@ int main(void)
                                        T(test_garbage_closes_its_connection)};
     int                     result = cmocka_run_group_tests(tests, NULL, NULL);
     for (uint32_t i = 0; i < 3; i++) free(graph[i]);
+    free(wide_graph);
     return result;
 }
