@@ -9,11 +9,13 @@
 
 enum { HEX_BYTES = 2 * WR_DIGEST_BYTES + 1, FETCHES_MAX = 2 * WR_JOB_FILES_MAX };
 #define KEPT_BYTES_MAX ((uint64_t)WR_MIB(1024))
+#define KEPT_NS        INT64_C(60000000000) /* what was wanted so recently stays, however much it is */
 
 /* One that is on its way, failed, or was checked: what a former process left is not believed. */
 typedef struct fetch {
     uint8_t    digest[WR_DIGEST_BYTES];
     uint64_t   bytes, offset;
+    int64_t    wanted_ns;
     uint32_t   state; /* enum wr_tm_blob_state */
     int        file;  /* descriptor + 1; 0: none */
     wr_sha256 *sum;
@@ -127,9 +129,22 @@ static bool is_here(const wr_tm_blobs *b, const wr_blob_ref *ref)
     return fits;
 }
 
-/* Those that nobody used for longest go; what is used now was looked at a moment ago, and a copy of it was made. */
+/* The one that a file is of, or NULL. */
+static fetch *by_name(const wr_tm_blobs *b, const char *name, uint32_t *at)
+{
+    for (uint32_t i = 0; i < b->fetches; i++) {
+        char hex[HEX_BYTES];
+        hex_of(hex, b->fetch[i]->digest);
+        *at = i;
+        if (strncmp(hex, name, HEX_BYTES - 1) == 0) return b->fetch[i];
+    }
+    return NULL;
+}
+
+/* Files that nobody has wanted for a while go; each job works on copies. */
 static void make_room(wr_tm_blobs *b)
 {
+    int64_t  now = b->env->mono_ns(b->env->self);
     uint32_t count;
     char   **name = wr_tm_folder_list(b->env, b->folder, &count);
     uint64_t sum = 0;
@@ -142,14 +157,13 @@ static void make_room(wr_tm_blobs *b)
     for (uint32_t i = 0; i < count && sum > KEPT_BYTES_MAX; i++) { /* digests are as good as random */
         char         path[WR_PATH_BYTES_MAX];
         wr_file_info about;
-        bool         used = false;
-        for (uint32_t k = 0; k < b->fetches; k++) {
-            char hex[HEX_BYTES];
-            hex_of(hex, b->fetch[k]->digest);
-            used |= strncmp(hex, name[i], HEX_BYTES - 1) == 0;
-        }
-        if (used || !wr_tm_path(path, b->folder, name[i]) || b->env->stat(b->env->self, path, &about) < 0) continue;
-        if (b->env->unlink(b->env->self, path) == 0) sum -= (uint64_t)about.bytes;
+        uint32_t     at = 0;
+        fetch       *f = by_name(b, name[i], &at);
+        if (f != NULL && (f->state == WR_TM_BLOB_COMES || now - f->wanted_ns < KEPT_NS)) continue;
+        if (!wr_tm_path(path, b->folder, name[i]) || b->env->stat(b->env->self, path, &about) < 0) continue;
+        if (b->env->unlink(b->env->self, path) < 0) continue;
+        sum -= (uint64_t)about.bytes;
+        if (f != NULL) forget(b, at);
     }
     free(name);
 }
@@ -194,12 +208,14 @@ enum wr_tm_blob_state wr_tm_blob_want(wr_tm_blobs *b, const wr_blob_ref *ref, wr
         check(f != NULL);
         memcpy(f->digest, ref->digest, sizeof f->digest);
         f->bytes = ref->bytes;
+        f->wanted_ns = b->env->mono_ns(b->env->self);
         b->fetch[b->fetches++] = f;
         f->state = is_here(b, ref) ? WR_TM_BLOB_HERE : WR_TM_BLOB_COMES;
         if (f->state == WR_TM_BLOB_COMES) begin(b, f);
         find(b, ref->digest, &at);
     }
     enum wr_tm_blob_state state = (enum wr_tm_blob_state)f->state;
+    f->wanted_ns = b->env->mono_ns(b->env->self);
     if (state != WR_TM_BLOB_FAILED) return state;
     *info = f->why;
     forget(b, at);

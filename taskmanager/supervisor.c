@@ -4,6 +4,7 @@
 #include "base/sabotage.h"
 #include "taskmanager/files.h"
 #include "taskmanager/supervisor_parts.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -300,6 +301,22 @@ static wr_err open_data_port(wr_supervisor *s, wr_errinfo *info)
     return s->data != NULL ? WR_OK : wr_fail(info, WR_MEMORY, "no memory for an address");
 }
 
+/* Two in one folder would clear away each other's jobs. */
+static wr_err lock_folder(wr_supervisor *s, wr_errinfo *info)
+{
+    char     path[WR_PATH_BYTES_MAX];
+    uint64_t holder = 0;
+    wr_tm_path(path, s->folder, "lock");
+    int file = s->env->open(s->env->self, path, WR_OPEN_READ_WRITE | WR_OPEN_CREATE);
+    if (file < 0) return wr_fail_errno(info, -file, "cannot open %s", path);
+    s->lock = file + 1;
+    int result = s->env->lock(s->env->self, file, &holder);
+    if (result == -EAGAIN)
+        return wr_fail(info, WR_BUSY, "another TaskManager (process %llu) has the folder %s; name another one by --dir",
+                       (unsigned long long)holder, s->folder);
+    return result < 0 ? wr_fail_errno(info, -result, "cannot lock %s", path) : WR_OK;
+}
+
 static wr_err prepare(wr_supervisor *s, wr_errinfo *info)
 {
     char path[WR_PATH_BYTES_MAX];
@@ -315,6 +332,7 @@ static wr_err prepare(wr_supervisor *s, wr_errinfo *info)
     if (strlen(s->folder) > WR_PATH_BYTES_MAX / 2)
         return wr_fail(info, WR_LIMIT, "the folder's path is too long; %.200s", s->folder);
     WR_TRY(wr_tm_folder_make(s->env, s->folder, info));
+    WR_TRY(lock_folder(s, info));
     wr_tm_path(path, s->folder, "jobs"); /* of workers of a former process, which ended with it */
     wr_tm_folder_remove(s->env, path);
     wr_tm_path(path, s->folder, "blobs");
@@ -394,6 +412,7 @@ void wr_supervisor_free(wr_supervisor *s)
     if (s->jm != 0) s->config.peers->close(s->config.peers->self, s->jm);
     for (uint32_t i = 0; i < s->lates; i++) free(s->late[i]);
     wr_acceptor_free(s->acceptor);
+    if (s->lock > 0) s->env->close(s->env->self, s->lock - 1);
     wr_tm_blobs_free(s->blobs);
     free(s->worker);
     free(s->late);

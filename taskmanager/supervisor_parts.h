@@ -49,6 +49,7 @@ struct wr_supervisor {
     const wr_env        *env;
     char                *jobmanager, *name, *folder, *http, *data; /* data: as others reach it */
     uint64_t             tm;
+    int                  lock; /* descriptor + 1 of the folder's lock; 0: none */
     wr_acceptor         *acceptor;
     wr_tm_blobs         *blobs;
     wr_tm_worker       **worker;

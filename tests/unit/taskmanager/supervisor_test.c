@@ -217,6 +217,24 @@ static void lower_leaders_are_not_heard(void **state)
     assert_int_equal(w->jm.closes, 1);
 }
 
+static void two_do_not_share_a_folder(void **state)
+{
+    world                     *w = *state;
+    wr_supervisor             *other;
+    wr_errinfo                 info = {0};
+    const wr_supervisor_config config = {.env = fake_env(),
+                                         .peers = &w->jm.table,
+                                         .workers = &w->workers.table,
+                                         .processes = &w->processes.table,
+                                         .jobmanager = "127.0.0.1:1",
+                                         .name = "other",
+                                         .folder = w->folder,
+                                         .data_listen = "127.0.0.1:0",
+                                         .slots = 1};
+    assert_int_equal(wr_supervisor_new(&other, &config, &info), WR_BUSY);
+    assert_null(other);
+}
+
 /* ---- deployment ---- */
 
 static void a_worker_gets_its_files_and_its_deployment(void **state)
@@ -570,6 +588,7 @@ int main(void)
         TEST(dials_again_with_pauses),
         TEST(silence_is_an_end),
         TEST(lower_leaders_are_not_heard),
+        TEST(two_do_not_share_a_folder),
         TEST(a_worker_gets_its_files_and_its_deployment),
         TEST(a_damaged_file_is_not_believed),
         TEST(a_file_that_is_not_there_fails_the_worker),
