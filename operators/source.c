@@ -22,11 +22,12 @@ typedef struct position {
 typedef struct split {
     void    *record, *local;
     char   **owned; /* far strings of the record, by field: ours */
-    bool     opened, idle, ended;
+    bool     opened, idle;
     uint32_t polls;
     uint64_t number;               /* for wr_home.split */
     position saved[POSITIONS_MAX]; /* oldest first */
     uint32_t saveds;
+    uint64_t last;   /* of one at its end: the first snapshot behind that; 0: none yet */
     char    *before; /* sabotage: as it was before the last poll */
     size_t   before_bytes;
 } split;
@@ -41,7 +42,8 @@ struct weir_waker {
 typedef struct source {
     split    **open;
     split     *held; /* not wanted yet, not opened */
-    uint32_t   count, capacity, next;
+    split    **over; /* at their end, but not known to be durable there: kept for `durable` alone */
+    uint32_t   count, capacity, next, overs, overs_room;
     uint64_t   changes; /* of the list */
     uint32_t   verdict;
     void      *state[1];
@@ -100,6 +102,31 @@ uint64_t wr_source_split(const wr_op *op, uint32_t index)
 uint64_t wr_source_changes(const wr_op *op)
 {
     return ((const source *)op->kernel_state)->changes;
+}
+
+/* The end of a long name says more than its beginning. */
+void wr_source_name(const wr_op *op, uint64_t number, char *text, size_t bytes)
+{
+    const source    *s = op->kernel_state;
+    const weir_type *type = op->def->state;
+    text[0] = 0;
+    for (uint32_t i = 0; i < s->count && type->fields > 0; i++) {
+        const weir_field *f = &type->field[0];
+        const char       *at = (const char *)s->open[i]->record + f->offset;
+        if (s->open[i]->number != number) continue;
+        if (f->kind == WEIR_STR || f->kind == WEIR_BYTES) {
+            const weir_str *name = (const weir_str *)(const void *)at;
+            size_t          n = name->len, cut = n < bytes ? 0 : n - bytes + 1 + sizeof "..." - 1;
+            snprintf(text, bytes, "%s%.*s", cut > 0 ? "..." : "", (int)(n - cut), weir_str_data(name) + cut);
+            for (char *c = text; *c != 0; c++) /* it is any bytes */
+                if ((unsigned char)*c < ' ' || *c == 127) *c = '?';
+        } else if (f->size <= 8) {
+            uint64_t value = 0;
+            memcpy(&value, at, f->size);
+            snprintf(text, bytes, "%llu", (unsigned long long)value);
+        }
+        return;
+    }
 }
 
 static void split_close(wr_op *op, split *sp)
@@ -284,6 +311,11 @@ static wr_err source_save(wr_op *op, const wr_barrier *barrier, wr_saver *saver,
             wr_save_record(saver, WR_ITEM_SPLIT, op->def->state, sp->record);
         if (op->def->durable != NULL && barrier->kind == WR_SNAPSHOT) note_position(op, sp, barrier->id);
     }
+    for (uint32_t i = 0; i < s->overs; i++) {
+        if (s->over[i]->last != 0 || barrier->kind != WR_SNAPSHOT) continue;
+        s->over[i]->last = barrier->id;
+        note_position(op, s->over[i], barrier->id);
+    }
     if (s->held != NULL) wr_save_record(saver, WR_ITEM_SPLIT, op->def->state, s->held->record);
     return WR_OK;
 }
@@ -314,6 +346,16 @@ static void source_complete(wr_op *op, uint64_t id)
     void *record = calloc(1, op->def->state->size);
     check(record != NULL);
     for (uint32_t i = 0; i < s->count && !wr_op_failed(op); i++) split_durable(op, s->open[i], id, record);
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < s->overs; i++) {
+        split *sp = s->over[i];
+        if (!wr_op_failed(op)) split_durable(op, sp, id, record);
+        if (sp->last == 0 || sp->last > id || wr_op_failed(op))
+            s->over[left++] = sp;
+        else
+            split_close(op, sp);
+    }
+    s->overs = left;
     free(record);
 }
 
@@ -323,6 +365,8 @@ static void source_close(wr_op *op)
     if (s == NULL) return;
     for (uint32_t i = 0; i < s->count; i++) split_close(op, s->open[i]);
     if (s->held != NULL) split_close(op, s->held);
+    for (uint32_t i = 0; i < s->overs; i++) split_close(op, s->over[i]);
+    free(s->over);
     free(s->open);
     free(s);
     op->kernel_state = NULL;
@@ -345,6 +389,28 @@ static uint32_t source_pace(wr_op *op, source *s)
     int64_t until = now + (int64_t)((1 - s->allowed) / (double)rate * 1e9) + 1000;
     if (until < s->wake_mono_ns) s->wake_mono_ns = until;
     return 0;
+}
+
+/* Its end is a position like any other: the reader hears when that is durable. */
+static void split_is_over(wr_op *op, split *sp)
+{
+    source *s = op->kernel_state;
+    if (op->def->durable == NULL || !op->home->snapshots || wr_op_failed(op)) {
+        split_close(op, sp);
+        return;
+    }
+    if (s->overs == s->overs_room) {
+        uint32_t room = s->overs_room == 0 ? 8 : 2 * s->overs_room;
+        split  **more = realloc(s->over, room * sizeof *more);
+        if (more == NULL) {
+            fail_memory(op);
+            split_close(op, sp);
+            return;
+        }
+        s->over = more;
+        s->overs_room = room;
+    }
+    s->over[s->overs++] = sp;
 }
 
 enum wr_polled wr_source_poll(wr_op *op)
@@ -383,9 +449,9 @@ enum wr_polled wr_source_poll(wr_op *op)
     sp->polls++;
     sp->idle = verdict == 1;
     if (verdict == 2) {
-        split_close(op, sp);
         s->open[s->next] = s->open[--s->count];
         s->changes++;
+        split_is_over(op, sp);
         return s->count > 0 ? WR_POLLED_MORE : WR_POLLED_EMPTY;
     }
     s->next++;

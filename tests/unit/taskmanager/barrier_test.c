@@ -343,6 +343,31 @@ static void test_sources_hear_what_is_durable(void **state)
     snaps_free(&r);
 }
 
+/* A split that is at its end goes nowhere any more; that it is durable there is told all the same, once, and only when
+ * the snapshot behind its end is. */
+static void test_a_split_at_its_end_is_durable(void **state)
+{
+    (void)state;
+    snaps_run r;
+    begin_two(&r, 1000);
+    snaps_all_in(&r, WR_TASK_ENDED);
+    snaps_shot *one = snaps_trigger(&r, ordinary(1));
+    snaps_take(&r, one);
+    snaps_shot *two = snaps_trigger(&r, ordinary(2)); /* the first one fails somewhere else */
+    snaps_take(&r, two);
+    assert_int_equal(snaps.durable, 0);
+    wr_worker_complete(r.worker, 2);
+    snaps_settle(&r);
+    assert_int_equal(snaps.durable, 1000);
+    snaps.durable = 0;
+    wr_worker_complete(r.worker, 3);
+    snaps_settle(&r);
+    assert_int_equal(snaps.durable, 0);
+    wr_worker_finish(r.worker);
+    snaps_all_in(&r, WR_TASK_FINISHED);
+    snaps_free(&r);
+}
+
 /* ---- splits ---- */
 
 /* A reader that is busy with one split has the next one waiting in its channel: the barrier behind it comes through,
@@ -387,6 +412,7 @@ int main(void)
         cmocka_unit_test(test_paused_sources_give_nothing_and_answer),
         cmocka_unit_test(test_stopped_sources_keep_their_positions),
         cmocka_unit_test(test_sources_hear_what_is_durable),
+        cmocka_unit_test(test_a_split_at_its_end_is_durable),
         cmocka_unit_test(test_a_waiting_split_holds_no_barrier_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
