@@ -2,6 +2,7 @@
 #include "jobmanager/jobmanager.h"
 #include "base/log.h"
 #include "cli/options.h"
+#include "cli/serve.h"
 #include "net/address.h"
 #include "net/peers_nng.h"
 #include <signal.h>
@@ -17,6 +18,7 @@ typedef struct process {
     bool           parker_open;
     wr_peers_nng  *peers;
     wr_jobmanager *jm;
+    wr_http       *http; /* NULL: it serves none */
     uint64_t       leader;
     char           token[WR_TOKEN_BYTES_MAX];
     char           folder[WR_PATH_BYTES_MAX], snapshots[WR_PATH_BYTES_MAX];
@@ -60,6 +62,11 @@ static wr_err find_token(process *p, const wr_settings *s, wr_errinfo *info)
     return wr_token_read(path, true, p->token, sizeof p->token, info);
 }
 
+static char *read_jobmanager(void *self, const char *what, size_t *n)
+{
+    return wr_jobmanager_read(((process *)self)->jm, what, n);
+}
+
 static wr_err open_all(process *p, const wr_settings *s, wr_errinfo *info)
 {
     const char *root = wr_setting_text(s, WR_SET_SNAPSHOTS_ROOT);
@@ -90,11 +97,13 @@ static wr_err open_all(process *p, const wr_settings *s, wr_errinfo *info)
                                          .silent_ms = wr_setting_ms(s, WR_SET_HEARTBEAT_TIMEOUT),
                                          .cancel_timeout_ms = wr_setting_ms(s, WR_SET_CANCEL_TIMEOUT),
                                          .threads = true};
-    return wr_jobmanager_new(&p->jm, &config, &p->leader, info);
+    WR_TRY(wr_jobmanager_new(&p->jm, &config, &p->leader, info));
+    return wr_cli_http(&p->http, p->env, s, WR_SET_JOBMANAGER_HTTP, read_jobmanager, p, info);
 }
 
 static void close_all(process *p)
 {
+    wr_http_free(p->http);
     wr_jobmanager_free(p->jm);
     if (p->peers != NULL) wr_peers_nng_free(p->peers);
     to_wake = NULL;
@@ -117,10 +126,14 @@ static void run(process *p)
     while (!atomic_load(&ends)) {
         wr_parker_prepare(&p->parker); /* what happens from here on wakes us */
         wr_jobmanager_step(p->jm);
-        if (atomic_load(&ends))
+        if (atomic_load(&ends)) {
             wr_parker_cancel(&p->parker);
-        else
-            p->env->park(p->env->self, &p->parker, wr_jobmanager_wait_ns(p->jm));
+            break;
+        }
+        int64_t  wait_ns = wr_jobmanager_wait_ns(p->jm);
+        int      fd[1];
+        uint32_t fds = wr_cli_http_step(p->http, fd, &wait_ns);
+        p->env->park_fds(p->env->self, &p->parker, wait_ns, fd, fds);
     }
 }
 
@@ -136,7 +149,8 @@ int wr_cli_jobmanager(const wr_options *options)
     wr_err err = open_all(&p, s, &info);
     if (err == WR_OK) {
         obey_signals(&p);
-        printf("weir jobmanager %s http -\n", wr_peers_nng_address(p.peers));
+        printf("weir jobmanager %s http %s\n", wr_peers_nng_address(p.peers),
+               p.http != NULL ? wr_http_address(p.http) : "-");
         fflush(stdout);
         run(&p);
         wr_log(WR_LOG_INFO, "the JobManager ends; its jobs go on when it is started again soon");

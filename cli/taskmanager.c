@@ -1,6 +1,7 @@
 /* weir taskmanager: the supervisor in a process of its own. */
 #include "base/log.h"
 #include "cli/options.h"
+#include "cli/serve.h"
 #include "net/address.h"
 #include "net/peers_nng.h"
 #include "taskmanager/processes.h"
@@ -19,6 +20,7 @@ typedef struct taskmanager {
     wr_peers_pair     *pair;
     wr_real_processes *processes;
     wr_supervisor     *supervisor;
+    wr_http           *http; /* NULL: it serves none */
     char               token[WR_TOKEN_BYTES_MAX];
     char               name[WR_NAME_BYTES_MAX], folder[WR_PATH_BYTES_MAX];
 } taskmanager;
@@ -73,6 +75,12 @@ static wr_err open_peers(taskmanager *t, const wr_settings *s, wr_errinfo *info)
     return wr_real_processes_new(&t->processes, t->env, t->pair, NULL, info);
 }
 
+static char *read_taskmanager(void *self, const char *what, size_t *n)
+{
+    taskmanager *t = self;
+    return strcmp(what, "metrics") == 0 ? wr_supervisor_metrics(t->supervisor, n) : NULL;
+}
+
 static wr_err open_all(taskmanager *t, const wr_settings *s, wr_errinfo *info)
 {
     const char *bind = wr_setting_text(s, WR_SET_TASKMANAGER_BIND);
@@ -87,6 +95,7 @@ static wr_err open_all(taskmanager *t, const wr_settings *s, wr_errinfo *info)
     int got = t->env->parker_init(t->env->self, &t->parker);
     if (got < 0) return wr_fail_errno(info, -got, "cannot make an event descriptor; raise the limit of open files");
     WR_TRY(open_peers(t, s, info));
+    WR_TRY(wr_cli_http(&t->http, t->env, s, WR_SET_TASKMANAGER_HTTP, read_taskmanager, t, info));
     const wr_supervisor_config config = {.env = t->env,
                                          .peers = wr_peers_nng_table(t->peers),
                                          .workers = wr_peers_pair_table(t->pair),
@@ -96,7 +105,7 @@ static wr_err open_all(taskmanager *t, const wr_settings *s, wr_errinfo *info)
                                          .folder = t->folder,
                                          .data_listen = bind,
                                          .data_host = wr_setting_text(s, WR_SET_TASKMANAGER_HOST),
-                                         .http = "",
+                                         .http = t->http != NULL ? wr_http_address(t->http) : "",
                                          .slots = slots != 0 ? slots : (uint32_t)t->env->cpu_count(t->env->self),
                                          .pid = (uint64_t)getpid(),
                                          .memory_max = wr_setting_bytes(s, WR_SET_MEMORY_MAX),
@@ -113,6 +122,7 @@ static void wait(taskmanager *t)
     if (due != INT64_MAX && (timeout < 0 || due - now < timeout)) timeout = due > now ? due - now : 0;
     fd[fds++] = wr_peers_pair_fd(t->pair);
     fd[fds++] = wr_real_processes_fd(t->processes);
+    fds += wr_cli_http_step(t->http, fd + fds, &timeout);
     t->env->park_fds(t->env->self, &t->parker, timeout, fd, fds);
 }
 
@@ -124,7 +134,8 @@ static void run(taskmanager *t)
         wr_supervisor_step(t->supervisor);
         if (!told && wr_supervisor_registered(t->supervisor)) {
             told = true;
-            printf("weir taskmanager %s data %s http -\n", t->name, wr_supervisor_data(t->supervisor));
+            printf("weir taskmanager %s data %s http %s\n", t->name, wr_supervisor_data(t->supervisor),
+                   t->http != NULL ? wr_http_address(t->http) : "-");
             fflush(stdout);
         }
         if (!atomic_load(&ends)) wait(t);
@@ -133,6 +144,7 @@ static void run(taskmanager *t)
 
 static void close_all(taskmanager *t)
 {
+    wr_http_free(t->http);
     wr_supervisor_free(t->supervisor);
     wr_real_processes_free(t->processes);
     if (t->pair != NULL) wr_peers_pair_free(t->pair);

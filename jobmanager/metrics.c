@@ -1,5 +1,4 @@
 /* What the HTTP server asks for: the reading requests' JSON, and metrics in Prometheus' text format 0.0.4. */
-#include "base/mem.h"
 #include "jobmanager/inside.h"
 #include <ctype.h>
 #include <inttypes.h>
@@ -48,10 +47,6 @@ static void of_cluster(FILE *f, wr_jobmanager *jm)
     wr_pool_sums   sums;
     wr_peers_stats s = {0};
     wr_core_pool_sums(&jm->pool, &sums);
-    head(f, "weir_build_info", "gauge", "Version of this process.");
-    fprintf(f, "weir_build_info{version=\"%s\"} 1\n", WR_VERSION);
-    head(f, "process_resident_memory_bytes", "gauge", "Resident memory of this process.");
-    fprintf(f, "process_resident_memory_bytes %" PRIu64 "\n", wr_mem_resident_bytes());
     head(f, "weir_leader_epoch", "gauge", "How often a JobManager has begun to lead with this folder.");
     fprintf(f, "weir_leader_epoch %" PRIu64 "\n", jm->leader);
     head(f, "weir_taskmanagers", "gauge", "TaskManagers that are registered.");
