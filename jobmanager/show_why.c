@@ -48,7 +48,8 @@ static void know_figures(known *k, const wr_jm_job *j)
                                    .out_rate = f.out_rate,
                                    .watermark = f.watermark,
                                    .slowest = f.slowest,
-                                   .stands = f.stands};
+                                   .stands = f.stands,
+                                   .held = f.held};
     }
     k->in.time = k->time;
     k->in.flow = k->flow;

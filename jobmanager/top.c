@@ -80,6 +80,7 @@ void wr_jm_flow_of(const wr_jm_job *j, uint32_t node, wr_jm_flow *sum)
             if (o->watermark < sum->watermark) {
                 sum->watermark = o->watermark;
                 sum->slowest = o->subtask;
+                sum->held = o->held;
                 sum->stands = old != NULL && old->watermark == o->watermark;
             }
             if (old == NULL || seconds <= 0) continue;

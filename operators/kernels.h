@@ -34,6 +34,8 @@ enum wr_polled wr_source_poll(wr_op *op);
 uint32_t wr_source_splits(const wr_op *op);
 uint64_t wr_source_split(const wr_op *op, uint32_t index);
 uint64_t wr_source_changes(const wr_op *op);
+/* For people: the first field of the split of this number, cut; "" when it is not open. */
+void wr_source_name(const wr_op *op, uint64_t number, char *text, size_t bytes);
 /* Whether the reader would take another split now: it has none, or those it has are idle or long. */
 bool wr_source_wants(const wr_op *op);
 /* What an idle source waits for: a file descriptor (or -1) and a point in monotonic time (INT64_MAX: none). */

@@ -75,6 +75,15 @@ typedef struct wr_op_stats {
     _Atomic int64_t  watermark; /* a copy for readers */
 } wr_op_stats;
 
+/* What holds event time back: a short text that its slot writes and anybody reads. */
+enum { WR_HOLDER_BYTES = 64 };
+typedef struct wr_holder {
+    _Atomic uint32_t turn; /* odd while it is written */
+    _Atomic uint64_t word[WR_HOLDER_BYTES / 8];
+} wr_holder;
+void wr_holder_set(wr_holder *h, const char *text);                 /* its slot only */
+void wr_holder_get(const wr_holder *h, char text[WR_HOLDER_BYTES]); /* "" when it is just being written */
+
 /* User metrics: found by the address of their descriptor. Slot-owned; values are relaxed atomics for readers. */
 typedef struct wr_metric {
     const void      *id;
@@ -140,6 +149,7 @@ struct wr_op {
     uint32_t                    max_parallelism, subtask, subtasks;
     uint32_t                    task; /* the subtask that it is part of: index in wr_exec.subtask */
     weir_sink_id                sink_id;
+    wr_holder                   holder; /* time operators */
 };
 
 /* What a kind of operator does. One const table per kind, all listed in operators/kernels.c. */

@@ -26,6 +26,7 @@ typedef struct timer {
     uint32_t  count, capacity, last; /* last: the one that the last batch came from */
     bool      none;                  /* no origin was open at the last look, nor since none_ns on the clock */
     int64_t   none_ns;
+    uint64_t  holder; /* the origin that op->holder names; 0: none */
     saved    *saved;
     uint32_t  saves;
 } timer;
@@ -164,18 +165,36 @@ static bool silent(origin *o, int64_t idle_after, int64_t clock_ns)
     return idle_after > 0 && clock_ns - o->since_ns >= idle_after;
 }
 
+/* Tells others which origin all wait for. */
+static void name_holder(wr_op *op, timer *t, const origin *o)
+{
+    char         text[WR_HOLDER_BYTES] = "", name[WR_HOLDER_BYTES - 8] = "";
+    const wr_op *head = op;
+    t->holder = o != NULL ? o->number : 0;
+    while (head->up != NULL) head = head->up;
+    if (o != NULL && (o->number & WR_ORIGIN_CHANNEL) != 0)
+        snprintf(text, sizeof text, "input channel %llu", (unsigned long long)(o->number & ~WR_ORIGIN_CHANNEL));
+    else if (o != NULL && head->kernel == &wr_kernel_source)
+        wr_source_name(head, o->number, name, sizeof name);
+    if (name[0] != 0) snprintf(text, sizeof text, "split %s", name);
+    wr_holder_set(&op->holder, text);
+}
+
 void wr_time_look(wr_op *op, int64_t clock_ns)
 {
-    timer   *t = op->kernel_state;
-    int64_t  least = INT64_MAX;
-    uint32_t active = 0;
+    timer        *t = op->kernel_state;
+    const origin *holder = NULL;
+    int64_t       least = INT64_MAX;
+    uint32_t      active = 0;
     for (uint32_t i = 0; i < t->count; i++) {
         origin *o = &t->open[i];
         o->idle = silent(o, op->node->idle_after, clock_ns);
         if (o->idle) continue;
         active++;
+        if (holder == NULL || o->greatest < least) holder = o;
         if (o->greatest < least) least = o->greatest;
     }
+    if (t->holder != (holder != NULL ? holder->number : 0)) name_holder(op, t, holder);
     if (t->count > 0) {
         t->none = false;
     } else if (!t->none) { /* nothing to read counts as something silent */

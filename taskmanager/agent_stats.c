@@ -29,7 +29,9 @@ static void put_operators(const wr_worker *w, wr_message *m)
                                                           .batches = s.batches,
                                                           .state_bytes = s.state_bytes,
                                                           .keys = s.keys,
-                                                          .watermark = s.watermark};
+                                                          .watermark = s.watermark,
+                                                          .held = s.held[0] != 0 ? wr_arena_str(&m->arena, s.held)
+                                                                                 : ""};
 }
 
 static void put_metrics(const wr_worker *w, wr_message *m)

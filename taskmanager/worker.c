@@ -338,6 +338,8 @@ bool wr_worker_operator_stats(const wr_worker *w, uint32_t index, wr_operator_st
                                  .batches = relaxed(&op->stats.batches),
                                  .state_bytes = relaxed(&op->stats.state_bytes),
                                  .keys = relaxed(&op->stats.keys)};
+    _Static_assert(sizeof stats->held == WR_HOLDER_BYTES, "");
+    wr_holder_get(&op->holder, stats->held);
     return true;
 }
 

@@ -110,6 +110,7 @@ typedef struct wr_operator_stats {
     uint32_t       subtask; /* index within the operator */
     uint64_t       in, out, bad, late, batches, state_bytes, keys;
     int64_t        watermark; /* WEIR_NO_TIME: none yet */
+    char           held[64];  /* time operators: what holds it back, a split or channel; "": nothing */
 } wr_operator_stats;
 typedef struct wr_task_stats {
     uint32_t      subtask; /* index in wr_exec.subtask */

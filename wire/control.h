@@ -153,9 +153,10 @@ typedef struct wr_stats_task {
     uint64_t busy_ns, idle_ns, back_pressured_ns;
 } wr_stats_task;
 typedef struct wr_stats_operator {
-    uint32_t node, subtask; /* id in wr_job.node; index within the operator */
-    uint64_t in, out, bad, late, batches, state_bytes, keys;
-    int64_t  watermark; /* WEIR_NO_TIME: none yet */
+    uint32_t    node, subtask; /* id in wr_job.node; index within the operator */
+    uint64_t    in, out, bad, late, batches, state_bytes, keys;
+    int64_t     watermark; /* WEIR_NO_TIME: none yet */
+    const char *held;      /* time operators: what holds it back, e.g. "split old.txt"; "" */
 } wr_stats_operator;
 typedef struct wr_stats_metric { /* the user's own */
     uint32_t    node, subtask;

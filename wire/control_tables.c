@@ -253,7 +253,8 @@ static const wr_member stats_op_members[] = {WR_MEMBER(wr_stats_operator, node, 
                                              WR_MEMBER(wr_stats_operator, batches, WR_IS_U64, UINT64_MAX),
                                              WR_MEMBER(wr_stats_operator, state_bytes, WR_IS_U64, UINT64_MAX),
                                              WR_MEMBER(wr_stats_operator, keys, WR_IS_U64, UINT64_MAX),
-                                             WR_MEMBER(wr_stats_operator, watermark, WR_IS_I64, UINT64_MAX)};
+                                             WR_MEMBER(wr_stats_operator, watermark, WR_IS_I64, UINT64_MAX),
+                                             WR_MEMBER(wr_stats_operator, held, WR_IS_STR, WR_NAME_BYTES_MAX)};
 static const wr_struct stats_op_struct = WR_STRUCT(wr_stats_operator, stats_op_members);
 static const wr_member metric_members[] = {WR_MEMBER(wr_stats_metric, node, WR_IS_U32, WR_NODES_MAX),
                                            WR_MEMBER(wr_stats_metric, subtask, WR_IS_U32, WR_PARALLELISM_MAX),

@@ -150,6 +150,37 @@ static void test_the_least_of_the_origins_holds_time_back(void **state)
     end();
 }
 
+static void held_by(const char *text)
+{
+    char held[WR_HOLDER_BYTES];
+    wr_holder_get(&f.op.holder, held);
+    assert_string_equal(held, text);
+}
+
+/* For people who ask why time stands. */
+static void test_tells_which_origin_holds_time_back(void **state)
+{
+    (void)state;
+    begin(0, 1000, NULL);
+    held_by("");
+    wr_time_open(&f.op, WR_ORIGIN_CHANNEL | 1, 0);
+    wr_time_open(&f.op, WR_ORIGIN_CHANNEL | 2, 0);
+    mark(0);
+    held_by("input channel 1");
+    give(WR_ORIGIN_CHANNEL | 1, 100);
+    mark(0);
+    held_by("input channel 2"); /* has said nothing yet */
+    give(WR_ORIGIN_CHANNEL | 2, 200);
+    mark(0);
+    held_by("input channel 1");
+    give(WR_ORIGIN_CHANNEL | 2, 300);
+    mark(1000);
+    held_by("input channel 2"); /* 1 is idle: nobody waits for it */
+    mark(2000);
+    held_by("");
+    end();
+}
+
 static void test_a_silent_origin_is_let_go(void **state)
 {
     (void)state;
@@ -291,6 +322,7 @@ int main(void)
         cmocka_unit_test(test_records_keep_and_get_their_times),
         cmocka_unit_test(test_the_least_of_the_origins_holds_time_back),
         cmocka_unit_test(test_a_silent_origin_is_let_go),
+        cmocka_unit_test(test_tells_which_origin_holds_time_back),
         cmocka_unit_test(test_nothing_to_read_is_silence),
         cmocka_unit_test(test_own_watermarks),
         cmocka_unit_test(test_the_ends_of_time),

@@ -26,7 +26,8 @@ static wr_stats_operator control_stats_ops[] = {{.node = 2,
                                                  .batches = 3,
                                                  .state_bytes = 4096,
                                                  .keys = 12,
-                                                 .watermark = WEIR_NO_TIME}};
+                                                 .watermark = WEIR_NO_TIME,
+                                                 .held = "split old.txt"}};
 static wr_stats_metric   control_stats_metrics[] = {
       {.node = 2, .subtask = 1, .name = "temperature", .kind = 2, .value = -12.5, .count = 0},
       {.node = 2, .subtask = 1, .name = "seen", .kind = 1, .value = 0, .count = UINT64_MAX}};

@@ -81,6 +81,7 @@ static void members(void **state)
         } else if (m.kind == WR_MSG_STATS) {
             assert_true(back.stats.metric[0].value == -12.5 && back.stats.metric[1].count == UINT64_MAX);
             assert_true(back.stats.op[0].watermark == WEIR_NO_TIME && back.stats.op[0].keys == 12);
+            assert_string_equal(back.stats.op[0].held, "split old.txt");
             assert_true(back.stats.task[0].back_pressured_ns == 300 && back.stats.received_bytes == 6);
         } else if (m.kind == WR_MSG_DEPLOY) {
             const wr_job_spec *s = &back.deploy.spec, *t = &m.deploy.spec;
