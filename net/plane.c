@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { LOOK_NS = 10000 }; /* how often a busy slot asks a connection from which nothing came */
+enum { LOOK_NS = 20000 }; /* how often a busy slot asks a connection from which nothing came */
 
 /* ---- build ---- */
 
@@ -292,10 +292,11 @@ bool wr_plane_failed(const wr_plane *p, wr_errinfo *info)
 
 /* ---- steps ---- */
 
+/* Credits come back when half of them are gone: until then nothing but records can be waited for. */
 static bool needs_credit(const wr_link_conn *c)
 {
     for (uint32_t i = 0; i < c->outs; i++) {
-        if (c->out[i]->stalled) return true;
+        if (2 * c->out[i]->credits <= c->out[i]->credits_most) return true;
     }
     return false;
 }
@@ -305,7 +306,8 @@ static bool worth_a_look(wr_plane *p, const wr_link_conn *c, int64_t now_ns)
 {
     if (!c->dry) return true;
     if (p->conns > DIRECT) return false;
-    return !p->progress || now_ns - c->looked_ns >= LOOK_NS || needs_credit(c);
+    if (!p->progress) return true;
+    return now_ns - c->looked_ns >= LOOK_NS && (c->ins > 0 || needs_credit(c));
 }
 
 static void ask_poller(wr_plane *p)

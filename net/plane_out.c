@@ -39,6 +39,7 @@ bool wr_plane_granted(wr_link_conn *c, const wr_data_head *head)
                              head->channel, o != NULL ? o->credit_seq : 0);
     o->credit_seq++;
     o->credits += head->n;
+    if (o->credits > o->credits_most) o->credits_most = o->credits;
     o->stalled = false;
     if (!o->splits) return true;
     uint32_t n = (uint32_t)head->at;
