@@ -24,7 +24,7 @@ struct wr_watchdog {
     int            signal;
     watched       *slot;
     uint64_t      *sum; /* by slot, of one look */
-    bool          *live;
+    bool          *live, *starts;
 };
 
 wr_err wr_watchdog_new(wr_watchdog **take, const wr_env *env, const wr_exec *exec, int64_t hang_ms, int signal,
@@ -40,7 +40,8 @@ wr_err wr_watchdog_new(wr_watchdog **take, const wr_env *env, const wr_exec *exe
     d->slot = calloc(exec->slots + 1u, sizeof *d->slot);
     d->sum = calloc(exec->slots + 1u, sizeof *d->sum);
     d->live = calloc(exec->slots + 1u, sizeof *d->live);
-    if (d->slot != NULL && d->sum != NULL && d->live != NULL) return WR_OK;
+    d->starts = calloc(exec->slots + 1u, sizeof *d->starts);
+    if (d->slot != NULL && d->sum != NULL && d->live != NULL && d->starts != NULL) return WR_OK;
     wr_watchdog_free(d);
     *take = NULL;
     return wr_fail(info, WR_MEMORY, "no memory for a watchdog of %u slots", exec->slots);
@@ -91,16 +92,18 @@ void wr_watchdog_step(wr_watchdog *d, const wr_worker *w)
     d->look_ns = now + d->hang_ns / 8;
     memset(d->sum, 0, d->exec->slots * sizeof *d->sum);
     memset(d->live, 0, d->exec->slots * sizeof *d->live);
+    memset(d->starts, 0, d->exec->slots * sizeof *d->starts);
     wr_task_stats s;
     for (uint32_t i = 0; wr_worker_task_stats(w, i, &s); i++) {
         const wr_subtask *t = &d->exec->subtask[s.subtask];
         if (t->own_thread || t->place >= d->exec->slots) continue;
         d->sum[t->place] += s.busy_ns + s.idle_ns + s.back_pressured_ns + s.state;
         d->live[t->place] |= s.state < WR_TASK_FINISHED;
+        d->starts[t->place] |= s.state < WR_TASK_RUNNING; /* loading large state is one call, and takes its time */
     }
     for (uint32_t i = 0; i < d->exec->slots; i++) {
         watched *slot = &d->slot[i];
-        if (!d->live[i] || !slot->any || slot->counters != d->sum[i]) {
+        if (!d->live[i] || d->starts[i] || !slot->any || slot->counters != d->sum[i]) {
             *slot = (watched){.any = true, .counters = d->sum[i], .since_ns = now};
             continue;
         }
@@ -119,5 +122,6 @@ void wr_watchdog_free(wr_watchdog *d)
     free(d->slot);
     free(d->sum);
     free(d->live);
+    free(d->starts);
     free(d);
 }
