@@ -3,7 +3,8 @@
  * on demand:
  *   cc -std=gnu17 -D_GNU_SOURCE -O3 -I. -Iinclude bench/micro/image_bench.c build/lib/libweir.a -lxxhash -luring
  *      -lmsgpackc -lm -o image_bench
- * image_bench [MB [FOLDER [ROUNDS [CPU]]]]: 64-byte entries, uniform keys. */
+ * image_bench [MB [FOLDER [ROUNDS [CPU]]]]: 64-byte entries, uniform keys.
+ * image_bench rows MB FOLDER ROUNDS: only what bench/run has rows for, a line per round. */
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/prng.h"
@@ -249,17 +250,21 @@ static void load(uint64_t snapshot_id, wr_state_file *file, int rounds)
     printf("check only               %8.1f ms\n", median(checked, rounds));
 }
 
+/* An increment of a share of the keys, drawn. */
+static double increment_ms(double share)
+{
+    event events[BATCH];
+    for (uint64_t n = (uint64_t)(share * (double)keys) / BATCH; n > 0; n--) {
+        for (uint32_t k = 0; k < BATCH; k++) events[k].user = wr_prng_below(&prng, keys);
+        update(events, BATCH);
+    }
+    return snapshot(false, 0, BLOCK, false).took_ms;
+}
+
 static void changed(double share, int rounds, double full_ms)
 {
     double took[ROUNDS_MAX];
-    for (int i = 0; i < rounds; i++) {
-        event events[BATCH];
-        for (uint64_t n = (uint64_t)(share * (double)keys) / BATCH; n > 0; n--) {
-            for (uint32_t k = 0; k < BATCH; k++) events[k].user = wr_prng_below(&prng, keys);
-            update(events, BATCH);
-        }
-        took[i] = snapshot(false, 0, BLOCK, false).took_ms;
-    }
+    for (int i = 0; i < rounds; i++) took[i] = increment_ms(share);
     double ms = median(took, rounds);
     printf("increment, %4.0f %% drawn  %8.1f ms  %7.1f MB  %.3f of a full one\n", share * 100, ms,
            (double)last.bytes / 1e6, ms / full_ms);
@@ -287,8 +292,39 @@ static void while_busy(int rounds, double base_ms)
     }
 }
 
+static void set_up(uint64_t megabytes)
+{
+    env = wr_env_real();
+    env->parker_init(env->self, &parker);
+    prng = wr_prng_of(1);
+    keys = (megabytes << 20) / 64;
+    table = new_table();
+    fill();
+}
+
+/* Everything in turn, so that a disk that changes its mind does so for all. */
+static int rows(uint64_t megabytes, int rounds)
+{
+    wr_errinfo info = {0};
+    set_up(megabytes);
+    (void)snapshot(true, 0, BLOCK, false); /* warm */
+    if (wr_table_mark(table, true, &info) != WR_OK) die(&info);
+    (void)snapshot(true, 0, BLOCK, false);
+    for (int i = 0; i < rounds; i++) {
+        double full = snapshot(true, 0, BLOCK, false).took_ms, raw = raw_write(last.bytes);
+        printf("bench full_s=%.6f raw_s=%.6f bytes=%lu", full * 1e-3, raw * 1e-3, last.bytes);
+        printf(" increment_s=%.6f\n", increment_ms(0.01) * 1e-3);
+    }
+    wr_table_free(table);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
+    if (argc == 5 && strcmp(argv[1], "rows") == 0) {
+        folder = argv[3];
+        return rows(strtoull(argv[2], NULL, 10), (int)strtol(argv[4], NULL, 10));
+    }
     uint64_t  megabytes = argc > 1 ? strtoull(argv[1], NULL, 10) : 512;
     int       rounds = argc > 3 ? (int)strtol(argv[3], NULL, 10) : 7;
     cpu_set_t set;
@@ -297,12 +333,7 @@ int main(int argc, char **argv)
     CPU_ZERO(&set);
     CPU_SET(argc > 4 ? strtoul(argv[4], NULL, 10) : 0, &set);
     if (argc > 4) sched_setaffinity(0, sizeof set, &set);
-    env = wr_env_real();
-    env->parker_init(env->self, &parker);
-    prng = wr_prng_of(1);
-    keys = (megabytes << 20) / 64;
-    table = new_table();
-    fill();
+    set_up(megabytes);
     printf("%lu MB, %lu keys\n", megabytes, keys);
 
     double raw[ROUNDS_MAX], full[ROUNDS_MAX], base[ROUNDS_MAX];
