@@ -148,9 +148,9 @@ const wr_exec *wr_coordinator_exec(const wr_coordinator *s)
     return s->exec;
 }
 
-const wr_manifest *wr_coordinator_newest(const wr_coordinator *s)
+wr_err wr_coordinator_newest(const wr_coordinator *s, wr_manifest *m, bool *found, wr_errinfo *info)
 {
-    return s->newest.id != 0 ? &s->newest : NULL;
+    return wr_store_newest(s->env, s->origin->folder, wr_journal_lineage(s->origin->journal), m, found, info);
 }
 
 const wr_origin *wr_coordinator_origin(const wr_coordinator *s)
@@ -222,7 +222,11 @@ static wr_err write_manifest(wr_coordinator *s, const wr_checkpoint_action *a, w
         wr_manifest_free(&m);
         return err;
     }
-    for (uint32_t i = 0; i < m.ops; i++) m.op[i].items = 0; /* they lie in the acks, which go now */
+    for (uint32_t i = 0; i < m.ops; i++) { /* what lies in the acks, or belongs to their tasks, goes now */
+        m.op[i].items = 0;
+        m.op[i].record = m.op[i].state = NULL;
+        m.op[i].key = (weir_key){0};
+    }
     s->last_ended = m.ended;
     wr_manifest_free(&s->newest);
     s->newest = m;

@@ -55,7 +55,7 @@ void wr_coordinator_stop(wr_coordinator *s, uint64_t ticket, bool drain, const c
 bool                      wr_coordinator_taken(const wr_coordinator *s); /* false: it only restores */
 const wr_core_checkpoint *wr_coordinator_machine(const wr_coordinator *s);
 const wr_exec            *wr_coordinator_exec(const wr_coordinator *s);
-/* The newest completed snapshot that it knows whole (but for operators' items), or NULL. */
-const wr_manifest *wr_coordinator_newest(const wr_coordinator *s);
-const wr_origin   *wr_coordinator_origin(const wr_coordinator *s);
+/* Reads the newest completed snapshot; of a coordinator that takes some. */
+wr_err           wr_coordinator_newest(const wr_coordinator *s, wr_manifest *m, bool *found, wr_errinfo *info);
+const wr_origin *wr_coordinator_origin(const wr_coordinator *s);
 #endif

@@ -161,22 +161,26 @@ static wr_err enough_groups(const wr_jm_job *j, const wr_job *to, wr_errinfo *in
     return WR_OK;
 }
 
-/* Whether the job could go on from this snapshot as it is going to be; NULL: nothing is known of it yet. */
-static wr_err try_graph(const wr_jm_job *j, const wr_job_spec *spec, const wr_manifest *m, wr_errinfo *info)
+/* Whether the job could go on from its newest snapshot as it is going to be. */
+static wr_err try_graph(const wr_jm_job *j, const wr_job_spec *spec, wr_errinfo *info)
 {
-    wr_remote *remote;
-    wr_exec   *exec = NULL;
+    wr_manifest m;
+    bool        found = false;
+    wr_remote  *remote;
+    wr_exec    *exec = NULL;
     WR_TRY(wr_remote_decode(&remote, spec->graph, spec->graph_bytes, info));
-    wr_err err = WR_OK;
+    wr_err err = wr_coordinator_newest(j->coordinator, &m, &found, info);
+    if (err != WR_OK) goto out;
     WR_GOTO(enough_groups(j, wr_remote_job(remote), info));
-    if (m != NULL) {
-        WR_GOTO(wr_remote_restored(remote, m, info));
-        WR_GOTO(wr_restore_match(m, wr_remote_job(remote), spec->allow_non_restored, NULL, info));
+    if (found) {
+        WR_GOTO(wr_remote_restored(remote, &m, info));
+        WR_GOTO(wr_restore_match(&m, wr_remote_job(remote), spec->allow_non_restored, NULL, info));
     }
     WR_GOTO(wr_exec_new(wr_remote_job(remote), &exec, info));
     if (exec->slots > WR_SLOTS_MAX)
         err = wr_fail(info, WR_LIMIT, "the job would need %u slots; a job has at most %d", exec->slots, WR_SLOTS_MAX);
 out:
+    if (found) wr_manifest_free(&m);
     wr_exec_free(exec);
     wr_remote_free(remote);
     return err;
@@ -189,7 +193,7 @@ bool wr_jm_rescale_fits(wr_jm_job *j)
     wr_job_spec spec;
     wr_errinfo  info = {0};
     wr_err      err = wr_job_spec_decode(&spec, &arena, j->spec_next, j->spec_next_bytes, &info);
-    if (err == WR_OK) err = try_graph(j, &spec, wr_coordinator_newest(j->coordinator), &info);
+    if (err == WR_OK) err = try_graph(j, &spec, &info);
     wr_arena_fini(&arena);
     if (err == WR_OK) return true;
     free(j->spec_next);
@@ -218,7 +222,7 @@ static wr_err may_rescale(const wr_jm_job *j, const wr_message *m, wr_errinfo *i
         return wr_fail(info, WR_TIMEOUT, "job %s is %s; ask again when it runs", j->name,
                        wr_job_state_name(j->core.state));
     const wr_job_spec spec = changed(&l->spec, &m->ask.spec);
-    return try_graph(j, &spec, wr_coordinator_newest(j->coordinator), info);
+    return try_graph(j, &spec, info);
 }
 
 void wr_jm_rescale(wr_jobmanager *jm, uint64_t peer, wr_message *m, wr_jm_job *j)
