@@ -152,7 +152,9 @@ int wr_cli_jobmanager(const wr_options *options)
         printf("weir jobmanager %s http %s\n", wr_peers_nng_address(p.peers),
                p.http != NULL ? wr_http_address(p.http) : "-");
         fflush(stdout);
+        wr_cli_notify(false);
         run(&p);
+        wr_cli_notify(true);
         wr_log(WR_LOG_INFO, "the JobManager ends; its jobs go on when it is started again soon");
     }
     close_all(&p);

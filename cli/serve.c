@@ -1,5 +1,11 @@
 #include "cli/serve.h"
 #include "base/log.h"
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 wr_err wr_cli_http(wr_http **take, const wr_env *env, const wr_settings *s, wr_setting which,
                    char *(*read)(void *self, const char *what, size_t *n), void *self, wr_errinfo *info)
@@ -28,4 +34,25 @@ uint32_t wr_cli_http_step(wr_http *http, int *fd, int64_t *wait_ns)
     if (own >= 0 && (*wait_ns < 0 || own < *wait_ns)) *wait_ns = own;
     *fd = wr_http_fd(http);
     return 1;
+}
+
+void wr_cli_notify(bool ends)
+{
+    static struct sockaddr_un to; /* main thread */
+    static socklen_t          to_bytes;
+    const char               *path = getenv("NOTIFY_SOCKET"), *text = ends ? "STOPPING=1\n" : "READY=1\n";
+    size_t                    n = path != NULL ? strlen(path) : 0;
+    if (n > 1 && n < sizeof to.sun_path && (path[0] == '/' || path[0] == '@')) {
+        to.sun_family = AF_UNIX;
+        memcpy(to.sun_path, path, n);
+        if (path[0] == '@') to.sun_path[0] = 0; /* the abstract namespace */
+        to_bytes = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n);
+    }
+    unsetenv("NOTIFY_SOCKET");
+    if (to_bytes == 0) return;
+    int s = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (s < 0) return;
+    if (sendto(s, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&to, to_bytes) < 0)
+        wr_log(WR_LOG_WARN, "cannot tell the service manager: %s", text);
+    close(s);
 }

@@ -10,4 +10,8 @@ wr_err wr_cli_http(wr_http **take, const wr_env *env, const wr_settings *s, wr_s
 /* Steps it (NULL: nothing), makes *wait_ns shorter, and gives the descriptor to wait at: 0 or 1 of them. */
 uint32_t wr_cli_http_step(wr_http *http, int *fd, int64_t *wait_ns);
 
+/* Tells the service manager that started us, if one did (NOTIFY_SOCKET): ready, or about to end. Workers do not see its
+ * address: `ends` or not, the first call takes it out of the environment. */
+void wr_cli_notify(bool ends);
+
 #endif

@@ -185,7 +185,9 @@ int wr_cli_taskmanager(const wr_options *options)
     wr_err err = open_all(&t, s, &info);
     if (err == WR_OK) {
         obey_signals(&t);
+        wr_cli_notify(false);
         run(&t);
+        wr_cli_notify(true);
         wr_log(WR_LOG_INFO, "the TaskManager %s ends", t.name);
     }
     close_all(&t);
