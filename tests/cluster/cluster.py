@@ -241,5 +241,5 @@ class Cluster:
         return wait_until(reached, lambda: f"{job} to be {' or '.join(states)}: {self.weir('info', job).out}", seconds)
 
     def snapshots(self, job):
-        """How many have completed."""
-        return (self.info(job).get("snapshots") or {}).get("completed", 0)
+        """The id of the newest complete one."""
+        return (self.info(job).get("snapshots") or {}).get("newest", 0)

@@ -98,7 +98,7 @@ class Page:
         for block in self.blocks[at + 1:]:
             if block.name == name:
                 return False
-            if block.language == 'console' and any(re.search(r'weir (run|check)\b', c) and made in c for c, _ in commands(block)):
+            if block.language == 'console' and any(re.search(r'weir (run|check|submit)\b', c) and made in c for c, _ in commands(block)):
                 return True
         return False
 
@@ -174,6 +174,7 @@ class Page:
         except (Failure, subprocess.TimeoutExpired) as failure:
             return str(failure)
         finally:
+            self.shell('weir cluster stop -q')
             for job in json.loads(self.shell('weir list --json 2>/dev/null')[1].strip() or '[]'):
                 os.kill(job['pid'], signal.SIGKILL)
             shutil.rmtree(self.folder)
