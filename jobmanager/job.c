@@ -1,7 +1,6 @@
 /* The shell of one job's machine: what workers say becomes events, actions become messages and records. */
 #include "base/check.h"
 #include "base/log.h"
-#include "base/sabotage.h"
 #include "jobmanager/inside.h"
 #include <stdlib.h>
 #include <string.h>
@@ -284,15 +283,13 @@ void wr_jm_granted(wr_jm_job *j, uint32_t attempt)
     wr_jm_places(j, c->tm, c->slots);
     new_secret(j);
     const wr_ledger_job *l = wr_ledger_find(jm->ledger, j->id);
-    if ((!wr_sabotage.ledger_late && keep_attempt(j, &info) != WR_OK) ||
-        wr_jm_new_coordinator(j, &l->spec, &info) != WR_OK) {
+    if (keep_attempt(j, &info) != WR_OK || wr_jm_new_coordinator(j, &l->spec, &info) != WR_OK) {
         wr_jm_pool(jm, (wr_pool_event){.kind = WR_POOL_RETURN, .job = j->id, .attempt = attempt});
         wr_jm_forget_workers(j);
         refuse(j, &info);
         return;
     }
     wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_GRANTED, .attempt = attempt, .subtasks = j->run.exec->subtasks});
-    if (wr_sabotage.ledger_late) keep_attempt(j, &info);
 }
 
 /* ---- what workers say ---- */

@@ -302,16 +302,45 @@ char *wr_jm_show_job(wr_jobmanager *jm, uint64_t id, bool json, size_t *n)
     return close_page(&p, n);
 }
 
+/* Of a job that ended before our time: what its folder has. */
+static void folder_of(FILE *file, wr_jobmanager *jm, const wr_ledger_job *l, bool json)
+{
+    wr_store_entry *list = NULL;
+    uint32_t        n = 0;
+    wr_errinfo      info = {0};
+    wr_json         j;
+    wr_err          err = wr_store_list(jm->env, l->spec.snapshots, &list, &n, &info);
+    if (json) {
+        wr_json_init_file(&j, file);
+        wr_json_object(&j, NULL);
+        wr_json_str(&j, "folder", l->spec.snapshots);
+        wr_json_u64(&j, "newest", n > 0 ? list[0].id : 0);
+        wr_json_array(&j, "kept");
+        for (uint32_t i = 0; i < n; i++) wr_json_u64(&j, NULL, list[i].id);
+        wr_json_end(&j);
+        wr_json_end(&j);
+    } else if (err != WR_OK) {
+        fprintf(file, "%s\n", info.text);
+    } else {
+        fprintf(file, "%u kept, in %s\n", n, l->spec.snapshots);
+        for (uint32_t i = 0; i < n; i++) fprintf(file, "%6llu %s\n", (unsigned long long)list[i].id, list[i].name);
+    }
+    free(list);
+}
+
 char *wr_jm_show_snapshots(wr_jobmanager *jm, uint64_t id, bool json, size_t *n)
 {
     page                  p;
     const wr_jm_job      *j = wr_jm_job_of(jm, id);
     const wr_coordinator *c = j != NULL ? j->coordinator : NULL;
-    if (!open_page(&p)) return NULL;
+    const wr_ledger_job  *l = wr_ledger_find(jm->ledger, id);
+    if (l == NULL || !open_page(&p)) return NULL;
     if (c != NULL && wr_coordinator_taken(c))
         wr_history_snapshots(p.file, c, json);
+    else if (l->spec.snapshots[0] != 0)
+        folder_of(p.file, jm, l, json);
     else
-        fputs(json ? "null\n" : "no attempt that takes snapshots is known\n", p.file);
+        fputs(json ? "null\n" : "the job takes no snapshots\n", p.file);
     return close_page(&p, n);
 }
 

@@ -372,6 +372,14 @@ static void test_a_job_runs_and_ends(void **state)
     expect_text("FINISHED");
     request("taskmanagers", 0, true);
     expect_text("\"free\":1");
+    close_jm();
+    open_jm();
+    request("snapshots", job, false);
+    expect_text("1 kept, in");
+    request("info", job, true);
+    expect_text("\"state\":\"FINISHED\"");
+    request("wait", job, false);
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_OK);
 }
 
 static void test_a_repeated_submit_is_one_job(void **state)
