@@ -93,6 +93,11 @@ static wr_err open_control(wr_local *l, wr_errinfo *info)
     return wr_control_open(&l->control, &config, info);
 }
 
+static bool takes_snapshots(const wr_local *l)
+{
+    return l->snapshots != NULL && wr_coordinator_taken(l->snapshots);
+}
+
 wr_err wr_local_new(wr_local **take, const wr_exec *exec, const wr_local_options *options, wr_errinfo *info)
 {
     *take = NULL;
@@ -125,6 +130,7 @@ wr_err wr_local_new(wr_local **take, const wr_exec *exec, const wr_local_options
                                    .notify = notified,
                                    .self = l};
     WR_GOTO(new_snapshots(l, options, &of_worker, info));
+    if (takes_snapshots(l)) WR_GOTO(wr_job_replays(exec->job, info));
     WR_GOTO(wr_worker_new(&l->worker, exec, &of_worker, info));
     wr_errinfo silent = {0};
     if (options->control && open_control(l, &silent) != WR_OK)
@@ -137,11 +143,6 @@ out:
 }
 
 /* ---- the shell of the job machine ---- */
-
-static bool takes_snapshots(const wr_local *l)
-{
-    return l->snapshots != NULL && wr_coordinator_taken(l->snapshots);
-}
 
 static void stop_sources(wr_local *l)
 {

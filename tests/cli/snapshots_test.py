@@ -322,6 +322,14 @@ class Snapshots(Case):
         self.assertLess(time.monotonic() - begun, 30, "20 tries take a minute")
         self.assertFalse(os.path.exists(self.path("committed")))
 
+    def test_exactly_once_needs_a_source_that_reads_again(self):
+        text = chain("strict").replace('"file:links"', '"file:links", .guarantee = WEIR_EXACTLY_ONCE')
+        self.build("strict", text.replace('"generator:?count=1000&keys=10"', '"stdin:", .format = WEIR_CSV'))
+        args = ["run", "strict.so", "-q", "--set", f"links=file:{self.links}"]
+        self.error(self.weir(*args, "--snapshots", self.snapshots, stdin=b"1,2\n"), 2, 303, "OPTION", "'links'.*'events' \\(stdin:\\)")
+        self.assertFalse(os.path.exists(self.path(self.links)), "nothing was begun")
+        self.expect(self.weir(*args, stdin=b"1,2\n"), 0)  # all at the end, or nothing
+
     def test_drain_finishes(self):
         run = self.begin(*self.args(rate=5000))
         self.until_snapshots(run)
