@@ -19,6 +19,7 @@
 #define WR_OVERDRAFT_BYTES_MAX WR_MIB(64) /* what one call may emit beyond the room it was given */
 #define WR_EXCLUSIVE_BATCHES   2          /* batches that belong to one channel */
 #define WR_RING_MAX            16         /* batches in flight on one channel */
+#define WR_CREDITS_MAX         32         /* the same between workers, where the way is longer */
 #define WR_RING_SLOTS_MAX      64         /* slots of a ring that carries something other than batches */
 #define WR_POOL_BATCHES_MAX    65536      /* batches in one slot's pool */
 
@@ -132,6 +133,9 @@ _Static_assert(WR_OVERDRAFT_BYTES_MAX >= 2 * WR_RECORD_BYTES_MAX,
                "one call can emit at least two of the largest records");
 _Static_assert(WR_EXCLUSIVE_BATCHES <= WR_RING_MAX, "a channel's own batches fit into its ring");
 _Static_assert(WR_RING_MAX <= WR_RING_SLOTS_MAX, "a ring of batches is a ring");
+_Static_assert(WR_CREDITS_MAX >= WR_RING_MAX && WR_CREDITS_MAX <= WR_RING_SLOTS_MAX &&
+                   (WR_CREDITS_MAX & (WR_CREDITS_MAX - 1)) == 0,
+               "what was granted fits into a ring");
 _Static_assert((WR_RING_MAX & (WR_RING_MAX - 1)) == 0 && (WR_RING_SLOTS_MAX & (WR_RING_SLOTS_MAX - 1)) == 0,
                "rings are powers of two");
 _Static_assert(WR_KEY_FIELDS_MAX <= WR_FIELDS_MAX, "a key is made of fields");

@@ -75,6 +75,34 @@ def submit(weir, pipeline, rounds):
     return values
 
 
+def written(path, c, job):
+    """What a sink writes when it ends."""
+    try:
+        cluster.wait_until(lambda: os.path.exists(path), f"{path} to be written", PATIENCE_S)
+    except ClusterFailed as why:
+        raise RuntimeError(f"{why}; {c.weir('logs', job).out[-1000:]}")
+    c.wait_state(job, "FINISHED", seconds=PATIENCE_S)
+    with open(path, encoding="ascii") as file:
+        return file.read()
+
+
+def query(weir, pipeline, build, args):
+    """One line with the seconds of the reference query on two TaskManagers of one slot; they share a clock in a file."""
+    with tempfile.TemporaryDirectory(prefix="query-", dir=build) as folder, cluster_of(weir, taskmanagers=2, slots=1) as c:
+        meter = os.path.join(folder, "meter")
+        with open(meter, "wb") as file:
+            file.truncate(4096)
+        job = c.submit(pipeline, "-p", "2", "--", f"meter={meter}", *(f"{k}={v}" for k, v in args.items()))
+        return written(meter + ".txt", c, job)
+
+
+def latency(weir, pipeline, build, rate, seconds):
+    with tempfile.TemporaryDirectory(prefix="latency-", dir=build) as folder, cluster_of(weir, taskmanagers=2, slots=1) as c:
+        out = os.path.join(folder, "out")
+        job = c.submit(pipeline, "--", f"rate={rate}", f"seconds={seconds}", f"out={out}")
+        return written(out, c, job)
+
+
 def seconds_of(pid):
     with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
         fields = file.read().rsplit(")", 1)[1].split()

@@ -43,7 +43,7 @@ static bool generator_open(const share *at, generator *g, weir_ctx *ctx)
     g->keys = (uint64_t)weir_arg_i64(weir_ctx_args(ctx), "keys", 1000);
     g->sources = (uint64_t)weir_arg_i64(weir_ctx_args(ctx), "sources", 1);
     g->preloads = at->key < at->key_end;
-    return true;
+    return meter_share(ctx);
 }
 
 static void generator_close(generator *g)
@@ -109,7 +109,7 @@ typedef struct {
 static bool checksum_open(checksum *c, weir_ctx *ctx)
 {
     c->preloaded = weir_arg_i64(weir_ctx_args(ctx), "preload", 0) != 0;
-    return true;
+    return meter_share(ctx);
 }
 
 static bool checksum_flush(checksum *c, weir_ctx *ctx)

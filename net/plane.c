@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { LOOK_NS = 20000 }; /* how often a busy slot asks a connection from which nothing came */
+/* How often a connection from which nothing came is asked: by a busy slot, and by one that looks around before it parks,
+ * and then is woken by the poller. */
+enum { LOOK_NS = 20000, IDLE_LOOK_NS = 1000 };
 
 /* ---- build ---- */
 
@@ -116,7 +118,7 @@ static uint32_t credits_of(const wr_plane_channel *about)
     if (about->splits) return 4; /* one split, and what is said about snapshots and the end */
     uint32_t n = about->neighbours > 0 ? about->neighbours : 1;
     uint32_t credits = WR_EXCLUSIVE_BATCHES + 2 * WR_RING_MAX / n;
-    return credits < WR_RING_MAX ? credits : WR_RING_MAX;
+    return credits < WR_CREDITS_MAX ? credits : WR_CREDITS_MAX;
 }
 
 wr_err wr_plane_in(wr_plane *p, const wr_plane_channel *about, wr_parker *consumer, uint32_t port, wr_errinfo *info)
@@ -134,6 +136,7 @@ wr_err wr_plane_in(wr_plane *p, const wr_plane_channel *about, wr_parker *consum
     *in = (wr_far_in){.pipe = about->pipe, .shape = s, .channel = about->channel, .splits = about->splits};
     in->credits = in->owed = credits_of(about);
     wr_pipe_init(about->pipe, &s->pool, consumer, p->config.parker, port);
+    wr_ring_init(&about->pipe->data, WR_CREDITS_MAX);
     list[c->ins++] = in;
     return WR_OK;
 }
@@ -306,8 +309,9 @@ static bool worth_a_look(wr_plane *p, const wr_link_conn *c, int64_t now_ns)
 {
     if (!c->dry) return true;
     if (p->conns > DIRECT) return false;
-    if (!p->progress) return true;
-    return now_ns - c->looked_ns >= LOOK_NS && (c->ins > 0 || needs_credit(c));
+    int64_t since = now_ns - c->looked_ns;
+    if (!p->progress) return since == 0 || since >= IDLE_LOOK_NS; /* 0: a clock that stands still */
+    return since >= LOOK_NS && (c->ins > 0 || needs_credit(c));
 }
 
 static void ask_poller(wr_plane *p)

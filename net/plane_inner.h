@@ -35,11 +35,11 @@ typedef struct wr_far_out {
     wr_pipe  *pipe;
     wr_shape *shape;
     uint32_t  channel;
-    uint32_t  credits;           /* elements that may be sent */
-    uint32_t  credits_most;      /* that there ever were at once */
-    uint32_t  seq, credit_seq;   /* next ones: of what is sent, of the credits that come */
-    bool      splits, stalled;   /* stalled: counted */
-    wr_batch *held[WR_RING_MAX]; /* splits: sent, and not yet given home by their consumer; oldest first */
+    uint32_t  credits;              /* elements that may be sent */
+    uint32_t  credits_most;         /* that there ever were at once */
+    uint32_t  seq, credit_seq;      /* next ones: of what is sent, of the credits that come */
+    bool      splits, stalled;      /* stalled: counted */
+    wr_batch *held[WR_CREDITS_MAX]; /* splits: sent, and not yet given home by their consumer; oldest first */
     uint32_t  helds;
 } wr_far_out;
 

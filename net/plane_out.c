@@ -33,7 +33,7 @@ bool wr_plane_granted(wr_link_conn *c, const wr_data_head *head)
         else
             hi = mid;
     }
-    if (o == NULL || head->seq != o->credit_seq || head->n > WR_RING_MAX - o->credits ||
+    if (o == NULL || head->seq != o->credit_seq || head->n > WR_CREDITS_MAX - o->credits ||
         (o->splits && head->at > o->helds))
         return wr_plane_fail(c->plane, c, WR_IO, "credit %u of channel %u came where %u was due", head->seq,
                              head->channel, o != NULL ? o->credit_seq : 0);
@@ -126,7 +126,7 @@ static void stage_head(wr_link_conn *c, wr_data_head *h, const wr_span *piece, u
 static void give_home(wr_link_conn *c, wr_far_out *o, wr_batch *b)
 {
     if (o->splits && b->stride != 0) {
-        check(o->helds < WR_RING_MAX);
+        check(o->helds < WR_CREDITS_MAX);
         o->held[o->helds++] = b;
     } else {
         wr_pipe_return(o->pipe, b, c->plane->config.env);

@@ -116,7 +116,7 @@ static bool body_fits(const wr_data_head *h)
     if (h->kind == WR_FRAME_RECORDS) return records_fit(h);
     if (h->timed || h->stride != 0 || h->heap_bytes != 0) return false;
     if (h->kind == WR_FRAME_CREDIT)
-        return h->n > 0 && h->n <= WR_RING_MAX && h->at >= 0 && h->at <= h->n && h->body_bytes == 0;
+        return h->n > 0 && h->n <= WR_CREDITS_MAX && h->at >= 0 && h->at <= h->n && h->body_bytes == 0;
     return h->n == 0 && h->body_bytes == (h->kind == WR_FRAME_BARRIER ? WR_BARRIER_BYTES : 0u);
 }
 

@@ -35,7 +35,7 @@ static void head(const uint8_t *bytes)
                       : records <= WR_BATCH_BYTES && h.heap_bytes <= WR_BATCH_HEAP_BYTES);
         must(h.body_bytes == records + (h.timed ? 8u * h.n : 0) + h.heap_bytes);
     } else {
-        must(h.body_bytes <= WR_BARRIER_BYTES && h.n <= WR_RING_MAX);
+        must(h.body_bytes <= WR_BARRIER_BYTES && h.n <= WR_CREDITS_MAX);
     }
     wr_data_head_put(&h, again);
     must(memcmp(bytes, again, sizeof again) == 0);

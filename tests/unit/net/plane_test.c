@@ -366,7 +366,7 @@ static void test_nothing_is_believed(void **state)
             h.n = 1;
             break; /* no channel of ours in that direction */
         case 15:
-            grant(&f, OUT_ROWS, 10, 0);
+            grant(&f, OUT_ROWS, 30, 0);
             h = head(&f, WR_FRAME_CREDIT, OUT_ROWS);
             h.n = 7;
             break;

@@ -129,7 +129,7 @@ static void what_is_no_frame(void **state)
         h.stride = 8;
         assert_no_frame(&h);
         h = sample(kind);
-        h.n = WR_RING_MAX + 1;
+        h.n = WR_CREDITS_MAX + 1;
         assert_no_frame(&h);
     }
     h = sample(WR_FRAME_CREDIT);
