@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HEX_BYTES = 2 * WR_DIGEST_BYTES + 1, FETCHES_MAX = 2 * WR_JOB_FILES_MAX };
+enum { HEX_BYTES = 2 * WR_DIGEST_BYTES + 1, FETCHES_MAX = 2 * WR_JOB_FILES_MAX, STEP_BYTES = WR_MIB(4) };
 #define KEPT_BYTES_MAX ((uint64_t)WR_MIB(1024))
 #define KEPT_NS        INT64_C(60000000000) /* what was wanted so recently stays, however much it is */
 
@@ -17,6 +17,7 @@ typedef struct fetch {
     uint64_t   bytes, offset;
     int64_t    wanted_ns;
     uint32_t   state; /* enum wr_tm_blob_state */
+    bool       looks; /* COMES: first at the file that is there already */
     int        file;  /* descriptor + 1; 0: none */
     wr_sha256 *sum;
     wr_errinfo why;
@@ -102,31 +103,62 @@ static void fail(wr_tm_blobs *b, fetch *f)
 
 /* ---- what is there already ---- */
 
-static bool digest_fits(const wr_tm_blobs *b, int file, const uint8_t want[WR_DIGEST_BYTES])
-{
-    enum { ROOM = WR_KIB(256) };
-    char      *room = malloc(ROOM);
-    wr_sha256 *sum = room != NULL ? wr_sha256_new() : NULL;
-    uint8_t    digest[WR_DIGEST_BYTES];
-    int64_t    got = -1;
-    while (sum != NULL && (got = b->env->read(b->env->self, file, room, ROOM)) > 0)
-        wr_sha256_add(sum, room, (size_t)got);
-    if (sum != NULL) wr_sha256_end(sum, digest);
-    free(room);
-    return sum != NULL && got == 0 && memcmp(digest, want, WR_DIGEST_BYTES) == 0;
-}
-
-static bool is_here(const wr_tm_blobs *b, const wr_blob_ref *ref)
+/* A file of the right name and length: its content is looked at from here on. */
+static bool look(wr_tm_blobs *b, fetch *f)
 {
     char         path[WR_PATH_BYTES_MAX];
     wr_file_info about;
-    if (!path_of(b, path, ref->digest, "") || b->env->stat(b->env->self, path, &about) < 0) return false;
-    int  file = about.is_file && (uint64_t)about.bytes == ref->bytes ? b->env->open(b->env->self, path, WR_OPEN_READ)
-                                                                     : -1;
-    bool fits = file >= 0 && digest_fits(b, file, ref->digest);
-    if (file >= 0) b->env->close(b->env->self, file);
-    if (!fits) b->env->unlink(b->env->self, path);
-    return fits;
+    if (!path_of(b, path, f->digest, "") || b->env->stat(b->env->self, path, &about) < 0) return false;
+    bool like = about.is_file && (uint64_t)about.bytes == f->bytes;
+    int  file = like ? b->env->open(b->env->self, path, WR_OPEN_READ) : -1;
+    f->sum = file >= 0 ? wr_sha256_new() : NULL;
+    if (f->sum == NULL) {
+        if (file >= 0) b->env->close(b->env->self, file);
+        b->env->unlink(b->env->self, path);
+        return false;
+    }
+    f->file = file + 1;
+    f->looks = true;
+    return true;
+}
+
+static void begin(wr_tm_blobs *b, fetch *f);
+
+static void look_further(wr_tm_blobs *b, fetch *f, char *room)
+{
+    char    path[WR_PATH_BYTES_MAX];
+    uint8_t digest[WR_DIGEST_BYTES];
+    int64_t got = b->env->read(b->env->self, f->file - 1, room, STEP_BYTES);
+    if (got > 0) {
+        wr_sha256_add(f->sum, room, (size_t)got);
+        return;
+    }
+    b->env->close(b->env->self, f->file - 1);
+    wr_sha256_end(f->sum, digest);
+    f->file = 0;
+    f->sum = NULL;
+    f->looks = false;
+    if (got == 0 && memcmp(digest, f->digest, sizeof digest) == 0) {
+        f->state = WR_TM_BLOB_HERE;
+        return;
+    }
+    if (path_of(b, path, f->digest, "")) b->env->unlink(b->env->self, path);
+    begin(b, f);
+}
+
+bool wr_tm_blobs_step(wr_tm_blobs *b)
+{
+    char *room = NULL;
+    bool  more = false;
+    for (uint32_t i = 0; i < b->fetches; i++) {
+        if (!b->fetch[i]->looks) continue;
+        if (room == NULL) room = malloc(STEP_BYTES);
+        check(room != NULL);
+        look_further(b, b->fetch[i], room);
+        more = true;
+    }
+    free(room);
+    return more;
 }
 
 /* The one that a file is of, or NULL. */
@@ -210,8 +242,8 @@ enum wr_tm_blob_state wr_tm_blob_want(wr_tm_blobs *b, const wr_blob_ref *ref, wr
         f->bytes = ref->bytes;
         f->wanted_ns = b->env->mono_ns(b->env->self);
         b->fetch[b->fetches++] = f;
-        f->state = is_here(b, ref) ? WR_TM_BLOB_HERE : WR_TM_BLOB_COMES;
-        if (f->state == WR_TM_BLOB_COMES) begin(b, f);
+        f->state = WR_TM_BLOB_COMES;
+        if (!look(b, f)) begin(b, f);
         find(b, ref->digest, &at);
     }
     enum wr_tm_blob_state state = (enum wr_tm_blob_state)f->state;
@@ -257,7 +289,7 @@ void wr_tm_blob_take(wr_tm_blobs *b, const wr_blob *piece)
 {
     uint32_t at;
     fetch   *f = find(b, piece->digest, &at);
-    if (f == NULL || f->state != WR_TM_BLOB_COMES) return;
+    if (f == NULL || f->state != WR_TM_BLOB_COMES || f->looks) return;
     if (piece->info.code != WR_OK) {
         f->why = piece->info;
         fail(b, f);
@@ -287,18 +319,45 @@ void wr_tm_blob_take(wr_tm_blobs *b, const wr_blob *piece)
 void wr_tm_blobs_again(wr_tm_blobs *b)
 {
     for (uint32_t i = 0; i < b->fetches; i++)
-        if (b->fetch[i]->state == WR_TM_BLOB_COMES) ask_next(b, b->fetch[i]);
+        if (b->fetch[i]->state == WR_TM_BLOB_COMES && !b->fetch[i]->looks) ask_next(b, b->fetch[i]);
 }
 
-wr_err wr_tm_blob_copy(wr_tm_blobs *b, const wr_blob_ref *ref, const char *to, wr_errinfo *info)
+void wr_tm_blob_copy_end(wr_tm_blobs *b, wr_tm_copy *copy)
+{
+    if (copy->in > 0) b->env->close(b->env->self, copy->in - 1);
+    if (copy->out > 0) b->env->close(b->env->self, copy->out - 1);
+    *copy = (wr_tm_copy){0};
+}
+
+static wr_err begin_copy(wr_tm_blobs *b, wr_tm_copy *copy, const wr_blob_ref *ref, const char *to, wr_errinfo *info)
 {
     char from[WR_PATH_BYTES_MAX];
-    if (ref->bytes == 0) {
-        int file = b->env->open(b->env->self, to, WR_OPEN_WRITE | WR_OPEN_CREATE | WR_OPEN_TRUNCATE);
-        if (file < 0) return wr_fail_errno(info, -file, "cannot write %s", to);
-        b->env->close(b->env->self, file);
-        return WR_OK;
-    }
+    int  out = b->env->open(b->env->self, to, WR_OPEN_WRITE | WR_OPEN_CREATE | WR_OPEN_TRUNCATE);
+    if (out < 0) return wr_fail_errno(info, -out, "cannot write %s", to);
+    copy->out = out + 1;
+    if (ref->bytes == 0) return WR_OK;
     if (!path_of(b, from, ref->digest, "")) return wr_fail(info, WR_LIMIT, "a path is too long; %.200s", b->folder);
-    return wr_tm_file_copy(b->env, from, to, info);
+    int in = b->env->open(b->env->self, from, WR_OPEN_READ);
+    if (in < 0) return wr_fail_errno(info, -in, "cannot open %s", from);
+    copy->in = in + 1;
+    return WR_OK;
+}
+
+wr_err wr_tm_blob_copy(wr_tm_blobs *b, wr_tm_copy *copy, const wr_blob_ref *ref, const char *to, bool *done,
+                       wr_errinfo *info)
+{
+    *done = false;
+    if (copy->out == 0) WR_TRY(begin_copy(b, copy, ref, to, info));
+    char *room = malloc(STEP_BYTES);
+    check(room != NULL);
+    int64_t got = copy->in > 0 ? b->env->read(b->env->self, copy->in - 1, room, STEP_BYTES) : 0;
+    int64_t result = got > 0 ? write_all(b, copy->out - 1, room, (size_t)got) : got;
+    free(room);
+    if (got == 0) {
+        result = b->env->close(b->env->self, copy->out - 1);
+        copy->out = 0;
+        wr_tm_blob_copy_end(b, copy);
+        *done = result == 0;
+    }
+    return result < 0 ? wr_fail_errno(info, (int)-result, "cannot copy a file of the job to %s", to) : WR_OK;
 }

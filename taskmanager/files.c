@@ -76,38 +76,6 @@ wr_err wr_tm_folder_make(const wr_env *env, const char *folder, wr_errinfo *info
     return WR_OK;
 }
 
-static int64_t copy(const wr_env *env, int from, int to, char *room, size_t bytes)
-{
-    for (;;) {
-        int64_t got = env->read(env->self, from, room, bytes);
-        if (got <= 0) return got;
-        for (int64_t at = 0; at < got;) {
-            int64_t n = env->write(env->self, to, room + at, (size_t)(got - at));
-            if (n < 0) return n;
-            at += n;
-        }
-    }
-}
-
-wr_err wr_tm_file_copy(const wr_env *env, const char *from, const char *to, wr_errinfo *info)
-{
-    enum { ROOM = WR_KIB(256) };
-    int in = env->open(env->self, from, WR_OPEN_READ);
-    if (in < 0) return wr_fail_errno(info, -in, "cannot open %s", from);
-    int out = env->open(env->self, to, WR_OPEN_WRITE | WR_OPEN_CREATE | WR_OPEN_TRUNCATE);
-    if (out < 0) {
-        env->close(env->self, in);
-        return wr_fail_errno(info, -out, "cannot write %s", to);
-    }
-    char   *room = malloc(ROOM);
-    int64_t result = room != NULL ? copy(env, in, out, room, ROOM) : -ENOMEM;
-    free(room);
-    env->close(env->self, in);
-    int closed = env->close(env->self, out);
-    if (result == 0) result = closed;
-    return result < 0 ? wr_fail_errno(info, (int)-result, "cannot copy %s to %s", from, to) : WR_OK;
-}
-
 /* ---- folders ---- */
 
 typedef struct names {

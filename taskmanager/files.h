@@ -12,7 +12,6 @@ wr_err wr_tm_file_read(const wr_env *env, const char *path, size_t most, char **
 bool wr_tm_text_read(const wr_env *env, const char *path, char *to, size_t room);
 /* Makes it, and all above it. */
 wr_err wr_tm_folder_make(const wr_env *env, const char *folder, wr_errinfo *info);
-wr_err wr_tm_file_copy(const wr_env *env, const char *from, const char *to, wr_errinfo *info);
 /* The folder and what is in it. What cannot be removed stays. */
 void wr_tm_folder_remove(const wr_env *env, const char *folder);
 /* Entries, sorted; free() the array: the names lie behind it. NULL and 0: none, or it cannot be read. */

@@ -388,6 +388,7 @@ static void sooner(int64_t *at, int64_t other)
 int64_t wr_supervisor_wait_ns(const wr_supervisor *s)
 {
     int64_t at = silent_at(s), now = wr_tm_now(s);
+    if (s->busy) return 0;
     if (s->link == WR_TM_AWAY) sooner(&at, s->dial_ns);
     if (s->link == WR_TM_REGISTERED) sooner(&at, s->beat_ns);
     if (s->acceptor != NULL) sooner(&at, wr_acceptor_due_ns(s->acceptor));
@@ -407,7 +408,7 @@ void wr_supervisor_free(wr_supervisor *s)
     for (uint32_t i = 0; i < s->workers; i++) {
         wr_tm_worker *w = s->worker[i];
         if (w->process != 0) s->config.processes->kill(s->config.processes->self, w->process);
-        wr_tm_worker_free(w);
+        wr_tm_worker_free(s, w);
     }
     if (s->jm != 0) s->config.peers->close(s->config.peers->self, s->jm);
     for (uint32_t i = 0; i < s->lates; i++) free(s->late[i]);

@@ -28,6 +28,8 @@ typedef struct wr_tm_worker {
     int64_t         end_by_ns; /* ENDS: then it is killed */
     wr_message      stats;     /* the newest; kind 0: none yet */
     char            folder[WR_PATH_BYTES_MAX];
+    wr_tm_copy      copy; /* FETCHES: of the file `copied` into the folder */
+    uint32_t        copied;
 } wr_tm_worker;
 
 enum wr_tm_link { WR_TM_AWAY = 1, WR_TM_DIALS, WR_TM_OPENS, WR_TM_REGISTERED };
@@ -52,6 +54,7 @@ struct wr_supervisor {
     int                  lock; /* descriptor + 1 of the folder's lock; 0: none */
     wr_acceptor         *acceptor;
     wr_tm_blobs         *blobs;
+    bool                 busy; /* there are files to look at, or to copy: step comes back at once */
     wr_tm_worker       **worker;
     uint32_t             workers;
     wr_tm_past           past[WR_TM_PAST_MAX];
@@ -90,7 +93,7 @@ void wr_tm_relay_lease(wr_supervisor *s);
 /* Starts what has all of its files, takes what workers say, ends what is due, tells who has gone. */
 void    wr_tm_step_workers(wr_supervisor *s);
 int64_t wr_tm_workers_due(const wr_supervisor *s);
-void    wr_tm_worker_free(wr_tm_worker *w);
+void    wr_tm_worker_free(wr_supervisor *s, wr_tm_worker *w);
 
 /* ---- supervisor_logs.c ---- */
 /* The folder of a job's log; false: its path is too long. */

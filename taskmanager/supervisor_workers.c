@@ -18,8 +18,9 @@ wr_tm_worker *wr_tm_find(const wr_supervisor *s, uint64_t job, uint32_t attempt)
     return NULL;
 }
 
-void wr_tm_worker_free(wr_tm_worker *w)
+void wr_tm_worker_free(wr_supervisor *s, wr_tm_worker *w)
 {
+    wr_tm_blob_copy_end(s->blobs, &w->copy);
     wr_message_free(&w->deployment);
     wr_message_free(&w->stats);
     free(w->bytes);
@@ -63,7 +64,7 @@ static void leave(wr_supervisor *s, wr_tm_worker *w)
     remember(s, w->job, w->attempt);
     if (w->folder[0] != 0) wr_tm_folder_remove(s->env, w->folder);
     s->count.ended++;
-    wr_tm_worker_free(w);
+    wr_tm_worker_free(s, w);
 }
 
 /* It has no process (any more). */
@@ -154,22 +155,30 @@ static const wr_blob_ref *blob_of(const wr_job_spec *spec, uint32_t i)
     return i == 0 ? &spec->module : i <= spec->files ? &spec->file[i - 1] : NULL;
 }
 
-static wr_err fill_folder(wr_supervisor *s, wr_tm_worker *w, wr_errinfo *info)
+static wr_err make_folder(wr_supervisor *s, wr_tm_worker *w, wr_errinfo *info)
 {
-    const wr_job_spec *spec = &w->deployment.deploy.spec;
-    char               path[WR_PATH_BYTES_MAX];
     int n = snprintf(w->folder, sizeof w->folder, "%s/jobs/%016llx-%u", s->folder, (unsigned long long)w->job,
                      w->attempt);
     if (n >= (int)sizeof w->folder) return wr_fail(info, WR_LIMIT, "the folder's path is too long; %.200s", s->folder);
     wr_tm_folder_remove(s->env, w->folder);
-    WR_TRY(wr_tm_folder_make(s->env, w->folder, info));
-    for (uint32_t i = 0; blob_of(spec, i) != NULL; i++) {
-        const wr_blob_ref *ref = blob_of(spec, i);
-        if (!name_fits(ref->name) || !wr_tm_path(path, w->folder, ref->name))
-            return wr_fail(info, WR_CONFIG, "a file of the job has a name that cannot be: \"%.100s\"",
-                           ref->name != NULL ? ref->name : "");
-        WR_TRY(wr_tm_blob_copy(s->blobs, ref, path, info));
-    }
+    return wr_tm_folder_make(s->env, w->folder, info);
+}
+
+/* A piece of a file per call. *done: all files are there. */
+static wr_err fill_folder(wr_supervisor *s, wr_tm_worker *w, bool *done, wr_errinfo *info)
+{
+    const wr_blob_ref *ref = blob_of(&w->deployment.deploy.spec, w->copied);
+    char               path[WR_PATH_BYTES_MAX];
+    bool               whole = false;
+    *done = ref == NULL;
+    if (w->folder[0] == 0) WR_TRY(make_folder(s, w, info));
+    if (*done) return WR_OK;
+    if (!name_fits(ref->name) || !wr_tm_path(path, w->folder, ref->name))
+        return wr_fail(info, WR_CONFIG, "a file of the job has a name that cannot be: \"%.100s\"",
+                       ref->name != NULL ? ref->name : "");
+    WR_TRY(wr_tm_blob_copy(s->blobs, &w->copy, ref, path, &whole, info));
+    w->copied += whole;
+    s->busy = true;
     return WR_OK;
 }
 
@@ -201,7 +210,6 @@ static wr_err start(wr_supervisor *s, wr_tm_worker *w, wr_errinfo *info)
 {
     const wr_job_spec *spec = &w->deployment.deploy.spec;
     char               log[WR_PATH_BYTES_MAX];
-    WR_TRY(fill_folder(s, w, info));
     WR_TRY(wr_tm_log_open(s, w->job, log, info));
     const wr_process_spec process = {.job = w->job,
                                      .attempt = w->attempt,
@@ -229,7 +237,10 @@ static void fetch(wr_supervisor *s, wr_tm_worker *w)
         }
         all &= state == WR_TM_BLOB_HERE;
     }
-    if (all && start(s, w, &w->why) != WR_OK) kill_worker(s, w);
+    if (!all) return;
+    wr_err err = fill_folder(s, w, &all, &w->why);
+    if (err == WR_OK && all) err = start(s, w, &w->why);
+    if (err != WR_OK) kill_worker(s, w);
 }
 
 /* ---- orders ---- */
@@ -364,6 +375,7 @@ void wr_tm_step_workers(wr_supervisor *s)
 {
     take_events(s);
     take_ends(s);
+    s->busy = wr_tm_blobs_step(s->blobs);
     for (uint32_t i = s->workers; i > 0; i--) {
         if (s->worker[i - 1]->state == WR_TM_FETCHES)
             fetch(s, s->worker[i - 1]);

@@ -16,21 +16,9 @@ typedef struct world {
     uint8_t        digest[WR_DIGEST_BYTES];
 } world;
 
-static int begin(void **state)
+static void new_supervisor(world *w)
 {
-    world     *w = calloc(1, sizeof *w);
-    wr_errinfo info = {0};
-    check(w != NULL);
-    fake_peers_init(&w->jm);
-    fake_peers_init(&w->workers);
-    fake_processes_init(&w->processes);
-    snprintf(w->folder, sizeof w->folder, "/tmp/weir-supervisor-XXXXXX");
-    check(mkdtemp(w->folder) != NULL);
-    for (size_t i = 0; i < sizeof w->blob; i++) w->blob[i] = (char)(i * 7);
-    wr_sha256 *sum = wr_sha256_new();
-    wr_sha256_add(sum, w->blob, sizeof w->blob);
-    wr_sha256_end(sum, w->digest);
-    w->leader = 5;
+    wr_errinfo                 info = {0};
     const wr_supervisor_config config = {.env = fake_env(),
                                          .peers = &w->jm.table,
                                          .workers = &w->workers.table,
@@ -45,6 +33,23 @@ static int begin(void **state)
                                          .memory_max = 1000,
                                          .hang_ms = 30000};
     if (wr_supervisor_new(&w->s, &config, &info) != WR_OK) fail_msg("%s", info.text);
+}
+
+static int begin(void **state)
+{
+    world *w = calloc(1, sizeof *w);
+    check(w != NULL);
+    fake_peers_init(&w->jm);
+    fake_peers_init(&w->workers);
+    fake_processes_init(&w->processes);
+    snprintf(w->folder, sizeof w->folder, "/tmp/weir-supervisor-XXXXXX");
+    check(mkdtemp(w->folder) != NULL);
+    for (size_t i = 0; i < sizeof w->blob; i++) w->blob[i] = (char)(i * 7);
+    wr_sha256 *sum = wr_sha256_new();
+    wr_sha256_add(sum, w->blob, sizeof w->blob);
+    wr_sha256_end(sum, w->digest);
+    w->leader = 5;
+    new_supervisor(w);
     *state = w;
     return 0;
 }
@@ -282,6 +287,39 @@ static void a_damaged_file_is_not_believed(void **state)
     assert_int_equal(m->gone.info.code, WR_IO);
     w->blob[5] ^= 1;
     run_one(w, 11, 2);
+}
+
+/* Of a former process: believed when it is what its name says. */
+static void files_that_are_there_are_looked_at(void **state)
+{
+    world *w = *state;
+    char   path[256];
+    join(w);
+    run_one(w, 11, 1);
+    for (int damaged = 0; damaged < 2; damaged++) {
+        wr_supervisor_free(w->s);
+        new_supervisor(w);
+        uint32_t count;
+        snprintf(path, sizeof path, "%.100s/blobs", w->folder);
+        char **name = wr_tm_folder_list(wr_env_real(), path, &count);
+        assert_int_equal(count, 1);
+        snprintf(path + strlen(path), 100, "/%.80s", name[0]);
+        free(name);
+        FILE *file = fopen(path, "r+");
+        assert_non_null(file);
+        if (damaged) fputc('x', file);
+        fclose(file);
+        fake_forget(&w->jm);
+        uint32_t before = w->processes.count;
+        join(w);
+        deploy(w, 12, 1);
+        step(w);
+        assert_int_equal(fake_count(&w->jm, WR_MSG_BLOB_GET), damaged);
+        assert_int_equal(w->processes.count - before, !damaged);
+    }
+    give_piece(w, 3000);
+    step(w);
+    assert_int_equal(w->processes.count, 3);
 }
 
 static void a_file_that_is_not_there_fails_the_worker(void **state)
@@ -591,6 +629,7 @@ int main(void)
         TEST(two_do_not_share_a_folder),
         TEST(a_worker_gets_its_files_and_its_deployment),
         TEST(a_damaged_file_is_not_believed),
+        TEST(files_that_are_there_are_looked_at),
         TEST(a_file_that_is_not_there_fails_the_worker),
         TEST(old_and_repeated_deployments_have_no_effect),
         TEST(a_process_that_cannot_be_started_is_told),
