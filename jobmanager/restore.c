@@ -1,4 +1,5 @@
 #include "jobmanager/restore.h"
+#include "operators/kernels.h"
 #include "snapshot/image_convert.h"
 #include "wire/schema.h"
 #include <string.h>
@@ -52,10 +53,10 @@ static uint32_t match_state(const wr_manifest_op *op, const wr_node *node, wr_er
     if (wr_key_layout_of(&from, &op->key, why) != WR_OK || wr_key_layout_of(&to, &node->key[0], why) != WR_OK ||
         wr_key_match(&from, &to, op->uid, why) != WR_OK)
         return WR_RESTORE_REFUSED;
-    if (made && node->op->kind == WEIR_OP_KEYED)
-        return refuse(why, "it has the state of a window, and the pipeline has no window there");
-    if (!made && state == NULL) return refuse(why, "it has another kind of state in the pipeline");
-    if (made) return WR_RESTORE_SAME; /* compared by the window itself when it starts */
+    if (made) return wr_windows_match(node, op, why) == WR_OK ? WR_RESTORE_SAME : WR_RESTORE_REFUSED;
+    if (wr_kernel_of_node(node->op, node) == &wr_kernel_windows)
+        return refuse(why, "it has state without windows, and the pipeline has a window there");
+    if (state == NULL) return refuse(why, "it has another kind of state in the pipeline");
     switch (wr_schema_match(op->state, state, node->upgrade, why)) {
     case WR_SCHEMA_SAME: return WR_RESTORE_SAME;
     case WR_SCHEMA_CONVERT: return WR_RESTORE_CONVERT;

@@ -8,6 +8,9 @@ extern const wr_kernel wr_kernel_map, wr_kernel_filter, wr_kernel_flat_map, wr_k
 
 const wr_kernel *wr_kernel_of_node(const weir_op *def, const wr_node *node); /* NULL: does not run yet */
 
+/* Whether the windows of a snapshot are those of this node: what they are cut by, and what they keep. WR_STATE. */
+wr_err wr_windows_match(const wr_node *node, const wr_manifest_op *saved, wr_errinfo *info);
+
 /* A two-phase sink that has found itself in the snapshot from which the job starts. */
 bool wr_two_phase_restored(const wr_op *op);
 /* A sink whose committables speak of files says so in its open. The function gives a committable's file: false, there is

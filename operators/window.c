@@ -163,36 +163,47 @@ static wr_err windows_save(wr_op *op, const wr_barrier *barrier, wr_saver *saver
     return WR_OK;
 }
 
-static wr_err check_saved(const wr_op *op, const wr_item *item, saved_windows *s, wr_errinfo *info)
+static wr_err check_saved(const wr_node *node, const wr_item *item, saved_windows *s, wr_errinfo *info)
 {
-    const weir_window *w = &op->node->window.window;
+    const weir_window *w = &node->window.window;
     if (item->bytes != sizeof *s) goto damaged;
     memcpy(s, item->data, sizeof *s);
     if (s->version > ITEM_VERSION)
         return wr_fail(info, WR_NEWER,
                        "windows of operator %s were saved by a newer version of Weir; restore with that one",
-                       op->node->uid);
+                       node->uid);
     bool place = s->places == 1 || s->places == 2 || s->places == 4 || s->places == WR_PLACES_MAX;
     if (s->version != ITEM_VERSION || !place || s->fired < WR_SLICE_NEVER || s->fired > -WR_SLICE_NEVER ||
         s->dead > s->fired)
         goto damaged;
     if (s->kind != w->kind || s->size != w->size || s->slide != w->slide || s->offset != w->offset ||
-        s->clock != w->clock || s->rows != (op->def->kind == WEIR_OP_WINDOW))
+        s->clock != w->clock || s->rows != (node->op->kind == WEIR_OP_WINDOW))
         return wr_fail(
             info, WR_STATE,
             "the window of operator %s is another one than in the snapshot (kind, size, slide, offset or clock); "
             "give it the same window, or another uid to begin anew",
-            op->node->uid);
-    if (s->acc != 0 && s->acc != fields_of(op->def->state))
+            node->uid);
+    if (s->acc != 0 && s->acc != fields_of(node->op->state))
         return wr_fail(
             info, WR_STATE,
             "accumulator %s of operator %s has other fields than in the snapshot, which sliding windows with a "
             "RETRACT cannot convert; keep its fields, or give the operator another uid",
-            op->def->state->name, op->node->uid);
+            node->op->state->name, node->uid);
     return WR_OK;
 damaged:
     return wr_fail(info, WR_DAMAGED, "the snapshot's windows of operator %s cannot be read; use another snapshot",
-                   op->node->uid);
+                   node->uid);
+}
+
+wr_err wr_windows_match(const wr_node *node, const wr_manifest_op *saved, wr_errinfo *info)
+{
+    saved_windows s;
+    if (node->op == NULL || wr_kernel_of_node(node->op, node) != &wr_kernel_windows)
+        return wr_fail(info, WR_STATE, "it has the state of a window, and the pipeline has no such window there");
+    for (uint32_t i = 0; i < saved->items; i++) {
+        if (saved->item[i].kind == WR_ITEM_OWN) WR_TRY(check_saved(node, &saved->item[i], &s, info));
+    }
+    return WR_OK;
 }
 
 /* Subtasks may have come to different times by their clocks: which windows have fired is then kept per key group. */
@@ -205,7 +216,7 @@ static wr_err take_times(wr_op *op, wr_windows *k, const wr_manifest_op *saved, 
     for (uint32_t i = 0; i < saved->items; i++) {
         saved_windows s;
         if (saved->item[i].kind != WR_ITEM_OWN) continue;
-        WR_TRY(check_saved(op, &saved->item[i], &s, info));
+        WR_TRY(check_saved(op->node, &saved->item[i], &s, info));
         if (s.clock_ns > k->clock_ns) k->clock_ns = s.clock_ns;
         wr_key_groups its = wr_key_groups_of(saved->item[i].from, saved->parallelism, saved->max_parallelism);
         for (uint32_t g = own.first; g < own.end; g++) {
@@ -234,9 +245,13 @@ static wr_err windows_load(wr_op *op, const wr_manifest_op *saved, const char *f
     for (uint32_t i = 0; i < saved->items; i++) {
         saved_windows s;
         if (saved->item[i].kind != WR_ITEM_OWN) continue;
-        WR_TRY(check_saved(op, &saved->item[i], &s, info));
+        WR_TRY(check_saved(op->node, &saved->item[i], &s, info));
         places = (uint32_t)s.places;
     }
+    if (places == 0 && saved->layers > 0)
+        return wr_fail(info, WR_STATE,
+                       "operator %s has state without windows in the snapshot, and a window now; give it another uid",
+                       op->node->uid);
     WR_TRY(windows_new(op, places, info));
     WR_TRY(take_times(op, op->kernel_state, saved, info));
     static const weir_upgrade *const none[1];

@@ -26,6 +26,17 @@ WEIR_PIPELINE(counted, p)
 STATE = "WEIR_STATE(counter, (int64_t, seen), (weir_text, last))"
 
 
+WINDOWED = """#include <weir/pipeline.h>
+WEIR_RECORD(event, (weir_time, at), (uint64_t, key), (uint64_t, n))
+WEIR_REDUCE(latest, event, so_far, in) { so_far->n += in->n; }
+WEIR_PIPELINE(windowed, p)
+{
+    event_stream events = weir_event_time(weir_source(event, p, "file:events.csv", .format = WEIR_CSV, .name = "events"), at);
+    weir_sink(weir_apply(latest, weir_window(weir_key_by(events, key), WINDOW), .uid = "sums"), "blackhole:", .name = "out");
+}
+"""
+
+
 class State(Case):
     @classmethod
     def setUpClass(cls):
@@ -86,6 +97,26 @@ class State(Case):
         ops = json.loads(check("wider", "--json").out)["operators"]
         self.assertEqual(["converted"], [op["what"] for op in ops if op["uid"] == "COUNT"])
         self.error(self.weir("restore", where, self.path("one.so")), 2, 101, "USAGE", "add --check")
+
+    def test_windows_are_compared_beforehand(self):
+        """As the job itself would when it starts: what they are cut by, and whether there are any."""
+        windows = {"minute": "weir_tumbling(WEIR_MINUTE)", "hour": "weir_tumbling(WEIR_HOUR)",
+                   "slides": "weir_sliding(WEIR_MINUTE, WEIR_SECOND)", "shifted": "weir_shifted(weir_tumbling(WEIR_MINUTE), WEIR_SECOND)",
+                   "one": "weir_one_window()"}
+        for name, window in windows.items():
+            self.build(name + "-window", WINDOWED.replace("WINDOW", window))
+        self.write("events.csv", "".join(f"2026-01-01T00:00:{n % 60:02}Z,{n % 5},{n}\n" for n in range(500)))
+        where = {name: self.path("windows-" + name) for name in ("minute", "one")}
+        for name in where:
+            self.expect(self.weir("run", "-q", "-p", "2", f"{name}-window.so", "--snapshots", where[name]), 0)
+        check = lambda taken, name: self.weir("restore", where[taken], f"{name}-window.so", "--check")
+        self.assertIn("same       sums", self.expect(check("minute", "minute"), 0).out)
+        self.assertIn("same       sums", self.expect(check("one", "one"), 0).out)
+        for name in ("hour", "slides", "shifted"):
+            got = self.expect(check("minute", name), 7, "E0603 STATE", "the window of operator sums is another one")
+            self.assertIn("refused    sums", got.out)
+        self.expect(check("minute", "one"), 7, "E0603 STATE", "no such window")
+        self.expect(check("one", "minute"), 7, "E0603 STATE", "state without windows")
 
     def test_damage_is_named(self):
         where = self.snapshot("damaged")
