@@ -4,6 +4,7 @@
 #include "base/prng.h"
 #include "net/plane.h"
 #include "net/sum.h"
+#include "tests/unit/no_uring.h"
 #include "wire/data.h"
 #include <errno.h>
 #include <poll.h>
@@ -727,7 +728,7 @@ static void test_calls_that_are_short(void **state)
     }
 }
 
-int main(void)
+static int all_tests(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_records_come_as_they_were),
@@ -740,4 +741,9 @@ int main(void)
         cmocka_unit_test(test_calls_that_are_short),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(void)
+{
+    return no_uring_run(all_tests);
 }

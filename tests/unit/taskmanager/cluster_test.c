@@ -3,6 +3,7 @@
  * restarts, stopped sources, lost connections, leases. Stepped by hand, and on threads under ThreadSanitizer as well. */
 #include "base/env.h"
 #include "net/plane.h"
+#include "tests/unit/no_uring.h"
 #include "tests/unit/taskmanager/snaps.h"
 #include <unistd.h>
 
@@ -365,7 +366,7 @@ static void test_a_failure_of_one_worker_ends_the_others_by_cancel(void **state)
     }
 }
 
-int main(void)
+static int all_tests(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_route_and_shape),
@@ -377,4 +378,9 @@ int main(void)
         cmocka_unit_test(test_a_failure_of_one_worker_ends_the_others_by_cancel),
     };
     return cmocka_run_group_tests(tests, make_folder, drop_folder);
+}
+
+int main(void)
+{
+    return no_uring_run(all_tests);
 }
