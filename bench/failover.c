@@ -1,5 +1,5 @@
-/* What bench/cluster_rows.py submits and kills: as recovery.c, but what comes out goes as a datagram to a port of this host,
- * the number of the record and the process that sends it, so that whoever measures learns of it at once, whichever process it is from.
+/* What bench/cluster_rows.py submits and kills: as recovery.c, but what comes out goes as a datagram to a port of this
+ * host, the number of the record and the process that sends it, so that whoever measures learns of it at once.
  *
  *     generate -> key = number % keys -> update -> (one record in 256) datagram
  *

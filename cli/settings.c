@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum kind { TEXT, PATH, ADDRESS, BOOL, COUNT, COUNT0, BYTES, DURATION, LEVEL, RESTART, FACTOR };
+enum kind { TEXT, PATH, ADDRESS, BOOL, COUNT, COUNT0, BYTES, DURATION, DURATION0, LEVEL, RESTART, FACTOR };
 
 /* One row of settings.def. Const. */
 typedef struct row {
@@ -118,7 +118,11 @@ static const char *wanted(enum kind kind, const char *text)
                : kind == COUNT ? "a number from 1 to 256"
                                : "a number from 0 to 256";
     case BYTES: return wr_text_to_size(text, n, &number) && number > 0 ? NULL : "a size (65536, 512MiB, 4GiB)";
-    case DURATION: return wr_text_to_duration(text, n, &ns) && ns > 0 ? NULL : "a time (500ms, 10s, 5m)";
+    case DURATION:
+    case DURATION0:
+        return wr_text_to_duration(text, n, &ns) && (ns > 0 || (ns == 0 && kind == DURATION0))
+                   ? NULL
+                   : "a time (500ms, 10s, 5m)";
     case LEVEL: return one_of(text, LEVELS, 5) ? NULL : "error, warn, info, debug or trace";
     case RESTART: return one_of(text, STRATEGIES, 4) ? NULL : "none, fixed, exponential or failure-rate";
     case FACTOR: return to_factor(text, &permille) ? NULL : "a factor from 1 to 100";
