@@ -245,7 +245,10 @@ static void step_jm(jm_node *n)
     world *w = n->w;
     if (n->alive && w->clock.now_ns >= n->paused_ns) {
         wr_jobmanager_step(n->jm);
-        if (n->host.dead) sim_jm_kill(n);
+        if (n->host.dead)
+            sim_jm_kill(n);
+        else if (w->injected)
+            sim_watch_injected(n);
     } else if (!n->alive && n->starts_ns > 0 && w->clock.now_ns >= n->starts_ns) {
         sim_jm_start(n);
         /* A second one that cannot begin is not tried again: the first one is back soon. */
@@ -360,6 +363,7 @@ static void step(world *w)
         if (n != NULL) sim_worker_kill(n, 9);
         w->result->crashes += n != NULL;
     }
+    if (w->clock.now_ns >= w->inject_ns && w->client.job != 0) sim_inject(w);
     if (w->calm_ns > 0 && w->clock.now_ns >= w->calm_ns) calm(w);
     if (w->faults > 0 && w->clock.now_ns >= w->fault_ns && w->client.job != 0) make_fault(w);
 }

@@ -115,9 +115,10 @@ struct world {
     uint32_t            attempts;
     seen_id             id[SEEN * 16];
     uint32_t            ids;
-    uint64_t            completed;       /* newest snapshot */
-    uint64_t            top_leader[TMS]; /* greatest one that a message to that TaskManager came from */
-    bool                finished;
+    uint64_t            completed;          /* newest snapshot */
+    uint64_t            top_leader[TMS];    /* greatest one that a message to that TaskManager came from */
+    bool                finished, injected; /* injected: a message from the past has come to the JobManager */
+    int64_t             inject_ns;
 };
 
 __attribute__((format(printf, 2, 3))) void sim_violate(world *w, const char *format, ...);
@@ -148,6 +149,9 @@ void sim_client_free(world *w);
 void sim_watch_tm(void *arg, const char *bytes, size_t n);
 void sim_watch_jm(void *arg, const char *bytes, size_t n);
 void sim_watch_worker(void *arg, const char *bytes, size_t n);
+/* Messages from the past: of an attempt that is over, of a leader that is no more. */
+void sim_inject(world *w);
+void sim_watch_injected(jm_node *n); /* after its step */
 /* A worker that was stepped and lives. */
 void sim_watch_lease(worker_node *n);
 #endif

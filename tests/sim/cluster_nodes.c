@@ -263,6 +263,7 @@ void sim_tm_start(tm_node *n)
     sim_host_init(&n->host, &w->clock, w->net, MACHINE_TM + n->index, seed(w));
     n->incarnation = ++w->incarnations;
     n->ends = 0;
+    w->top_leader[n->index] = 0;
     snprintf(n->name, sizeof n->name, "tm%u", n->index + 1);
     snprintf(n->folder, sizeof n->folder, "/%s", n->name);
     snprintf(n->listen, sizeof n->listen, "%s:0", n->name);

@@ -1,7 +1,10 @@
 /* Oracles that look at messages: they know nothing of those who send and take them. */
 #include "tests/sim/cluster_inner.h"
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
+
+#define STALE "this comes from the past and must have no effect"
 
 /* An attempt is made once, by one leader, with one secret. */
 static void see_deploy(world *w, const wr_message *m)
@@ -72,6 +75,7 @@ void sim_watch_jm(void *arg, const char *bytes, size_t n)
         sim_violate(w, "a message to the JobManager cannot be read: %s", info.text);
         return;
     }
+    if (memmem(bytes, n, STALE, strlen(STALE)) != NULL) w->injected = true;
     for (uint32_t i = 0; m.kind == WR_MSG_REPORT && i < m.report.tasks; i++) {
         const wr_task_report *t = &m.report.task[i];
         sim_note(w, "attempt %u: task %u is in state %u %s", m.attempt, t->subtask, t->state, t->info.text);
@@ -106,6 +110,55 @@ void sim_watch_worker(void *arg, const char *bytes, size_t n)
         k->leader = m.leader;
     }
     wr_message_free(&m);
+}
+
+static bool encode(world *w, const wr_message *m, char **bytes, size_t *n)
+{
+    wr_errinfo info;
+    if (wr_message_encode(m, bytes, n, &info) == WR_OK) return true;
+    sim_violate(w, "a message cannot be made: %s", info.text);
+    return false;
+}
+
+void sim_inject(world *w)
+{
+    jm_node       *jm = w->jm[1].alive ? &w->jm[1] : &w->jm[0];
+    tm_node       *tm = &w->tm[below(w, TMS)];
+    uint32_t       newest = w->attempts > 0 ? w->attempt[w->attempts - 1].attempt : 0;
+    uint64_t       leader = w->top_leader[tm->index];
+    wr_task_report report = {.subtask = 0, .state = WR_TASK_FAILED};
+    wr_message     m = {.job = w->client.job, .leader = jm->leader};
+    char          *bytes;
+    size_t         n;
+    w->inject_ns = w->clock.now_ns + (int64_t)below(w, 8000000);
+    if (one_in(w, 2) && newest >= 2 && jm->alive) {
+        m.kind = one_in(w, 2) ? WR_MSG_REPORT : WR_MSG_GONE;
+        m.attempt = newest - 1;
+        wr_fail(&report.info, WR_CRASH, STALE);
+        if (m.kind == WR_MSG_REPORT) {
+            m.report.task = &report;
+            m.report.tasks = 1;
+        } else {
+            m.gone = (wr_gone){.subtask = UINT32_MAX, .info = report.info, .report = ""};
+        }
+        if (encode(w, &m, &bytes, &n)) sim_port_inject(jm->port, bytes, n);
+    } else if (leader >= 2 && newest > 0 && tm->alive) {
+        m.kind = WR_MSG_ORDER;
+        m.attempt = newest;
+        m.leader = leader - 1;
+        m.order.verb = WR_DO_CANCEL;
+        if (encode(w, &m, &bytes, &n)) sim_port_inject(tm->up, bytes, n);
+    }
+}
+
+void sim_watch_injected(jm_node *n)
+{
+    size_t bytes = 0;
+    char  *text = wr_jobmanager_read(n->jm, "jobs", &bytes);
+    n->w->injected = false;
+    if (text != NULL && memmem(text, bytes, STALE, strlen(STALE)) != NULL)
+        sim_violate(n->w, "a report of an attempt that is over failed the job");
+    free(text);
 }
 
 /* It was stepped with its lease over, more than once, and is still there. */

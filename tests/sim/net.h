@@ -41,6 +41,9 @@ wr_peers *sim_port_table(sim_port *port);
 /* A pair of connected ends, as of a socket pair: nothing parts it. */
 void sim_port_join(sim_port *a, sim_port *b, uint64_t *peer_of_a, uint64_t *peer_of_b);
 void sim_port_free(sim_port *port);
+/* A message that nobody sends, as if it came from a TaskManager, or the JobManager: to somebody who has been greeted.
+ * False: there is no connection. */
+bool sim_port_inject(sim_port *port, char *bytes, size_t n);
 
 /* ---- sockets ---- */
 void sim_socket_give(sim_net *net, int socket, sim_host *to); /* to another process of the same machine */

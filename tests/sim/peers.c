@@ -1,6 +1,7 @@
 /* Connections that carry messages: wr_peers. */
 #include "base/check.h"
 #include "tests/sim/net_inner.h"
+#include "wire/control.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -230,6 +231,19 @@ void sim_port_join(sim_port *a, sim_port *b, uint64_t *peer_of_a, uint64_t *peer
     join(x, y);
     *peer_of_a = x->peer;
     *peer_of_b = y->peer;
+}
+
+bool sim_port_inject(sim_port *p, char *bytes, size_t n)
+{
+    end *e = p->ends;
+    while (e != NULL && (e->twin == NULL || e->local || e->last_ns > p->net->clock->now_ns ||
+                         (!e->dialed && e->role != WR_ROLE_TASKMANAGER)))
+        e = e->next;
+    if (e == NULL)
+        free(bytes);
+    else
+        post(e, WR_PEER_MESSAGE, bytes, n, sim_net_delay(p->net));
+    return e != NULL;
 }
 
 static void part_from(end *e, const char *why)
