@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { BUFFER_BYTES = WR_KIB(256), SLUG_BYTES = 32 };
 
@@ -388,10 +389,15 @@ bool wr_parts_prepare(wr_parts *p, weir_ctx *ctx)
 
 /* ---- committing -------------------------------------------------------------------------------------------------- */
 
+/* Whoever copies it may be another process: so the path is a whole one. */
 bool wr_parts_file(const wr_parts *p, const void *committable, char *path, char *name)
 {
     const wr_part *part = committable;
-    path_of(p, path, weir_str_data(&part->name), part->name.len, ".pending");
+    char           at[WR_PATH_BYTES_MAX], here[WR_PATH_BYTES_MAX];
+    path_of(p, at, weir_str_data(&part->name), part->name.len, ".pending");
+    bool whole = at[0] == '/' || getcwd(here, sizeof here) == NULL;
+    int  n = snprintf(path, WR_PATH_BYTES_MAX, "%s%s%s", whole ? "" : here, whole ? "" : "/", at);
+    if (n < 0 || n >= WR_PATH_BYTES_MAX) snprintf(path, WR_PATH_BYTES_MAX, "%s", at);
     snprintf(name, WR_PATH_BYTES_MAX, "%.*s", (int)part->name.len, weir_str_data(&part->name));
     return true;
 }

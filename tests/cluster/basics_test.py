@@ -152,6 +152,27 @@ class Basics(kit.Case):
             self.assertEqual(c.state(job), "FINISHED")
             self.expect(c.weir("state", "last"), 0, "count")
 
+    def test_savepoints_keep_what_sinks_prepared(self):
+        """In a folder of the worker's own as well: nobody but the savepoint has these records."""
+        with Cluster(taskmanagers=2, slots=1, snapshot_interval="1h") as c:
+            counts = c.build("counts", kit.COUNTS)
+            events = ("--set", "events=generator:?keys=100&count=20000")
+            for name, sets in (("told", ("--set", "tallies=file:told")), ("own", ())):
+                job = c.submit(counts, "-n", name, "-p", "2", events[0], events[1] + "&rate=5000", *sets, "--snapshots", "kept-" + name)
+                c.wait_state(job, "RUNNING")
+                tried = []
+
+                def saved():
+                    tried.append(f"saved-{name}-{len(tried)}")
+                    self.expect(c.weir("savepoint", name, tried[-1]), 0)
+                    return [file for file in os.listdir(c.path(tried[-1])) if file.startswith("prepared-")]
+                wait_until(saved, "a savepoint behind the first records")
+                c.weir("cancel", job, code=0)
+                self.assertEqual(kit.lines_of(c.path("told")), [], "a savepoint commits nothing")
+                self.expect(c.weir("submit", counts, "-n", name + "-again", "-q", "-p", "1", *events, "--set", f"tallies=file:{name}-again",
+                                   "--restore", tried[-1]), 0)
+                kit.check_counts(self, c.path(name + "-again"), 20000)
+
     def test_waiting_for_slots(self):
         with Cluster(taskmanagers=1, slots=2) as c:
             counts = c.build("counts", kit.COUNTS)
