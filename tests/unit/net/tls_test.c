@@ -142,6 +142,44 @@ static void who_has_none(void **state)
     expect_refused(&PLAIN, &VISITOR, WR_OK);
 }
 
+/* Plain bytes, and nothing at all, at a port that speaks TLS: a friend still gets through, and they go. */
+static void strangers_at_a_tls_port(void **state)
+{
+    (void)state;
+    enum { COUNT = 300 };
+    fixture       f;
+    wr_peer_event event;
+    int           s[COUNT];
+    const wr_env *e = wr_env_real();
+    begin(&f, &SERVER, &VISITOR);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        s[i] = e->connect(e->self, wr_peers_nng_address(f.jm_nng));
+        assert_true(s[i] >= 0);
+        while (e->connected(e->self, s[i]) == -EAGAIN) assert_false(f.jm->next(f.jm->self, &event));
+        static const char *const SAYS[] = {"GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+                                           "\x20"};
+        if (i % 4 < 3) e->send(e->self, s[i], &(wr_span){(void *)(uintptr_t)SAYS[i % 4], strlen(SAYS[i % 4])}, 1);
+    }
+    f.tm->dial(f.tm->self, wr_peers_nng_address(f.jm_nng));
+    for (uint32_t opened = 0; opened < 2; opened++) {
+        wait_either(&f, &event);
+        assert_int_equal(event.kind, WR_PEER_OPENED);
+    }
+    for (uint32_t i = 0; i < COUNT; i++) e->hang_up(e->self, s[i]);
+    wr_peers_stats stats;
+    int64_t        until = e->mono_ns(e->self) + 20000000000;
+    do {
+        wr_parker_prepare(&f.parker);
+        assert_false(f.jm->next(f.jm->self, &event));
+        f.jm->stats(f.jm->self, &stats);
+        assert_true(e->mono_ns(e->self) < until);
+        if (stats.accepted < COUNT + 1 || stats.half_open > 0) e->park(e->self, &f.parker, 10000000);
+    } while (stats.accepted < COUNT + 1 || stats.half_open > 0);
+    assert_int_equal(stats.open, 1);
+    assert_int_equal(stats.refused + stats.garbage + stats.slow, COUNT);
+    finish(&f);
+}
+
 static void wrong_files(void **state)
 {
     (void)state;
@@ -249,7 +287,8 @@ static void addresses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(certificates), cmocka_unit_test(who_has_none), cmocka_unit_test(wrong_files),
+        cmocka_unit_test(certificates), cmocka_unit_test(who_has_none),
+        cmocka_unit_test(wrong_files),  cmocka_unit_test(strangers_at_a_tls_port),
         cmocka_unit_test(token_file),   cmocka_unit_test(addresses),
     };
     wr_log_setup(2, WR_LOG_ERROR, NULL);
