@@ -379,7 +379,7 @@ static bool received(wr_peers_nng *p, link *l, int result, wr_peer_event *event)
         release(p, l);
     else if (slow)
         closed(p, l, event, WR_UNREACHABLE,
-               greets ? "no greeting came; is this the port of a JobManager?"
+               greets ? "no greeting came; is it the port of a JobManager, and does it want TLS?"
                       : "it began a message and did not end it");
     else if (result == NNG_EPEERAUTH || result == NNG_ECRYPTO) /* TLS begins with the first bytes */
         closed(p, l, event, WR_PERMISSION, WRONG_CERTIFICATE);

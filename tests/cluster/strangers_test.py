@@ -70,6 +70,11 @@ def insults(seed):
     }
 
 
+class TlsCluster(Cluster):
+    def start_jobmanager(self, *args):
+        return super().start_jobmanager("--bind", "localhost:0", *args)
+
+
 class Strangers(kit.Case):
     def setUp(self):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -171,6 +176,23 @@ class Strangers(kit.Case):
             self.assertGreaterEqual(metric(http[0], r'weir_connections_refused_total\{reason="wrong_token"\}'), 2)
             os.chmod(other, 0o644)
             self.expect(c.weir("list", "--token", other), 8, "chmod 600")
+            self.unharmed(c, job)
+
+    def test_tls(self):
+        data = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "unit", "net", "testdata")
+        pem = {key: os.path.join(data, name) for key, name in
+               (("tls_cert", "localhost.pem"), ("tls_key", "localhost.key"), ("tls_ca", "ca.pem"))}
+        with TlsCluster(taskmanagers=2, **pem) as c:
+            job, _, http = self.cluster_with_job(c)
+            c.weir("savepoint", job, c.path("savepoint"), code=0)
+            without = {key: c.env.pop("WEIR_" + key.upper()) for key in pem}
+            self.expect(c.weir("list", "--timeout", "10s"), 3, "TLS")
+            self.expect(c.weir("list", "--timeout", "10s", "--tls-ca", os.path.join(data, "other-ca.pem")), 8, "certificate")
+            # The JobManager wants a certificate of the caller's, too.
+            self.assertIn(c.weir("list", "--timeout", "10s", "--tls-ca", without["tls_ca"]).code, (3, 8))
+            self.expect(c.weir("list", "--tls-ca", without["tls_ca"], "--tls-cert", os.path.join(data, "client.pem"), "--tls-key",
+                               os.path.join(data, "client.key")), 0, "counts")
+            c.env.update({"WEIR_" + key.upper(): value for key, value in without.items()})
             self.unharmed(c, job)
 
 
