@@ -226,6 +226,24 @@ class Basics(kit.Case):
             self.assertEqual([(tm["name"], tm["slots"], tm["free"]) for tm in tms], [("tm0", 1, 0)])
             c.weir("cancel", job, code=0)
 
+    def test_a_job_here_and_one_of_the_cluster(self):
+        with Cluster(taskmanagers=1, slots=1, snapshot_interval="1h") as c:
+            counts = c.build("counts", kit.COUNTS)
+            job = c.submit(counts, "--set", "tallies=file:tallies")
+            c.wait_state(job, "RUNNING")
+            with subprocess.Popen([kit.cluster.WEIR, "run", counts, "-q", "-p", "1", "--set", "tallies=file:mine", "--snapshots", "kept"],
+                                  cwd=c.folder, env=c.env) as here:
+                wait_until(lambda: [j for j in c.json("list") if j.get("pid") == here.pid and j["state"] == "RUNNING"], "the job here")
+                self.assertEqual(sorted(("pid" in j, j["job"]) for j in c.json("list")), [(False, "counts"), (True, "counts")])
+                self.expect(c.weir("snapshot", "counts"), 2, "both have a job counts")
+                self.expect(c.weir("snapshot", here.pid), 0, "snapshot 1 of")
+                self.expect(c.weir("snapshot", "counts", "--jobmanager", c.listens), 0, "snapshot 1 of counts")
+                self.expect(c.weir("stop", here.pid), 0)
+                self.assertEqual(here.wait(60), 0)
+            self.expect(c.weir("snapshot", "counts"), 0, "snapshot 2 of counts")
+            self.assertEqual(c.state(job), "RUNNING")
+            c.weir("cancel", job, code=0)
+
     def test_attached_client_is_interrupted(self):
         with Cluster(taskmanagers=1, slots=1) as c:
             counts = c.build("counts", kit.COUNTS)
