@@ -331,6 +331,7 @@ static char *of_one_job(wr_jobmanager *jm, const char *rest, size_t *n)
     if (what[0] == 0) return wr_jm_show_job(jm, l->id, true, n);
     if (strcmp(what, "snapshots") == 0) return wr_jm_show_snapshots(jm, l->id, true, n);
     if (strcmp(what, "top") == 0) return wr_jm_show_top(jm, l->id, true, n);
+    if (strcmp(what, "why") == 0) return wr_jm_show_why(jm, l->id, true, n);
     return NULL;
 }
 

@@ -154,6 +154,17 @@ static void json_tasks(wr_json *j, const wr_jm_job *job)
     wr_json_end(j);
 }
 
+static void json_snapshots(wr_json *j, const wr_coordinator *c)
+{
+    const wr_core_checkpoint *m = wr_coordinator_machine(c);
+    wr_json_object(j, "snapshots");
+    wr_json_str(j, "folder", wr_coordinator_origin(c)->folder);
+    wr_json_u64(j, "newest", m->newest);
+    wr_json_u64(j, "completed", m->completions);
+    wr_json_u64(j, "failed", m->failures_all);
+    wr_json_end(j);
+}
+
 static void json_job(wr_json *j, wr_jobmanager *jm, const wr_ledger_job *l, bool whole)
 {
     const wr_jm_job *job = wr_jm_job_of(jm, l->id);
@@ -174,7 +185,10 @@ static void json_job(wr_json *j, wr_jobmanager *jm, const wr_ledger_job *l, bool
     json_error(j, "cause", cause_of(l, job));
     json_workers(j, jm, job);
     const wr_coordinator *c = job != NULL ? job->coordinator : NULL;
-    wr_history_json(j, "snapshots", c != NULL && wr_coordinator_taken(c) ? c : NULL);
+    if (c == NULL || !wr_coordinator_taken(c) || whole)
+        wr_history_json(j, "snapshots", c != NULL && wr_coordinator_taken(c) ? c : NULL);
+    else
+        json_snapshots(j, c); /* of each job all of it would be too much */
     json_failures(j, l);
     if (whole) {
         json_tasks(j, job);

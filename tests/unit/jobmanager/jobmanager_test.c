@@ -777,6 +777,9 @@ static void test_what_is_measured_is_shown(void **state)
     expect_read("taskmanagers", "\"slots\":2");
     snprintf(path, sizeof path, "jobs/%016llx/snapshots", (unsigned long long)job);
     expect_read(path, "\"history\"");
+    snprintf(path, sizeof path, "jobs/%016llx/why", (unsigned long long)job);
+    expect_read(path, "{");
+    expect_read("jobs", "\"newest\":0");
     snprintf(path, sizeof path, "jobs/%016llx", (unsigned long long)job);
     expect_read(path, "\"state\":\"RUNNING\"");
     size_t n;
