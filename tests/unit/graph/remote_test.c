@@ -56,7 +56,7 @@ static char *encoded(const wr_job *job, size_t *n)
 
 static wr_err decoded(wr_remote **r, const char *bytes, size_t n, wr_errinfo *info)
 {
-    char *copy = malloc(n > 0 ? n : 1); /* a block of its own, gone afterwards */
+    char *copy = calloc(n > 0 ? n : 1, 1); /* a block of its own, gone afterwards */
     if (n > 0) memcpy(copy, bytes, n);
     wr_err err = wr_remote_decode(r, copy, n, info);
     memset(copy, 0x55, n);

@@ -21,7 +21,7 @@ static char *encoded(const wr_message *m, size_t *n)
 /* In a block of its own, so that ASan sees a read behind the end, and a pointer into it after it went. */
 static wr_err decoded(wr_message *m, const char *bytes, size_t n, wr_errinfo *info)
 {
-    char *copy = malloc(n > 0 ? n : 1);
+    char *copy = calloc(n > 0 ? n : 1, 1);
     if (n > 0) memcpy(copy, bytes, n);
     wr_err err = wr_message_decode(m, copy, n, info);
     memset(copy, 0x55, n);
