@@ -562,6 +562,38 @@ static void slow_greeting(void **state)
     finish(&f);
 }
 
+/* No descriptors are left: it rests, and goes on when there are some. */
+static void no_descriptors_left(void **state)
+{
+    (void)state;
+    fixture       f;
+    struct rlimit old, limit;
+    wr_peer_event event;
+    uint64_t      jm, tm;
+    begin(&f);
+    join(&f, &jm, &tm);
+    const wr_env *e = &f.env;
+    int           s = e->connect(e->self, wr_peers_nng_address(f.jm_nng));
+    int           waits = e->connect(e->self, wr_peers_nng_address(f.jm_nng));
+    assert_true(s >= 0 && waits >= 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    limit = old;
+    limit.rlim_cur = 3; /* all numbers below are taken */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    int third = e->connect(e->self, wr_peers_nng_address(f.jm_nng));
+    assert_true(third < 0);
+    expect_neighbour(&f, jm, tm, 3); /* who is there already does not notice */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    while (stats_of(f.jm).accepted < 3) {
+        wr_parker_prepare(&f.jm_parker);
+        assert_false(f.jm->next(f.jm->self, &event));
+        if (stats_of(f.jm).accepted < 3) e->park(e->self, &f.jm_parker, 10000000);
+    }
+    e->hang_up(e->self, s);
+    e->hang_up(e->self, waits);
+    finish(&f);
+}
+
 static void takes_nothing(void **state)
 {
     (void)state;
@@ -621,6 +653,7 @@ int main(void)
         cmocka_unit_test(oversized_message),
         cmocka_unit_test(thousand_half_open),
         cmocka_unit_test(slow_greeting),
+        cmocka_unit_test(no_descriptors_left),
         cmocka_unit_test(takes_nothing),
         cmocka_unit_test(port_is_taken),
     };
