@@ -163,8 +163,8 @@ const char *wr_job_wants_snapshots(const weir_pipeline *p, weir_duration *every)
 /* After finish: the node (and output) behind a stream, or WR_NONE for a union or nothing. */
 uint32_t wr_job_node_of(const weir_pipeline *p, weir_node stream, uint32_t *port);
 
-/* For a job that takes snapshots: WR_OPTION when a sink that asks for exactly once gets records of a source whose records
- * cannot be read again. */
+/* For a job that takes snapshots: WR_OPTION when a sink that asks for exactly once gets records of a source that cannot
+ * read them again. */
 wr_err wr_job_replays(const wr_job *job, wr_errinfo *info);
 
 /* Default number of key groups: clamp(pow2ceil(1.5 P), 128, 32768). */

@@ -1,8 +1,8 @@
 /* Exactly once is from end to end: what a restart takes back, a source must be able to read again. */
 #include "graph/build.h"
 
-/* The first source of the kind whose records come to this node, or NULL. Edges go from nodes to nodes behind them, but in
- * no order of their own: until nothing is new. */
+/* By node: a source of the kind whose records come to it, or NULL. Edges are in no order of their own: until nothing is
+ * new. */
 static void spread(const wr_job *job, const wr_node **gone)
 {
     for (bool news = true; news;) {
