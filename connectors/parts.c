@@ -403,8 +403,8 @@ bool wr_parts_file(const wr_parts *p, const void *committable, char *path, char 
 }
 
 /* Neither pending nor finished: a restart from an older snapshot removed it, it was finished and taken away, or the
- * output goes elsewhere now. The savepoint that speaks of it has kept it: it comes (again), as all does that came behind
- * the savepoint. */
+ * output goes elsewhere now. The savepoint that speaks of it has kept it: it comes (again), as all does that came
+ * behind the savepoint. */
 static weir_commit commit_kept(wr_parts *p, weir_ctx *ctx, const wr_part *part, const char *to)
 {
     const wr_env  *env = wr_host_env(ctx);

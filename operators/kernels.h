@@ -13,8 +13,9 @@ wr_err wr_windows_match(const wr_node *node, const wr_manifest_op *saved, wr_err
 
 /* A two-phase sink that has found itself in the snapshot from which the job starts. */
 bool wr_two_phase_restored(const wr_op *op);
-/* A sink whose committables speak of files says so in its open. The function gives a committable's file, which savepoints
- * keep: `path` is where it is, `name` how the sink finds it again (WR_PATH_BYTES_MAX bytes each). False: it has none. */
+/* A sink whose committables speak of files says so in its open. The function gives a committable's file, which is kept
+ * by savepoints: `path` is where it is, `name` how the sink finds it again (WR_PATH_BYTES_MAX bytes each). False: it
+ * has none. */
 typedef bool wr_sink_file(void *local, const void *committable, char *path, char *name);
 void         wr_two_phase_files(wr_op *op, wr_sink_file *file_of);
 /* The file by its name in the savepoint that the job starts from, and its path there; NULL: there is none. */
