@@ -221,6 +221,8 @@ static bool wanted(const wr_core_checkpoint *m, uint32_t *kind)
 {
     *kind = WR_SNAPSHOT;
     if (!m->started || m->closed || m->finished || m->phase != WR_CHECKPOINT_IDLE) return false;
+    /* Some sources have ended and have more to read: who started from that would read on when event time is over. */
+    if (m->draining && !all_ended(m)) return false;
     if (m->queued > 0) {
         *kind = m->queue[0].kind;
         return true;
@@ -326,7 +328,13 @@ static void stop(wr_core_checkpoint *m, const wr_checkpoint_event *e, out *o)
         m->stop_waits = true;
     }
     if (e->drain || m->draining) { /* what drains goes on draining: its results are on their way */
-        if (!m->draining) act(o, (wr_checkpoint_action){.kind = WR_CHECKPOINT_DO_END_SOURCES});
+        static const wr_errinfo drains = {WR_CANCELED, "the job is being drained; its last snapshot follows"};
+        if (m->draining) return;
+        if (m->phase == WR_CHECKPOINT_ACKS) {
+            fail_pending(m, WR_SNAPSHOT_NOBODY, WR_PHASE_START, &drains, o);
+            m->not_before_ms = m->now_ms; /* nothing is wrong */
+        }
+        act(o, (wr_checkpoint_action){.kind = WR_CHECKPOINT_DO_END_SOURCES});
         m->draining = true;
         return;
     }
