@@ -122,7 +122,7 @@ static void test_anything_at_any_time(void **state)
         jobs = 0; /* those before go on, or wait */
         for (uint32_t i = 0; i < 400; i++) random_step(job, &jobs);
     }
-    assert_in_range(all_sent, 5000, UINT32_MAX); /* something happened */
+    assert_in_range(all_sent, 1000, UINT32_MAX); /* something happened */
     wr_log_setup(2, WR_LOG_WARN, NULL);
 }
 
