@@ -40,7 +40,7 @@ sim_disk_stats *sim_disk_stats_of(sim_disk *disk);
 /* Fills in the storage functions; self of the table is the clock. */
 void sim_disk_env(wr_env *env);
 
-/* One of several processes dies: what it has in the background may or may not come to the disk, and nothing else does. */
+/* One of several processes dies: what it has in the background may or may not come to the disk; nothing else does. */
 void sim_disk_kill_io(sim_disk *disk, wr_io *io);
 
 /* For those who look at the disk from outside; no fault, no time. The bytes live until the disk changes. */
