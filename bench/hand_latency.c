@@ -1,5 +1,5 @@
-/* latency.c by plain send and recv: two processes, one connection, records of 64 bytes at a given rate; the sender sends
- * what is due, as often as it can, and the receiver takes what is there.
+/* latency.c by plain send and recv: two processes, one connection, records of 64 bytes at a given rate; the sender
+ * sends what is due, as often as it can, and the receiver takes what is there.
  *
  *     hand_latency RATE SECONDS FILE */
 #include "latency.h"
@@ -71,7 +71,7 @@ int main(int argc, char **argv)
     int s = socket(AF_INET, SOCK_STREAM, 0);
     if (connect(s, (struct sockaddr *)&name, bytes) != 0) return 1;
     setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    send_all(s, strtoull(argv[1], NULL, 10), atoll(argv[2]));
+    send_all(s, strtoull(argv[1], NULL, 10), (int64_t)strtoull(argv[2], NULL, 10));
     close(s);
     int status = 1;
     waitpid(child, &status, 0);

@@ -3,7 +3,7 @@
  *
  *     weir submit latency.so -- rate=R seconds=S out=FILE
  *
- * rate=0: as fast as it goes. The sink looks at the clock for one record of SAMPLE, and writes into FILE when it ends. */
+ * rate=0: as fast as it goes. The sink looks at the clock for one record of 64, and writes into FILE when it ends. */
 #include "latency.h"
 #include <weir/pipeline.h>
 

@@ -216,7 +216,7 @@ int main(int argc, char **argv)
     env = wr_env_real();
     bool plain = argc > 1 && strcmp(argv[1], "plain") == 0;
     frames = argc > 2 ? strtoull(argv[2], NULL, 10) : 100000;
-    for (int i = 0; i < 2 && argc > 4; i++) cpus[i] = atoi(argv[3 + i]);
+    for (int i = 0; i < 2 && argc > 4; i++) cpus[i] = (int)strtol(argv[3 + i], NULL, 10);
     connect_both();
     int64_t begin = now_ns();
     if (plain) {

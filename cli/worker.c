@@ -146,6 +146,7 @@ static wr_err open_worker(worker *w, wr_errinfo *info)
                                     .accepted = accepted,
                                     .self = w,
                                     .threads = true,
+                                    .spin = true, /* as far as there are CPUs, and nobody else wants them */
                                     .stats_ms = STATS_MS};
     return wr_agent_new(&w->agent, &config, info);
 }

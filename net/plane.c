@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* How often a connection from which nothing came is asked: by a busy slot, and by one that looks around before it parks,
- * and then is woken by the poller. */
+/* How often a connection from which nothing came is asked: by a busy slot, and by one that looks around before it
+ * parks, and then is woken by the poller. */
 enum { LOOK_NS = 20000, IDLE_LOOK_NS = 1000 };
 
 /* ---- build ---- */

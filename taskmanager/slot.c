@@ -9,6 +9,8 @@ enum {
     GAP_BUSY_NS = 200000, /* work arrives further apart than this: a spin would mostly be for nothing */
     SPIN_SHORT_NS = 2000,
     SPIN_LONG_NS = 50000,
+    TAKEN_NS = 300000,        /* a look around that took this long: others want the CPU */
+    SPIN_AGAIN_NS = 20000000, /* they have it for so long */
     WALL_EVERY_NS = 10000000
 };
 
@@ -133,7 +135,7 @@ static void note_arrival(wr_slot *s, int64_t now)
 
 static int64_t spin_ns(const wr_slot *s)
 {
-    if (!s->spin) return 0;
+    if (!s->spin || s->home.mono_ns < s->spin_again_ns) return 0;
     if (s->gap_ns > GAP_BUSY_NS) return SPIN_SHORT_NS;
     return 4 * s->gap_ns > SPIN_LONG_NS ? 4 * s->gap_ns : SPIN_LONG_NS;
 }
@@ -169,13 +171,19 @@ static inline void relax(void)
 /* Nothing to do: looks a while longer, then parks. Returns after something may have changed. */
 static void idle(wr_slot *s, bool *done)
 {
-    int64_t from = s->home.mono_ns, most = spin_ns(s);
+    int64_t from = s->home.mono_ns, before = from, most = spin_ns(s);
     while (most > 0 && s->home.mono_ns - from < most) {
         for (int i = 0; i < 16; i++) relax();
         if (wr_slot_round(s, done) || *done) {
             note_arrival(s, s->home.mono_ns);
             return;
         }
+        /* Where other workers may be on this host: nobody counted CPUs for all of them. */
+        if (s->home.lease_until_ns != NULL && s->home.mono_ns - before > TAKEN_NS) {
+            s->spin_again_ns = s->home.mono_ns + SPIN_AGAIN_NS;
+            break;
+        }
+        before = s->home.mono_ns;
     }
     wr_parker_prepare(&s->parker);
     if (wr_slot_round(s, done) || *done) {

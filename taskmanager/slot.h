@@ -19,6 +19,7 @@ struct wr_slot {
     int64_t             wall_offset_ns, wall_read_mono_ns;
     wr_tasklet         *last;                    /* called last: its time is not counted yet */
     int64_t             gap_ns, arrived_mono_ns; /* between arrivals of work, smoothed */
+    int64_t             spin_again_ns;           /* not before: somebody else wanted the CPU */
     struct wr_plane    *plane;   /* in a cluster: to slots of other workers; NULL: none. Of own threads: their slot's */
     bool                serves;  /* it steps the plane, and goes on when its tasklets are done: see wr_worker_join */
     const _Atomic bool *leaving; /* until this */

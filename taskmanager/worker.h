@@ -29,7 +29,7 @@ typedef struct wr_worker_options {
     const char   *job;       /* name, for logs */
     uint64_t      state_max; /* bytes of keyed state of the whole worker; 0: no bound */
     const int    *cpu;       /* CPU of each slot, or NULL: not pinned */
-    bool          spin;      /* idle slots look a while before they park: only where each has a CPU */
+    bool          spin;      /* idle slots look a while before they park: only where each has a CPU; see `here` */
     uint64_t      seed;      /* of shuffles */
     /* Something can be polled: a task's state changed. Any thread; must not block. */
     void (*notify)(void *self);
@@ -42,7 +42,7 @@ typedef struct wr_worker_options {
     const char        *restore_folder;      /* where its files are; NULL: `snapshots` */
     int64_t            snapshot_timeout_ns; /* when half of it is gone, writing comes before records; 0: never */
     /* In a cluster. here: by slot of the job (wr_subtask.slot), which ones this worker has; read by wr_worker_new only.
-     * NULL: all of them, and nothing below counts. */
+     * NULL: all of them, and nothing below counts. With it more slots than CPUs do not spin. */
     const bool *here;
     uint64_t    job_id;
     uint32_t    attempt; /* in every report and answer, instead of the execution graph's */

@@ -67,6 +67,7 @@ static wr_err build_slots(wr_worker *w, wr_errinfo *info)
         if (is_here(w, i)) tasklets[slot_of(w, &x->subtask[i]) - w->slot]++;
     }
     for (uint32_t i = 0; i < x->slots; i++) local += w->here == NULL || w->here[i];
+    if (w->here != NULL && local > (uint32_t)w->options.env->cpu_count(w->options.env->self)) w->options.spin = false;
     uint64_t share = local > 0 ? w->options.state_max / local : 0;
     for (uint32_t i = 0; err == WR_OK && i < w->slots; i++) {
         bool wanted = i < x->slots ? w->here == NULL || w->here[i] : tasklets[i] > 0;

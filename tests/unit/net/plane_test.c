@@ -296,122 +296,233 @@ static void test_records_come_as_they_were(void **state)
     teardown(&f);
 }
 
+typedef struct spoiled {
+    const char *text;                                       /* that the failure must have */
+    bool (*spoil)(fixture *f, wr_data_head *h, char *body); /* false: it has sent something itself */
+} spoiled;
+
+static bool bad_kind(fixture *f, wr_data_head *h, char *body)
+{
+    (void)f;
+    (void)body;
+    h->kind = 0x5a;
+    return true;
+}
+static bool bad_sum(fixture *f, wr_data_head *h, char *body)
+{
+    (void)f;
+    (void)body;
+    h->sum = 1;
+    return true;
+}
+static bool bad_seq(fixture *f, wr_data_head *h, char *body)
+{
+    (void)f;
+    (void)body;
+    h->seq = 1;
+    return true;
+}
+static bool stale_attempt(fixture *f, wr_data_head *h, char *body)
+{
+    (void)f;
+    (void)body;
+    h->attempt = ATTEMPT - 1;
+    return true;
+}
+static bool other_job(fixture *f, wr_data_head *h, char *body)
+{
+    (void)f;
+    (void)body;
+    h->job = JOB + 1;
+    return true;
+}
+static bool our_own_channel(fixture *f, wr_data_head *h, char *body)
+{
+    (void)f;
+    (void)body;
+    h->channel = OUT_ROWS;
+    return true;
+}
+static bool half_stride(fixture *f, wr_data_head *h, char *body)
+{
+    (void)f;
+    (void)body;
+    h->stride /= 2;
+    h->body_bytes -= h->n * h->stride;
+    return true;
+}
+static bool no_times(fixture *f, wr_data_head *h, char *body)
+{
+    (void)f;
+    (void)body;
+    h->timed = false;
+    h->body_bytes -= 16;
+    return true;
+}
+static bool beyond_the_heap(fixture *f, wr_data_head *h, char *body)
+{
+    uint64_t offset = 3;
+    (void)f;
+    (void)h;
+    memcpy(body + offsetof(row, text) + offsetof(weir_str, u), &offset, sizeof offset);
+    return true;
+}
+static bool other_prefix(fixture *f, wr_data_head *h, char *body)
+{
+    (void)f;
+    (void)h;
+    body[offsetof(row, text) + offsetof(weir_str, head)] = 'T';
+    return true;
+}
+static bool behind_a_short_string(fixture *f, wr_data_head *h, char *body)
+{
+    (void)f;
+    (void)h;
+    body[sizeof(row) + offsetof(row, text) + 15] = 'x';
+    return true;
+}
+static bool more_than_true(fixture *f, wr_data_head *h, char *body)
+{
+    (void)f;
+    (void)h;
+    body[sizeof(row) + offsetof(row, odd)] = 2;
+    return true;
+}
+static bool short_body(fixture *f, wr_data_head *h, char *body)
+{
+    (void)f;
+    (void)body;
+    h->body_bytes--;
+    return true;
+}
+static bool more_than_granted(fixture *f, wr_data_head *h, char *body)
+{
+    plain p;
+    for (int k = 0; k < 10; k++) {
+        put_frame(f, one_plain(f, &p), &p);
+        assert_false(wr_plane_failed(f->plane, &(wr_errinfo){0}));
+    }
+    *h = one_plain(f, (plain *)(void *)body);
+    return true;
+}
+static bool credit_of_no_channel(fixture *f, wr_data_head *h, char *body)
+{
+    (void)body;
+    *h = head(f, WR_FRAME_CREDIT, IN_ROWS);
+    h->n = 1;
+    return true;
+}
+static bool too_much_credit(fixture *f, wr_data_head *h, char *body)
+{
+    (void)body;
+    grant(f, OUT_ROWS, 30, 0);
+    *h = head(f, WR_FRAME_CREDIT, OUT_ROWS);
+    h->n = 7;
+    return true;
+}
+static bool credit_out_of_order(fixture *f, wr_data_head *h, char *body)
+{
+    (void)body;
+    *h = head(f, WR_FRAME_CREDIT, OUT_ROWS);
+    h->n = h->seq = 1;
+    return true;
+}
+static bool barrier_of_zeros(fixture *f, wr_data_head *h, char *body)
+{
+    memset(body, 0, WR_BARRIER_BYTES);
+    *h = head(f, WR_FRAME_BARRIER, IN_PLAIN);
+    h->body_bytes = WR_BARRIER_BYTES;
+    return true;
+}
+static bool too_many_records(fixture *f, wr_data_head *h, char *body)
+{
+    (void)f;
+    (void)body;
+    h->n = WR_BATCH_RECORDS_MAX + 1;
+    return true;
+}
+static bool heap_without_strings(fixture *f, wr_data_head *h, char *body)
+{
+    *h = one_plain(f, (plain *)(void *)body);
+    h->heap_bytes = 4;
+    h->body_bytes += 4;
+    return true;
+}
+static bool more_than_a_batch(fixture *f, wr_data_head *h, char *body)
+{
+    (void)body;
+    *h = head(f, WR_FRAME_RECORDS, IN_PLAIN);
+    h->n = 2049;
+    h->stride = 16;
+    h->body_bytes = 2049 * 16;
+    return true;
+}
+static bool too_large_a_heap(fixture *f, wr_data_head *h, char *body)
+{
+    (void)f;
+    (void)body;
+    h->heap_bytes = WR_BATCH_HEAP_BYTES + 1;
+    return true;
+}
+static bool twice(fixture *f, wr_data_head *h, char *body)
+{
+    put_frame(f, *h, body);
+    return true;
+}
+static bool ends_in_the_middle(fixture *f, wr_data_head *h, char *body)
+{
+    uint8_t bytes[WR_DATA_HEAD_BYTES];
+    wr_data_head_put(h, bytes);
+    put_bytes(f, bytes, sizeof bytes);
+    put_bytes(f, body, 10);
+    shutdown(f->peer, SHUT_WR);
+    run(f);
+    return false;
+}
+
+static const spoiled SPOILED[] = {
+    {"makes no sense", bad_kind},
+    {"its sum is wrong", bad_sum},
+    {"frames are missing", bad_seq},
+    {"another job or attempt", stale_attempt},
+    {"another job or attempt", other_job},
+    {"no such channel", our_own_channel},
+    {"of another type", half_stride},
+    {"of another type", no_times},
+    {"as weir_str_of makes it", beyond_the_heap},
+    {"as weir_str_of makes it", other_prefix},
+    {"as weir_str_of makes it", behind_a_short_string},
+    {"as weir_str_of makes it", more_than_true},
+    {"makes no sense", short_body},
+    {"no credit for it", more_than_granted},
+    {"was due", credit_of_no_channel},
+    {"was due", too_much_credit},
+    {"was due", credit_out_of_order},
+    {"a barrier makes no sense", barrier_of_zeros},
+    {"makes no sense", too_many_records},
+    {"of another type", heap_without_strings},
+    {"makes no sense", more_than_a_batch},
+    {"makes no sense", too_large_a_heap},
+    {"frames are missing", twice},
+    {"closed it", ends_in_the_middle},
+};
+
 /* One wrong thing each; the plane fails, says which, and hangs up. */
 static void test_nothing_is_believed(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"makes no sense",
-                                        "its sum is wrong",
-                                        "frames are missing",
-                                        "another job or",
-                                        "another job or",
-                                        "no such channel",
-                                        "another type",
-                                        "another type",
-                                        "as weir_str_of makes it",
-                                        "as weir_str_of makes",
-                                        "as weir_str_of makes",
-                                        "as weir_str_of makes it",
-                                        "makes no sense",
-                                        "no credit for it",
-                                        "was due",
-                                        "was due",
-                                        "was due",
-                                        "a barrier makes no sense",
-                                        "makes no sense",
-                                        "another type",
-                                        "makes no sense",
-                                        "closed it",
-                                        "frames are missing",
-                                        "makes no sense"};
-    for (uint32_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+    for (uint32_t i = 0; i < sizeof SPOILED / sizeof *SPOILED; i++) {
         fixture f;
         char    body[BODY_MAX] = {0};
-        plain   p;
         setup(&f);
         wr_data_head h = two_rows(&f, body);
-        row         *r = (row *)(void *)body;
-        uint64_t     offset = 3;
-        switch (i) {
-        case 0:
-            memset(&h, 0x5a, sizeof h);
-            h.body_bytes = 100;
-            break;
-        case 1: h.sum = 1; break;
-        case 2: h.seq = 1; break;
-        case 3: h.attempt = ATTEMPT - 1; break;
-        case 4: h.job = JOB + 1; break;
-        case 5: h.channel = OUT_ROWS; break;
-        case 6:
-            h.stride /= 2;
-            h.body_bytes -= h.n * h.stride;
-            break;
-        case 7:
-            h.timed = false;
-            h.body_bytes -= 16;
-            break;
-        case 8: memcpy(&r[0].text.u, &offset, 8); break; /* beyond the heap */
-        case 9: r[0].text.head[0] = 'T'; break;
-        case 10: r[1].text.u.tail[7] = 'x'; break;
-        case 11: memset(&r[1].odd, 2, 1); break;
-        case 12: h.body_bytes--; break;
-        case 13:
-            for (int k = 0; k < 10; k++) {
-                put_frame(&f, one_plain(&f, &p), &p);
-                assert_false(wr_plane_failed(f.plane, &(wr_errinfo){0}));
-            }
-            h = one_plain(&f, (plain *)(void *)body);
-            break;
-        case 14:
-            h = head(&f, WR_FRAME_CREDIT, IN_ROWS);
-            h.n = 1;
-            break; /* no channel of ours in that direction */
-        case 15:
-            grant(&f, OUT_ROWS, 30, 0);
-            h = head(&f, WR_FRAME_CREDIT, OUT_ROWS);
-            h.n = 7;
-            break;
-        case 16:
-            h = head(&f, WR_FRAME_CREDIT, OUT_ROWS);
-            h.n = 1;
-            h.seq = 1;
-            break;
-        case 17:
-            h = head(&f, WR_FRAME_BARRIER, IN_PLAIN);
-            h.body_bytes = WR_BARRIER_BYTES;
-            memset(body, 0, 64);
-            break;
-        case 18: h.n = WR_BATCH_RECORDS_MAX + 1; break;
-        case 19: /* strings in a stream that has none */
-            h = one_plain(&f, &p);
-            h.heap_bytes = 4;
-            h.body_bytes += 4;
-            break;
-        case 20:
-            h = head(&f, WR_FRAME_RECORDS, IN_PLAIN);
-            h.n = 2049;
-            h.stride = 16;
-            h.body_bytes = 2049 * 16;
-            break;
-        case 21: break;
-        case 22: put_frame(&f, h, body); break; /* twice */
-        default: h.heap_bytes = 65537; break;
-        }
-        if (i == 21) {
-            uint8_t bytes[WR_DATA_HEAD_BYTES];
-            wr_data_head_put(&h, bytes);
-            put_bytes(&f, bytes, sizeof bytes);
-            put_bytes(&f, body, 10);
-            shutdown(f.peer, SHUT_WR);
-            run(&f);
-        } else {
-            put_frame(&f, h, body);
-        }
+        bool         whole = SPOILED[i].spoil(&f, &h, body);
+        if (whole) put_frame(&f, h, body);
         wr_errinfo info = {0};
         assert_true(wr_plane_failed(f.plane, &info));
-        if (strstr(info.text, texts[i]) == NULL) fail_msg("case %u: %s", i, info.text);
+        if (strstr(info.text, SPOILED[i].text) == NULL) fail_msg("case %u: %s", i, info.text);
         assert_non_null(strstr(info.text, "between slot 1 and slot 0"));
-        assert_int_equal(info.code, i == 21 ? WR_UNREACHABLE : WR_IO);
+        assert_int_equal(info.code, whole ? WR_IO : WR_UNREACHABLE);
         assert_false(wr_plane_step(f.plane, 0));
         char byte[256];
         for (ssize_t n; (n = recv(f.peer, byte, sizeof byte, 0)) > 0;) {}

@@ -1,6 +1,6 @@
 /* ctest: threads timeout=300
  * Jobs spread over several workers, with real sockets between them: every route and shape, strings, snapshots and
- * restarts, stopped sources, lost connections, leases. Stepped by hand, and on threads under ThreadSanitizer as well. */
+ * restarts, stopped sources, leases. Stepped by hand, and on threads, under ThreadSanitizer as well. */
 #include "base/env.h"
 #include "net/plane.h"
 #include "tests/unit/no_uring.h"
