@@ -181,9 +181,10 @@ void   wr_jm_deploy(wr_jm_job *j);
 void   wr_jm_forget_workers(wr_jm_job *j);
 
 /* ---- submit.c ---- */
-void wr_jm_submit(wr_jobmanager *jm, uint64_t peer, wr_message *m);
-void wr_jm_rescale(wr_jobmanager *jm, uint64_t peer, wr_message *m, wr_jm_job *j);
-bool wr_jm_rescale_fits(wr_jm_job *j); /* else it was refused */
+uint32_t wr_jm_attempts_before(wr_jobmanager *jm, const wr_ledger_job *l);
+void     wr_jm_submit(wr_jobmanager *jm, uint64_t peer, wr_message *m);
+void     wr_jm_rescale(wr_jobmanager *jm, uint64_t peer, wr_message *m, wr_jm_job *j);
+bool     wr_jm_rescale_fits(wr_jm_job *j); /* else it was refused */
 /* The snapshot for it is there, and the attempt before is over. */
 wr_err wr_jm_respec(wr_jm_job *j, wr_errinfo *info);
 void   wr_jm_drain(wr_jobmanager *jm, uint64_t peer, wr_message *m, bool on);

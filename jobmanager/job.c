@@ -466,7 +466,8 @@ static bool adopt(wr_jm_job *j, const wr_ledger_job *l)
 
 void wr_jm_begin(wr_jm_job *j, const wr_ledger_job *l)
 {
-    if (!adopt(j, l)) wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_SUBMIT, .attempt = l->attempt});
+    uint32_t attempt = l->attempt > 0 ? l->attempt : wr_jm_attempts_before(j->jm, l);
+    if (!adopt(j, l)) wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_SUBMIT, .attempt = attempt});
     if (l->stopping == WR_LEDGER_CANCEL)
         wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_CANCEL});
     else if (l->stopping != 0)

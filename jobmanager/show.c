@@ -35,7 +35,7 @@ static char *close_page(page *p, size_t *n)
 static const char *state_of(const wr_ledger_job *l, const wr_jm_job *j)
 {
     if (l->state != 0) return wr_job_state_name((wr_job_state)l->state);
-    if (j == NULL) return "CREATED";
+    if (j == NULL || (l->attempt == 0 && j->core.state == WR_JOB_RESTARTING && j->core.waits)) return "CREATED";
     if (l->stopping != 0 && l->stopping != WR_LEDGER_CANCEL && j->core.state == WR_JOB_RUNNING) return "STOPPING";
     return wr_job_state_name(j->core.state);
 }
@@ -54,9 +54,10 @@ static uint32_t widest(const wr_ledger_job *l, const wr_jm_job *j)
 }
 
 /* Of all its time, also before this JobManager's. */
-static uint32_t restarts_of(const wr_ledger_job *l)
+static uint32_t restarts_of(wr_jobmanager *jm, const wr_ledger_job *l)
 {
-    return l->attempt > 0 ? l->attempt - 1 : 0;
+    uint32_t before = wr_jm_attempts_before(jm, l) + 1;
+    return l->attempt > before ? l->attempt - before : 0;
 }
 
 static int64_t up_ms(const wr_jobmanager *jm, const wr_ledger_job *l)
@@ -174,7 +175,7 @@ static void json_job(wr_json *j, wr_jobmanager *jm, const wr_ledger_job *l, bool
     wr_json_str(j, "state", state_of(l, job));
     wr_json_f64(j, "seconds", (double)up_ms(jm, l) * 1e-3);
     wr_json_u64(j, "attempt", l->attempt);
-    wr_json_u64(j, "restarts", restarts_of(l));
+    wr_json_u64(j, "restarts", restarts_of(jm, l));
     wr_json_u64(j, "parallelism", widest(l, job));
     wr_json_u64(j, "slots", slots_of(job));
     wr_json_i64(j, "submitted_ms", l->submitted_wall_ms);
@@ -207,7 +208,7 @@ static void text_job(FILE *file, wr_jobmanager *jm, const wr_ledger_job *l)
     char             up[WR_TEXT_NUMBER_MAX + 1];
     wr_text_of_duration(up, up_ms(jm, l) / 1000 * 1000000000);
     fprintf(file, "%016llx  %-24s %-12s %6u %8u %10s\n", (unsigned long long)l->id, l->spec.name, state_of(l, j),
-            slots_of(j), restarts_of(l), up);
+            slots_of(j), restarts_of(jm, l), up);
 }
 
 char *wr_jm_show_list(wr_jobmanager *jm, uint64_t nobody, bool json, size_t *n)

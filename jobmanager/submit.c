@@ -91,6 +91,19 @@ static wr_err new_id(wr_jobmanager *jm, uint64_t *id, wr_errinfo *info)
     return WR_OK;
 }
 
+/* Of a folder of snapshots attempts are counted on, whichever job has it: files of sinks carry them, and who has the
+ * greater one is the later one. */
+uint32_t wr_jm_attempts_before(wr_jobmanager *jm, const wr_ledger_job *l)
+{
+    const wr_ledger_job *other;
+    uint32_t             most = 0;
+    for (uint32_t i = 0; l->spec.snapshots[0] != 0 && (other = wr_ledger_job_at(jm->ledger, i)) != l; i++) {
+        if (other == NULL) break;
+        if (other->attempt > most && strcmp(other->spec.snapshots, l->spec.snapshots) == 0) most = other->attempt;
+    }
+    return most;
+}
+
 /* ---- submit ---- */
 
 static wr_err accept(wr_jobmanager *jm, wr_message *m, uint64_t *id, wr_errinfo *info)
@@ -130,7 +143,8 @@ void wr_jm_submit(wr_jobmanager *jm, uint64_t peer, wr_message *m)
         return;
     }
     wr_jm_reply(jm, peer, m->request, NULL, id, 0);
-    wr_jm_feed(wr_jm_job_of(jm, id), (wr_job_event){.kind = WR_JOB_SUBMIT});
+    const uint32_t before = wr_jm_attempts_before(jm, wr_ledger_find(jm->ledger, id));
+    wr_jm_feed(wr_jm_job_of(jm, id), (wr_job_event){.kind = WR_JOB_SUBMIT, .attempt = before});
 }
 
 /* ---- rescale ---- */

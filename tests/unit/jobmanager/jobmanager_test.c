@@ -204,6 +204,31 @@ static void test_stop_takes_a_last_snapshot(void **state)
     assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.snapshot, id);
 }
 
+/* Sinks tell by the attempt whose files are the later ones. */
+static void test_attempts_go_on_in_the_same_folder(void **state)
+{
+    (void)state;
+    uint64_t   job[2];
+    char       path[128];
+    wr_message m = submit_message("numbers", 1);
+    snprintf(path, sizeof path, "%s/mine", folder);
+    m.ask.spec.snapshots = path;
+    join(1, 2);
+    join(2, 2);
+    for (uint32_t i = 0; i < 2; i++) {
+        m.request = 500 + i;
+        say(CLIENT, &m);
+        job[i] = last(WR_MSG_REPLY, CLIENT)->reply.job;
+        assert_int_equal(last(WR_MSG_DEPLOY, 0)->attempt, i + 1);
+        request("info", job[i], true);
+        expect_text("\"restarts\":0");
+        request("cancel", job[i], false);
+        report_all(job[i], i + 1, subtasks[0], WR_TASK_CANCELED);
+        gone(1, job[i], i + 1, true);
+        gone(2, job[i], i + 1, true);
+    }
+}
+
 static void test_rescale(void **state)
 {
     (void)state;
@@ -581,6 +606,7 @@ int main(void)
                                        T(test_cancel),
                                        T(test_snapshots_and_what_a_restart_begins_with),
                                        T(test_stop_takes_a_last_snapshot),
+                                       T(test_attempts_go_on_in_the_same_folder),
                                        T(test_rescale),
                                        T(test_a_rescale_that_cannot_be_does_no_harm),
                                        T(test_savepoints),
