@@ -303,8 +303,11 @@ class Snapshots(Case):
     def test_a_stop_waits_for_its_commit(self):
         run = self.stubborn()
         run.send_signal(signal.SIGINT)
-        known = len(self.manifests())
-        self.wait_until(lambda: len(self.manifests()) > known or run.poll() is not None, "the last snapshot")
+
+        def last():
+            got = self.weir("snapshots", "stubborn", "--json")
+            return run.poll() is not None or (got.code == 0 and json.loads(got.out)["history"][0]["last"])
+        self.wait_until(last, "the last snapshot")
         self.assertIsNone(run.poll(), "it is not stopped without the commit")
         self.write("let", "")
         got = self.end(run, 0)
