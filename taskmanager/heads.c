@@ -32,6 +32,13 @@ static bool take_records(wr_tasklet *t, bool wants)
     return true;
 }
 
+/* In a cluster the barrier of an enumerator elsewhere can be faster than the orders to this worker. It waits for its
+ * own, so that a pause that was ordered before the last snapshot is one before its barrier. */
+static bool was_ordered(const wr_tasklet *t, const wr_barrier *b)
+{
+    return !t->heeds || b->id <= atomic_load_explicit(&t->heard, memory_order_acquire);
+}
+
 static bool take_from_enumerator(wr_tasklet *t)
 {
     if (t->splits == NULL) return false;
@@ -45,6 +52,7 @@ static bool take_from_enumerator(wr_tasklet *t)
     wr_batch *b = wr_ring_peek(&t->splits->data);
     if (b == NULL) return false;
     if (b->kind == WR_RECORDS) return take_records(t, wants);
+    if (b->kind == WR_BARRIER && !was_ordered(t, &b->barrier)) return false;
     wr_ring_pop(&t->splits->data);
     switch (b->kind) {
     case WR_END: t->splits_ended = true; break;

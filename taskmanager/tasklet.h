@@ -33,6 +33,8 @@ typedef struct wr_tasklet {
     uint32_t           ins, live, next;
     wr_pipe           *splits; /* sources: from their enumerator, or NULL */
     wr_batch          *held;   /* of `splits`: a split that the reader does not want yet */
+    bool               heeds;  /* a barrier of `splits` waits until its order was heard: see heads.c */
+    _Atomic uint64_t   heard;  /* newest snapshot that an order named; written by the worker's owner */
     bool               splits_ended;
     int64_t            watermark; /* least of the inputs' */
     wr_advance         advance;

@@ -121,6 +121,17 @@ static void order_all(wr_worker *w, uint32_t kind, uint64_t id)
     }
 }
 
+/* After what was ordered before. */
+static void hear(wr_worker *w, uint64_t id)
+{
+    for (uint32_t i = 0; i < w->tasklets; i++) {
+        wr_tasklet *t = &w->tasklet[i];
+        if (!t->heeds || id <= atomic_load_explicit(&t->heard, memory_order_relaxed)) continue;
+        atomic_store_explicit(&t->heard, id, memory_order_release);
+        wr_parker_wake(w->options.env, t->home->parker);
+    }
+}
+
 /* Files first: so that they are there when the barrier is, and the slots create none. */
 void wr_worker_trigger(wr_worker *w, const wr_barrier *barrier)
 {
@@ -135,11 +146,13 @@ void wr_worker_trigger(wr_worker *w, const wr_barrier *barrier)
         wr_tasklet *t = &w->tasklet[i];
         if (t->ins == 0 && t->splits == NULL && !is_done(t)) order(w, t, WR_ORDER_TRIGGER, barrier, 0);
     }
+    hear(w, barrier->id);
 }
 
 void wr_worker_abort(wr_worker *w, uint64_t id)
 {
     order_all(w, WR_ORDER_ABORT, id);
+    hear(w, id);
 }
 
 void wr_worker_complete(wr_worker *w, uint64_t id)

@@ -355,6 +355,7 @@ wr_err wr_worker_build(wr_worker *w, wr_errinfo *info)
         wr_tasklet *t = &w->tasklet[i];
         for (uint32_t k = 0; k < t->ops; k++) wr_op_share_buffers(&t->op[k]);
         if (t->enumerator == NULL && t->op[0].def->kind == WEIR_OP_SOURCE && t->splits == NULL) t->splits_ended = true;
+        t->heeds = t->splits != NULL && w->here != NULL;
     }
     return WR_OK;
 }
