@@ -151,7 +151,7 @@ int main(int count, char **texts)
         fputs("usage: sim_cluster [--seeds N] [--seed S] [--trace] [--sabotage NAME]\n", stderr);
         return 2;
     }
-    wr_log_setup(2, WR_LOG_ERROR + 0, NULL);
+    wr_log_setup(o.trace ? 2 : -1, WR_LOG_ERROR, NULL); /* that things fail is what is wanted here */
     if (o.sabotage != NULL) return run_sabotaged(&o);
     uint64_t           violations = 0;
     sim_cluster_result sum = {0};
