@@ -41,6 +41,7 @@ struct wr_real_processes {
     uint32_t       count;
     uint64_t       numbers;
     int64_t        measure_ns;
+    uint64_t       left;                        /* peer of the one that ended last; 0: closed */
     char           report[WR_REPORT_BYTES_MAX]; /* of the one that ended last */
 };
 
@@ -63,7 +64,7 @@ typedef struct birth {
 /* Moves a descriptor where nothing else will be put. */
 static int out_of_the_way(int file)
 {
-    return fcntl(file, F_DUPFD, 16);
+    return fcntl(file, F_DUPFD_CLOEXEC, 16); /* dup2 clears that; and without close_range nothing stays open */
 }
 
 /* Comes back, with errno, only when it cannot be; *told is where that is to be said then. */
@@ -114,7 +115,9 @@ static pid_t give_birth(birth *b)
     }
     if (pid < 0) number = errno;
     close(told[1]);
-    if (pid > 0 && read(told[0], &number, sizeof number) == sizeof number) {
+    ssize_t n = 0;
+    while (pid > 0 && (n = read(told[0], &number, sizeof number)) < 0 && errno == EINTR) {}
+    if (n == sizeof number) {
         while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {}
         pid = -1;
     }
@@ -254,11 +257,18 @@ static void say_how(const process *o, wr_process_end *end)
     }
 }
 
+static void close_left(wr_real_processes *p)
+{
+    wr_peers *peers = wr_peers_pair_table(p->pair);
+    if (p->left != 0) peers->close(peers->self, p->left);
+    p->left = 0;
+}
+
 static void release(wr_real_processes *p, uint32_t at)
 {
-    process  *o = p->process[at];
-    wr_peers *peers = wr_peers_pair_table(p->pair);
-    peers->close(peers->self, o->peer);
+    process *o = p->process[at];
+    close_left(p);
+    p->left = o->peer;
     if (o->pidfd >= 0) close(o->pidfd);
     close(o->report);
     free(o);
@@ -268,6 +278,7 @@ static void release(wr_real_processes *p, uint32_t at)
 static bool take_end(void *self, wr_process_end *end)
 {
     wr_real_processes *p = self;
+    close_left(p);
     measure(p);
     for (uint32_t i = 0; i < p->count; i++) {
         process  *o = p->process[i];
@@ -342,6 +353,7 @@ void wr_real_processes_free(wr_real_processes *p)
         while (waitpid(o->pid, NULL, 0) < 0 && errno == EINTR) {}
         release(p, p->count - 1);
     }
+    close_left(p);
     if (p->poller >= 0) close(p->poller);
     free(p->program);
     free(p);

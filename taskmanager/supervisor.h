@@ -30,7 +30,8 @@ typedef struct wr_processes {
     wr_err (*start)(void *self, const wr_process_spec *spec, uint64_t *process, uint64_t *peer, wr_errinfo *info);
     void (*kill)(void *self, uint64_t process);
     void (*give)(void *self, uint64_t process, int socket, const wr_data_hello *hello);
-    bool (*ended)(void *self, wr_process_end *end); /* the next one that ended */
+    /* The next one that ended. Its peer is still there until the next call: what it said last can be taken. */
+    bool (*ended)(void *self, wr_process_end *end);
 } wr_processes;
 
 typedef struct wr_supervisor wr_supervisor; /* Owner: the thread that made it */

@@ -12,20 +12,29 @@ bool wr_tm_log_folder(const wr_supervisor *s, uint64_t job, char folder[WR_PATH_
            WR_PATH_BYTES_MAX - WR_LOG_NAME_BYTES;
 }
 
-/* The folders that nothing was written into for longest go. */
-static void sweep(wr_supervisor *s, uint64_t job)
+/* A worker that is here writes there: it would go on into files that nobody can name, and never turn to the next. */
+static bool in_use(const wr_supervisor *s, const char *name)
 {
-    char     logs[WR_PATH_BYTES_MAX], path[WR_PATH_BYTES_MAX], mine[32];
+    uint64_t job;
+    if (sscanf(name, "%16lx", &job) != 1) return false;
+    for (uint32_t i = 0; i < s->workers; i++)
+        if (s->worker[i]->job == job) return true;
+    return false;
+}
+
+/* The folders that nothing was written into for longest go. */
+static void sweep(wr_supervisor *s)
+{
+    char     logs[WR_PATH_BYTES_MAX], path[WR_PATH_BYTES_MAX];
     uint32_t count;
     snprintf(logs, sizeof logs, "%s/logs", s->folder);
-    snprintf(mine, sizeof mine, "%016llx", (unsigned long long)job);
     char **name = wr_tm_folder_list(s->env, logs, &count);
     for (uint32_t left = count; left >= WR_LOGS_KEPT; left--) {
         int64_t  oldest_ns = INT64_MAX;
         uint32_t oldest = UINT32_MAX;
         for (uint32_t i = 0; i < count; i++) {
             wr_file_info about;
-            if (name[i] == NULL || strcmp(name[i], mine) == 0 || !wr_tm_path(path, logs, name[i])) continue;
+            if (name[i] == NULL || in_use(s, name[i]) || !wr_tm_path(path, logs, name[i])) continue;
             if (s->env->stat(s->env->self, path, &about) < 0 || about.changed_ns >= oldest_ns) continue;
             oldest_ns = about.changed_ns;
             oldest = i;
@@ -43,7 +52,7 @@ wr_err wr_tm_log_open(wr_supervisor *s, uint64_t job, char path[WR_PATH_BYTES_MA
     char folder[WR_PATH_BYTES_MAX];
     if (!wr_tm_log_folder(s, job, folder))
         return wr_fail(info, WR_LIMIT, "the folder's path is too long; %.200s", s->folder);
-    sweep(s, job);
+    sweep(s);
     WR_TRY(wr_tm_folder_make(s->env, folder, info));
     return wr_log_newest(s->env, folder, path, info);
 }

@@ -313,7 +313,7 @@ static void take_message(wr_supervisor *s, wr_tm_worker *w, char *bytes, size_t 
         break;
     default: s->count.garbage++;
     }
-    if (pass && s->link == WR_TM_REGISTERED)
+    if (pass && s->link >= WR_TM_OPENS) /* behind REGISTER, which said how far it was then */
         s->config.peers->send(s->config.peers->self, s->jm, bytes, n);
     else
         free(bytes);
@@ -349,6 +349,7 @@ static void take_ends(wr_supervisor *s)
     for (;;) {
         memset(&end, 0, sizeof end);
         if (!p->ended(p->self, &end)) return;
+        take_events(s); /* what it said before it ended, and since we looked: its last word says why */
         for (uint32_t i = 0; i < s->workers; i++) {
             wr_tm_worker *w = s->worker[i];
             if (w->process != end.process) continue;

@@ -3,6 +3,8 @@
 #include "taskmanager/files.h"
 #include "tests/unit/taskmanager/fakes.h"
 #include "wire/task.h"
+#include <fcntl.h>
+#include <sys/stat.h>
 
 enum { MS = 1000000 };
 
@@ -410,6 +412,29 @@ static void messages_pass(void **state)
     assert_int_equal(r->worker[0].task[1].state, WR_TASK_RUNNING);
 }
 
+/* Behind the registration, which says how far it was: else nobody would ever hear of it. */
+static void reports_while_it_registers_are_not_lost(void **state)
+{
+    world         *w = *state;
+    wr_task_report task = {.subtask = 3, .state = WR_TASK_FINISHED};
+    wr_message     m = {.kind = WR_MSG_REPORT, .job = 11, .attempt = 1};
+    join(w);
+    run_one(w, 11, 1);
+    fake_tell(&w->jm, w->jm.last, WR_PEER_CLOSED, NULL);
+    step(w);
+    fake_forget(&w->jm);
+    fake_now_ns += 1250 * (int64_t)MS;
+    step(w);
+    fake_tell(&w->jm, w->jm.last, WR_PEER_OPENED, NULL);
+    step(w);
+    assert_int_equal(fake_said(&w->jm, WR_MSG_REGISTER)->reg.worker[0].tasks, 0);
+    m.report.task = &task;
+    m.report.tasks = 1;
+    worker_says(w, 1, &m);
+    assert_false(wr_supervisor_registered(w->s));
+    assert_int_equal(fake_count(&w->jm, WR_MSG_REPORT), 1);
+}
+
 static void leases_are_renewed_by_round_trips_only(void **state)
 {
     world     *w = *state;
@@ -521,6 +546,31 @@ static void the_last_word_of_a_worker_counts(void **state)
     assert_int_equal(fake_said(&w->jm, WR_MSG_GONE)->gone.info.code, WR_GRAPH);
 }
 
+static wr_message last_word;
+static world     *says_it;
+
+static bool ended_with_a_word(void *self, wr_process_end *end)
+{
+    bool ended = fake_ended(self, end);
+    if (ended) fake_tell(&says_it->workers, 100 + end->process, WR_PEER_MESSAGE, &last_word);
+    return ended;
+}
+
+/* It comes when the supervisor has just looked at what workers say. */
+static void a_late_last_word_counts(void **state)
+{
+    world *w = *state;
+    join(w);
+    run_one(w, 11, 1);
+    says_it = w;
+    last_word = (wr_message){.kind = WR_MSG_GONE, .job = 11, .attempt = 1, .gone = {.report = ""}};
+    wr_fail(&last_word.gone.info, WR_LIMIT, "too much state");
+    w->processes.table.ended = ended_with_a_word;
+    fake_end(&w->processes, 1, 0, 2, WR_CRASH, "exit code 2");
+    step(w);
+    assert_int_equal(fake_said(&w->jm, WR_MSG_GONE)->gone.info.code, WR_LIMIT);
+}
+
 static void what_happens_without_a_connection_is_told_later(void **state)
 {
     world *w = *state;
@@ -598,6 +648,29 @@ static void logs(void **state)
     assert_memory_equal(piece->data, "ghijkl", 6);
 }
 
+/* Folders of old jobs go, but not that of a job that has been silent for long and runs. */
+static void logs_of_running_jobs_stay(void **state)
+{
+    world                *w = *state;
+    char                  folder[WR_PATH_BYTES_MAX], path[WR_PATH_BYTES_MAX + 64];
+    const struct timespec long_ago[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+    join(w);
+    run_one(w, 11, 1);
+    snprintf(folder, sizeof folder, "%s", w->processes.process[0].log);
+    *strrchr(folder, '/') = 0;
+    assert_int_equal(utimensat(AT_FDCWD, folder, long_ago, 0), 0);
+    for (int i = 0; i < 120; i++) {
+        snprintf(path, sizeof path, "%.100s/logs/%016x", w->folder, 1000 + i);
+        assert_int_equal(mkdir(path, 0777), 0);
+    }
+    run_one(w, 12, 1);
+    assert_int_equal(access(folder, F_OK), 0);
+    uint32_t count;
+    snprintf(path, sizeof path, "%.100s/logs", w->folder);
+    free(wr_tm_folder_list(wr_env_real(), path, &count));
+    assert_in_range(count, 50, 101); /* the others went */
+}
+
 static void garbage_is_counted(void **state)
 {
     world *w = *state;
@@ -634,15 +707,18 @@ int main(void)
         TEST(old_and_repeated_deployments_have_no_effect),
         TEST(a_process_that_cannot_be_started_is_told),
         TEST(messages_pass),
+        TEST(reports_while_it_registers_are_not_lost),
         TEST(leases_are_renewed_by_round_trips_only),
         TEST(an_end_that_was_ordered_is_clean),
         TEST(one_that_does_not_end_is_killed),
         TEST(a_kill_is_clean_and_can_be_repeated),
         TEST(a_crash_is_told_with_its_cause),
         TEST(the_last_word_of_a_worker_counts),
+        TEST(a_late_last_word_counts),
         TEST(what_happens_without_a_connection_is_told_later),
         TEST(a_silent_worker_is_killed),
         TEST(logs),
+        TEST(logs_of_running_jobs_stay),
         TEST(garbage_is_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
