@@ -132,6 +132,15 @@ static void deploy(wr_agent *a, wr_message *m)
     if (wr_agent_deploy(a, &info) != WR_OK) wr_agent_give_up(a, &info);
 }
 
+/* Not before what came meanwhile was taken: loading may have taken longer than the lease that was there before. */
+static void start(wr_agent *a)
+{
+    wr_errinfo info = {0};
+    if (!a->config.threads || a->started || lease_over(a)) return;
+    a->started = true;
+    if (wr_worker_start(a->worker, &info) != WR_OK) wr_agent_give_up(a, &info);
+}
+
 static void cancel_all(wr_agent *a)
 {
     for (uint32_t i = 0; i < a->exec->subtasks; i++) {
@@ -221,6 +230,7 @@ bool wr_agent_step(wr_agent *a, int *exit_code)
         wr_agent_give_up(a, &why);
     }
     take_events(a);
+    if (a->state == WR_AGENT_RUNS) start(a);
     if (a->state == WR_AGENT_RUNS) wr_agent_connect(a);
     if (a->state == WR_AGENT_RUNS) {
         answer_barriers(a); /* before what says that a task has ended */

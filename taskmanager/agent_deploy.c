@@ -152,8 +152,5 @@ wr_err wr_agent_deploy(wr_agent *a, wr_errinfo *info)
     WR_TRY(compare(a, info));
     WR_TRY(find_slots(a, info));
     WR_TRY(new_worker(a, info));
-    WR_TRY(dial_all(a, info));
-    if (!a->config.threads) return WR_OK;
-    a->started = true;
-    return wr_worker_start(a->worker, info);
+    return dial_all(a, info);
 }

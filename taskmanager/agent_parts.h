@@ -34,7 +34,7 @@ struct wr_agent {
     int64_t          lease_until_ns, stats_ns;
 };
 
-/* Makes the worker of a deployment and starts it. After an error nothing of the job runs here. */
+/* Makes the worker of a deployment. After an error nothing of the job runs here. */
 wr_err wr_agent_deploy(wr_agent *a, wr_errinfo *info);
 /* Data connections that have come about. */
 void wr_agent_connect(wr_agent *a);

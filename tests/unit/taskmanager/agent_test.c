@@ -4,6 +4,7 @@
 #include "taskmanager/agent.h"
 #include "tests/unit/taskmanager/jobs.h"
 #include <errno.h>
+#include <sched.h>
 
 #include "tests/unit/taskmanager/fakes.h"
 
@@ -27,6 +28,8 @@ static node     nodes[WORKERS_MAX];
 static uint32_t node_count;
 static uint8_t  secret[32] = {1, 2, 3};
 static bool     holds; /* the data ports know no attempt yet */
+static bool     threads;
+static bool     slow; /* loading takes longer than a lease, which is renewed meanwhile */
 
 static wr_err load(void *self, const wr_deploy *deploy, const wr_manifest *restore, const wr_exec **exec,
                    wr_errinfo *info)
@@ -35,6 +38,12 @@ static wr_err load(void *self, const wr_deploy *deploy, const wr_manifest *resto
     const wr_job *job;
     (void)deploy, (void)restore;
     if (n->refuses) return wr_fail(info, WR_NOT_A_PIPELINE, "as planned");
+    if (slow) {
+        fake_now_ns += 6000 * (int64_t)MS;
+        wr_message m = {.kind = WR_MSG_LEASE, .job = 11, .attempt = 3, .leader = 5};
+        m.until_mono_ns = fake_now_ns + 5000 * (int64_t)MS;
+        fake_tell(&n->up, UP, WR_PEER_MESSAGE, &m);
+    }
     n->pipeline = wr_job_new("jobs", NULL, 0);
     jobs_build(n->pipeline);
     const wr_job_settings settings = {.parallelism = jobs.parallelism};
@@ -81,6 +90,7 @@ static void begin(uint32_t workers)
                                         .unload = unload,
                                         .accepted = accepted,
                                         .self = n,
+                                        .threads = threads,
                                         .stats_ms = 1000};
         assert_int_equal(wr_agent_new(&n->agent, &config, &info), WR_OK);
     }
@@ -307,6 +317,24 @@ static void a_worker_ends_with_its_lease(void **state)
     end();
 }
 
+static void loading_may_take_longer_than_a_lease(void **state)
+{
+    (void)state;
+    wr_message m = {.kind = WR_MSG_LEASE, .until_mono_ns = fake_now_ns + 5000 * (int64_t)MS};
+    jobs_reset(2, 2, UINT64_MAX);
+    threads = slow = true;
+    begin(1);
+    tell(0, &m);
+    deploy_all();
+    for (int i = 0; i == 0 || reported(WR_TASK_LOADED) < subtasks(); i++) {
+        assert_false(wr_agent_step(nodes[0].agent, &nodes[0].exit_code));
+        assert_int_equal(reported(WR_TASK_FAILED), 0);
+        sched_yield();
+    }
+    threads = slow = false;
+    end();
+}
+
 static void a_lost_taskmanager_ends_its_worker(void **state)
 {
     (void)state;
@@ -420,11 +448,17 @@ static void strange_connections_are_closed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_job_on_two_workers),       cmocka_unit_test(without_its_connections_nothing_is_loaded),
-        cmocka_unit_test(another_graph_is_refused),     cmocka_unit_test(a_pipeline_that_cannot_be_loaded_is_told),
-        cmocka_unit_test(a_worker_ends_with_its_lease), cmocka_unit_test(a_lost_taskmanager_ends_its_worker),
-        cmocka_unit_test(stale_orders_have_no_effect),  cmocka_unit_test(a_failure_is_reported_with_its_cause),
-        cmocka_unit_test(measures_now_and_then),        cmocka_unit_test(strange_connections_are_closed),
+        cmocka_unit_test(one_job_on_two_workers),
+        cmocka_unit_test(without_its_connections_nothing_is_loaded),
+        cmocka_unit_test(another_graph_is_refused),
+        cmocka_unit_test(a_pipeline_that_cannot_be_loaded_is_told),
+        cmocka_unit_test(a_worker_ends_with_its_lease),
+        cmocka_unit_test(a_lost_taskmanager_ends_its_worker),
+        cmocka_unit_test(stale_orders_have_no_effect),
+        cmocka_unit_test(a_failure_is_reported_with_its_cause),
+        cmocka_unit_test(measures_now_and_then),
+        cmocka_unit_test(strange_connections_are_closed),
+        cmocka_unit_test(loading_may_take_longer_than_a_lease),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
