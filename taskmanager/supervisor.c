@@ -259,11 +259,10 @@ static void step_link(wr_supervisor *s)
 
 /* ---- the data port ---- */
 
-/* Not before its process can be given connections: until then the acceptor keeps them. */
 static bool secret_of(void *self, uint64_t job, uint32_t attempt, uint8_t secret[32])
 {
     const wr_tm_worker *w = wr_tm_find(self, job, attempt);
-    if (w == NULL || w->state != WR_TM_RUNS) return false;
+    if (w == NULL || w->state == WR_TM_ENDS) return false;
     memcpy(secret, w->deployment.deploy.secret, WR_MAC_BYTES);
     return true;
 }
@@ -274,13 +273,7 @@ static void pass_connections(wr_supervisor *s)
     int           socket;
     if (s->acceptor == NULL) return;
     wr_acceptor_step(s->acceptor);
-    while (wr_acceptor_take(s->acceptor, &socket, &hello)) {
-        const wr_tm_worker *w = wr_tm_find(s, hello.job, hello.attempt);
-        if (w != NULL && w->state == WR_TM_RUNS)
-            s->config.processes->give(s->config.processes->self, w->process, socket, &hello);
-        else
-            s->env->hang_up(s->env->self, socket); /* it has ended since */
-    }
+    while (wr_acceptor_take(s->acceptor, &socket, &hello)) wr_tm_connect(s, socket, &hello);
 }
 
 /* ---- life ---- */

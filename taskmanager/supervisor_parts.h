@@ -12,6 +12,12 @@ enum wr_tm_worker_state {
     WR_TM_ENDS /* its process was told or made to end */
 };
 
+/* A proved data connection that its process is not there for yet. */
+typedef struct wr_tm_guest {
+    int           socket;
+    wr_data_hello hello;
+} wr_tm_guest;
+
 /* Owner: its supervisor. */
 typedef struct wr_tm_worker {
     uint64_t        job, process, peer;
@@ -30,6 +36,8 @@ typedef struct wr_tm_worker {
     char            folder[WR_PATH_BYTES_MAX];
     wr_tm_copy      copy; /* FETCHES: of the file `copied` into the folder */
     uint32_t        copied;
+    wr_tm_guest    *guest; /* FETCHES */
+    uint32_t        guests, guests_max;
 } wr_tm_worker;
 
 enum wr_tm_link { WR_TM_AWAY = 1, WR_TM_DIALS, WR_TM_OPENS, WR_TM_REGISTERED };
@@ -89,6 +97,8 @@ wr_tm_worker *wr_tm_find(const wr_supervisor *s, uint64_t job, uint32_t attempt)
 void wr_tm_deploy(wr_supervisor *s, wr_message *m, char *bytes, size_t n);
 void wr_tm_order(wr_supervisor *s, const wr_message *m, const char *bytes, size_t n);
 void wr_tm_kill(wr_supervisor *s, uint64_t job, uint32_t attempt);
+/* A proved data connection, to whom it is for. */
+void wr_tm_connect(wr_supervisor *s, int socket, const wr_data_hello *hello);
 void wr_tm_relay_lease(wr_supervisor *s);
 /* Starts what has all of its files, takes what workers say, ends what is due, tells who has gone. */
 void    wr_tm_step_workers(wr_supervisor *s);

@@ -21,6 +21,8 @@ wr_tm_worker *wr_tm_find(const wr_supervisor *s, uint64_t job, uint32_t attempt)
 void wr_tm_worker_free(wr_supervisor *s, wr_tm_worker *w)
 {
     wr_tm_blob_copy_end(s->blobs, &w->copy);
+    for (uint32_t i = 0; i < w->guests; i++) s->env->hang_up(s->env->self, w->guest[i].socket);
+    free(w->guest);
     wr_message_free(&w->deployment);
     wr_message_free(&w->stats);
     free(w->bytes);
@@ -101,6 +103,37 @@ void wr_tm_kill(wr_supervisor *s, uint64_t job, uint32_t attempt)
     }
     if (w->why.code == WR_OK) w->clean = true;
     kill_worker(s, w);
+}
+
+/* ---- data connections ---- */
+
+/* Files may be long on their way, and who dials knows nothing of that: it is let in, and waits. */
+static void keep_guest(wr_tm_worker *w, int socket, const wr_data_hello *hello)
+{
+    if (w->guests == w->guests_max) {
+        w->guests_max = w->guests_max ? 2 * w->guests_max : 16;
+        w->guest = realloc(w->guest, w->guests_max * sizeof *w->guest);
+        check(w->guest != NULL);
+    }
+    w->guest[w->guests++] = (wr_tm_guest){.socket = socket, .hello = *hello};
+}
+
+void wr_tm_connect(wr_supervisor *s, int socket, const wr_data_hello *hello)
+{
+    wr_tm_worker *w = wr_tm_find(s, hello->job, hello->attempt);
+    if (w != NULL && w->state == WR_TM_RUNS)
+        s->config.processes->give(s->config.processes->self, w->process, socket, hello);
+    else if (w != NULL && w->state == WR_TM_FETCHES && w->guests < WR_GIFTS_MAX)
+        keep_guest(w, socket, hello);
+    else
+        s->env->hang_up(s->env->self, socket); /* it has ended since */
+}
+
+static void let_guests_in(wr_supervisor *s, wr_tm_worker *w)
+{
+    for (uint32_t i = 0; i < w->guests; i++)
+        s->config.processes->give(s->config.processes->self, w->process, w->guest[i].socket, &w->guest[i].hello);
+    w->guests = 0;
 }
 
 /* ---- deploy ---- */
@@ -222,6 +255,7 @@ static wr_err start(wr_supervisor *s, wr_tm_worker *w, wr_errinfo *info)
     send_lease(s, w); /* first: before it does anything */
     send_worker(s, w, w->bytes, w->n);
     w->bytes = NULL;
+    let_guests_in(s, w);
     return WR_OK;
 }
 

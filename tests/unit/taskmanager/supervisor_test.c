@@ -3,6 +3,7 @@
 #include "taskmanager/files.h"
 #include "tests/unit/taskmanager/fakes.h"
 #include "wire/task.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -458,6 +459,56 @@ static void leases_are_renewed_by_round_trips_only(void **state)
     assert_int_equal(w->workers.saids, 0);
 }
 
+/* ---- data connections ---- */
+
+static int dialed(world *w, uint64_t job, wr_dialer *d)
+{
+    const wr_data_hello hello = {.job = job, .attempt = 1, .from_slot = 0, .to_slot = 1};
+    wr_errinfo          info = {0};
+    uint64_t            tag;
+    int                 socket = -1;
+    assert_int_equal(wr_dialer_dial(d, wr_supervisor_data(w->s), &hello, 0, INT64_MAX, &info), WR_OK);
+    while (!wr_dialer_take(d, &tag, &socket, &info)) {
+        wr_dialer_step(d);
+        step(w);
+    }
+    assert_true(socket >= 0);
+    return socket;
+}
+
+/* Files may come slowly: who dials has waited for as long. */
+static void connections_wait_for_their_worker(void **state)
+{
+    world     *w = *state;
+    wr_dialer *d;
+    wr_errinfo info = {0};
+    uint8_t    secret[32];
+    char       byte;
+    wr_span    span = {&byte, 1};
+    join(w);
+    memset(secret, 7, sizeof secret);
+    assert_int_equal(wr_dialer_new(&d, fake_env(), secret, &info), WR_OK);
+    deploy(w, 11, 1);
+    deploy(w, 12, 1);
+    int one = dialed(w, 11, d), other = dialed(w, 12, d);
+    for (int i = 0; i < 20; i++) {
+        wr_message m = {.kind = WR_MSG_HEARD, .seq = 1};
+        fake_now_ns += 1000 * (int64_t)MS;
+        tell(w, &m);
+        assert_true(wr_env_real()->receive(wr_env_real()->self, one, &span, 1) == -EAGAIN);
+    }
+    wr_message kill = {.kind = WR_MSG_KILL, .job = 12, .attempt = 1};
+    tell(w, &kill);
+    int64_t n;
+    while ((n = wr_env_real()->receive(wr_env_real()->self, other, &span, 1)) == -EAGAIN) step(w);
+    assert_true(n <= 0); /* it went with its worker */
+    while (w->processes.count == 0) give_piece(w, 1000);
+    assert_int_equal(w->processes.process[0].given, 1);
+    wr_env_real()->hang_up(wr_env_real()->self, one);
+    wr_env_real()->hang_up(wr_env_real()->self, other);
+    wr_dialer_free(d);
+}
+
 /* ---- ends ---- */
 
 static void an_end_that_was_ordered_is_clean(void **state)
@@ -709,6 +760,7 @@ int main(void)
         TEST(messages_pass),
         TEST(reports_while_it_registers_are_not_lost),
         TEST(leases_are_renewed_by_round_trips_only),
+        TEST(connections_wait_for_their_worker),
         TEST(an_end_that_was_ordered_is_clean),
         TEST(one_that_does_not_end_is_killed),
         TEST(a_kill_is_clean_and_can_be_repeated),
