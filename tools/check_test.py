@@ -49,7 +49,7 @@ class Layers(Case):
         self.assertTrue(problems[0].startswith('base/a.c:2: includes "graph/b.h"'))
 
     def test_sideways(self):
-        self.tree(operators__a_c='#include "net/b.h"\n', net__b_c='#include "operators/b.h"\n',
+        self.tree(connectors__a_c='#include "net/b.h"\n', net__b_c='#include "connectors/b.h"\n',
                   jobmanager__a_c='#include "taskmanager/b.h"\n', taskmanager__b_c='#include "jobmanager/b.h"\n')
         self.assertEqual(len(self.found(check.layers)), 4)
 
