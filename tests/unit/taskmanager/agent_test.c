@@ -143,10 +143,10 @@ static void order_all(uint32_t verb)
 static void deploy_all(void)
 {
     wr_errinfo      info = {0};
-    const wr_job   *job;
-    wr_exec        *exec;
-    char           *graph;
-    size_t          n;
+    const wr_job   *job = NULL;
+    wr_exec        *exec = NULL;
+    char           *graph = NULL;
+    size_t          n = 0;
     wr_job_settings settings = {.parallelism = jobs.parallelism};
     weir_pipeline  *p = wr_job_new("jobs", NULL, 0);
     jobs_build(p);

@@ -138,8 +138,8 @@ static void run(uint32_t workers, uint64_t seed)
 {
     wr_errinfo     info = {0};
     wr_prng        random = wr_prng_of(seed);
-    const wr_job  *job;
-    wr_exec       *exec;
+    const wr_job  *job = NULL;
+    wr_exec       *exec = NULL;
     wr_worker     *w[WORKERS] = {NULL};
     bool           here[WORKERS][SLOTS] = {{false}};
     uint32_t       worker_of[SLOTS];
