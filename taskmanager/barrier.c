@@ -240,7 +240,14 @@ void wr_barrier_abort(wr_tasklet *t, uint64_t id)
 
 static void complete(wr_tasklet *t, uint64_t id)
 {
-    if (id <= t->barriers.completed || wr_lease_over(t->home->env, t->home->lease_until_ns)) return;
+    if (id <= t->barriers.completed) return;
+    if (t->ops > 0 && wr_lease_over(t->home->env, t->home->lease_until_ns)) {
+        /* Renewed in the next moment or not: it must not go on, and finish, as if this had been done. */
+        wr_op_fail(&t->op[0], WR_UNREACHABLE,
+                   "the worker's lease ended before snapshot %llu could be committed; task %s subtask %u",
+                   (unsigned long long)id, t->vertex->name, t->subtask->index);
+        return;
+    }
     t->barriers.completed = id;
     for (uint32_t i = 0; i < t->ops; i++) {
         wr_op *op = &t->op[i];
