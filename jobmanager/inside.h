@@ -57,6 +57,7 @@ typedef struct wr_jm_job {
     wr_coordinator *coordinator; /* of `attempt`, or NULL */
     bool            quiet;       /* the coordinator is told nothing more: FINISH was said by the JobManager before us */
     bool            adopted;     /* until it runs: it is a running attempt that we found */
+    bool            heir;        /* since then: the JobManager before us may have said FINISH to some */
     uint32_t        attempt;     /* granted */
     uint8_t         secret[WR_MAC_BYTES];
     uint64_t        place[WR_SLOTS_MAX]; /* TaskManager by slot */
@@ -209,6 +210,7 @@ void        wr_jm_went(wr_jm_job *j);                     /* all of its subtasks
 void    wr_jm_logs(wr_jobmanager *jm, uint64_t peer, const wr_message *m, wr_jm_job *j, uint64_t job);
 void    wr_jm_log_came(wr_jobmanager *jm, uint64_t tm, const wr_message *m);
 void    wr_jm_logs_due(wr_jobmanager *jm);
+void    wr_jm_logs_lost(wr_jobmanager *jm, uint64_t tm); /* it answers no more */
 int64_t wr_jm_logs_next_ms(const wr_jobmanager *jm);
 
 /* ---- top.c ---- */

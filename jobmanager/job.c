@@ -79,8 +79,12 @@ static void told(wr_jm_job *j, wr_job_state state)
     wr_log(WR_LOG_INFO, "job %s (%016llx) is %s%s%s", j->name, (unsigned long long)j->id, wr_job_state_name(state),
            why ? ": " : "", why ? j->core.cause.text : "");
     if (wr_job_state_final(state)) {
-        if (state == WR_JOB_FINISHED) note_finished(j);
+        if (state == WR_JOB_FINISHED)
+            note_finished(j);
+        else if (j->coordinator != NULL)
+            wr_coordinator_close(j->coordinator); /* what it still writes needs the folder */
         end_in_ledger(j, state, state == WR_JOB_FINISHED ? NULL : &j->core.cause);
+        wr_origin_unlock(&j->run.origin);
         wr_jm_pool(jm, (wr_pool_event){.kind = WR_POOL_FORGET, .job = j->id});
     }
     wr_jm_told(j, state);
@@ -122,6 +126,7 @@ static void over_before(wr_jm_job *j)
     end_in_ledger(j, WR_JOB_FINISHED, NULL);
     wr_jm_pool(j->jm, (wr_pool_event){.kind = WR_POOL_FORGET, .job = j->id});
     j->last_snapshot = j->run.origin.last;
+    wr_origin_unlock(&j->run.origin);
     wr_jm_told(j, WR_JOB_FINISHED);
 }
 
@@ -129,6 +134,7 @@ static void want(wr_jm_job *j)
 {
     wr_errinfo           info = {0};
     const wr_ledger_job *l;
+    j->adopted = false; /* what was to be taken over has failed */
     if (j->respec && wr_jm_respec(j, &info) != WR_OK) {
         refuse(j, &info);
         return;
@@ -181,6 +187,7 @@ static void take_over(wr_jm_job *j)
 {
     const wr_origin *o = &j->run.origin;
     j->adopted = false;
+    j->heir = true;
     j->reconcile_ms = INT64_MAX;
     if (o->journal == NULL) return;
     uint64_t ids = wr_journal_ids(o->journal), first = o->base + 1;
@@ -195,7 +202,6 @@ static void release(wr_jm_job *j)
     order(j, WR_DO_RELEASE, 0);
     j->released = true;
     j->release_ms = wr_jm_now_ms(j->jm) + j->jm->config.cancel_timeout_ms;
-    if (j->ended) wr_origin_unlock(&j->run.origin);
 }
 
 static void act(wr_jm_job *j, const wr_job_action *action, uint32_t n)
@@ -263,8 +269,7 @@ void wr_jm_granted(wr_jm_job *j, uint32_t attempt)
     const wr_pool_claim *c = wr_core_pool_claim_of(&jm->pool, j->id, attempt);
     wr_errinfo           info = {0};
     bool                 whole = c != NULL;
-    if (c == NULL) return;
-    for (uint32_t s = 0; s < c->slots; s++) whole = whole && c->tm[s] != 0;
+    for (uint32_t s = 0; c != NULL && s < c->slots; s++) whole = whole && c->tm[s] != 0;
     bool wanted = !j->ended && j->core.waits && j->core.attempt == attempt && !j->refuse;
     if (!wanted || !whole) { /* it changed its mind, or somebody left in between */
         wr_jm_pool(jm, (wr_pool_event){.kind = WR_POOL_RETURN, .job = j->id, .attempt = attempt});
@@ -278,6 +283,7 @@ void wr_jm_granted(wr_jm_job *j, uint32_t attempt)
     }
     check(c->slots == j->run.exec->slots);
     j->attempt = attempt;
+    j->heir = false;
     j->released = false;
     j->release_ms = INT64_MAX;
     wr_jm_places(j, c->tm, c->slots);
@@ -313,6 +319,15 @@ static bool is_there(const wr_jm_job *j, uint64_t tm, uint32_t subtask)
     return subtask < j->run.exec->subtasks && j->place[j->run.exec->subtask[subtask].slot] == tm;
 }
 
+/* It finished, and we did not say so: the last snapshot was durable before we came. Who has not heard it would wait
+ * for ever, and a snapshot of ours for who has. */
+static void finish_as_was_said(wr_jm_job *j)
+{
+    j->quiet = true;
+    wr_coordinator_close(j->coordinator);
+    order(j, WR_DO_FINISH, 0);
+}
+
 void wr_jm_report(wr_jm_job *j, uint64_t tm, const wr_task_report *r)
 {
     if (j->ended || !wr_core_job_alive(&j->core) || !is_there(j, tm, r->subtask) || r->state > WR_TASK_FAILED) {
@@ -330,8 +345,10 @@ void wr_jm_report(wr_jm_job *j, uint64_t tm, const wr_task_report *r)
                                  .loaded = r->state == WR_TASK_LOADED,
                                  .info = r->state == WR_TASK_FAILED ? &r->info : NULL});
     bool runs = j->core.state == WR_JOB_RUNNING || j->core.state == WR_JOB_RECONCILING;
-    if (runs && !j->quiet && c != NULL && c == j->coordinator)
-        wr_coordinator_report(c, r->subtask, (wr_task_state)r->state);
+    if (!runs || j->quiet || c == NULL || c != j->coordinator) return;
+    wr_coordinator_report(c, r->subtask, (wr_task_state)r->state);
+    bool ours = !wr_coordinator_taken(c) || wr_coordinator_machine(c)->finished;
+    if (j->heir && r->state == WR_TASK_FINISHED && !ours) finish_as_was_said(j);
 }
 
 static bool makes_sense(const wr_jm_job *j, const wr_ack *a)

@@ -187,6 +187,7 @@ static void take(wr_jobmanager *jm, wr_peer_event *e)
         jm->peers->close(jm->peers->self, e->peer);
         wr_jm_tm *t = wr_jm_tm_of_peer(jm, e->peer);
         if (t != NULL) wr_jm_tm_lost(jm, t->tm, true, "it sent what cannot be read");
+        wr_blobs_peer_gone(jm->blobs, e->peer);
         wr_jm_peer_gone(jm, e->peer);
         return;
     }
@@ -220,7 +221,9 @@ void wr_jobmanager_step(wr_jobmanager *jm)
         settle(jm);
     }
     jm->more = n == EVENTS_MAX;
-    if (wr_core_pool_due(&jm->pool) <= wr_jm_now_ms(jm)) wr_jm_pool(jm, (wr_pool_event){.kind = WR_POOL_TICK});
+    /* Nobody is silent whose heartbeat may still lie here. */
+    if (!jm->more && wr_core_pool_due(&jm->pool) <= wr_jm_now_ms(jm))
+        wr_jm_pool(jm, (wr_pool_event){.kind = WR_POOL_TICK});
     for (uint32_t i = 0; i < jm->jobs; i++) wr_jm_job_due(jm->job[i]);
     wr_jm_logs_due(jm);
     settle(jm);
@@ -277,6 +280,7 @@ static void take_jobs_back(wr_jobmanager *jm)
         wr_jm_job *j = wr_jm_job_new(jm, l->id, &info);
         if (j == NULL) continue;
         wr_jm_begin(j, l);
+        while (i > 0 && wr_ledger_job_at(jm->ledger, i) != l) i--; /* it ended, and an older one was forgotten */
         n++;
     }
     if (n > 0) wr_log(WR_LOG_INFO, "%u jobs are taken back; leader epoch %llu", n, (unsigned long long)jm->leader);

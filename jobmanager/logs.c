@@ -89,6 +89,20 @@ void wr_jm_log_came(wr_jobmanager *jm, uint64_t tm, const wr_message *m)
     }
 }
 
+void wr_jm_logs_lost(wr_jobmanager *jm, uint64_t tm)
+{
+    for (wr_jm_wait *w = jm->wait, *next; w != NULL; w = next) {
+        bool any = false;
+        next = w->next;
+        for (uint32_t i = 0; i < w->logs; i++) {
+            if (w->log[i].tm != tm) continue;
+            w->log[i].gone = any = true;
+            w->log[i].asked = false;
+        }
+        if (any) look(jm, w);
+    }
+}
+
 void wr_jm_logs_due(wr_jobmanager *jm)
 {
     int64_t now = wr_jm_now_ms(jm);

@@ -243,7 +243,7 @@ static void cancel(wr_jobmanager *jm, uint64_t peer, const wr_message *m, const 
         wr_jm_reply(jm, peer, m->request, &info, l->id, 0);
         return;
     }
-    if (wr_jm_wait_new(jm, peer, m->request, l->id, WR_JM_WAIT_CANCELED) == NULL) return;
+    wr_jm_wait_new(jm, peer, m->request, l->id, WR_JM_WAIT_CANCELED); /* or not: it is ordered now */
     wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_CANCEL});
 }
 
@@ -271,8 +271,8 @@ static void stop(wr_jobmanager *jm, uint64_t peer, const wr_message *m, const wr
         return;
     }
     wr_jm_wait *w = wr_jm_wait_new(jm, peer, m->request, l->id, WR_JM_WAIT_STOPPED);
-    if (w == NULL || again) return;
-    j->stop_ticket = w->ticket;
+    if (again) return;
+    j->stop_ticket = w != NULL ? w->ticket : 0; /* it is ordered now, whoever waits */
     if (m->ask.path[0] != 0) j->stop_target = strdup(m->ask.path);
     wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_STOP});
 }

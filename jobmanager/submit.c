@@ -41,6 +41,14 @@ static wr_err latest(wr_jobmanager *jm, wr_job_spec *spec, wr_arena *arena, wr_e
     return WR_OK;
 }
 
+/* One folder has one name: attempts are counted on by it. */
+static const char *no_slash_behind(const char *path, wr_arena *arena)
+{
+    size_t n = strlen(path), all = n;
+    while (n > 1 && path[n - 1] == '/') n--;
+    return wr_arena_printf(arena, "%.*s", n < all ? (int)n : (int)all, path);
+}
+
 static wr_err definite(wr_jobmanager *jm, wr_job_spec *spec, uint64_t id, wr_arena *arena, wr_errinfo *info)
 {
     if (spec->name == NULL || spec->name[0] == 0 || strlen(spec->name) > WR_NAME_BYTES_MAX)
@@ -48,7 +56,7 @@ static wr_err definite(wr_jobmanager *jm, wr_job_spec *spec, uint64_t id, wr_are
     if (strcmp(spec->snapshots, "none") == 0) {
         spec->snapshots = "";
     } else if (spec->snapshots[0] != 0) {
-        spec->snapshots = wr_arena_str(arena, path_of(spec->snapshots));
+        spec->snapshots = no_slash_behind(path_of(spec->snapshots), arena);
         if (spec->snapshots[0] != '/')
             return wr_fail(info, WR_CONFIG,
                            "the folder of the snapshots is the same for everybody: name a whole path, not %s",
@@ -200,6 +208,20 @@ out:
     return err;
 }
 
+/* It stays as it was, and who asked hears why. */
+static void not_rescaled(wr_jm_job *j, const wr_errinfo *why)
+{
+    free(j->spec_next);
+    j->spec_next = NULL;
+    j->respec = false;
+    for (wr_jm_wait *w = j->jm->wait, *next; w != NULL; w = next) {
+        next = w->next;
+        if (w->job != j->id || w->kind != WR_JM_WAIT_RESCALED) continue;
+        if (w->peer != 0) wr_jm_reply(j->jm, w->peer, w->request, why, j->id, 0);
+        wr_jm_wait_end(j->jm, w);
+    }
+}
+
 /* The snapshot for it is complete: what would not fit must not cost the job that runs. */
 bool wr_jm_rescale_fits(wr_jm_job *j)
 {
@@ -210,15 +232,7 @@ bool wr_jm_rescale_fits(wr_jm_job *j)
     if (err == WR_OK) err = try_graph(j, &spec, &info);
     wr_arena_fini(&arena);
     if (err == WR_OK) return true;
-    free(j->spec_next);
-    j->spec_next = NULL;
-    j->respec = false;
-    for (wr_jm_wait *w = j->jm->wait, *next; w != NULL; w = next) {
-        next = w->next;
-        if (w->job != j->id || w->kind != WR_JM_WAIT_RESCALED) continue;
-        if (w->peer != 0) wr_jm_reply(j->jm, w->peer, w->request, &info, j->id, 0);
-        wr_jm_wait_end(j->jm, w);
-    }
+    not_rescaled(j, &info);
     return false;
 }
 
@@ -270,6 +284,7 @@ wr_err wr_jm_respec(wr_jm_job *j, wr_errinfo *info)
     wr_err      err = wr_job_spec_decode(&spec, &arena, j->spec_next, j->spec_next_bytes, info);
     if (err == WR_OK) err = wr_ledger_respec(j->jm->ledger, j->id, &spec, info);
     wr_arena_fini(&arena);
+    if (err != WR_OK) not_rescaled(j, info); /* else the next GO would say that it was */
     free(j->spec_next);
     j->spec_next = NULL;
     j->respec = false;
@@ -304,11 +319,11 @@ void wr_jm_moves(wr_jobmanager *jm)
 {
     wr_pool_sums sums;
     wr_core_pool_sums(&jm->pool, &sums);
-    for (uint32_t i = 0; i < jm->jobs && sums.draining > 0; i++) {
+    for (uint32_t i = 0; i < jm->jobs; i++) {
         wr_jm_job *j = jm->job[i];
-        uint32_t   n = slots_on_drained(j);
+        uint32_t   n = sums.draining > 0 ? slots_on_drained(j) : 0;
         bool       can = j->coordinator != NULL && wr_coordinator_taken(j->coordinator) && !j->quiet && j->core.went;
-        j->move_ms = n > 0 && !j->moving ? wr_jm_now_ms(jm) + MOVE_AGAIN_MS : INT64_MAX;
+        j->move_ms = n > 0 ? wr_jm_now_ms(jm) + MOVE_AGAIN_MS : INT64_MAX; /* the snapshot may fail */
         if (n == 0 || !can || j->moving || j->restart || j->spec_next != NULL || n > sums.free_slots) continue;
         wr_jm_wait *w = wr_jm_wait_new(jm, 0, 0, j->id, WR_JM_WAIT_MOVE);
         if (w == NULL) continue;

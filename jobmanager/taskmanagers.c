@@ -43,6 +43,7 @@ void wr_jm_tm_lost(wr_jobmanager *jm, uint64_t tm, bool in_pool, const char *how
     wr_log(WR_LOG_WARN, "%s", info.text);
     jm->peers->close(jm->peers->self, t->peer);
     forget(jm, tm);
+    wr_jm_logs_lost(jm, tm);
     if (in_pool) wr_jm_pool(jm, (wr_pool_event){.kind = WR_POOL_LEAVE, .tm = tm});
     for (uint32_t i = 0; i < jm->jobs; i++) {
         wr_jm_worker *w = wr_jm_worker_of(jm->job[i], tm);
@@ -78,6 +79,9 @@ static void back(wr_jobmanager *jm, const wr_jm_tm *t, const wr_running_worker *
     }
     w->awaited = false;
     for (uint32_t i = 0; i < r->tasks; i++) wr_jm_report(j, t->tm, &r->task[i]);
+    if (!wr_core_job_alive(&j->core) || j->core.state <= WR_JOB_RUNNING) return;
+    wr_message m = {.kind = WR_MSG_ORDER, .job = r->job, .attempt = r->attempt, .order = {.verb = WR_DO_CANCEL}};
+    wr_jm_send(jm, t->peer, &m); /* it was not here when the others heard that */
 }
 
 static void refuse(wr_jobmanager *jm, uint64_t peer, wr_err err, const char *why)

@@ -1,5 +1,7 @@
 /* The JobManager's shell with connections that are a list: what happens to jobs. */
+#include "jobmanager/core_restart.h"
 #include "tests/unit/jobmanager/jobmanager_kit.h"
+#include <errno.h>
 
 /* ---- the tests ---- */
 
@@ -594,6 +596,216 @@ static void test_garbage_closes_its_connection(void **state)
     request("taskmanagers", 0, false);
 }
 
+/* ---- what must not stay behind ---- */
+
+static uint64_t running_without_snapshots(void)
+{
+    wr_message m = submit_message("numbers", 1);
+    m.ask.spec.snapshots = "none";
+    join(1, 2);
+    join(2, 2);
+    say(CLIENT, &m);
+    uint64_t job = last(WR_MSG_REPLY, CLIENT)->reply.job;
+    run_all(job, 1, subtasks[0]);
+    return job;
+}
+
+static void drain(const char *verb, uint64_t tm)
+{
+    char       name[17];
+    wr_message m = {.kind = WR_MSG_REQUEST, .request = 5};
+    snprintf(name, sizeof name, "%016llx", (unsigned long long)tm);
+    m.ask = (wr_request){.verb = verb, .job = "", .path = name};
+    say(CLIENT, &m);
+}
+
+/* A job that cannot move is looked at again while its TaskManager is drained, and not for ever after. */
+static void test_a_drain_that_was_taken_back_is_at_rest(void **state)
+{
+    (void)state;
+    running_without_snapshots();
+    uint64_t at = last(WR_MSG_DEPLOY, 0)->deploy.self;
+    drain("drain", at);
+    assert_in_range(wr_jobmanager_wait_ns(jm), 1, 300000000);
+    pass_ms(400);
+    drain("undrain", at);
+    pass_ms(400);
+    assert_in_range(wr_jobmanager_wait_ns(jm), 1000000000, INT64_MAX);
+}
+
+static void test_a_move_whose_snapshot_failed_is_tried_again(void **state)
+{
+    (void)state;
+    uint64_t job = running(1), at = last(WR_MSG_DEPLOY, 0)->deploy.self;
+    drain("drain", at);
+    wr_ack     ack = {.id = order_of(WR_DO_TRIGGER)->order.barrier.id, .attempt = 1, .declined = true};
+    wr_message m = {.kind = WR_MSG_ACK, .job = job, .attempt = 1, .ack = &ack};
+    pass_ms(400);
+    wr_fail(&ack.info, WR_IO, "the disk is full");
+    forget_sent();
+    say(at, &m);
+    assert_int_equal(orders(WR_DO_ABORT), 1);
+    pass_ms(400);
+    assert_int_equal(orders(WR_DO_TRIGGER), 1);
+    ack_all(job, 1, subtasks[0]);
+    assert_int_equal(orders(WR_DO_CANCEL), 1);
+}
+
+/* A job that ends without having run has the folder of its snapshots no longer. */
+static void test_a_canceled_job_lets_its_folder_go(void **state)
+{
+    (void)state;
+    char       path[128];
+    wr_message m = submit_message("numbers", 1);
+    snprintf(path, sizeof path, "%s/mine/", folder);
+    m.ask.spec.snapshots = path;
+    for (uint32_t i = 0; i < 2; i++) {
+        m.request = 500 + i;
+        say(CLIENT, &m);
+        const wr_message *reply = last(WR_MSG_REPLY, CLIENT);
+        if (reply->reply.info.code != WR_OK) fail_msg("%s", reply->reply.info.text);
+        request("cancel", reply->reply.job, false);
+        assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_OK);
+    }
+}
+
+/* The last of a job fails while its savepoint is written already: nothing is looked for in a folder that it let go. */
+static void test_a_job_fails_behind_its_savepoint(void **state)
+{
+    (void)state;
+    char       path[128];
+    wr_message m = submit_message("numbers", 1);
+    m.ask.spec.restart = WR_RESTART_NONE;
+    join(1, 1);
+    say(CLIENT, &m);
+    uint64_t job = last(WR_MSG_REPLY, CLIENT)->reply.job;
+    run_all(job, 1, subtasks[0]);
+    snprintf(path, sizeof path, "%s/saved", folder);
+    ask_path("savepoint", job, path);
+    uint64_t id = order_of(WR_DO_TRIGGER)->order.barrier.id;
+    for (uint32_t i = 0; i < subtasks[0]; i++) { /* in one step: it is written, and nobody has looked */
+        wr_ack        ack = {.id = id, .subtask = i, .attempt = 1};
+        wr_message    said = {.kind = WR_MSG_ACK, .job = job, .attempt = 1, .ack = &ack};
+        wr_peer_event e = {.kind = WR_PEER_MESSAGE, .peer = 1};
+        wr_errinfo    info = {0};
+        assert_int_equal(wr_message_encode(&said, &e.bytes, &e.n, &info), WR_OK);
+        inbox[in_count++] = e;
+    }
+    hang_up(1);
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.snapshot, id);
+    request("list", 0, false);
+    expect_text("FAILED");
+}
+
+static void test_a_log_of_a_lost_taskmanager_ends(void **state)
+{
+    (void)state;
+    uint64_t job = running(1), at = last(WR_MSG_DEPLOY, 0)->deploy.self;
+    forget_sent();
+    request("logs", job, false);
+    assert_non_null(last(WR_MSG_LOG_GET, at));
+    assert_null(last(WR_MSG_REPLY, CLIENT));
+    hang_up(at);
+    assert_non_null(last(WR_MSG_REPLY, CLIENT));
+}
+
+/* It comes back to a job that is ending already: it was not there when the others were told. */
+static void test_who_comes_back_late_is_canceled(void **state)
+{
+    (void)state;
+    uint64_t job = running(2);
+    bool     all[16], none[16] = {0};
+    memset(all, 1, sizeof all);
+    close_jm();
+    open_jm();
+    come_back(1, job + 1, 1, none, 1); /* without its worker */
+    request("info", job, false);
+    expect_text("FAILING");
+    come_back(2, job, 1, all, subtasks[1]);
+    assert_int_equal(orders(WR_DO_CANCEL), 1);
+    report_all(job, 1, subtasks[1], WR_TASK_CANCELED);
+    assert_int_equal(orders(WR_DO_RELEASE), 1);
+}
+
+static void come_back_as(uint64_t tm, uint64_t job, uint32_t task_state)
+{
+    wr_task_report    r[16];
+    wr_running_worker w = {.job = job, .attempt = 1, .task = r};
+    for (uint32_t i = 0; i < subtasks[1]; i++) r[w.tasks++] = (wr_task_report){.subtask = i, .state = task_state};
+    wr_message m = {.kind = WR_MSG_REGISTER,
+                    .reg = {.tm = tm, .name = "h:1", .data = "h:1", .http = "", .slots = 2, .pid = 1, .worker = &w}};
+    m.reg.workers = 1;
+    say(tm, &m);
+}
+
+/* As above, but who has obeyed says so after the takeover: a snapshot would wait for it for ever. */
+static void test_finish_is_said_again_to_a_running_job(void **state)
+{
+    (void)state;
+    uint64_t job = running(2);
+    report_all(job, 1, subtasks[1], WR_TASK_ENDED);
+    pass_ms(1);
+    all_ended = true;
+    ack_all(job, 1, subtasks[1]);
+    all_ended = false;
+    close_jm();
+    open_jm();
+    for (uint64_t tm = 1; tm <= 2; tm++) come_back_as(tm, job, WR_TASK_ENDED);
+    assert_int_equal(orders(WR_DO_FINISH), 0);
+    report_all(job, 1, 1, WR_TASK_FINISHED);
+    assert_int_equal(orders(WR_DO_FINISH), 2);
+    report_all(job, 1, subtasks[1], WR_TASK_FINISHED);
+    request("list", 0, false);
+    expect_text("FINISHED");
+}
+
+static bool disk_fails;
+
+static int failing_fsync(void *self, int file)
+{
+    return disk_fails ? -EIO : wr_env_real()->fsync(self, file);
+}
+
+/* What cannot be kept has not been done, and is not said to have been. */
+static void test_a_rescale_that_cannot_be_kept_is_refused(void **state)
+{
+    (void)state;
+    uint64_t   job = running(2);
+    char       id[17];
+    wr_message m = submit_message("numbers", 3);
+    snprintf(id, sizeof id, "%016llx", (unsigned long long)job);
+    m.ask.verb = "rescale";
+    m.ask.job = id;
+    forget_sent();
+    env.fsync = failing_fsync;
+    say(CLIENT, &m);
+    ack_all(job, 1, subtasks[1]);
+    assert_int_equal(orders(WR_DO_CANCEL), 2);
+    disk_fails = true;
+    report_all(job, 1, subtasks[1], WR_TASK_CANCELED);
+    disk_fails = false;
+    assert_non_null(last(WR_MSG_REPLY, CLIENT));
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_IO);
+    gone(1, job, 1, true);
+    gone(2, job, 1, true);
+    pass_ms(2000);
+    assert_int_equal(last(WR_MSG_DEPLOY, 0)->deploy.places, 2);
+}
+
+static void test_uploads_of_who_sends_garbage_are_dropped(void **state)
+{
+    (void)state;
+    wr_message m = {.kind = WR_MSG_BLOB_PUT, .request = 9};
+    m.blob = (wr_blob){.bytes = 10, .data = "12345", .data_bytes = 5};
+    for (uint64_t peer = 200; peer < 217; peer++) {
+        m.blob.digest[0] = (uint8_t)peer;
+        say(peer, &m);
+        assert_int_equal(last(WR_MSG_REPLY, peer)->reply.info.code, WR_OK);
+        inbox[in_count++] = (wr_peer_event){.kind = WR_PEER_MESSAGE, .peer = peer, .bytes = strdup("garbage"), .n = 7};
+        step();
+    }
+}
+
 #define T(NAME) cmocka_unit_test_setup_teardown(NAME, begin, finish)
 int main(void)
 {
@@ -620,6 +832,15 @@ int main(void)
                                        T(test_a_follower_hears_of_each_state),
                                        T(test_a_stop_survives_the_jobmanager),
                                        T(test_finish_is_said_again),
+                                       T(test_a_drain_that_was_taken_back_is_at_rest),
+                                       T(test_a_move_whose_snapshot_failed_is_tried_again),
+                                       T(test_a_canceled_job_lets_its_folder_go),
+                                       T(test_a_job_fails_behind_its_savepoint),
+                                       T(test_a_log_of_a_lost_taskmanager_ends),
+                                       T(test_who_comes_back_late_is_canceled),
+                                       T(test_finish_is_said_again_to_a_running_job),
+                                       T(test_a_rescale_that_cannot_be_kept_is_refused),
+                                       T(test_uploads_of_who_sends_garbage_are_dropped),
                                        T(test_garbage_closes_its_connection)};
     int                     result = cmocka_run_group_tests(tests, NULL, NULL);
     free_graphs();
