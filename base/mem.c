@@ -2,6 +2,7 @@
 #include "base/check.h"
 #include "base/limits.h"
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -10,25 +11,43 @@
 
 static _Atomic uint64_t reserved; /* shared; a count, so relaxed */
 static uint64_t         bound;    /* frozen before there are threads; 0: none */
+static pthread_mutex_t  raising = PTHREAD_MUTEX_INITIALIZER;
 
 static size_t round_up(size_t bytes)
 {
     return (bytes + WR_PAGE_BYTES - 1) & ~(size_t)(WR_PAGE_BYTES - 1);
 }
 
-/* What is reserved counts as data to the system, touched or not: it comes on top of what may be had. */
-static void raise_bound(uint64_t more)
+/* What is reserved counts as data to the system, touched or not: it comes on top of what may be had. One at a time: a
+ * sum that was made before another's range was counted, and set after it, would leave too little for everybody. */
+static void raise_bound(void)
 {
     struct rlimit limit;
-    if (bound == 0 || getrlimit(RLIMIT_DATA, &limit) != 0) return;
-    limit.rlim_cur = bound + wr_mem_reserved_bytes() + more;
-    setrlimit(RLIMIT_DATA, &limit);
+    if (bound == 0) return;
+    pthread_mutex_lock(&raising);
+    if (getrlimit(RLIMIT_DATA, &limit) == 0) {
+        limit.rlim_cur = bound + wr_mem_reserved_bytes();
+        setrlimit(RLIMIT_DATA, &limit);
+    }
+    pthread_mutex_unlock(&raising);
+}
+
+static void count(uint64_t more)
+{
+    atomic_fetch_add_explicit(&reserved, more, memory_order_relaxed);
+    raise_bound();
+}
+
+static void discount(uint64_t less)
+{
+    atomic_fetch_sub_explicit(&reserved, less, memory_order_relaxed);
+    raise_bound();
 }
 
 void wr_mem_bound(uint64_t bytes)
 {
     bound = bytes;
-    raise_bound(0);
+    raise_bound();
 }
 
 void *wr_mem_reserve(size_t bytes)
@@ -37,15 +56,17 @@ void *wr_mem_reserve(size_t bytes)
     bytes = round_up(bytes);
     /* Take 2 MiB more, then cut both ends, so that the range starts on a huge page. */
     size_t wide = bytes + WR_HUGE_BYTES;
-    raise_bound(wide + WR_MIB(64)); /* others may reserve at the same time */
+    count(wide); /* before it is there: whoever sets the bound meanwhile leaves room for it */
     char *from = mmap(NULL, wide, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (from == MAP_FAILED) return NULL;
+    if (from == MAP_FAILED) {
+        discount(wide);
+        return NULL;
+    }
     char *at = (char *)(((uintptr_t)from + WR_HUGE_BYTES - 1) & ~(uintptr_t)(WR_HUGE_BYTES - 1));
     if (at > from) munmap(from, (size_t)(at - from));
     size_t behind = (size_t)(from + wide - (at + bytes));
     if (behind > 0) munmap(at + bytes, behind);
-    atomic_fetch_add_explicit(&reserved, bytes, memory_order_relaxed);
-    raise_bound(0);
+    discount(wide - bytes);
     return at;
 }
 
@@ -65,8 +86,7 @@ void wr_mem_release(void *at, size_t bytes)
     if (at == NULL) return;
     bytes = round_up(bytes);
     check(munmap(at, bytes) == 0);
-    atomic_fetch_sub_explicit(&reserved, bytes, memory_order_relaxed);
-    raise_bound(0);
+    discount(bytes);
 }
 
 uint64_t wr_mem_reserved_bytes(void)

@@ -3,14 +3,28 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/prng.h"
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
 
 static void arena(void **state)
 {
@@ -69,6 +83,36 @@ static void ranges(void **state)
     assert_true(wr_mem_resident_bytes() > 100000);
 }
 
+static void *reserve_often(void *failed)
+{
+    for (int i = 0; i < 2000; i++) {
+        size_t bytes = (size_t)1 << (31 + i % 3);
+        void  *range = wr_mem_reserve(bytes);
+        *(bool *)failed |= range == NULL;
+        wr_mem_release(range, bytes);
+    }
+    return NULL;
+}
+
+/* Each raises the bound for what it reserves; none may lower it under the others, nor leave it too low. */
+static void ranges_of_many_threads_within_a_bound(void **state)
+{
+    (void)state;
+    struct rlimit before, after;
+    pthread_t     thread[4];
+    bool          failed[4] = {false};
+    if (SANITIZED) skip(); /* what it reserves for itself counts as well */
+    assert_int_equal(getrlimit(RLIMIT_DATA, &before), 0);
+    wr_mem_bound(WR_MIB(512));
+    for (int i = 0; i < 4; i++) assert_int_equal(pthread_create(&thread[i], NULL, reserve_often, &failed[i]), 0);
+    for (int i = 0; i < 4; i++) pthread_join(thread[i], NULL);
+    getrlimit(RLIMIT_DATA, &after);
+    wr_mem_bound(0);
+    setrlimit(RLIMIT_DATA, &before);
+    for (int i = 0; i < 4; i++) assert_false(failed[i]);
+    assert_true(after.rlim_cur == WR_MIB(512) + wr_mem_reserved_bytes());
+}
+
 static void numbers(void **state)
 {
     (void)state;
@@ -98,6 +142,8 @@ static void numbers(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(arena), cmocka_unit_test(ranges), cmocka_unit_test(numbers)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(arena), cmocka_unit_test(ranges),
+                                       cmocka_unit_test(ranges_of_many_threads_within_a_bound),
+                                       cmocka_unit_test(numbers)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
