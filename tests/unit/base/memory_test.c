@@ -1,9 +1,9 @@
 /* Arenas, ranges of address space, pseudo-random numbers. */
 #include "base/arena.h"
+#include "base/env.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/prng.h"
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -83,7 +83,7 @@ static void ranges(void **state)
     assert_true(wr_mem_resident_bytes() > 100000);
 }
 
-static void *reserve_often(void *failed)
+static void reserve_often(void *failed)
 {
     for (int i = 0; i < 2000; i++) {
         size_t bytes = (size_t)1 << (31 + i % 3);
@@ -91,7 +91,6 @@ static void *reserve_often(void *failed)
         *(bool *)failed |= range == NULL;
         wr_mem_release(range, bytes);
     }
-    return NULL;
 }
 
 /* Each raises the bound for what it reserves; none may lower it under the others, nor leave it too low. */
@@ -99,13 +98,15 @@ static void ranges_of_many_threads_within_a_bound(void **state)
 {
     (void)state;
     struct rlimit before, after;
-    pthread_t     thread[4];
+    const wr_env *env = wr_env_real();
+    wr_thread    *thread[4];
     bool          failed[4] = {false};
     if (SANITIZED) skip(); /* what it reserves for itself counts as well */
     assert_int_equal(getrlimit(RLIMIT_DATA, &before), 0);
     wr_mem_bound(WR_MIB(512));
-    for (int i = 0; i < 4; i++) assert_int_equal(pthread_create(&thread[i], NULL, reserve_often, &failed[i]), 0);
-    for (int i = 0; i < 4; i++) pthread_join(thread[i], NULL);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(env->thread_start(env->self, &thread[i], reserve_often, &failed[i], "reserves", -1), 0);
+    for (int i = 0; i < 4; i++) env->thread_join(env->self, thread[i]);
     getrlimit(RLIMIT_DATA, &after);
     wr_mem_bound(0);
     setrlimit(RLIMIT_DATA, &before);
