@@ -156,6 +156,7 @@ typedef struct names {
     const wr_parts *parts;
     uint32_t        subtask, subtasks; /* those whose subtask is this one's, modulo subtasks */
     bool            all;               /* of all lineages, and finished ones as well */
+    bool            finished;          /* only those: nobody reads the others */
     uint32_t        attempt;           /* ours: what a later one of this job writes is not ours to touch */
     const wr_part  *known;
     uint32_t        knowns;
@@ -176,7 +177,8 @@ static bool take_name(void *arg, const char *file)
     names    *s = arg;
     part_name part = {0};
     int       end = 0;
-    bool      plain = s->all && sscanf(file, "part-%5u%n", &part.subtask, &end) == 1 && file[end] == 0 && end == 10;
+    if (s->finished && *file == '.') return true;
+    bool plain = s->all && sscanf(file, "part-%5u%n", &part.subtask, &end) == 1 && file[end] == 0 && end == 10;
     if (!plain) {
         if (!read_name(file, s->all ? s->parts->job : s->parts->prefix, &part)) return true;
         if (!s->all && (*part.state == 0 || is_known(s, part.name, part.n))) return true;
@@ -224,12 +226,12 @@ static bool begin_anew(wr_parts *p, weir_ctx *ctx)
         if (weir_endpoint_u64(endpoint, "overwrite") != 0) {
             result = remove_names(p, env, s);
         } else {
+            s->finished = true; /* recover removes what is hidden and of this lineage */
             result = env->list(env->self, p->folder, take_name, s);
-            for (uint32_t i = 0; i < s->n && result >= 0; i++) {
-                if (s->found[i][0] == '.') continue; /* nobody reads it, and recover removes what is of this lineage */
+            if (s->n > 0 && result >= 0) {
                 wr_op_fail(wr_host_op(ctx), WR_CONFIG,
                            "%s has results of an earlier run (%s); sink %s (%s); remove them, or add ?overwrite=true",
-                           p->folder, s->found[i], endpoint->name, endpoint->uri);
+                           p->folder, s->found[0], endpoint->name, endpoint->uri);
                 free(s);
                 return false;
             }
@@ -432,6 +434,7 @@ static weir_commit commit_kept(wr_parts *p, weir_ctx *ctx, const wr_part *part, 
     int result = env->rename(env->self, open, to);
     if (result == 0) return WEIR_COMMITTED;
     weir_log(ctx, WEIR_LOG_WARN, "cannot finish %s: %s; it is tried again", to, strerror(-result));
+    env->unlink(env->self, open); /* the next try has another name */
     return WEIR_RETRY;
 }
 
@@ -448,8 +451,11 @@ static weir_commit commit_one(wr_parts *p, weir_ctx *ctx, const wr_part *part)
     path_of(p, from, name, part->name.len, ".pending");
     path_of(p, to, name, part->name.len, "");
     int result = env->stat(env->self, from, &info);
-    if (result == -ENOENT) /* a commit takes it away: then it is done */
-        return env->stat(env->self, to, &info) == -ENOENT ? commit_kept(p, ctx, part, to) : WEIR_COMMITTED;
+    if (result == -ENOENT) { /* a commit takes it away: then it is done */
+        result = env->stat(env->self, to, &info);
+        if (result == 0) return WEIR_COMMITTED;
+        if (result == -ENOENT) return commit_kept(p, ctx, part, to);
+    }
     if (result == 0 && info.bytes != (int64_t)part->bytes) {
         weir_log(ctx, WEIR_LOG_ERROR, "%s has %lld bytes, and the snapshot says %llu", from, (long long)info.bytes,
                  (unsigned long long)part->bytes);
