@@ -6,6 +6,7 @@
 #include "jobmanager/files.h"
 #include "jobmanager/inside.h"
 #include "jobmanager/restore.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,7 +57,10 @@ static wr_err find_manifest(wr_jobmanager *jm, wr_jm_run *run, const wr_job_spec
     wr_file_info     about;
     wr_name_manifest(name, o->manifest.epoch, o->manifest.id);
     WR_TRY(wr_path_join(run->manifest, o->files, o->manifest.kind == WR_SAVEPOINT ? WR_SAVEPOINT_NAME : name, info));
-    if (jm->env->stat(jm->env->self, run->manifest, &about) == 0) return WR_OK;
+    int result = jm->env->stat(jm->env->self, run->manifest, &about);
+    if (result == 0) return WR_OK;
+    if (result != -ENOENT || o->base != 0 || spec->restore[0] == 0) /* never another one, and never none */
+        return wr_fail_errno(info, -result, "cannot find the snapshot %s", run->manifest);
     snprintf(run->manifest, sizeof run->manifest, "%s", spec->restore); /* a manifest under another name */
     return WR_OK;
 }

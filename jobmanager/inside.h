@@ -78,6 +78,7 @@ typedef struct wr_jm_job {
     size_t     spec_next_bytes;
     char      *report; /* of the newest crash */
     bool       ended;
+    uint64_t   newest; /* snapshot that was complete: no later attempt begins before it */
 } wr_jm_job;
 
 enum wr_jm_wait_kind {

@@ -130,6 +130,25 @@ static void over_before(wr_jm_job *j)
     wr_jm_told(j, WR_JOB_FINISHED);
 }
 
+/* Its folder may not be what it was: a file system that is not mounted has no snapshots, and no error. */
+static wr_err prepare_next(wr_jm_job *j, const wr_job_spec *spec, wr_errinfo *info)
+{
+    const wr_origin *o = &j->run.origin;
+    if (j->coordinator != NULL && wr_coordinator_taken(j->coordinator)) {
+        uint64_t newest = wr_core_checkpoint_newest(wr_coordinator_machine(j->coordinator));
+        if (newest > j->newest) j->newest = newest;
+    }
+    wr_coordinator_free(j->coordinator);
+    j->coordinator = NULL;
+    wr_jm_run_free(&j->run);
+    WR_TRY(wr_jm_run_prepare(j->jm, &j->run, spec, false, info));
+    if (o->finished || o->base >= j->newest) return WR_OK;
+    wr_fail(info, WR_IO, "snapshot %llu was complete, and the folder does not have it; %s; is it mounted?",
+            (unsigned long long)j->newest, o->folder);
+    wr_jm_run_free(&j->run);
+    return WR_IO;
+}
+
 static void want(wr_jm_job *j)
 {
     wr_errinfo           info = {0};
@@ -140,14 +159,9 @@ static void want(wr_jm_job *j)
         return;
     }
     l = wr_ledger_find(j->jm->ledger, j->id);
-    if (!j->prepared) {
-        wr_coordinator_free(j->coordinator);
-        j->coordinator = NULL;
-        wr_jm_run_free(&j->run);
-        if (wr_jm_run_prepare(j->jm, &j->run, &l->spec, false, &info) != WR_OK) {
-            refuse(j, &info);
-            return;
-        }
+    if (!j->prepared && prepare_next(j, &l->spec, &info) != WR_OK) {
+        refuse(j, &info);
+        return;
     }
     j->prepared = false;
     if (j->run.origin.finished) {

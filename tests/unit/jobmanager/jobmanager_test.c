@@ -792,6 +792,71 @@ static void test_a_rescale_that_cannot_be_kept_is_refused(void **state)
     assert_int_equal(last(WR_MSG_DEPLOY, 0)->deploy.places, 2);
 }
 
+static void fail_once(uint64_t job, uint32_t attempt)
+{
+    report(1, job, attempt, 0, 1, WR_TASK_FAILED);
+    report(2, job, attempt, 0, 1, WR_TASK_FAILED);
+    report_all(job, attempt, subtasks[1], WR_TASK_CANCELED);
+    gone(1, job, attempt, true);
+    gone(2, job, attempt, true);
+    forget_sent();
+}
+
+static uint32_t stats_until_failure;
+
+static int failing_stat(void *self, const char *path, wr_file_info *about)
+{
+    bool manifest = strstr(path, ".wman") != NULL && stats_until_failure > 0;
+    return manifest && --stats_until_failure == 0 ? -EIO : wr_env_real()->stat(self, path, about);
+}
+
+/* Whatever cannot be looked at: an attempt begins with the newest snapshot, or not at all. */
+static void test_no_attempt_begins_without_its_snapshot(void **state)
+{
+    (void)state;
+    uint64_t job = running(2);
+    request("snapshot", job, false);
+    ack_all(job, 1, subtasks[1]);
+    env.stat = failing_stat;
+    for (uint32_t i = 1; i < 8; i++) {
+        const wr_message *deploy = last(WR_MSG_DEPLOY, 0);
+        fail_once(job, deploy->attempt);
+        stats_until_failure = i;
+        while ((deploy = last(WR_MSG_DEPLOY, 0)) == NULL) {
+            beat(1, i);
+            beat(2, i);
+            pass_ms(1000);
+        }
+        assert_non_null(strstr(deploy->deploy.restore_manifest, ".wman"));
+    }
+}
+
+static void test_a_folder_that_is_not_there_is_waited_for(void **state)
+{
+    (void)state;
+    char     away[128];
+    uint64_t job = running(2);
+    request("snapshot", job, false);
+    ack_all(job, 1, subtasks[1]);
+    snprintf(away, sizeof away, "%s/away", folder);
+    assert_int_equal(rename(snaps, away), 0);
+    fail_once(job, 1);
+    for (uint32_t i = 0; i < 10; i++) {
+        beat(1, i);
+        beat(2, i);
+        pass_ms(1000);
+    }
+    assert_null(last(WR_MSG_DEPLOY, 0));
+    assert_int_equal(nftw(snaps, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+    assert_int_equal(rename(away, snaps), 0);
+    for (uint32_t i = 0; i < 10; i++) {
+        beat(1, i);
+        beat(2, i);
+        pass_ms(1000);
+    }
+    assert_non_null(strstr(last(WR_MSG_DEPLOY, 0)->deploy.restore_manifest, ".wman"));
+}
+
 static void test_uploads_of_who_sends_garbage_are_dropped(void **state)
 {
     (void)state;
@@ -840,6 +905,8 @@ int main(void)
                                        T(test_who_comes_back_late_is_canceled),
                                        T(test_finish_is_said_again_to_a_running_job),
                                        T(test_a_rescale_that_cannot_be_kept_is_refused),
+                                       T(test_no_attempt_begins_without_its_snapshot),
+                                       T(test_a_folder_that_is_not_there_is_waited_for),
                                        T(test_uploads_of_who_sends_garbage_are_dropped),
                                        T(test_garbage_closes_its_connection)};
     int                     result = cmocka_run_group_tests(tests, NULL, NULL);
