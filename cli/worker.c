@@ -127,6 +127,7 @@ static void turn_log(worker *w)
     dup2(file, STDOUT_FILENO);
     dup2(file, STDERR_FILENO);
     close(file);
+    wr_log_settle(w->env, w->log, next);
     memcpy(w->log, next, sizeof w->log);
 }
 

@@ -84,16 +84,23 @@ void wr_log_read(const wr_env *env, const char *folder, wr_log_piece *piece, cha
     free(offset);
 }
 
+/* The folder of a segment, and where it begins. */
+static bool part(const char *path, char folder[WR_PATH_BYTES_MAX], uint64_t *offset)
+{
+    const char *slash = strrchr(path, '/');
+    if (slash == NULL || !begins_at(slash + 1, offset) || slash - path >= WR_PATH_BYTES_MAX) return false;
+    memcpy(folder, path, (size_t)(slash - path));
+    folder[slash - path] = 0;
+    return true;
+}
+
 bool wr_log_full(const wr_env *env, const char *path, char next[WR_PATH_BYTES_MAX])
 {
     char         folder[WR_PATH_BYTES_MAX];
     wr_file_info about;
     uint64_t     offset, *all;
-    const char  *slash = strrchr(path, '/');
-    if (slash == NULL || !begins_at(slash + 1, &offset) || (size_t)(slash - path) >= sizeof folder) return false;
+    if (!part(path, folder, &offset)) return false;
     if (env->stat(env->self, path, &about) < 0 || about.bytes < WR_LOG_SEGMENT_BYTES) return false;
-    memcpy(folder, path, (size_t)(slash - path));
-    folder[slash - path] = 0;
     uint32_t n = list(env, folder, &all);
     for (uint32_t i = 0; all != NULL && i + WR_LOG_SEGMENTS - 1 < n; i++) {
         char old[WR_PATH_BYTES_MAX];
@@ -101,4 +108,14 @@ bool wr_log_full(const wr_env *env, const char *path, char next[WR_PATH_BYTES_MA
     }
     free(all);
     return segment_path(next, folder, offset + (uint64_t)about.bytes);
+}
+
+void wr_log_settle(const wr_env *env, const char *path, char next[WR_PATH_BYTES_MAX])
+{
+    char         folder[WR_PATH_BYTES_MAX], right[WR_PATH_BYTES_MAX];
+    wr_file_info about;
+    uint64_t     offset;
+    if (!part(path, folder, &offset) || env->stat(env->self, path, &about) < 0) return;
+    if (!segment_path(right, folder, offset + (uint64_t)about.bytes) || strcmp(right, next) == 0) return;
+    if (env->rename(env->self, next, right) == 0) memcpy(next, right, sizeof right);
 }

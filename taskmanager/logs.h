@@ -16,5 +16,8 @@ wr_err wr_log_newest(const wr_env *env, const char *folder, char path[WR_PATH_BY
 void wr_log_read(const wr_env *env, const char *folder, wr_log_piece *piece, char *to, uint32_t room);
 /* True: `path`, a segment, is full; *next is the path of the one behind it, and too old ones are gone. */
 bool wr_log_full(const wr_env *env, const char *path, char next[WR_PATH_BYTES_MAX]);
+/* Behind that, when `next` is there and nobody writes to `path` any more: what was written to it meanwhile moves the
+ * place at which `next` begins, and with it its name. */
+void wr_log_settle(const wr_env *env, const char *path, char next[WR_PATH_BYTES_MAX]);
 
 #endif

@@ -83,6 +83,29 @@ static void segments_follow_each_other(void **state)
     assert_true(piece.offset == offset + 3 && piece.data_bytes == 0);
 }
 
+/* Between the look at a full segment and the turn to the next one others go on writing. */
+static void what_is_written_while_it_turns_stays_visible(void **state)
+{
+    (void)state;
+    char       path[WR_PATH_BYTES_MAX], next[WR_PATH_BYTES_MAX], newest[WR_PATH_BYTES_MAX], text[16];
+    wr_errinfo info = {0};
+    assert_int_equal(wr_log_newest(env, folder, path, &info), WR_OK);
+    put(path, "begin", WR_LOG_SEGMENT_BYTES);
+    assert_true(wr_log_full(env, path, next));
+    put(next, "next", 0);
+    put(path, "begin", WR_LOG_SEGMENT_BYTES + 4); /* four bytes more */
+    wr_log_settle(env, path, next);
+    assert_int_equal(wr_log_newest(env, folder, newest, &info), WR_OK);
+    assert_string_equal(newest, next);
+    wr_log_piece piece = {.offset = WR_LOG_SEGMENT_BYTES};
+    wr_log_read(env, folder, &piece, text, sizeof text);
+    assert_true(piece.end == WR_LOG_SEGMENT_BYTES + 8 && piece.data_bytes == 8);
+    assert_memory_equal(text + 4, "next", 4);
+    memcpy(newest, next, sizeof next);
+    wr_log_settle(env, path, next); /* it is right now */
+    assert_string_equal(newest, next);
+}
+
 static void other_files_are_left_alone(void **state)
 {
     (void)state;
@@ -121,6 +144,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(segments_follow_each_other, begin, end),
+        cmocka_unit_test_setup_teardown(what_is_written_while_it_turns_stays_visible, begin, end),
         cmocka_unit_test_setup_teardown(other_files_are_left_alone, begin, end),
         cmocka_unit_test(nothing_is_there),
     };
