@@ -22,12 +22,14 @@ void wr_jm_run_free(wr_jm_run *run)
 /* The folder itself is the journal's to make; here those above it. */
 static void make_parents(const wr_env *env, const char *folder)
 {
-    char path[WR_PATH_BYTES_MAX];
+    char       path[WR_PATH_BYTES_MAX], parent[WR_PATH_BYTES_MAX];
+    wr_errinfo silent = {0};
     snprintf(path, sizeof path, "%s", folder);
     for (char *at = path + 1; *at != 0; at++) {
         if (*at != '/') continue;
         *at = 0;
-        env->mkdir(env->self, path); /* what fails here fails there, and is told there */
+        bool made = env->mkdir(env->self, path) == 0; /* what fails here fails there, and is told there */
+        if (made && wr_path_folder(parent, path, &silent) == WR_OK) wr_folder_sync(env, parent, &silent);
         *at = '/';
     }
 }

@@ -78,6 +78,8 @@ typedef struct wr_jm_job {
     size_t     spec_next_bytes;
     char      *report; /* of the newest crash */
     bool       ended;
+    uint32_t   end_state; /* which the ledger could not take: again at end_ms; INT64_MAX: it has it */
+    int64_t    end_ms;
     uint64_t   newest; /* snapshot that was complete: no later attempt begins before it */
 } wr_jm_job;
 

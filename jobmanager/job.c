@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* A worker that is known to be alive has a round trip to make, and its TaskManager one more. */
-enum { BACK_MARGIN_MS = 1000, ABORTS_MAX = 512 };
+enum { BACK_MARGIN_MS = 1000, ABORTS_MAX = 512, END_AGAIN_MS = 5000 };
 
 wr_jm_worker *wr_jm_worker_of(wr_jm_job *j, uint64_t tm)
 {
@@ -48,12 +48,24 @@ void wr_jm_kill(wr_jm_job *j)
 static void end_in_ledger(wr_jm_job *j, wr_job_state state, const wr_errinfo *cause)
 {
     wr_errinfo info = {0};
-    if (wr_ledger_end(j->jm->ledger, j->id, state, cause, &info) != WR_OK)
-        wr_log(WR_LOG_ERROR, "job %s is %s, but that cannot be kept: %s", j->name, wr_job_state_name(state), info.text);
+    j->end_ms = INT64_MAX;
+    if (wr_ledger_end(j->jm->ledger, j->id, state, cause, &info) != WR_OK) {
+        wr_log(WR_LOG_ERROR, "job %s is %s, but that cannot be kept: %s; it is tried again", j->name,
+               wr_job_state_name(state), info.text);
+        j->end_state = state;
+        j->end_ms = wr_jm_now_ms(j->jm) + END_AGAIN_MS; /* else the next JobManager would start it again */
+    }
     j->ended = true;
     j->respec = j->restart = j->refuse = false;
     free(j->spec_next);
     j->spec_next = NULL;
+}
+
+static void end_again(wr_jm_job *j)
+{
+    wr_job_state state = (wr_job_state)j->end_state;
+    end_in_ledger(j, state, state == WR_JOB_FINISHED ? NULL : &j->core.cause);
+    if (j->end_ms == INT64_MAX) wr_jm_told(j, state); /* to who asked since */
 }
 
 /* What its next run in the same folder must find. */
@@ -438,6 +450,7 @@ void wr_jm_job_due(wr_jm_job *j)
     int64_t now = wr_jm_now_ms(j->jm);
     if (j->reconcile_ms <= now) nobody_came_back(j);
     if (j->release_ms <= now) release_late(j);
+    if (j->end_ms <= now) end_again(j);
     if (j->move_ms <= now) j->jm->look_at_moves = true;
     if (wr_core_job_due(&j->core) <= now) wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_TICK});
     if (j->coordinator != NULL && j->core.state == WR_JOB_RUNNING && !j->quiet) wr_coordinator_step(j->coordinator);

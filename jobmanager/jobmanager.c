@@ -139,7 +139,7 @@ wr_jm_job *wr_jm_job_new(wr_jobmanager *jm, uint64_t id, wr_errinfo *info)
     j->id = id;
     j->rank = ++jm->ranks;
     j->attempt = l->attempt;
-    j->reconcile_ms = j->release_ms = j->move_ms = INT64_MAX;
+    j->reconcile_ms = j->release_ms = j->move_ms = j->end_ms = INT64_MAX;
     snprintf(j->name, sizeof j->name, "%s", l->spec.name);
     wr_core_job_init(&j->core, &j->none, 1, wr_jm_now_ms(jm));
     wr_core_job_config config = {
@@ -248,8 +248,8 @@ int64_t wr_jobmanager_wait_ns(const wr_jobmanager *jm)
     for (uint32_t i = 0; i < jm->jobs; i++) {
         const wr_jm_job *j = jm->job[i];
         int64_t          of_snapshots = j->coordinator != NULL ? wr_coordinator_wait_ns(j->coordinator) : -1;
-        wait = least(wait, until_ns(jm, least(wr_core_job_due(&j->core),
-                                              least(least(j->reconcile_ms, j->release_ms), j->move_ms))));
+        wait = least(wait, until_ns(jm, least(wr_core_job_due(&j->core), least(least(j->reconcile_ms, j->release_ms),
+                                                                               least(j->move_ms, j->end_ms)))));
         if (of_snapshots >= 0 && !j->quiet) wait = least(wait, of_snapshots);
     }
     wait = least(wait, until_ns(jm, wr_jm_logs_next_ms(jm)));

@@ -792,6 +792,29 @@ static void test_a_rescale_that_cannot_be_kept_is_refused(void **state)
     assert_int_equal(last(WR_MSG_DEPLOY, 0)->deploy.places, 2);
 }
 
+/* The end of a job that could not be kept is kept later: the next JobManager does not run it again. */
+static void test_an_end_is_kept_in_the_end(void **state)
+{
+    (void)state;
+    uint64_t job = running_without_snapshots();
+    env.fsync = failing_fsync;
+    disk_fails = true;
+    report_all(job, 1, subtasks[0], WR_TASK_FINISHED);
+    disk_fails = false;
+    forget_sent();
+    request("wait", job, false);
+    assert_null(last(WR_MSG_REPLY, CLIENT));
+    gone(1, job, 1, true);
+    gone(2, job, 1, true);
+    assert_in_range(wr_jobmanager_wait_ns(jm), 1, 5000000000);
+    pass_ms(5000);
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_OK);
+    close_jm();
+    open_jm();
+    request("list", 0, false);
+    expect_text("FINISHED");
+}
+
 static void fail_once(uint64_t job, uint32_t attempt)
 {
     report(1, job, attempt, 0, 1, WR_TASK_FAILED);
@@ -907,6 +930,7 @@ int main(void)
                                        T(test_a_rescale_that_cannot_be_kept_is_refused),
                                        T(test_no_attempt_begins_without_its_snapshot),
                                        T(test_a_folder_that_is_not_there_is_waited_for),
+                                       T(test_an_end_is_kept_in_the_end),
                                        T(test_uploads_of_who_sends_garbage_are_dropped),
                                        T(test_garbage_closes_its_connection)};
     int                     result = cmocka_run_group_tests(tests, NULL, NULL);
