@@ -34,12 +34,30 @@ static void make_parents(const wr_env *env, const char *folder)
     }
 }
 
+/* Its submit has made a journal there. Without one, and without snapshots, it is another folder: one whose file system is
+ * not mounted, say. To begin anew there would be silent, and wrong. */
+static wr_err still_there(const wr_env *env, const char *folder, wr_errinfo *info)
+{
+    char            path[WR_PATH_BYTES_MAX];
+    wr_file_info    about;
+    wr_store_entry *list = NULL;
+    uint32_t        n = 0;
+    WR_TRY(wr_path_join(path, folder, WR_JOURNAL_NAME, info));
+    if (env->stat(env->self, path, &about) != -ENOENT) return WR_OK;
+    WR_TRY(wr_store_list(env, folder, &list, &n, info));
+    free(list);
+    if (n > 0) return WR_OK;
+    return wr_fail(info, WR_IO,
+                   "the folder of the job's snapshots is not there, or not what it was; %s; is it mounted?", folder);
+}
+
 static wr_err open_origin(wr_jobmanager *jm, wr_jm_run *run, const wr_job_spec *spec, bool first, wr_errinfo *info)
 {
     const char      *restore = spec->restore[0] != 0 ? spec->restore : NULL;
     bool             taken = spec->snapshots[0] != 0;
     wr_origin_config config = {.env = jm->env, .job = spec->name, .folder = taken ? spec->snapshots : NULL};
-    if (taken) make_parents(jm->env, spec->snapshots);
+    if (taken && first) make_parents(jm->env, spec->snapshots);
+    if (taken && !first) WR_TRY(still_there(jm->env, spec->snapshots, info));
     config.restore = first || !taken ? restore : NULL;
     WR_TRY(wr_origin_open(&run->origin, &config, info));
     run->open = true;
