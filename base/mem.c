@@ -26,7 +26,8 @@ static void raise_bound(void)
     if (bound == 0) return;
     pthread_mutex_lock(&raising);
     if (getrlimit(RLIMIT_DATA, &limit) == 0) {
-        limit.rlim_cur = bound + wr_mem_reserved_bytes();
+        uint64_t most = bound + wr_mem_reserved_bytes();
+        limit.rlim_cur = most < limit.rlim_max ? most : limit.rlim_max;
         setrlimit(RLIMIT_DATA, &limit);
     }
     pthread_mutex_unlock(&raising);

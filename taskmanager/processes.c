@@ -91,9 +91,10 @@ static void become(const birth *b, int *told)
     *told = dup2(*told, WR_WORKER_REPORT + 1);
     fcntl(*told, F_SETFD, FD_CLOEXEC);
     close_range(WR_WORKER_REPORT + 2, ~0u, 0);
-    if (b->spec->memory_max > 0) {
-        struct rlimit data = {.rlim_cur = b->spec->memory_max + b->spec->memory_max / 4 + DATA_SLACK,
-                              .rlim_max = RLIM_INFINITY}; /* the worker raises it by what it only reserves */
+    struct rlimit data;
+    if (b->spec->memory_max > 0 && getrlimit(RLIMIT_DATA, &data) == 0) {
+        rlim_t most = b->spec->memory_max + b->spec->memory_max / 4 + DATA_SLACK;
+        if (most < data.rlim_max) data.rlim_cur = most; /* the worker raises it by what it only reserves */
         setrlimit(RLIMIT_DATA, &data);
     }
     execv(b->program, argv);
