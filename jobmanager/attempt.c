@@ -34,8 +34,8 @@ static void make_parents(const wr_env *env, const char *folder)
     }
 }
 
-/* Its submit has made a journal there. Without one, and without snapshots, it is another folder: one whose file system is
- * not mounted, say. To begin anew there would be silent, and wrong. */
+/* Its submit has made a journal there. Without one, and without snapshots, it is another folder: one whose file system
+ * is not mounted, say. To begin anew there would be silent, and wrong. */
 static wr_err still_there(const wr_env *env, const char *folder, wr_errinfo *info)
 {
     char            path[WR_PATH_BYTES_MAX];
