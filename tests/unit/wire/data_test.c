@@ -60,7 +60,9 @@ static void there_and_back(void **state)
     wr_errinfo    info = {0};
     wr_data_hello_put(&hello, bytes);
     assert_int_equal(wr_data_hello_get(&h, bytes, &info), WR_OK);
-    assert_memory_equal(&h, &hello, sizeof h);
+    assert_true(h.job == hello.job && h.attempt == hello.attempt && h.from_slot == hello.from_slot);
+    assert_true(h.to_slot == hello.to_slot);
+    assert_memory_equal(h.mac, hello.mac, sizeof h.mac);
     for (uint32_t kind = 1; kind <= HEADS; kind++) {
         wr_data_head want = sample(kind);
         wr_data_head_put(&want, head);
