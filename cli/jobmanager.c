@@ -4,9 +4,6 @@
 #include "cli/options.h"
 #include "cli/serve.h"
 #include "net/address.h"
-#include "net/peers_nng.h"
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -23,21 +20,6 @@ typedef struct process {
     char           token[WR_TOKEN_BYTES_MAX];
     char           folder[WR_PATH_BYTES_MAX], snapshots[WR_PATH_BYTES_MAX];
 } process;
-
-static wr_parker   *to_wake; /* shared with the signal handler */
-static _Atomic bool ends;
-
-static void on_signal(int number)
-{
-    (void)number;
-    atomic_store(&ends, true);
-    if (to_wake != NULL) wr_parker_wake(wr_env_real(), to_wake);
-}
-
-static const char *or_null(const char *text)
-{
-    return text[0] != 0 ? text : NULL;
-}
 
 static wr_err refuse_open_doors(const wr_settings *s, wr_errinfo *info)
 {
@@ -78,14 +60,12 @@ static wr_err open_all(process *p, const wr_settings *s, wr_errinfo *info)
     int got = p->env->parker_init(p->env->self, &p->parker);
     if (got < 0) return wr_fail_errno(info, -got, "cannot make an event descriptor; raise the limit of open files");
     p->parker_open = true;
-    const wr_peers_nng_config of_peers = {.env = p->env,
-                                          .parker = &p->parker,
-                                          .listen = wr_setting_text(s, WR_SET_JOBMANAGER_BIND),
-                                          .token = p->token,
-                                          .leader = &p->leader,
-                                          .cert = or_null(wr_setting_text(s, WR_SET_TLS_CERT)),
-                                          .key = or_null(wr_setting_text(s, WR_SET_TLS_KEY)),
-                                          .ca = or_null(wr_setting_text(s, WR_SET_TLS_CA))};
+    wr_peers_nng_config of_peers = {.env = p->env,
+                                    .parker = &p->parker,
+                                    .listen = wr_setting_text(s, WR_SET_JOBMANAGER_BIND),
+                                    .token = p->token,
+                                    .leader = &p->leader};
+    wr_cli_certificates(&of_peers, s);
     WR_TRY(wr_peers_nng_new(&p->peers, &of_peers, info));
     const wr_jobmanager_config config = {.env = p->env,
                                          .peers = wr_peers_nng_table(p->peers),
@@ -106,27 +86,16 @@ static void close_all(process *p)
     wr_http_free(p->http);
     wr_jobmanager_free(p->jm);
     if (p->peers != NULL) wr_peers_nng_free(p->peers);
-    to_wake = NULL;
+    wr_cli_ignore_signals();
     if (p->parker_open) p->env->parker_fini(p->env->self, &p->parker);
-}
-
-static void obey_signals(process *p)
-{
-    struct sigaction action;
-    memset(&action, 0, sizeof action);
-    to_wake = &p->parker;
-    action.sa_handler = on_signal;
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    signal(SIGPIPE, SIG_IGN);
 }
 
 static void run(process *p)
 {
-    while (!atomic_load(&ends)) {
+    while (!wr_cli_ends()) {
         wr_parker_prepare(&p->parker); /* what happens from here on wakes us */
         wr_jobmanager_step(p->jm);
-        if (atomic_load(&ends)) {
+        if (wr_cli_ends()) {
             wr_parker_cancel(&p->parker);
             break;
         }
@@ -142,13 +111,11 @@ int wr_cli_jobmanager(const wr_options *options)
     static process     p;
     const wr_settings *s = &options->settings;
     wr_errinfo         info = {0};
-    wr_log_level       level = WR_LOG_INFO;
-    if (wr_setting_text(s, WR_SET_LOG)[0] != 0) wr_log_level_of(wr_setting_text(s, WR_SET_LOG), &level);
     p.env = wr_env_real();
-    wr_log_setup(STDERR_FILENO, level, p.env);
+    wr_cli_serve_log(s, p.env);
     wr_err err = open_all(&p, s, &info);
     if (err == WR_OK) {
-        obey_signals(&p);
+        wr_cli_obey_signals(&p.parker);
         printf("weir jobmanager %s http %s\n", wr_peers_nng_address(p.peers),
                p.http != NULL ? wr_http_address(p.http) : "-");
         fflush(stdout);

@@ -179,20 +179,6 @@ static void feed(wr_local *l, wr_job_event event)
         wr_coordinator_close(l->snapshots);
 }
 
-static wr_exec_state exec_state_of(wr_task_state state)
-{
-    switch (state) {
-    case WR_TASK_INITIALIZING: return WR_EXEC_INITIALIZING;
-    case WR_TASK_LOADED: return WR_EXEC_INITIALIZING;
-    case WR_TASK_RUNNING:
-    case WR_TASK_ENDED: return WR_EXEC_RUNNING;
-    case WR_TASK_FINISHED: return WR_EXEC_FINISHED;
-    case WR_TASK_CANCELED: return WR_EXEC_CANCELED;
-    case WR_TASK_FAILED: return WR_EXEC_FAILED;
-    default: return WR_EXEC_CREATED;
-    }
-}
-
 static void take_orders(wr_local *l)
 {
     if (atomic_exchange(&l->stop, false)) {
@@ -215,7 +201,7 @@ static void take_reports(wr_local *l)
         feed(l, (wr_job_event){.kind = WR_JOB_REPORT,
                                .subtask = e.subtask,
                                .attempt = e.attempt,
-                               .reported = exec_state_of(e.state),
+                               .reported = wr_exec_state_of(e.state),
                                .info = e.state == WR_TASK_FAILED ? &e.info : NULL});
         if (l->snapshots != NULL && l->job.state == WR_JOB_RUNNING)
             wr_coordinator_report(l->snapshots, e.subtask, e.state);

@@ -1,5 +1,6 @@
 #include "cli/remote.h"
 #include "base/check.h"
+#include "cli/serve.h"
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,16 +139,9 @@ wr_err wr_link_open(wr_link **take, const wr_settings *s, int64_t until_ns, wr_e
         free(l);
         return wr_fail(info, WR_IO, "no event descriptor can be made");
     }
-    const char *cert = wr_setting_text(s, WR_SET_TLS_CERT), *key = wr_setting_text(s, WR_SET_TLS_KEY);
-    const char *ca = wr_setting_text(s, WR_SET_TLS_CA);
     WR_GOTO(wr_cli_token(s, l->token, sizeof l->token, info));
-    const wr_peers_nng_config config = {.env = l->env,
-                                        .parker = &l->parker,
-                                        .token = l->token,
-                                        .role = WR_ROLE_CLIENT,
-                                        .cert = cert[0] != 0 ? cert : NULL,
-                                        .key = key[0] != 0 ? key : NULL,
-                                        .ca = ca[0] != 0 ? ca : NULL};
+    wr_peers_nng_config config = {.env = l->env, .parker = &l->parker, .token = l->token, .role = WR_ROLE_CLIENT};
+    wr_cli_certificates(&config, s);
     WR_GOTO(wr_peers_nng_new(&l->nng, &config, info));
     l->peers = wr_peers_nng_table(l->nng);
     WR_GOTO(dial(l, until_ns, info));

@@ -1,11 +1,64 @@
 #include "cli/serve.h"
 #include "base/log.h"
+#include <signal.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+static wr_parker *_Atomic to_wake; /* shared with the signal handler */
+static _Atomic bool       ends;
+
+void wr_cli_serve_log(const wr_settings *s, const wr_env *env)
+{
+    wr_log_level level = WR_LOG_INFO;
+    if (wr_setting_text(s, WR_SET_LOG)[0] != 0) wr_log_level_of(wr_setting_text(s, WR_SET_LOG), &level);
+    wr_log_setup(STDERR_FILENO, level, env);
+}
+
+static void on_signal(int number)
+{
+    (void)number;
+    wr_parker *parker = atomic_load(&to_wake);
+    atomic_store(&ends, true);
+    if (parker != NULL) wr_parker_wake(wr_env_real(), parker);
+}
+
+void wr_cli_obey_signals(wr_parker *parker)
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    atomic_store(&to_wake, parker);
+    action.sa_handler = on_signal;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+bool wr_cli_ends(void)
+{
+    return atomic_load(&ends);
+}
+
+void wr_cli_ignore_signals(void)
+{
+    atomic_store(&to_wake, NULL);
+}
+
+static const char *or_null(const char *text)
+{
+    return text[0] != 0 ? text : NULL;
+}
+
+void wr_cli_certificates(wr_peers_nng_config *config, const wr_settings *s)
+{
+    config->cert = or_null(wr_setting_text(s, WR_SET_TLS_CERT));
+    config->key = or_null(wr_setting_text(s, WR_SET_TLS_KEY));
+    config->ca = or_null(wr_setting_text(s, WR_SET_TLS_CA));
+}
 
 wr_err wr_cli_http(wr_http **take, const wr_env *env, const wr_settings *s, wr_setting which,
                    char *(*read)(void *self, const char *what, size_t *n), void *self, wr_errinfo *info)

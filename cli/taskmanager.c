@@ -3,11 +3,8 @@
 #include "cli/options.h"
 #include "cli/serve.h"
 #include "net/address.h"
-#include "net/peers_nng.h"
 #include "taskmanager/processes.h"
 #include <errno.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -24,16 +21,6 @@ typedef struct taskmanager {
     char               token[WR_TOKEN_BYTES_MAX];
     char               name[WR_NAME_BYTES_MAX], folder[WR_PATH_BYTES_MAX];
 } taskmanager;
-
-static wr_parker   *to_wake; /* shared with the signal handler */
-static _Atomic bool ends;
-
-static void on_signal(int number)
-{
-    (void)number;
-    atomic_store(&ends, true);
-    if (to_wake != NULL) wr_parker_wake(wr_env_real(), to_wake);
-}
 
 static void name_it(taskmanager *t, const wr_settings *s)
 {
@@ -56,20 +43,10 @@ static wr_err find_folder(taskmanager *t, const wr_settings *s, wr_errinfo *info
     return wr_state_folder(t->folder, below, info);
 }
 
-static const char *or_null(const char *text)
-{
-    return text[0] != 0 ? text : NULL;
-}
-
 static wr_err open_peers(taskmanager *t, const wr_settings *s, wr_errinfo *info)
 {
-    const wr_peers_nng_config config = {.env = t->env,
-                                        .parker = &t->parker,
-                                        .token = t->token,
-                                        .role = WR_ROLE_TASKMANAGER,
-                                        .cert = or_null(wr_setting_text(s, WR_SET_TLS_CERT)),
-                                        .key = or_null(wr_setting_text(s, WR_SET_TLS_KEY)),
-                                        .ca = or_null(wr_setting_text(s, WR_SET_TLS_CA))};
+    wr_peers_nng_config config = {.env = t->env, .parker = &t->parker, .token = t->token, .role = WR_ROLE_TASKMANAGER};
+    wr_cli_certificates(&config, s);
     WR_TRY(wr_peers_nng_new(&t->peers, &config, info));
     WR_TRY(wr_peers_pair_new(&t->pair, t->env, info));
     return wr_real_processes_new(&t->processes, t->env, t->pair, NULL, info);
@@ -129,7 +106,7 @@ static void wait(taskmanager *t)
 static void run(taskmanager *t)
 {
     bool told = false;
-    while (!atomic_load(&ends)) {
+    while (!wr_cli_ends()) {
         wr_parker_prepare(&t->parker); /* what happens from here on wakes us */
         wr_supervisor_step(t->supervisor);
         if (!told && wr_supervisor_registered(t->supervisor)) {
@@ -138,7 +115,7 @@ static void run(taskmanager *t)
                    t->http != NULL ? wr_http_address(t->http) : "-");
             fflush(stdout);
         }
-        if (!atomic_load(&ends)) wait(t);
+        if (!wr_cli_ends()) wait(t);
     }
 }
 
@@ -149,17 +126,6 @@ static void close_all(taskmanager *t)
     wr_real_processes_free(t->processes);
     if (t->pair != NULL) wr_peers_pair_free(t->pair);
     if (t->peers != NULL) wr_peers_nng_free(t->peers);
-}
-
-static void obey_signals(taskmanager *t)
-{
-    struct sigaction action;
-    memset(&action, 0, sizeof action);
-    to_wake = &t->parker;
-    action.sa_handler = on_signal;
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    signal(SIGPIPE, SIG_IGN);
 }
 
 /* Workers read how they are to watch themselves from their environment. */
@@ -176,15 +142,13 @@ int wr_cli_taskmanager(const wr_options *options)
     static taskmanager t;
     const wr_settings *s = &options->settings;
     wr_errinfo         info = {0};
-    wr_log_level       level = WR_LOG_INFO;
-    if (wr_setting_text(s, WR_SET_LOG)[0] != 0) wr_log_level_of(wr_setting_text(s, WR_SET_LOG), &level);
     t.env = wr_env_real();
-    wr_log_setup(STDERR_FILENO, level, t.env);
+    wr_cli_serve_log(s, t.env);
     name_it(&t, s);
     tell_workers(s);
     wr_err err = open_all(&t, s, &info);
     if (err == WR_OK) {
-        obey_signals(&t);
+        wr_cli_obey_signals(&t.parker);
         wr_cli_notify(false);
         run(&t);
         wr_cli_notify(true);

@@ -13,6 +13,7 @@
 #define WR_JOBMANAGER_CORE_JOB_H
 #include "base/error.h"
 #include "jobmanager/core_restart.h"
+#include "wire/task.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -43,8 +44,10 @@ typedef enum wr_exec_state {
     WR_EXEC_STATES
 } wr_exec_state;
 
-const char        *wr_job_state_name(wr_job_state state);   /* "RUNNING" */
-const char        *wr_exec_state_name(wr_exec_state state); /* "DEPLOYING" */
+const char *wr_job_state_name(wr_job_state state);   /* "RUNNING" */
+const char *wr_exec_state_name(wr_exec_state state); /* "DEPLOYING" */
+/* What a worker's word for a subtask means here: enum wr_task_state; CREATED for any other number. */
+wr_exec_state      wr_exec_state_of(uint32_t task_state);
 static inline bool wr_job_state_final(wr_job_state state)
 {
     return state >= WR_JOB_FAILED;

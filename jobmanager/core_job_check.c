@@ -25,6 +25,20 @@ const char *wr_exec_state_name(wr_exec_state state)
     return NAME[state];
 }
 
+wr_exec_state wr_exec_state_of(uint32_t task_state)
+{
+    switch (task_state) {
+    case WR_TASK_INITIALIZING:
+    case WR_TASK_LOADED: return WR_EXEC_INITIALIZING;
+    case WR_TASK_RUNNING:
+    case WR_TASK_ENDED: return WR_EXEC_RUNNING;
+    case WR_TASK_FINISHED: return WR_EXEC_FINISHED;
+    case WR_TASK_CANCELED: return WR_EXEC_CANCELED;
+    case WR_TASK_FAILED: return WR_EXEC_FAILED;
+    default: return WR_EXEC_CREATED;
+    }
+}
+
 bool wr_core_job_alive(const wr_core_job *job)
 {
     return wr_core_job_ended(job) < job->subtasks;

@@ -326,20 +326,6 @@ void wr_jm_granted(wr_jm_job *j, uint32_t attempt)
 
 /* ---- what workers say ---- */
 
-static wr_exec_state exec_state_of(uint32_t state)
-{
-    switch (state) {
-    case WR_TASK_INITIALIZING:
-    case WR_TASK_LOADED: return WR_EXEC_INITIALIZING;
-    case WR_TASK_RUNNING:
-    case WR_TASK_ENDED: return WR_EXEC_RUNNING;
-    case WR_TASK_FINISHED: return WR_EXEC_FINISHED;
-    case WR_TASK_CANCELED: return WR_EXEC_CANCELED;
-    case WR_TASK_FAILED: return WR_EXEC_FAILED;
-    default: return WR_EXEC_CREATED;
-    }
-}
-
 static bool is_there(const wr_jm_job *j, uint64_t tm, uint32_t subtask)
 {
     return subtask < j->run.exec->subtasks && j->place[j->run.exec->subtask[subtask].slot] == tm;
@@ -367,7 +353,7 @@ void wr_jm_report(wr_jm_job *j, uint64_t tm, const wr_task_report *r)
     wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_REPORT,
                                  .subtask = r->subtask,
                                  .attempt = j->attempt,
-                                 .reported = exec_state_of(r->state),
+                                 .reported = wr_exec_state_of(r->state),
                                  .loaded = r->state == WR_TASK_LOADED,
                                  .info = r->state == WR_TASK_FAILED ? &r->info : NULL});
     bool runs = j->core.state == WR_JOB_RUNNING || j->core.state == WR_JOB_RECONCILING;
