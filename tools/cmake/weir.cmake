@@ -40,7 +40,7 @@ endfunction()
 
 # weir_test_properties(NAME SOURCE): reads words from a comment "ctest: WORD..." in the source: threads (also run under TSan),
 # serial (alone), timeout=SECONDS (60 without it), slow (not under the sanitizers), opens (the program opens pipelines, so it has
-# the whole engine inside).
+# the whole engine inside), no_uring (once more, as NAME/no_uring, where io_uring is forbidden).
 function(weir_test_properties name source)
   file(STRINGS ${source} line REGEX "ctest: " LIMIT_COUNT 1)
   set_tests_properties(${name} PROPERTIES TIMEOUT 60)
@@ -76,6 +76,18 @@ function(weir_unit_test source)
   set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   add_test(NAME ${name} COMMAND ${target} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   weir_test_properties(${name} ${source})
+  file(STRINGS ${source} no_uring REGEX "ctest:.* no_uring" LIMIT_COUNT 1)
+  if(no_uring)
+    if(NOT TARGET no_uring)
+      weir_program(no_uring ${CMAKE_SOURCE_DIR}/tests/unit/no_uring.c)
+      set_target_properties(no_uring PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+    endif()
+    add_dependencies(${target} no_uring)
+    add_test(NAME ${name}/no_uring COMMAND no_uring $<TARGET_FILE:${target}> WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    weir_test_properties(${name}/no_uring ${source})
+    set_property(TEST ${name}/no_uring APPEND PROPERTY LABELS slow) # sanitizers have seen it
+    set_tests_properties(${name}/no_uring PROPERTIES SKIP_RETURN_CODE 77)
+  endif()
 endfunction()
 
 # weir_pkg_config(FILE PREFIX INCLUDEDIR LIBDIR)

@@ -1,10 +1,10 @@
 /* The data plane against a peer that is written out here byte by byte: what it sends, what it believes, what it does
- * not; two planes whose every call is short; channels that are blocked. */
+ * not; two planes whose every call is short; channels that are blocked.
+ * ctest: no_uring */
 #include "base/env.h"
 #include "base/prng.h"
 #include "net/plane.h"
 #include "net/sum.h"
-#include "tests/unit/no_uring.h"
 #include "wire/data.h"
 #include <errno.h>
 #include <poll.h>
@@ -839,7 +839,7 @@ static void test_calls_that_are_short(void **state)
     }
 }
 
-static int all_tests(void)
+int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_records_come_as_they_were),
@@ -852,9 +852,4 @@ static int all_tests(void)
         cmocka_unit_test(test_calls_that_are_short),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
-}
-
-int main(void)
-{
-    return no_uring_run(all_tests);
 }

@@ -1,6 +1,6 @@
 /* Snapshots of tables that change while they are written, against what the table held at the barrier: full ones,
  * increments, failed and aborted ones; loaded at once and by other parallelisms, and worked on afterwards.
- * ctest: timeout=120 */
+ * ctest: no_uring timeout=120 */
 #include "base/sabotage.h"
 #include "tests/unit/snapshot/image_kit.h"
 

@@ -1,9 +1,8 @@
-/* ctest: threads timeout=300
+/* ctest: threads no_uring timeout=300
  * Jobs spread over several workers, with real sockets between them: every route and shape, strings, snapshots and
  * restarts, stopped sources, leases. Stepped by hand, and on threads, under ThreadSanitizer as well. */
 #include "base/env.h"
 #include "net/plane.h"
-#include "tests/unit/no_uring.h"
 #include "tests/unit/taskmanager/snaps.h"
 #include <unistd.h>
 
@@ -366,7 +365,7 @@ static void test_a_failure_of_one_worker_ends_the_others_by_cancel(void **state)
     }
 }
 
-static int all_tests(void)
+int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_route_and_shape),
@@ -378,9 +377,4 @@ static int all_tests(void)
         cmocka_unit_test(test_a_failure_of_one_worker_ends_the_others_by_cancel),
     };
     return cmocka_run_group_tests(tests, make_folder, drop_folder);
-}
-
-int main(void)
-{
-    return no_uring_run(all_tests);
 }
