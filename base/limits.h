@@ -79,6 +79,8 @@
 #define WR_GRAPH_BYTES_MAX    WR_MIB(16)  /* a job graph as bytes */
 #define WR_BLOB_PIECE_BYTES   WR_KIB(256) /* of a shipped file, in one message */
 #define WR_BLOB_BYTES_MAX     WR_MIB(512) /* one shipped file */
+#define WR_BLOB_ASK_MS        10000       /* a piece that has not come then is asked for again */
+#define WR_BLOB_ASKS_MAX      6           /* then its file cannot be had */
 #define WR_JOB_FILES_MAX      256         /* shipped files of a job, beside its pipeline */
 #define WR_OUTPUT_BYTES_MAX   WR_MIB(16)  /* text of one answer to a client */
 #define WR_REPORT_BYTES_MAX   WR_KIB(64)  /* of a crash */
@@ -108,6 +110,8 @@
 #define WR_LEDGER_ENDED_BYTES_MAX WR_MIB(64)  /* and of those that have: then the oldest are forgotten */
 #define WR_LEDGER_SLACK_BYTES     WR_MIB(1)   /* the ledger is compacted when it is twice what it must be, and this */
 #define WR_LEDGER_BYTES_MAX       WR_MIB(1024)
+#define WR_HELD_MAX               65536       /* events that wait for the end of a slow call of storage */
+#define WR_HELD_BYTES_MAX         WR_MIB(256) /* their messages; beyond that even heartbeats wait */
 
 /* Windows. */
 #define WR_SLICE_NS_MIN 1000   /* of size and slide in common: slices have numbers of 56 bits */

@@ -1,6 +1,7 @@
 /* jobmanager/inside.h: what the files of the JobManager's shell share. Nobody else includes it. */
 #ifndef WR_JOBMANAGER_INSIDE_H
 #define WR_JOBMANAGER_INSIDE_H
+#include "base/aside.h"
 #include "base/prng.h"
 #include "graph/exec.h"
 #include "graph/remote.h"
@@ -136,6 +137,10 @@ struct wr_jobmanager {
     uint32_t             grants, grants_room;
     uint64_t             tickets, ranks;
     bool                 look_at_moves, more; /* more: events that the last step left */
+    wr_aside            *aside;               /* whose table `env` is; NULL: without threads */
+    wr_peer_event       *held;                /* a ring: what came while storage was waited for */
+    uint32_t             held_first, helds, held_room;
+    size_t               held_bytes;
     char                 folder[WR_PATH_BYTES_MAX], blobs_folder[WR_PATH_BYTES_MAX], snapshots[WR_PATH_BYTES_MAX];
     struct {
         uint64_t stale, unknown, undecodable, reports, acks, failures;
@@ -154,8 +159,10 @@ void       wr_jm_pool(wr_jobmanager *jm, wr_pool_event event);
 wr_jm_job *wr_jm_job_new(wr_jobmanager *jm, uint64_t id, wr_errinfo *info);
 
 /* ---- taskmanagers.c ---- */
-void      wr_jm_send_blob(wr_jobmanager *jm, uint64_t peer, const wr_message *m);
-void      wr_jm_from_tm(wr_jobmanager *jm, uint64_t peer, wr_message *m);
+void wr_jm_send_blob(wr_jobmanager *jm, uint64_t peer, const wr_message *m);
+void wr_jm_from_tm(wr_jobmanager *jm, uint64_t peer, wr_message *m);
+/* Answers what is a heartbeat, and of a TaskManager that has not been given up. */
+bool      wr_jm_heartbeat(wr_jobmanager *jm, const wr_peer_event *e);
 void      wr_jm_tm_lost(wr_jobmanager *jm, uint64_t tm, bool in_pool, const char *how);
 wr_jm_tm *wr_jm_tm_of_peer(wr_jobmanager *jm, uint64_t peer);
 

@@ -209,18 +209,60 @@ static void gone(wr_jobmanager *jm, const wr_peer_event *e)
     wr_jm_peer_gone(jm, e->peer);
 }
 
+/* ---- while storage is waited for ---- */
+
+static void hold(wr_jobmanager *jm, const wr_peer_event *e)
+{
+    if (jm->helds == jm->held_room) {
+        uint32_t       room = jm->held_room * 2 + 16;
+        wr_peer_event *more = calloc(room, sizeof *more);
+        check(more != NULL); /* what was taken cannot be given back */
+        for (uint32_t i = 0; i < jm->helds; i++) more[i] = jm->held[(jm->held_first + i) % jm->held_room];
+        free(jm->held);
+        jm->held = more;
+        jm->held_first = 0;
+        jm->held_room = room;
+    }
+    jm->held[(jm->held_first + jm->helds++) % jm->held_room] = *e;
+    if (e->kind == WR_PEER_MESSAGE) jm->held_bytes += e->n;
+}
+
+/* Leases hang on the answers to heartbeats; all else waits, in its order. Called in the middle of anything: it may
+ * change nothing but when a TaskManager was heard. */
+static void meanwhile(void *self)
+{
+    wr_jobmanager *jm = self;
+    wr_peer_event  e;
+    while (jm->helds < WR_HELD_MAX && jm->held_bytes < WR_HELD_BYTES_MAX && jm->peers->next(jm->peers->self, &e)) {
+        if (wr_jm_heartbeat(jm, &e))
+            free(e.bytes);
+        else
+            hold(jm, &e);
+    }
+}
+
+static bool next(wr_jobmanager *jm, wr_peer_event *e)
+{
+    if (jm->helds == 0) return jm->peers->next(jm->peers->self, e);
+    *e = jm->held[jm->held_first];
+    jm->held_first = (jm->held_first + 1) % jm->held_room;
+    jm->helds--;
+    if (e->kind == WR_PEER_MESSAGE) jm->held_bytes -= e->n;
+    return true;
+}
+
 void wr_jobmanager_step(wr_jobmanager *jm)
 {
     wr_peer_event e;
     uint32_t      n = 0;
-    for (; n < EVENTS_MAX && jm->peers->next(jm->peers->self, &e); n++) {
+    for (; n < EVENTS_MAX && next(jm, &e); n++) {
         if (e.kind == WR_PEER_MESSAGE)
             take(jm, &e);
         else if (e.kind == WR_PEER_CLOSED)
             gone(jm, &e);
         settle(jm);
     }
-    jm->more = n == EVENTS_MAX;
+    jm->more = n == EVENTS_MAX || jm->helds > 0;
     /* Nobody is silent whose heartbeat may still lie here. */
     if (!jm->more && wr_core_pool_due(&jm->pool) <= wr_jm_now_ms(jm))
         wr_jm_pool(jm, (wr_pool_event){.kind = WR_POOL_TICK});
@@ -244,7 +286,7 @@ static int64_t least(int64_t a, int64_t b)
 int64_t wr_jobmanager_wait_ns(const wr_jobmanager *jm)
 {
     int64_t wait = until_ns(jm, wr_core_pool_due(&jm->pool));
-    if (jm->more) return 0; /* nobody wakes us for what came before */
+    if (jm->more || jm->helds > 0) return 0; /* nobody wakes us for what came before */
     for (uint32_t i = 0; i < jm->jobs; i++) {
         const wr_jm_job *j = jm->job[i];
         int64_t          of_snapshots = j->coordinator != NULL ? wr_coordinator_wait_ns(j->coordinator) : -1;
@@ -323,6 +365,10 @@ wr_err wr_jobmanager_new(wr_jobmanager **take, const wr_jobmanager_config *confi
     jm->config.snapshots = jm->snapshots;
     WR_GOTO(wr_path_join(jm->blobs_folder, jm->folder, "blobs", info));
     WR_GOTO(new_pool(jm, info));
+    if (config->threads) {
+        WR_GOTO(wr_aside_new(&jm->aside, config->env, meanwhile, jm, info));
+        jm->env = wr_aside_env(jm->aside);
+    }
     WR_GOTO(wr_ledger_open(&jm->ledger, jm->env, jm->folder, info));
     WR_GOTO(wr_blobs_open(&jm->blobs, jm->env, jm->blobs_folder, info));
     jm->leader = wr_ledger_leader(jm->ledger);
@@ -355,5 +401,11 @@ void wr_jobmanager_free(wr_jobmanager *jm)
     free(jm->pool_tm);
     free(jm->pool_claim);
     free(jm->pool_action);
+    for (; jm->helds > 0; jm->helds--, jm->held_first++) {
+        wr_peer_event *e = &jm->held[jm->held_first % jm->held_room];
+        if (e->kind == WR_PEER_MESSAGE) free(e->bytes);
+    }
+    free(jm->held);
+    wr_aside_free(jm->aside);
     free(jm);
 }

@@ -17,7 +17,7 @@ typedef struct wr_jobmanager_config {
     const char *snapshots; /* where jobs that say nothing have theirs: a folder per job below it; "": they take none */
     int64_t     heartbeat_ms, lease_ms, silent_ms; /* 1000, 5000, 5000 */
     int64_t     cancel_timeout_ms;                 /* then workers are killed */
-    bool        threads;                           /* false: savepoints are written in step (simulator) */
+    bool        threads;                           /* false: all storage is used within a step (simulator) */
     uint64_t    seed;                              /* of jitter and secrets in the simulator; 0: env->random */
 } wr_jobmanager_config;
 

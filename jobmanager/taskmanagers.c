@@ -204,6 +204,28 @@ void wr_jm_send_blob(wr_jobmanager *jm, uint64_t peer, const wr_message *m)
     free((char *)(uintptr_t)answer.blob.data);
 }
 
+static void heard(wr_jobmanager *jm, wr_jm_tm *t, uint64_t seq)
+{
+    wr_message answer = {.kind = WR_MSG_HEARD, .seq = seq};
+    t->heard_ms = wr_jm_now_ms(jm);
+    wr_jm_pool(jm, (wr_pool_event){.kind = WR_POOL_HEARD, .tm = t->tm});
+    wr_jm_send(jm, t->peer, &answer);
+}
+
+bool wr_jm_heartbeat(wr_jobmanager *jm, const wr_peer_event *e)
+{
+    enum { BYTES_MAX = 256 }; /* what is larger is none, and need not be looked into */
+    wr_jm_tm  *t = wr_jm_tm_of_peer(jm, e->peer);
+    wr_message m;
+    if (e->kind != WR_PEER_MESSAGE || e->n > BYTES_MAX || t == NULL) return false;
+    if (wr_core_pool_tm_of(&jm->pool, t->tm) == NULL) return false; /* its slots may be another's by now */
+    if (wr_message_decode(&m, e->bytes, e->n, NULL) != WR_OK) return false;
+    bool is = m.kind == WR_MSG_HEARTBEAT;
+    if (is) heard(jm, t, m.seq);
+    wr_message_free(&m);
+    return is;
+}
+
 void wr_jm_from_tm(wr_jobmanager *jm, uint64_t peer, wr_message *m)
 {
     wr_jm_tm *t = wr_jm_tm_of_peer(jm, peer);
@@ -216,13 +238,7 @@ void wr_jm_from_tm(wr_jobmanager *jm, uint64_t peer, wr_message *m)
         return;
     }
     switch (m->kind) {
-    case WR_MSG_HEARTBEAT: {
-        wr_message answer = {.kind = WR_MSG_HEARD, .seq = m->seq};
-        t->heard_ms = wr_jm_now_ms(jm);
-        wr_jm_pool(jm, (wr_pool_event){.kind = WR_POOL_HEARD, .tm = t->tm});
-        wr_jm_send(jm, peer, &answer);
-        break;
-    }
+    case WR_MSG_HEARTBEAT: heard(jm, t, m->seq); break;
     case WR_MSG_GONE: worker_ended(jm, t, m); break;
     case WR_MSG_BLOB_GET: wr_jm_send_blob(jm, peer, m); break;
     case WR_MSG_LOG: wr_jm_log_came(jm, t->tm, m); break;

@@ -1,0 +1,212 @@
+/* A JobManager whose disk does not answer: leases are renewed all the same, and what came meanwhile is done after it,
+ * in its order. */
+#include "tests/unit/jobmanager/jobmanager_kit.h"
+#include <errno.h>
+#include <sched.h>
+#include <stdatomic.h>
+
+enum { PATIENCE_MS = 20000 };
+
+static _Atomic uint32_t answered_beats;
+static uint32_t         wanted_beats; /* frozen while a call waits for them */
+static _Atomic bool     stuck, in_vain;
+static _Atomic uint32_t waits; /* calls that did */
+
+/* A call of storage that takes until all heartbeats that came were answered: on the JobManager's own thread it would do
+ * so in vain. */
+static void wait_for_beats(void)
+{
+    if (!atomic_exchange(&stuck, false)) return;
+    int64_t until = wr_env_real()->mono_ns(NULL) + PATIENCE_MS * INT64_C(1000000);
+    atomic_fetch_add(&waits, 1);
+    while (atomic_load(&answered_beats) < wanted_beats) {
+        if (wr_env_real()->mono_ns(NULL) > until) {
+            atomic_store(&in_vain, true);
+            return;
+        }
+        sched_yield();
+    }
+}
+
+static int slow_fsync(void *self, int file)
+{
+    wait_for_beats();
+    return wr_env_real()->fsync(self, file);
+}
+
+static int64_t slow_pread(void *self, int file, void *to, size_t bytes, int64_t offset)
+{
+    wait_for_beats();
+    return wr_env_real()->pread(self, file, to, bytes, offset);
+}
+
+static void send_counting(void *self, uint64_t peer, char *bytes, size_t n)
+{
+    take_out(self, peer, bytes, n);
+    if (outbox[outs - 1].m.kind == WR_MSG_HEARD) atomic_fetch_add(&answered_beats, 1);
+}
+
+static void open_with_threads(void)
+{
+    wr_errinfo                 info = {0};
+    const wr_jobmanager_config config = {.env = &env,
+                                         .peers = &peers,
+                                         .parker = &parker,
+                                         .folder = own,
+                                         .snapshots = snaps,
+                                         .heartbeat_ms = 1000,
+                                         .lease_ms = 5000,
+                                         .silent_ms = 5000,
+                                         .cancel_timeout_ms = 10000,
+                                         .threads = true,
+                                         .seed = 7};
+    leader = 0;
+    if (wr_jobmanager_new(&jm, &config, &leader, &info) != WR_OK) fail_msg("%s", info.text);
+}
+
+static int begin_slow(void **state)
+{
+    int result = begin(state);
+    close_jm();
+    peers.send = send_counting;
+    env.fsync = slow_fsync;
+    env.pread = slow_pread;
+    atomic_store(&answered_beats, 0);
+    atomic_store(&waits, 0);
+    atomic_store(&in_vain, false);
+    open_with_threads();
+    return result;
+}
+
+/* It lies there when the next step begins. */
+static void put(uint64_t peer, const wr_message *m)
+{
+    wr_peer_event e = {.kind = WR_PEER_MESSAGE, .peer = peer};
+    assert_int_equal(wr_message_encode(m, &e.bytes, &e.n, NULL), WR_OK);
+    inbox[in_count++] = e;
+}
+
+static void put_beat(uint64_t tm, uint64_t seq)
+{
+    put(tm, &(wr_message){.kind = WR_MSG_HEARTBEAT, .seq = seq});
+}
+
+/* From now on one call of storage lasts until `n` more heartbeats were answered. */
+static void disk_hangs_for(uint32_t n)
+{
+    wanted_beats = atomic_load(&answered_beats) + n;
+    atomic_store(&stuck, true);
+}
+
+static void disk_went_on(void)
+{
+    assert_int_equal(atomic_load(&waits), 1);
+    assert_false(atomic_load(&in_vain));
+    atomic_store(&waits, 0);
+}
+
+/* All is stepped until nothing more happens. */
+static void settle_down(void)
+{
+    for (uint32_t i = 0; i < 10000 && (wr_jobmanager_wait_ns(jm) == 0 || i == 0); i++) step();
+}
+
+/* Behind a ledger that is being written lie heartbeats, and a word that must not overtake anything. */
+static void test_the_ledger(void **state)
+{
+    (void)state;
+    join(1, 2);
+    join(2, 2);
+    wr_message m = submit_message("numbers", 2), list = {.kind = WR_MSG_REQUEST, .request = 9};
+    list.ask = (wr_request){.verb = "list", .job = "", .path = ""};
+    put(CLIENT, &m);
+    put(CLIENT, &list);
+    put_beat(1, 41);
+    put_beat(2, 42);
+    put_beat(3, 43); /* of nobody: not answered */
+    disk_hangs_for(2);
+    settle_down();
+    disk_went_on();
+    assert_int_equal(last(WR_MSG_HEARD, 1)->seq, 41);
+    assert_int_equal(last(WR_MSG_HEARD, 2)->seq, 42);
+    assert_null(last(WR_MSG_HEARD, 3));
+    expect_text("numbers"); /* the submit was before it */
+}
+
+static uint64_t run_one(void)
+{
+    join(1, 2);
+    join(2, 2);
+    uint64_t job = submit("numbers", 2);
+    settle_down();
+    run_all(job, 1, subtasks[1]);
+    return job;
+}
+
+/* A TaskManager that spoke while the disk hung is not silent, however long that was. */
+static void test_nobody_is_lost_by_a_slow_manifest(void **state)
+{
+    (void)state;
+    uint64_t job = run_one();
+    forget_sent();
+    request("snapshot", job, false);
+    settle_down();
+    const wr_message *trigger = order_of(WR_DO_TRIGGER);
+    assert_non_null(trigger);
+    uint64_t id = trigger->order.barrier.id;
+    now_ns += INT64_C(4900) * 1000000; /* just before they were silent for too long */
+    for (uint32_t i = 0; i < subtasks[1]; i++) {
+        for (uint64_t tm = 1; tm <= 2; tm++) {
+            wr_ack     ack = {.id = id, .subtask = i, .attempt = 1};
+            wr_message m = {.kind = WR_MSG_ACK, .job = job, .attempt = 1, .ack = &ack};
+            put(tm, &m);
+        }
+    }
+    put_beat(1, 1);
+    put_beat(2, 1);
+    disk_hangs_for(2);
+    settle_down();
+    while (last(WR_MSG_REPLY, CLIENT) == NULL && !atomic_load(&in_vain)) {
+        sched_yield(); /* its thread */
+        step();
+    }
+    now_ns += INT64_C(200) * 1000000;
+    settle_down();
+    disk_went_on();
+    assert_int_equal(closes, 0);
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.snapshot, id);
+    assert_int_equal(orders(WR_DO_COMPLETE), 2);
+    assert_int_equal(orders(WR_DO_CANCEL), 0);
+}
+
+/* What was cut off while the disk hung is lost after it, not before, and not twice. */
+static void test_a_connection_that_ends_meanwhile(void **state)
+{
+    (void)state;
+    uint64_t job = run_one();
+    forget_sent();
+    wr_message m = submit_message("numbers", 1);
+    put(CLIENT, &m);
+    put_beat(1, 7);
+    put_beat(2, 8);
+    inbox[in_count++] = (wr_peer_event){.kind = WR_PEER_CLOSED, .peer = 2};
+    disk_hangs_for(2);
+    settle_down();
+    disk_went_on();
+    assert_int_equal(orders(WR_DO_CANCEL), 1); /* to the one that is left */
+    request("info", job, false);
+    expect_text("TaskManager host:1 is lost");
+}
+
+#define TEST(NAME) cmocka_unit_test_setup_teardown(NAME, begin_slow, finish)
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_the_ledger),
+        TEST(test_nobody_is_lost_by_a_slow_manifest),
+        TEST(test_a_connection_that_ends_meanwhile),
+    };
+    int result = cmocka_run_group_tests(tests, NULL, NULL);
+    free_graphs();
+    return result;
+}
