@@ -5,7 +5,7 @@
 #include "operators/window.h"
 #include <stdlib.h>
 
-enum { ENTRIES_PER_STEP = 4096, ENTRIES_PER_RUN = 512, UNUSED_PER_USED_MAX = 2, PREFETCH_AHEAD = 24 };
+enum { ENTRIES_PER_STEP = 4096, ENTRIES_PER_RUN = 512, UNUSED_PER_USED_MAX = 2, PREFETCH_AHEAD = 64 };
 
 static int64_t row_slice(const char *row)
 {
@@ -264,7 +264,9 @@ static uint32_t next_entries(wr_op *op, wr_windows *k)
     while (n < ENTRIES_PER_RUN) {
         uint32_t more = wr_table_sweep_next(op->table, &k->sweep, k->state + n, ENTRIES_PER_RUN - n, &group);
         if (more == 0) break;
-        if (!fired_before(op, k, group)) n += more;
+        if (fired_before(op, k, group)) continue;
+        for (uint32_t i = n; i < n + more && i < PREFETCH_AHEAD; i++) __builtin_prefetch(k->state[i]);
+        n += more;
     }
     return n;
 }

@@ -156,50 +156,120 @@ static char *place_or_row(wr_op *op, wr_windows *k, char *state, int64_t slice, 
     return acc;
 }
 
-/* The usual slice without a place: what the entry has is over, and nothing lies in the list. */
-static inline bool claim_fast(wr_windows *k, char *state, int64_t slice, uint32_t place, bool zero)
+/* A slice that finds room beside those that the entry has, with nothing in the list. */
+static inline bool claim_beside(wr_windows *k, char *state, int64_t slice, uint32_t place, bool zero)
 {
     int64_t         *mark = wr_mark_of(k, state);
-    uint64_t         used = (uint64_t)*mark & ((1u << WR_PLACE_BITS) - 1);
     const weir_cell *list = wr_cell_at(state, k->type.list);
-    int64_t          base = *mark >> WR_PLACE_BITS;
-    if (list->count != 0) return false;
-    if (used == 0 || ((used & (used - 1)) == 0 && base < k->alive))
-        *mark = (int64_t)((uint64_t)slice << WR_PLACE_BITS | UINT64_C(1) << place);
-    else if ((uint64_t)(slice - base) < k->type.places && !(used >> place & 1))
-        *mark |= INT64_C(1) << place; /* beside others */
-    else
-        return false;
-    uint64_t *word = (uint64_t *)(void *)(state + k->type.acc[place]);
-    for (uint32_t i = 0; zero && i < k->type.acc_bytes / 8; i++) word[i] = 0;
+    uint64_t         above = (uint64_t)(slice - (*mark >> WR_PLACE_BITS));
+    if (list->count != 0 || above >= k->type.places || ((uint64_t)*mark >> place & 1)) return false;
+    *mark |= INT64_C(1) << place;
+    if (zero) memset(state + k->type.acc[place], 0, k->type.acc_bytes);
     return true;
+}
+
+/* What to_places does per record, as constants of a loop. */
+typedef struct wr_placing {
+    int64_t  slice, alive, first; /* first: the mark of an entry that has this slice only */
+    uint32_t place, places, mark, acc, list;
+} wr_placing;
+
+static wr_placing placing_of(const wr_windows *k, int64_t slice)
+{
+    uint32_t place = wr_place_of(k, slice);
+    return (wr_placing){.slice = slice,
+                        .alive = k->alive,
+                        .first = (int64_t)((uint64_t)slice << WR_PLACE_BITS | UINT64_C(1) << place),
+                        .place = place,
+                        .places = k->type.places,
+                        .mark = k->type.mark,
+                        .acc = k->type.acc[place],
+                        .list = k->type.list + (uint32_t)offsetof(weir_cell, count)};
+}
+
+/* Entries that take the slice in without a look at anything else: what they had is over, and nothing lies in the list.
+ * Without a branch on whether an earlier record of the batch has done it already. The others go to `rest`, in place.
+ * `words`: of an accumulator, to be zeroed. */
+static inline __attribute__((always_inline)) uint32_t claim_loop(wr_placing p, void *const *of, uint8_t *fresh,
+                                                                 uint32_t *miss, uint32_t misses, uint32_t words)
+{
+    uint32_t rest = 0;
+    for (uint32_t j = 0; j < misses; j++) {
+        uint32_t i = miss[j], listed;
+        char    *acc = of[i], *state = acc - p.acc;
+        int64_t  mark;
+        memcpy(&mark, state + p.mark, 8);
+        memcpy(&listed, state + p.list, 4);
+        int64_t  base = mark >> WR_PLACE_BITS;
+        uint64_t used = (uint64_t)mark & ((1u << WR_PLACE_BITS) - 1);
+        bool     has = mark == p.first;
+        bool     over = (listed == 0) & ((used == 0) | (((used & (used - 1)) == 0) & (base < p.alive)));
+        miss[rest] = i;
+        if (__builtin_expect(!(has | over), 0)) {
+            rest++;
+            continue;
+        }
+        uint64_t kept = 0 - (uint64_t)has;
+        memcpy(state + p.mark, &p.first, 8);
+        for (uint32_t w = 0; w < words; w++) {
+            uint64_t word;
+            memcpy(&word, acc + w * 8, 8);
+            word &= kept;
+            memcpy(acc + w * 8, &word, 8);
+        }
+        fresh[i] = !has;
+    }
+    return rest;
+}
+
+/* Small accumulators, which nearly all are, in registers. */
+static uint32_t claim_all(wr_placing p, void *const *of, uint8_t *fresh, uint32_t *miss, uint32_t misses,
+                          uint32_t words)
+{
+    switch (words) {
+    case 0: return claim_loop(p, of, fresh, miss, misses, 0);
+    case 1: return claim_loop(p, of, fresh, miss, misses, 1);
+    case 2: return claim_loop(p, of, fresh, miss, misses, 2);
+    case 3: return claim_loop(p, of, fresh, miss, misses, 3);
+    case 4: return claim_loop(p, of, fresh, miss, misses, 4);
+    default: return claim_loop(p, of, fresh, miss, misses, words);
+    }
+}
+
+/* From states to accumulators of a slice; those that do not have it in its place go to miss[]. */
+static uint32_t look_at_places(wr_placing p, void **of, const uint32_t *pick, uint32_t n, uint32_t *miss)
+{
+    uint32_t misses = 0;
+    for (uint32_t j = 0; j < n; j++) {
+        uint32_t i = pick != NULL ? pick[j] : j;
+        char    *state = of[i];
+        int64_t  mark;
+        memcpy(&mark, state + p.mark, 8);
+        of[i] = state + p.acc;
+        miss[misses] = i;
+        misses += !(((uint64_t)(p.slice - (mark >> WR_PLACE_BITS)) < p.places) & ((uint64_t)mark >> p.place & 1));
+    }
+    return misses;
 }
 
 /* From the states of a batch to the accumulators of one slice. Returns how many lie in lists. */
 static uint32_t to_places(wr_op *op, wr_windows *k, int64_t slice, const uint32_t *pick, uint32_t n)
 {
-    const uint32_t place = wr_place_of(k, slice), at = k->type.mark, acc = k->type.acc[place], places = k->type.places;
-    const bool     owns = op->def->kind == WEIR_OP_REDUCE;
-    uint32_t      *miss = k->rest, misses = 0, far = 0;
-    void         **of = k->state;
-    for (uint32_t j = 0; j < n; j++) {
-        uint32_t i = pick != NULL ? pick[j] : j;
-        char    *state = of[i];
-        int64_t  mark;
-        memcpy(&mark, state + at, 8);
-        of[i] = state + acc;
-        miss[misses] = i;
-        misses += !(((uint64_t)(slice - (mark >> WR_PLACE_BITS)) < places) & ((uint64_t)mark >> place & 1));
-    }
+    const wr_placing p = placing_of(k, slice);
+    const bool       owns = op->def->kind == WEIR_OP_REDUCE; /* what lies in an accumulator is its to release */
+    uint32_t        *miss = k->rest, far = 0;
     for (uint32_t j = 0; owns && j < n; j++) k->fresh[pick != NULL ? pick[j] : j] = 0;
+    uint32_t misses = look_at_places(p, k->state, pick, n, miss);
+    if (misses == 0) return 0;
+    misses = claim_all(p, k->state, k->fresh, miss, misses, owns ? 0 : k->type.acc_bytes / 8);
     for (uint32_t j = 0; j < misses; j++) {
         uint32_t i = miss[j];
-        char    *state = (char *)of[i] - acc;
+        char    *state = (char *)k->state[i] - p.acc;
         if (wr_mark_has(k, *wr_mark_of(k, state), slice)) continue; /* by an earlier record of the batch */
         k->fresh[i] = 1;
-        if (claim_fast(k, state, slice, place, !owns)) continue;
-        of[i] = place_or_row(op, k, state, slice, &k->fresh[i]);
-        far += of[i] != state + acc;
+        if (claim_beside(k, state, slice, p.place, !owns)) continue;
+        k->state[i] = place_or_row(op, k, state, slice, &k->fresh[i]);
+        far += k->state[i] != state + p.acc;
     }
     return far;
 }
