@@ -70,7 +70,8 @@ enum wr_watch { WR_WATCH_IN = 1, WR_WATCH_OUT = 2 };
 struct wr_env {
     void *self; /* first argument of every function */
 
-    /* Clock. Any thread. mono_ns never goes back; wall_ns is since 1970 UTC and may. */
+    /* Clock. Any thread. mono_ns never goes back, and goes on while the machine is suspended (where the system can
+     * tell); wall_ns is since 1970 UTC and may go back. */
     int64_t (*mono_ns)(void *self);
     int64_t (*wall_ns)(void *self);
 
