@@ -233,6 +233,7 @@ static void meanwhile(void *self)
 {
     wr_jobmanager *jm = self;
     wr_peer_event  e;
+    if (jm->leader == 0) return; /* nobody is greeted before it is known who we are */
     while (jm->helds < WR_HELD_MAX && jm->held_bytes < WR_HELD_BYTES_MAX && jm->peers->next(jm->peers->self, &e)) {
         if (wr_jm_heartbeat(jm, &e))
             free(e.bytes);
@@ -370,9 +371,8 @@ wr_err wr_jobmanager_new(wr_jobmanager **take, const wr_jobmanager_config *confi
         jm->env = wr_aside_env(jm->aside);
     }
     WR_GOTO(wr_ledger_open(&jm->ledger, jm->env, jm->folder, info));
+    jm->leader = *leader = wr_ledger_leader(jm->ledger);
     WR_GOTO(wr_blobs_open(&jm->blobs, jm->env, jm->blobs_folder, info));
-    jm->leader = wr_ledger_leader(jm->ledger);
-    *leader = jm->leader;
     wr_blobs_sweep(jm->blobs, named, jm);
     take_jobs_back(jm);
     *take = jm;

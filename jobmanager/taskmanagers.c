@@ -220,7 +220,7 @@ bool wr_jm_heartbeat(wr_jobmanager *jm, const wr_peer_event *e)
     if (e->kind != WR_PEER_MESSAGE || e->n > BYTES_MAX || t == NULL) return false;
     if (wr_core_pool_tm_of(&jm->pool, t->tm) == NULL) return false; /* its slots may be another's by now */
     if (wr_message_decode(&m, e->bytes, e->n, NULL) != WR_OK) return false;
-    bool is = m.kind == WR_MSG_HEARTBEAT;
+    bool is = m.kind == WR_MSG_HEARTBEAT && m.leader <= jm->leader; /* else we are not the leader any more */
     if (is) heard(jm, t, m.seq);
     wr_message_free(&m);
     return is;
