@@ -125,6 +125,28 @@ static int64_t greatest_of(const weir_time *time, uint32_t n)
     return greatest;
 }
 
+/* Copies the times out of their field and returns the greatest. Two at a time, as each comparison waits for the one
+ * before. */
+static int64_t take_times(weir_time *to, const char *at, uint32_t stride, uint32_t n)
+{
+    int64_t  even = WEIR_NO_TIME, odd = WEIR_NO_TIME;
+    uint32_t i = 0;
+    for (; i + 2 <= n; i += 2, at += 2 * (size_t)stride) {
+        int64_t one, two;
+        memcpy(&one, at, 8);
+        memcpy(&two, at + stride, 8);
+        to[i].ns = one;
+        to[i + 1].ns = two;
+        even = one > even ? one : even;
+        odd = two > odd ? two : odd;
+    }
+    if (i < n) {
+        memcpy(&to[i].ns, at, 8);
+        even = to[i].ns > even ? to[i].ns : even;
+    }
+    return even > odd ? even : odd;
+}
+
 static void time_push(wr_op *op, const wr_view *view, uint32_t port)
 {
     (void)port;
@@ -132,21 +154,19 @@ static void time_push(wr_op *op, const wr_view *view, uint32_t port)
     const char *at = view->records + op->node->time_offset;
     uint32_t    stride = op->def->left->size;
     check(view->n <= WR_BATCH_RECORDS_MAX);
-    for (uint32_t i = 0; i < view->n; i++) memcpy(&t->time[i], at + (size_t)i * stride, sizeof t->time[i]);
-    const weir_time *said = t->time;
+    int64_t greatest = take_times(t->time, at, stride, view->n);
     if (op->def->on_left != NULL) {
         op->ctx.in = view->records;
         op->ctx.time = t->time;
         op->ctx.n = view->n;
         wr_op_call(op, op->def->on_left);
-        said = t->mark;
+        greatest = greatest_of(t->mark, view->n);
     }
     origin *o = find(t, op->home->split);
     if (o == NULL) { /* a split that was opened since the last look */
         wr_time_open(op, op->home->split, 0);
         o = find(t, op->home->split);
     }
-    int64_t greatest = greatest_of(said, view->n);
     if (greatest > o->greatest) o->greatest = greatest;
     o->seen = true;
     wr_view passed = *view;

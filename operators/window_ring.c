@@ -3,7 +3,7 @@
  * two accumulators and three cache lines at any length. */
 #include "operators/window.h"
 
-enum { PREFETCH_AHEAD = 6 };
+enum { PREFETCH_AHEAD = 16, RUN_MAX = 512 };
 
 static uint64_t *held_of(const wr_windows *k, char *state)
 {
@@ -150,16 +150,123 @@ static bool put(wr_op *op, wr_windows *k, char *state, int64_t end, const weir_s
     return true;
 }
 
+/* What a run over many keys does per key, as constants of its loop. */
+typedef struct ring_step {
+    int64_t  end;           /* of the window that fires */
+    int64_t  goes_on, done; /* what stands at total_end before and after */
+    uint64_t bit;           /* of the slot that the youngest slice takes from the oldest one */
+    uint32_t place, places, mark, list, total, total_end, held, slot, acc;
+} ring_step;
+
+static ring_step step_of(const wr_windows *k, int64_t end)
+{
+    uint32_t slot = slot_of(k, end - 1), place = wr_place_of(k, end - 1);
+    return (ring_step){.end = end,
+                       .goes_on = (int64_t)((uint64_t)(end - 1) << 1 | 1),
+                       .done = (int64_t)((uint64_t)end << 1 | 1),
+                       .bit = UINT64_C(1) << (slot & 63),
+                       .place = place,
+                       .places = k->type.places,
+                       .mark = k->type.mark,
+                       .list = k->type.list + (uint32_t)offsetof(weir_cell, count),
+                       .total = k->type.total,
+                       .total_end = k->type.total_end,
+                       .held = k->type.held + slot / 64 * 8,
+                       .slot = k->type.ring + slot * k->type.acc_bytes,
+                       .acc = k->type.acc[place]};
+}
+
+/* Splits a run: keys whose total is of the window before and that have the youngest slice go to easy[], the others to
+ * hard[]. Returns how many are easy. Reads only. */
+static uint32_t sort_out(const ring_step *at, void *const *state, uint32_t n, void **easy, void **hard)
+{
+    const ring_step p = *at;
+    uint32_t        easies = 0, hards = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        const char *of = state[i], *ahead = state[i + PREFETCH_AHEAD < n ? i + PREFETCH_AHEAD : i];
+        __builtin_prefetch(ahead, 1);
+        __builtin_prefetch(ahead + p.total_end, 1);
+        __builtin_prefetch(ahead + p.slot, 1);
+        int64_t  goes_on, mark;
+        uint32_t listed;
+        memcpy(&goes_on, of + p.total_end, 8);
+        memcpy(&mark, of + p.mark, 8);
+        memcpy(&listed, of + p.list, 4);
+        uint64_t above = (uint64_t)(p.end - 1 - (mark >> WR_PLACE_BITS));
+        bool     has = (above < p.places) & (bool)((uint64_t)mark >> p.place & 1);
+        bool     is_easy = has & (goes_on == p.goes_on) & (listed == 0);
+        easy[easies] = state[i];
+        hard[hards] = state[i];
+        easies += is_easy;
+        hards += !is_easy;
+    }
+    return easies;
+}
+
+/* One slice leaves, one enters, in one slot. */
+static inline __attribute__((always_inline)) void step_easy(wr_windows *k, const ring_step *at, void *const *state,
+                                                            uint32_t n, uint32_t words)
+{
+    const ring_step p = *at;
+    uint32_t        gone = k->retract.n, come = k->merge.n, r = k->results;
+    char           *left = k->left + (size_t)gone * words * 8;
+    for (uint32_t i = 0; i < n; i++) {
+        char    *of = state[i];
+        uint64_t held, mark;
+        memcpy(&held, of + p.held, 8);
+        memcpy(&mark, of + p.mark, 8);
+        k->retract.into[gone] = of + p.total;
+        k->retract.from[gone] = left;
+        memcpy(left, of + p.slot, words * 8);
+        bool leaves = (held & p.bit) != 0;
+        left += leaves ? words * 8 : 0;
+        gone += leaves;
+        memcpy(of + p.slot, of + p.acc, words * 8);
+        k->merge.into[come] = of + p.total;
+        k->merge.from[come++] = of + p.slot;
+        held |= p.bit;
+        mark &= ~(UINT64_C(1) << p.place);
+        memcpy(of + p.held, &held, 8);
+        memcpy(of + p.mark, &mark, 8);
+        memcpy(of + p.total_end, &p.done, 8);
+        k->result_key[r] = of;
+        k->result[r++] = of + p.total;
+    }
+    k->retract.n = gone;
+    k->merge.n = come;
+    k->results = r;
+}
+
+static void step_all(wr_windows *k, const ring_step *at, void *const *state, uint32_t n)
+{
+    uint32_t words = k->type.acc_bytes / 8;
+    switch (words) {
+    case 1: step_easy(k, at, state, n, 1); break;
+    case 2: step_easy(k, at, state, n, 2); break;
+    case 3: step_easy(k, at, state, n, 3); break;
+    case 4: step_easy(k, at, state, n, 4); break;
+    default: step_easy(k, at, state, n, words); break;
+    }
+}
+
 void wr_ring_run(wr_op *op, wr_windows *k, void *const *state, uint32_t n, int64_t end, const weir_span *span)
 {
-    uint32_t slot = k->type.ring + slot_of(k, end - 1) * k->type.acc_bytes;
-    for (uint32_t i = 0; i < n && !wr_op_failed(op); i++) {
-        if (i + PREFETCH_AHEAD < n) {
-            const char *ahead = state[i + PREFETCH_AHEAD];
-            __builtin_prefetch(ahead, 1);
-            __builtin_prefetch(ahead + k->type.total_end, 1);
-            __builtin_prefetch(ahead + slot, 1);
+    void    *easy[RUN_MAX], *hard[RUN_MAX];
+    uint32_t easies = 0;
+    check(n <= RUN_MAX && k->results + n <= WR_RESULTS);
+    if (k->step == 1 && k->per > 1) {
+        ring_step step = step_of(k, end);
+        easies = sort_out(&step, state, n, easy, hard);
+        if (k->merge.n + easies >= WR_RESULTS || k->retract.n + easies >= WR_RESULTS) {
+            wr_pairs_flush(op, k, &k->merge);
+            wr_pairs_flush(op, k, &k->retract);
         }
+        wr_table_touch(op->table, easy, easies);
+        step_all(k, &step, easy, easies);
+        k->used += easies;
+        state = hard;
+    }
+    for (uint32_t i = 0; i < n - easies && !wr_op_failed(op); i++) {
         if (put(op, k, state[i], end, span))
             k->used++;
         else
