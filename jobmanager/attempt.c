@@ -51,20 +51,29 @@ static wr_err still_there(const wr_env *env, const char *folder, wr_errinfo *inf
                    "the folder of the job's snapshots is not there, or not what it was; %s; is it mounted?", folder);
 }
 
-static wr_err open_origin(wr_jobmanager *jm, wr_jm_run *run, const wr_job_spec *spec, bool first, wr_errinfo *info)
+/* run->attempt: the least number, and then the one that it has. */
+static wr_err open_origin(wr_jobmanager *jm, wr_jm_run *run, const wr_job_spec *spec, enum wr_jm_begins how,
+                          wr_errinfo *info)
 {
     const char      *restore = spec->restore[0] != 0 ? spec->restore : NULL;
-    bool             taken = spec->snapshots[0] != 0;
-    wr_origin_config config = {.env = jm->env, .job = spec->name, .folder = taken ? spec->snapshots : NULL};
+    bool             taken = spec->snapshots[0] != 0, first = how == WR_JM_FIRST;
+    wr_origin_config config = {.env = jm->env,
+                               .job = spec->name,
+                               .folder = taken ? spec->snapshots : NULL,
+                               .next = how != WR_JM_ADOPTED,
+                               .attempt = run->attempt};
     if (taken && first) make_parents(jm->env, spec->snapshots);
     if (taken && !first) WR_TRY(still_there(jm->env, spec->snapshots, info));
     config.restore = first || !taken ? restore : NULL;
     WR_TRY(wr_origin_open(&run->origin, &config, info));
     run->open = true;
+    if (run->origin.journal != NULL) run->attempt = wr_journal_attempt(run->origin.journal);
     if (first || run->origin.restores || run->origin.finished || restore == NULL || !taken) return WR_OK;
     wr_origin_close(&run->origin); /* none of its own yet: from what it was submitted with */
     run->open = false;
     config.restore = restore;
+    config.next = false;
+    config.attempt = run->attempt;
     WR_TRY(wr_origin_open(&run->origin, &config, info));
     run->open = true;
     return WR_OK;
@@ -85,12 +94,14 @@ static wr_err find_manifest(wr_jobmanager *jm, wr_jm_run *run, const wr_job_spec
     return WR_OK;
 }
 
-wr_err wr_jm_run_prepare(wr_jobmanager *jm, wr_jm_run *run, const wr_job_spec *spec, bool first, wr_errinfo *info)
+wr_err wr_jm_run_prepare(wr_jobmanager *jm, wr_jm_run *run, const wr_job_spec *spec, enum wr_jm_begins how,
+                         uint32_t attempt, wr_errinfo *info)
 {
     wr_err err = WR_OK;
     memset(run, 0, sizeof *run);
+    run->attempt = attempt;
     WR_GOTO(wr_remote_decode(&run->remote, spec->graph, spec->graph_bytes, info));
-    WR_GOTO(open_origin(jm, run, spec, first, info));
+    WR_GOTO(open_origin(jm, run, spec, how, info));
     if (run->origin.finished) return WR_OK;
     if (run->origin.restores) {
         WR_GOTO(wr_remote_restored(run->remote, &run->origin.manifest, info));

@@ -44,6 +44,12 @@ void wr_core_job_memory(wr_core_job *job, wr_execution *execution, uint32_t capa
     job->capacity = capacity;
 }
 
+void wr_core_job_number(wr_core_job *job, uint32_t least)
+{
+    check(job->waits && least < UINT32_MAX);
+    if (job->attempt < least) job->attempt = least;
+}
+
 static void act(out *o, wr_job_action action)
 {
     check(o->count < o->cap);

@@ -169,6 +169,8 @@ void wr_core_job_init(wr_core_job *job, wr_execution *execution, uint32_t capaci
 void wr_core_job_configure(wr_core_job *job, const wr_core_job_config *config);
 /* While nothing is deployed: other memory for the next attempt, which may have more or fewer subtasks. */
 void wr_core_job_memory(wr_core_job *job, wr_execution *execution, uint32_t capacity);
+/* As the answer to WANT: the attempt that is wanted has at least this number. */
+void wr_core_job_number(wr_core_job *job, uint32_t least);
 /* One event. Writes actions, in the order in which they must be done, and returns how many; cap is at least
  * wr_core_job_actions_max of the subtasks (of the event's, when it says how many). What workers report is checked and,
  * when it does not fit, ignored and counted; a wrong call of the shell is a failed check. */

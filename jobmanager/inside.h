@@ -37,8 +37,9 @@ typedef struct wr_jm_run {
     wr_remote *remote;
     wr_exec   *exec;
     wr_origin  origin;
-    bool       open;  /* origin */
-    char      *graph; /* as the workers will find it */
+    bool       open;    /* origin */
+    uint32_t   attempt; /* its number */
+    char      *graph;   /* as the workers will find it */
     size_t     graph_bytes;
     char       manifest[WR_PATH_BYTES_MAX]; /* of the snapshot that it begins with, or "" */
 } wr_jm_run;
@@ -183,8 +184,14 @@ wr_jm_worker *wr_jm_worker_of(wr_jm_job *j, uint64_t tm);
 void          wr_jm_begin(wr_jm_job *j, const wr_ledger_job *l); /* after a restart of the JobManager, or a submit */
 
 /* ---- attempt.c ---- */
-/* first: of a new job; else its own snapshots win over what it was restored from. */
-wr_err wr_jm_run_prepare(wr_jobmanager *jm, wr_jm_run *run, const wr_job_spec *spec, bool first, wr_errinfo *info);
+enum wr_jm_begins {
+    WR_JM_FIRST = 1, /* of a new job; else its own snapshots win over what it was restored from */
+    WR_JM_NEXT,
+    WR_JM_ADOPTED /* it runs already */
+};
+/* attempt: its number, or one that it must not be below. */
+wr_err wr_jm_run_prepare(wr_jobmanager *jm, wr_jm_run *run, const wr_job_spec *spec, enum wr_jm_begins how,
+                         uint32_t attempt, wr_errinfo *info);
 void   wr_jm_run_free(wr_jm_run *run);
 wr_err wr_jm_new_coordinator(wr_jm_job *j, const wr_job_spec *spec, wr_errinfo *info);
 void   wr_jm_places(wr_jm_job *j, const uint64_t *place, uint32_t places);
@@ -192,7 +199,9 @@ void   wr_jm_deploy(wr_jm_job *j);
 void   wr_jm_forget_workers(wr_jm_job *j);
 
 /* ---- submit.c ---- */
-uint32_t wr_jm_attempts_before(wr_jobmanager *jm, const wr_ledger_job *l);
+/* The greatest attempt of older jobs in that folder of snapshots, as far as the ledger remembers them; before NULL: of
+ * all. */
+uint32_t wr_jm_attempts_before(wr_jobmanager *jm, const char *snapshots, const wr_ledger_job *before);
 void     wr_jm_submit(wr_jobmanager *jm, uint64_t peer, wr_message *m);
 void     wr_jm_rescale(wr_jobmanager *jm, uint64_t peer, wr_message *m, wr_jm_job *j);
 bool     wr_jm_rescale_fits(wr_jm_job *j); /* else it was refused */

@@ -153,7 +153,10 @@ static wr_err prepare_next(wr_jm_job *j, const wr_job_spec *spec, wr_errinfo *in
     wr_coordinator_free(j->coordinator);
     j->coordinator = NULL;
     wr_jm_run_free(&j->run);
-    WR_TRY(wr_jm_run_prepare(j->jm, &j->run, spec, false, info));
+    const wr_ledger_job *l = wr_ledger_find(j->jm->ledger, j->id);
+    const uint32_t       before = wr_jm_attempts_before(j->jm, spec->snapshots, l);
+    const uint32_t       attempt = before < j->core.attempt ? j->core.attempt : before + 1;
+    WR_TRY(wr_jm_run_prepare(j->jm, &j->run, spec, WR_JM_NEXT, attempt, info));
     if (o->finished || o->base >= j->newest) return WR_OK;
     wr_fail(info, WR_IO, "snapshot %llu was complete, and the folder does not have it; %s; is it mounted?",
             (unsigned long long)j->newest, o->folder);
@@ -176,6 +179,7 @@ static void want(wr_jm_job *j)
         return;
     }
     j->prepared = false;
+    wr_core_job_number(&j->core, j->run.attempt);
     if (j->run.origin.finished) {
         over_before(j);
     } else if (room_for(j, j->run.exec->subtasks, &info) != WR_OK) {
@@ -465,7 +469,7 @@ static bool adopt(wr_jm_job *j, const wr_ledger_job *l)
     wr_errinfo info = {0};
     if (l->attempt == 0 || l->place == NULL || l->places == 0 || l->places > WR_SLOTS_MAX) return false;
     j->adopted = true;
-    wr_err err = wr_jm_run_prepare(j->jm, &j->run, &l->spec, false, &info);
+    wr_err err = wr_jm_run_prepare(j->jm, &j->run, &l->spec, WR_JM_ADOPTED, l->attempt, &info);
     if (err == WR_OK && (j->run.origin.finished || j->run.exec->slots != l->places)) {
         j->prepared = j->run.origin.finished; /* it is over as soon as it wants slots */
         if (!j->prepared) wr_jm_run_free(&j->run);
@@ -496,8 +500,7 @@ static bool adopt(wr_jm_job *j, const wr_ledger_job *l)
 
 void wr_jm_begin(wr_jm_job *j, const wr_ledger_job *l)
 {
-    uint32_t attempt = l->attempt > 0 ? l->attempt : wr_jm_attempts_before(j->jm, l);
-    if (!adopt(j, l)) wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_SUBMIT, .attempt = attempt});
+    if (!adopt(j, l)) wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_SUBMIT, .attempt = l->attempt});
     if (l->stopping == WR_LEDGER_CANCEL)
         wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_CANCEL});
     else if (l->stopping != 0)

@@ -16,20 +16,21 @@
 #include <string.h>
 #include <xxhash.h>
 
-#define VERSION 1u
+#define VERSION 2u /* 1 is read, too: it does not count attempts */
 enum { HEAD_BYTES = 16, RECORD_BYTES = 12, BODY_BYTES_MAX = 4096, LINEAGE_BYTES = 32 };
 /* Ids that a record may have reserved which a crash, or worse, cut off: they are skipped. */
 #define SKIP_IDS (UINT64_C(1) << 20)
 static const char magic[8] = {'W', 'E', 'I', 'R', 'J', 'R', 'N', 'L'};
 
 enum { TYPE_ALL = 1, TYPE_IDS, TYPE_FINISHED };
-enum { J_TYPE, J_JOB, J_LINEAGE, J_EPOCH, J_IDS, J_FINISHED, J_SNAPSHOT, J_WEIR, J_KEYS };
-static const char *const key_name[] = {"type", "job", "lineage", "epoch", "ids", "finished", "snapshot", "weir"};
+enum { J_TYPE, J_JOB, J_LINEAGE, J_EPOCH, J_IDS, J_FINISHED, J_SNAPSHOT, J_WEIR, J_ATTEMPT, J_KEYS };
+static const char *const key_name[] = {"type",     "job",      "lineage", "epoch",  "ids",
+                                       "finished", "snapshot", "weir",    "attempt"};
 
 /* What the records add up to. */
 typedef struct state {
     char     job[WR_NAME_BYTES_MAX + 1], lineage[LINEAGE_BYTES + 1];
-    uint32_t epoch;
+    uint32_t version, epoch, attempt;
     uint64_t ids, snapshot;
     bool     finished;
 } state;
@@ -80,6 +81,7 @@ static void put_all(wr_pack *p, const state *s)
     put_number(p, J_SNAPSHOT, s->snapshot);
     wr_pack_str(p, key_name[J_WEIR]);
     wr_pack_str(p, WR_VERSION);
+    put_number(p, J_ATTEMPT, s->attempt);
 }
 
 static void put_change(wr_pack *p, const state *s)
@@ -103,8 +105,10 @@ static void take_text(wr_unpack *u, char *to, size_t max)
 /* Changes *s. What a record of its type must have is checked by `seen`. */
 static void read_body(wr_unpack *u, state *s, bool first)
 {
-    static const uint64_t need[] = {[TYPE_ALL] = 0x7f, [TYPE_IDS] = 1 << J_IDS, [TYPE_FINISHED] = 1 << J_SNAPSHOT};
-    uint64_t              seen = 0, type = 0;
+    const uint64_t need[] = {[TYPE_ALL] = s->version < 2 ? 0x7f : 0x7f | 1 << J_ATTEMPT,
+                             [TYPE_IDS] = 1 << J_IDS,
+                             [TYPE_FINISHED] = 1 << J_SNAPSHOT};
+    uint64_t       seen = 0, type = 0;
     for (uint32_t n = wr_unpack_map(u); n > 0 && u->problem == NULL; n--) {
         char weir[65];
         switch (wr_unpack_key(u, key_name, J_KEYS, &seen)) {
@@ -115,6 +119,7 @@ static void read_body(wr_unpack *u, state *s, bool first)
         case J_IDS: s->ids = wr_unpack_u64(u, UINT64_MAX); break;
         case J_FINISHED: s->finished = wr_unpack_bool(u); break;
         case J_SNAPSHOT: s->snapshot = wr_unpack_u64(u, UINT64_MAX); break;
+        case J_ATTEMPT: s->attempt = (uint32_t)wr_unpack_u64(u, UINT32_MAX - 1); break;
         case J_WEIR: take_text(u, weir, sizeof weir - 1); break;
         default: break;
         }
@@ -160,20 +165,19 @@ static wr_err check_tail(const char *bytes, size_t n, size_t at, const char *pat
 /* *end: where the good records end. */
 static wr_err parse(state *s, const char *bytes, size_t n, const char *path, size_t *end, wr_errinfo *info)
 {
-    uint32_t    version, sum, body;
+    uint32_t    sum, body;
     const char *todo = "put back a copy, or move it away: ids and epoch then go on from the names of the files";
     if (n < HEAD_BYTES || memcmp(bytes, magic, sizeof magic) != 0)
         return wr_fail(info, WR_DAMAGED, "this is no journal; %s, offset 0; %s", path, todo);
-    memcpy(&version, bytes + 8, 4);
+    memcpy(&s->version, bytes + 8, 4);
     memcpy(&sum, bytes + 12, 4);
     if (sum != (uint32_t)XXH3_64bits(bytes, 12))
         return wr_fail(info, WR_DAMAGED, "the head of the journal is damaged; %s, offset 12; %s", path, todo);
-    if (version != VERSION)
-        return wr_fail(
-            info, WR_NEWER,
-            "the journal has format version %u, this Weir reads %u; %s; use the Weir that wrote it, or a newer "
-            "one",
-            version, VERSION, path);
+    if (s->version == 0 || s->version > VERSION)
+        return wr_fail(info, WR_NEWER,
+                       "the journal has format version %u, this Weir reads 1 to %u; %s; use the Weir that wrote it, or "
+                       "a newer one",
+                       s->version, VERSION, path);
     size_t at = HEAD_BYTES;
     while (at < n) {
         const char *from = record_at(bytes, n, at, &body);
@@ -204,6 +208,7 @@ wr_err wr_journal_parse(const char *bytes, size_t n, const char *path, wr_journa
     WR_TRY(parse(&s, bytes, n, path, &end, info));
     *view = (wr_journal_view){
         .epoch = s.epoch, .ids = s.ids, .snapshot = s.snapshot, .finished = s.finished, .good_bytes = end};
+    if (s.version >= 2) view->attempt = s.attempt;
     memcpy(view->job, s.job, sizeof s.job);
     memcpy(view->lineage, s.lineage, sizeof s.lineage);
     return WR_OK;
@@ -338,6 +343,20 @@ static wr_err load(wr_journal *j, const wr_journal_config *config, state *s, wr_
     return WR_OK;
 }
 
+/* Each attempt opened its folder: where nothing counted them, there were no more of them than epochs. */
+static wr_err count_attempts(const wr_journal *j, const wr_journal_config *config, state *s, wr_errinfo *info)
+{
+    if (s->version < 2) s->attempt = s->epoch;
+    bool before = s->attempt < config->attempt;
+    if (config->next && !before && s->attempt >= UINT32_MAX - 1)
+        return wr_fail(info, WR_LIMIT, "no number of an attempt is left; %s; use a new folder", j->folder);
+    if (before)
+        s->attempt = config->attempt;
+    else if (config->next)
+        s->attempt++;
+    return WR_OK;
+}
+
 static wr_err open_locked(wr_journal *j, const wr_journal_config *config, wr_errinfo *info)
 {
     state    s = {0};
@@ -355,6 +374,7 @@ static wr_err open_locked(wr_journal *j, const wr_journal_config *config, wr_err
     if (s.finished) return WR_OK;
     if (s.epoch == UINT32_MAX)
         return wr_fail(info, WR_LIMIT, "no leader epoch is left; %s; use a new folder", j->folder);
+    WR_TRY(count_attempts(j, config, &s, info));
     s.epoch++;
     return rewrite(j, &s, info);
 }
@@ -396,6 +416,10 @@ void wr_journal_close(wr_journal *j)
 uint32_t wr_journal_epoch(const wr_journal *j)
 {
     return j->now.epoch;
+}
+uint32_t wr_journal_attempt(const wr_journal *j)
+{
+    return j->now.attempt;
 }
 const char *wr_journal_lineage(const wr_journal *j)
 {

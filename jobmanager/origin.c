@@ -150,8 +150,12 @@ static wr_err choose(wr_origin *o, const wr_origin_config *config, wr_errinfo *i
 static wr_err open_folder(wr_origin *o, const wr_origin_config *config, wr_errinfo *info)
 {
     WR_TRY(folder_of(o->folder, config->folder, info));
-    const wr_journal_config of_journal = {
-        .env = config->env, .folder = o->folder, .job = config->job, .fresh = config->fresh};
+    const wr_journal_config of_journal = {.env = config->env,
+                                          .folder = o->folder,
+                                          .job = config->job,
+                                          .fresh = config->fresh,
+                                          .next = config->next,
+                                          .attempt = config->attempt};
     WR_TRY(wr_journal_open(&o->journal, &of_journal, info));
     if (wr_journal_finished(o->journal, &o->last)) {
         o->finished = true;

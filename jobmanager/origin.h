@@ -15,6 +15,8 @@ typedef struct wr_origin_config {
     const char   *restore; /* start from this one: what wr_store_load takes; NULL:
                           the folder's newest */
     bool          fresh;   /* a new lineage, whatever the folder has */
+    bool          next;    /* this and attempt: as in wr_journal_config */
+    uint32_t      attempt;
 } wr_origin_config;
 
 /* Owner: who opened it, one thread. Zero is one without snapshots. */

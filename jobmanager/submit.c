@@ -100,14 +100,14 @@ static wr_err new_id(wr_jobmanager *jm, uint64_t *id, wr_errinfo *info)
 }
 
 /* Of a folder of snapshots attempts are counted on, whichever job has it: files of sinks carry them, and who has the
- * greater one is the later one. */
-uint32_t wr_jm_attempts_before(wr_jobmanager *jm, const wr_ledger_job *l)
+ * greater one is the later one. The folder's journal counts them; this is for one that is lost. */
+uint32_t wr_jm_attempts_before(wr_jobmanager *jm, const char *snapshots, const wr_ledger_job *before)
 {
     const wr_ledger_job *other;
     uint32_t             most = 0;
-    for (uint32_t i = 0; l->spec.snapshots[0] != 0 && (other = wr_ledger_job_at(jm->ledger, i)) != l; i++) {
+    for (uint32_t i = 0; snapshots[0] != 0 && (other = wr_ledger_job_at(jm->ledger, i)) != before; i++) {
         if (other == NULL) break;
-        if (other->attempt > most && strcmp(other->spec.snapshots, l->spec.snapshots) == 0) most = other->attempt;
+        if (other->attempt > most && strcmp(other->spec.snapshots, snapshots) == 0) most = other->attempt;
     }
     return most;
 }
@@ -122,7 +122,9 @@ static wr_err accept(wr_jobmanager *jm, wr_message *m, uint64_t *id, wr_errinfo 
     WR_TRY(new_id(jm, id, info));
     WR_TRY(definite(jm, spec, *id, &m->arena, info));
     WR_TRY(files_are_here(jm, spec, info));
-    WR_TRY(wr_jm_run_prepare(jm, &run, spec, true, info)); /* so what does not fit is said to who asks, at once */
+    const uint32_t attempt = wr_jm_attempts_before(jm, spec->snapshots, NULL) + 1;
+    /* So what does not fit is said to who asks, at once. */
+    WR_TRY(wr_jm_run_prepare(jm, &run, spec, WR_JM_FIRST, attempt, info));
     wr_err     err = wr_ledger_submit(jm->ledger, *id, m->request, spec, info);
     wr_jm_job *j = err == WR_OK ? wr_jm_job_new(jm, *id, info) : NULL;
     if (j == NULL) {
@@ -151,8 +153,8 @@ void wr_jm_submit(wr_jobmanager *jm, uint64_t peer, wr_message *m)
         return;
     }
     wr_jm_reply(jm, peer, m->request, NULL, id, 0);
-    const uint32_t before = wr_jm_attempts_before(jm, wr_ledger_find(jm->ledger, id));
-    wr_jm_feed(wr_jm_job_of(jm, id), (wr_job_event){.kind = WR_JOB_SUBMIT, .attempt = before});
+    wr_jm_feed(wr_jm_job_of(jm, id),
+               (wr_job_event){.kind = WR_JOB_SUBMIT}); /* the run that is prepared has its number */
 }
 
 /* ---- rescale ---- */

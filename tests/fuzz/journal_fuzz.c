@@ -1,5 +1,6 @@
 /* Journals. The input is a list of bodies, which get right heads and checksums, so that parsing them is what is tested;
- * behind the last one stands whatever is left. First byte 0: the bytes are a whole file. */
+ * behind the last one stands whatever is left. First byte 0: the bytes are a whole file; else its lowest bit says which
+ * version. */
 #include "jobmanager/journal.h"
 #include "tests/fuzz/fuzz.h"
 #include "wire/pack.h"
@@ -20,10 +21,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     wr_pack         file = {0};
     wr_journal_view view = {0};
     wr_errinfo      info = {0};
-    bool            whole = take_u8(&in) == 0;
+    uint8_t         first = take_u8(&in);
+    bool            whole = first == 0;
     size_t          good = 0;
     if (!whole) {
-        uint32_t words[2] = {1, 0};
+        uint32_t words[2] = {1 + (first & 1), 0};
         wr_pack_raw(&file, "WEIRJRNL", 8);
         wr_pack_raw(&file, words, 8);
         uint32_t sum = (uint32_t)XXH3_64bits(file.data, 12);
@@ -44,6 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     if (err == WR_OK) {
         must(view.good_bytes <= file.bytes && view.good_bytes >= good);
         must(view.job[0] != 0 && strlen(view.job) < sizeof view.job && strlen(view.lineage) == 32);
+        must(view.attempt < UINT32_MAX);
     }
     free(copy);
     wr_pack_free(&file);

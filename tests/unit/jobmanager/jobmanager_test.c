@@ -2,6 +2,7 @@
 #include "jobmanager/core_restart.h"
 #include "tests/unit/jobmanager/jobmanager_kit.h"
 #include <errno.h>
+#include <sys/stat.h>
 
 /* ---- the tests ---- */
 
@@ -228,6 +229,36 @@ static void test_attempts_go_on_in_the_same_folder(void **state)
         report_all(job[i], i + 1, subtasks[0], WR_TASK_CANCELED);
         gone(1, job[i], i + 1, true);
         gone(2, job[i], i + 1, true);
+    }
+}
+
+/* The JobManager's folder is lost, and the one of the snapshots has another path: its journal knows what was. */
+static void test_attempts_go_on_when_the_ledger_is_lost(void **state)
+{
+    (void)state;
+    char       path[128], lost[128];
+    wr_message m = submit_message("numbers", 1);
+    m.ask.spec.snapshots = path;
+    for (uint32_t i = 0; i < 3; i++) {
+        snprintf(path, sizeof path, "%s/%smine", folder, i == 1 ? "./" : i == 2 ? "/" : "");
+        join(1, 2);
+        join(2, 2);
+        say(CLIENT, &m);
+        uint64_t job = last(WR_MSG_REPLY, CLIENT)->reply.job;
+        assert_int_equal(last(WR_MSG_DEPLOY, 0)->attempt, 2 * i + 1);
+        run_all(job, 2 * i + 1, subtasks[0]);
+        report(1, job, 2 * i + 1, 0, 1, WR_TASK_FAILED);
+        report(2, job, 2 * i + 1, 0, 1, WR_TASK_FAILED);
+        report_all(job, 2 * i + 1, subtasks[0], WR_TASK_CANCELED);
+        gone(1, job, 2 * i + 1, true);
+        gone(2, job, 2 * i + 1, true);
+        pass_ms(200);
+        assert_int_equal(last(WR_MSG_DEPLOY, 0)->attempt, 2 * i + 2);
+        close_jm();
+        snprintf(lost, sizeof lost, "%s/lost%u", folder, i);
+        assert_int_equal(rename(own, lost), 0);
+        assert_int_equal(mkdir(own, 0777), 0);
+        open_jm();
     }
 }
 
@@ -912,6 +943,7 @@ int main(void)
                                        T(test_snapshots_and_what_a_restart_begins_with),
                                        T(test_stop_takes_a_last_snapshot),
                                        T(test_attempts_go_on_in_the_same_folder),
+                                       T(test_attempts_go_on_when_the_ledger_is_lost),
                                        T(test_rescale),
                                        T(test_a_rescale_that_cannot_be_does_no_harm),
                                        T(test_savepoints),

@@ -5,7 +5,8 @@
 #include "tests/unit/wire/manifest_sample.h"
 #include <xxhash.h>
 
-#define GOLDEN "tests/golden/journal-1"
+#define GOLDEN   "tests/golden/journal-2"
+#define GOLDEN_1 "tests/golden/journal-1"
 
 static wr_err begin(wr_journal **j, const wr_env *env, const char *job, bool fresh, wr_errinfo *info)
 {
@@ -47,6 +48,58 @@ static void goes_on(void **state)
     assert_true(wr_journal_ids(j) == 64); /* ids go on: they are never used twice, whatever is begun anew */
     assert_string_not_equal(wr_journal_lineage(j), lineage);
     wr_journal_close(j);
+}
+
+static uint32_t attempt_of(bool next, uint32_t attempt)
+{
+    wr_journal             *j;
+    wr_errinfo              info = {0};
+    const wr_journal_config config = {
+        .env = wr_env_real(), .folder = folder, .job = "job", .next = next, .attempt = attempt};
+    if (wr_journal_open(&j, &config, &info) != WR_OK) fail_msg("%s", info.text);
+    uint32_t is = wr_journal_attempt(j);
+    wr_journal_close(j);
+    return is;
+}
+
+/* Whoever counts them elsewhere, and forgets: here they never go back. */
+static void attempts(void **state)
+{
+    (void)state;
+    wr_journal             *j;
+    wr_errinfo              info = {0};
+    const wr_journal_config last = {.env = wr_env_real(), .folder = folder, .job = "job", .next = true, .attempt = 2};
+    assert_int_equal(attempt_of(true, 1), 1);
+    assert_int_equal(attempt_of(true, 1), 2);
+    assert_int_equal(attempt_of(true, 7), 7);
+    assert_int_equal(attempt_of(true, 1), 8);
+    assert_int_equal(attempt_of(false, 8), 8); /* it goes on, under a new JobManager */
+    assert_int_equal(attempt_of(false, 9), 9); /* and when only that knew of it */
+    assert_int_equal(attempt_of(false, 0), 9); /* none begins: one process */
+    assert_int_equal(attempt_of(true, 0), 10);
+    assert_int_equal(attempt_of(false, UINT32_MAX - 1), UINT32_MAX - 1);
+    assert_int_equal(wr_journal_open(&j, &last, &info), WR_LIMIT);
+}
+
+/* There were no more attempts than epochs. */
+static void attempts_of_who_did_not_count_them(void **state)
+{
+    (void)state;
+    size_t n = 0;
+    char  *bytes = sample_file(GOLDEN_1, &n);
+    assert_non_null(bytes);
+    uint32_t body;
+    memcpy(&body, bytes + 16, 4); /* the first record: the job had not finished */
+    wr_journal_close(opened(false));
+    put_file("journal", bytes, 16 + 12 + body);
+    free(bytes);
+    char name[WR_FILE_NAME_BYTES];
+    wr_name_state(name, 41, 5, 1, "count", 0);
+    put_file(name, "", 0);
+    assert_int_equal(attempt_of(true, 3), 42);
+    unlink(in_folder("journal"));
+    wr_log_setup(2, WR_LOG_ERROR, NULL);
+    assert_int_equal(attempt_of(true, 3), 42); /* lost: the same */
 }
 
 static void finished(void **state)
@@ -183,6 +236,7 @@ static void golden(void **state)
     wr_journal_view view;
     wr_errinfo      info = {0};
     if (getenv("WEIR_GOLDEN") != NULL) {
+        assert_int_equal(attempt_of(true, 5), 5);
         wr_journal *j = opened(false);
         assert_int_equal(wr_journal_reserve(j, 64, &info), WR_OK);
         assert_int_equal(wr_journal_reserve(j, 128, &info), WR_OK);
@@ -192,13 +246,18 @@ static void golden(void **state)
         assert_true(sample_is_golden(GOLDEN, made, n));
         free(made);
     }
-    char *bytes = golden_bytes(&n);
-    assert_int_equal(wr_journal_parse(bytes, n, GOLDEN, &view, &info), WR_OK);
-    assert_int_equal(view.good_bytes, n);
-    assert_string_equal(view.job, "job");
-    assert_int_equal(strlen(view.lineage), 32);
-    assert_true(view.epoch == 1 && view.ids == 128 && view.finished && view.snapshot == 77);
-    free(bytes);
+    for (uint32_t version = 1; version <= 2; version++) {
+        const char *path = version == 1 ? GOLDEN_1 : GOLDEN;
+        char       *bytes = sample_file(path, &n);
+        assert_non_null(bytes);
+        assert_int_equal(wr_journal_parse(bytes, n, path, &view, &info), WR_OK);
+        assert_int_equal(view.good_bytes, n);
+        assert_string_equal(view.job, "job");
+        assert_int_equal(strlen(view.lineage), 32);
+        assert_true(view.epoch == version && view.ids == 128 && view.finished && view.snapshot == 77);
+        assert_int_equal(view.attempt, version == 1 ? 0 : 5);
+        free(bytes);
+    }
 }
 
 /* Whatever is damaged is either said, with the offset, or it is the last record, which is as good as never written. */
@@ -225,7 +284,7 @@ static void every_flip_and_truncation(void **state)
             memset(&view, 0, sizeof view);
             wr_err err = wr_journal_parse(exact, cut ? i : n, "FILE", &view, &info);
             if (cut && err == WR_OK) {
-                assert_true(view.good_bytes <= i && (view.good_bytes < i || i < n) && view.epoch == 1);
+                assert_true(view.good_bytes <= i && (view.good_bytes < i || i < n) && view.epoch == 2);
                 assert_false(view.finished);
             } else if (err == WR_OK) {
                 assert_true(i >= last && view.good_bytes == last && !view.finished);
@@ -245,13 +304,13 @@ static void newer(void **state)
     (void)state;
     wr_errinfo      info = {0};
     wr_journal_view view;
-    char            head[17] = "WEIRJRNL\x02\0\0\0";
+    char            head[17] = "WEIRJRNL\x03\0\0\0";
     assert_int_equal(wr_journal_parse(head, 16, "FILE", &view, &info), WR_DAMAGED);
     uint32_t sum = (uint32_t)XXH3_64bits(head, 12);
     memcpy(head + 12, &sum, 4);
     info = (wr_errinfo){0};
     assert_int_equal(wr_journal_parse(head, 16, "FILE", &view, &info), WR_NEWER);
-    assert_non_null(strstr(info.text, "format version 2"));
+    assert_non_null(strstr(info.text, "format version 3"));
     info = (wr_errinfo){0};
     assert_int_equal(wr_journal_parse("WEIRJRNX", 8, "FILE", &view, &info), WR_DAMAGED);
 }
@@ -327,9 +386,19 @@ static void compaction(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(goes_on), TEST(finished), TEST(one_at_a_time), TEST(one_job),
-        TEST(lost),    TEST(torn),     TEST(golden),        TEST(every_flip_and_truncation),
-        TEST(newer),   TEST(errors),   TEST(compaction),
+        TEST(goes_on),
+        TEST(attempts),
+        TEST(attempts_of_who_did_not_count_them),
+        TEST(finished),
+        TEST(one_at_a_time),
+        TEST(one_job),
+        TEST(lost),
+        TEST(torn),
+        TEST(golden),
+        TEST(every_flip_and_truncation),
+        TEST(newer),
+        TEST(errors),
+        TEST(compaction),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
