@@ -1,18 +1,8 @@
-/* Windows: the kernel that all kinds share: the table, results, what is saved and loaded. */
+/* Windows: the kernel that all kinds share: the table, results, time. */
 #include "operators/window.h"
-#include "base/hash.h"
 #include "operators/kernels.h"
 #include "snapshot/image.h"
 #include <stdlib.h>
-
-enum { ITEM_VERSION = 1 };
-
-/* What a snapshot keeps besides the table, per subtask: which windows these are, and how far they are. */
-typedef struct saved_windows {
-    int64_t version, kind, size, slide, offset, clock, rows, places;
-    int64_t fired, dead, clock_ns;
-    int64_t acc; /* of the accumulator's fields: rings are kept as bytes */
-} saved_windows;
 
 static const wr_window_form *form_of(uint32_t kind)
 {
@@ -127,133 +117,14 @@ static void windows_close(wr_op *op)
     op->kernel_state = NULL;
 }
 
-/* ---- snapshots --------------------------------------------------------------------------------------------------- */
-
-static int64_t fields_of(const weir_type *type)
-{
-    uint64_t hash = type->size;
-    for (uint32_t i = 0; i < type->fields; i++) {
-        const weir_field *f = &type->field[i];
-        const weir_str    name = weir_str_of(f->name, strlen(f->name));
-        hash = wr_hash_fold(wr_hash_fold(hash, wr_hash_str(&name)),
-                            (uint64_t)f->offset << 40 | (uint64_t)f->size << 8 | f->kind);
-    }
-    return (int64_t)(hash >> 1 | 1);
-}
-
-static wr_err windows_save(wr_op *op, const wr_barrier *barrier, wr_saver *saver, wr_errinfo *info)
-{
-    (void)barrier;
-    (void)info;
-    const wr_windows *k = op->kernel_state;
-    check(!k->sweeping || wr_op_failed(op));
-    saved_windows s = {.version = ITEM_VERSION,
-                       .kind = k->window.kind,
-                       .size = k->window.size,
-                       .slide = k->window.slide,
-                       .offset = k->window.offset,
-                       .clock = k->window.clock,
-                       .rows = k->rows,
-                       .places = k->type.places,
-                       .fired = k->fired,
-                       .dead = k->dead,
-                       .clock_ns = k->clock_ns,
-                       .acc = k->ring ? fields_of(op->def->state) : 0};
-    wr_save_item(saver, WR_ITEM_OWN, &s, sizeof s);
-    return WR_OK;
-}
-
-static wr_err check_saved(const wr_node *node, const wr_item *item, saved_windows *s, wr_errinfo *info)
-{
-    const weir_window *w = &node->window.window;
-    if (item->bytes != sizeof *s) goto damaged;
-    memcpy(s, item->data, sizeof *s);
-    if (s->version > ITEM_VERSION)
-        return wr_fail(info, WR_NEWER,
-                       "windows of operator %s were saved by a newer version of Weir; restore with that one",
-                       node->uid);
-    bool place = s->places == 1 || s->places == 2 || s->places == 4 || s->places == WR_PLACES_MAX;
-    if (s->version != ITEM_VERSION || !place || s->fired < WR_SLICE_NEVER || s->fired > -WR_SLICE_NEVER ||
-        s->dead > s->fired)
-        goto damaged;
-    if (s->kind != w->kind || s->size != w->size || s->slide != w->slide || s->offset != w->offset ||
-        s->clock != w->clock || s->rows != (node->op->kind == WEIR_OP_WINDOW))
-        return wr_fail(
-            info, WR_STATE,
-            "the window of operator %s is another one than in the snapshot (kind, size, slide, offset or clock); "
-            "give it the same window, or another uid to begin anew",
-            node->uid);
-    if (s->acc != 0 && s->acc != fields_of(node->op->state))
-        return wr_fail(
-            info, WR_STATE,
-            "accumulator %s of operator %s has other fields than in the snapshot, which sliding windows with a "
-            "RETRACT cannot convert; keep its fields, or give the operator another uid",
-            node->op->state->name, node->uid);
-    return WR_OK;
-damaged:
-    return wr_fail(info, WR_DAMAGED, "the snapshot's windows of operator %s cannot be read; use another snapshot",
-                   node->uid);
-}
-
-wr_err wr_windows_match(const wr_node *node, const wr_manifest_op *saved, wr_errinfo *info)
-{
-    saved_windows s;
-    if (node->op == NULL || wr_kernel_of_node(node->op, node) != &wr_kernel_windows)
-        return wr_fail(info, WR_STATE, "it has the state of a window, and the pipeline has no such window there");
-    for (uint32_t i = 0; i < saved->items; i++) {
-        if (saved->item[i].kind == WR_ITEM_OWN) WR_TRY(check_saved(node, &saved->item[i], &s, info));
-    }
-    return WR_OK;
-}
-
-/* Subtasks may have come to different times by their clocks: which windows have fired is then kept per key group. */
-static wr_err take_times(wr_op *op, wr_windows *k, const wr_manifest_op *saved, wr_errinfo *info)
-{
-    wr_key_groups own = wr_key_groups_of(op->subtask, op->subtasks, op->max_parallelism);
-    int64_t       least = INT64_MAX, most = INT64_MIN;
-    k->fired_of = calloc(own.end - own.first, sizeof *k->fired_of);
-    if (k->fired_of == NULL) return wr_fail(info, WR_MEMORY, "no memory for windows of operator %s", op->node->uid);
-    for (uint32_t i = 0; i < saved->items; i++) {
-        saved_windows s;
-        if (saved->item[i].kind != WR_ITEM_OWN) continue;
-        WR_TRY(check_saved(op->node, &saved->item[i], &s, info));
-        if (s.clock_ns > k->clock_ns) k->clock_ns = s.clock_ns;
-        wr_key_groups its = wr_key_groups_of(saved->item[i].from, saved->parallelism, saved->max_parallelism);
-        for (uint32_t g = own.first; g < own.end; g++) {
-            if (g < its.first || g >= its.end) continue;
-            k->fired_of[g - own.first] = s.fired;
-            if (s.fired < least) {
-                least = s.fired;
-                k->dead = s.dead;
-            }
-            if (s.fired > most) most = s.fired;
-        }
-    }
-    if (least <= most) k->fired = least;
-    if (k->form == &wr_form_slices) wr_dead_until(k, k->dead);
-    k->fired_most = most;
-    if (least >= most) {
-        free(k->fired_of);
-        k->fired_of = NULL;
-    }
-    return WR_OK;
-}
+/* ---- from a snapshot --------------------------------------------------------------------------------------------- */
 
 static wr_err windows_load(wr_op *op, const wr_manifest_op *saved, const char *folder, wr_errinfo *info)
 {
-    uint32_t places = 0;
-    for (uint32_t i = 0; i < saved->items; i++) {
-        saved_windows s;
-        if (saved->item[i].kind != WR_ITEM_OWN) continue;
-        WR_TRY(check_saved(op->node, &saved->item[i], &s, info));
-        places = (uint32_t)s.places;
-    }
-    if (places == 0 && saved->layers > 0)
-        return wr_fail(info, WR_STATE,
-                       "operator %s has state without windows in the snapshot, and a window now; give it another uid",
-                       op->node->uid);
+    uint32_t places;
+    WR_TRY(wr_windows_places(op, saved, &places, info));
     WR_TRY(windows_new(op, places, info));
-    WR_TRY(take_times(op, op->kernel_state, saved, info));
+    WR_TRY(wr_windows_times(op, op->kernel_state, saved, info));
     static const weir_upgrade *const none[1];
     return wr_image_load(op->table, op->home->env, folder, saved, none, info);
 }
@@ -291,13 +162,12 @@ static void note_state(wr_op *op)
     atomic_store_explicit(&op->stats.state_bytes, wr_table_bytes(op->table), memory_order_relaxed);
 }
 
-/* A sweep by the clock that was left in the middle ends before anything else happens. After a restore all key groups
- * come to the same time first: a snapshot has one time per subtask. */
+/* A sweep by the clock that was left in the middle ends before anything else happens. */
 static void windows_flush(wr_op *op)
 {
     const wr_windows *k = op->kernel_state;
     check(!k->sweeping || k->window.clock || wr_op_failed(op));
-    bool behind = k->window.clock && (k->sweeping || k->fired_of != NULL);
+    bool behind = k->window.clock && k->sweeping;
     while (behind && !wr_op_failed(op)) behind = !wr_op_tick(op);
 }
 
@@ -522,7 +392,7 @@ const wr_kernel wr_kernel_windows = {.name = "windows",
                                      .advance = windows_advance,
                                      .tick = windows_tick,
                                      .end = windows_end,
-                                     .save = windows_save,
+                                     .save = wr_windows_save,
                                      .load = windows_load,
                                      .flush = windows_flush,
                                      .close = windows_close};

@@ -99,7 +99,7 @@ struct wr_windows {
     int64_t  fired, dead; /* windows that end at or before have fired; are forgotten. As slices */
     int64_t  alive;       /* the first slice that is not over */
     int64_t  fired_most;
-    int64_t *fired_of; /* by clock, after a restore: of each key group, while they differ; else NULL */
+    int64_t *fired_of; /* after a restore, while they differ: how far each key group had come; else NULL */
     int64_t *live;     /* slices that may have data, ascending */
     uint32_t lives, lives_max;
     int64_t  next_ns; /* event time at which something is due; INT64_MAX: nothing */
@@ -173,6 +173,13 @@ bool wr_rows_gather(wr_op *op, wr_windows *k, void *state, int64_t start, int64_
 void wr_rows_drop(wr_op *op, wr_windows *k, void *state, int64_t start);
 /* True once per state and round: a second one needs a flush first. */
 bool wr_round_first(wr_windows *k, const void *state);
+
+/* window_save.c: what a snapshot keeps besides the table. */
+wr_err wr_windows_save(wr_op *op, const wr_barrier *barrier, wr_saver *saver, wr_errinfo *info);
+/* Accumulators side by side in the snapshot's entries; 0: it has none. */
+wr_err wr_windows_places(const wr_op *op, const wr_manifest_op *saved, uint32_t *places, wr_errinfo *info);
+/* How far the key groups of this subtask had come. */
+wr_err wr_windows_times(wr_op *op, wr_windows *k, const wr_manifest_op *saved, wr_errinfo *info);
 
 /* window_slices.c */
 /* Rows of a list, by slice; NULL: none. */

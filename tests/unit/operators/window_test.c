@@ -1,6 +1,6 @@
 /* Windows of all kinds against a naive reference: random, late and out-of-order records, random batches and
  * watermarks, several subtasks, and in the middle a snapshot that is loaded at another parallelism.
- * ctest: timeout=120 */
+ * ctest: timeout=240 */
 #include "base/prng.h"
 #include "operators/kernels.h"
 #include "operators/saver.h"
@@ -112,7 +112,7 @@ WEIR_WINDOW(listed, event, rows, result, out, ctx)
 
 /* ---- the reference ---- */
 
-enum { EVENTS_MAX = 6000, SUBTASKS_MAX = 5, CAUGHT_MAX = 400000 };
+enum { EVENTS_MAX = 6000, SUBTASKS_MAX = 7, SUBTASKS_RANDOM = 5, CAUGHT_MAX = 400000 };
 
 typedef struct window {
     uint32_t  key, n, max;
@@ -565,7 +565,7 @@ static void run(const char *what, const weir_op *def, weir_window_spec spec, uin
     int64_t now = below(2) ? -20 * step : (int64_t)below(1000) * step, delay = (int64_t)below(3) * step / 2, most = now;
     uint32_t keys = 1 + (uint32_t)below(40), events = 300 + (uint32_t)below(1200);
     bool     crawl = below(3) == 0; /* many records in a slice */
-    open_ops(1 + (uint32_t)below(SUBTASKS_MAX), NULL);
+    open_ops(1 + (uint32_t)below(SUBTASKS_RANDOM), NULL);
     while (t.n < events) {
         uint32_t from = t.n, batch = 1 + (uint32_t)below(below(3) ? 200 : 10);
         for (uint32_t i = 0; i < batch && t.n < events; i++) {
@@ -588,7 +588,7 @@ static void run(const char *what, const weir_op *def, weir_window_spec spec, uin
                 compare(what, seed);
             }
         }
-        if (below(12) == 0) go_over(1 + (uint32_t)below(SUBTASKS_MAX));
+        if (below(12) == 0) go_over(1 + (uint32_t)below(SUBTASKS_RANDOM));
     }
     expect_time(INT64_MAX);
     advance(INT64_MAX);
@@ -657,7 +657,7 @@ static void run_by_clock(const char *what, const weir_op *def, weir_window windo
 {
     set_up(def, (weir_window_spec){.window = weir_by_clock(window)}, 1, seed);
     t.home.now_ns = (int64_t)below(1000) * WEIR_SECOND;
-    open_ops(1 + (uint32_t)below(SUBTASKS_MAX), NULL);
+    open_ops(1 + (uint32_t)below(SUBTASKS_RANDOM), NULL);
     for (int round = 0; round < 60; round++) {
         uint32_t from = t.n, batch = (uint32_t)below(20);
         t.home.now_ns += (int64_t)below(WEIR_SECOND / 3);
@@ -671,7 +671,7 @@ static void run_by_clock(const char *what, const weir_op *def, weir_window windo
         }
         if (below(4) != 0) continue;
         for (uint32_t s = 0; s < t.subtasks; s++) wr_op_flush(&t.op[s]); /* as before every barrier */
-        go_over(1 + (uint32_t)below(SUBTASKS_MAX));
+        go_over(1 + (uint32_t)below(SUBTASKS_RANDOM));
     }
     for (uint32_t s = 0; s < t.subtasks; s++) {
         while (!wr_op_end(&t.op[s])) healthy(&t.op[s]);
@@ -695,6 +695,110 @@ static void test_by_the_clock(void **state)
     }
 }
 
+/* Some subtasks' input ends before a snapshot, that of others goes on: their key groups have fired up to the end of
+ * time, and come together with others in one subtask, then in another one, before any time has passed there. */
+static void run_apart(const weir_op *def, weir_window window, const uint32_t parallelism[3], uint64_t seed)
+{
+    enum { KEYS = 40 };
+    bool ended[KEYS] = {0};
+    char what[64];
+    set_up(def, (weir_window_spec){.window = weir_by_clock(window)}, 1, seed);
+    t.home.now_ns = (int64_t)below(1000) * WEIR_SECOND;
+    open_ops(parallelism[0], NULL);
+    for (uint32_t part = 0; part < 3; part++) {
+        for (int round = 0; round < 10; round++) {
+            uint32_t from = t.n;
+            t.home.now_ns += (int64_t)below(WEIR_SECOND / 3);
+            for (uint32_t i = 0; i < 20; i++) {
+                make_event(t.home.now_ns, KEYS);
+                if (ended[t.events[t.n - 1].key]) t.n--;
+            }
+            for (uint32_t i = from; i < t.n; i++) expect(i);
+            push(from, t.n);
+            for (uint32_t s = 0; s < t.subtasks; s++) {
+                while (t.op[s].due_ns <= t.home.now_ns && below(2)) (void)wr_op_tick(&t.op[s]);
+                healthy(&t.op[s]);
+            }
+        }
+        if (part == 2) break;
+        for (uint32_t s = 0; s < t.subtasks && t.subtasks > 1; s++) {
+            wr_op_flush(&t.op[s]);
+            if (below(2)) continue;
+            while (!wr_op_end(&t.op[s])) healthy(&t.op[s]);
+            for (uint32_t key = 0; key < KEYS; key++) ended[key] |= subtask_of(&(event){.key = key}) == s;
+        }
+        for (uint32_t to = 1; to < 3; to++) {
+            for (uint32_t s = 0; s < t.subtasks; s++) wr_op_flush(&t.op[s]); /* as before every barrier */
+            go_over(parallelism[to]);
+        }
+    }
+    for (uint32_t s = 0; s < t.subtasks; s++) {
+        while (!wr_op_end(&t.op[s])) healthy(&t.op[s]);
+        healthy(&t.op[s]);
+    }
+    expect_time(INT64_MAX);
+    snprintf(what, sizeof what, "apart %u, %u, %u", parallelism[0], parallelism[1], parallelism[2]);
+    compare(what, seed);
+    tear_down();
+}
+
+static void test_key_groups_apart(void **state)
+{
+    (void)state;
+    static const uint32_t p[] = {1, 2, 3, 7};
+    const weir_op        *ops[] = {&weir_op_total, &weir_op_rolling, &weir_op_rolling_large, &weir_op_listed};
+    for (uint32_t k = 0; k < 64; k++) {
+        const uint32_t parallelism[] = {p[k % 4], p[k / 4 % 4], p[k / 16]};
+        weir_window    window = weir_tumbling(WEIR_SECOND);
+        if (k / 2 % 2 != 0) window = weir_sliding(WEIR_SECOND, WEIR_SECOND / 5);
+        run_apart(ops[(k + k / 4 + k / 16) % 4], window, parallelism, k);
+    }
+}
+
+/* A snapshot's word on how far key groups had come is looked at before it is believed. */
+static void test_damaged_ranges_are_refused(void **state)
+{
+    (void)state;
+    set_up(&weir_op_total, (weir_window_spec){.window = weir_by_clock(weir_tumbling(WEIR_SECOND))}, 1, 1);
+    t.home.now_ns = 1000 * WEIR_SECOND;
+    open_ops(2, NULL);
+    while (!wr_op_end(&t.op[1])) healthy(&t.op[1]);
+    go_over(1);
+    wr_ack_op  ack = {0};
+    wr_errinfo info = {0};
+    wr_saver   saver = {.to = &ack};
+    assert_int_equal(t.op[0].kernel->save(&t.op[0], &(wr_barrier){.id = 1}, &saver, &info), WR_OK);
+    wr_item        good = ack.item[0], item = good;
+    wr_manifest_op op = {.uid = "w", .parallelism = 1, .max_parallelism = 128, .item = &item, .items = 1};
+    assert_int_equal(wr_windows_match(&t.node, &op, &info), WR_OK);
+    assert_int_equal(good.bytes % 16, 0);
+    assert_int_equal(((const int64_t *)good.data)[0], 2);
+    char *copy = malloc(good.bytes);
+    for (uint32_t n = 0; n < good.bytes; n++) { /* any other length */
+        item = (wr_item){.kind = good.kind, .data = good.data, .bytes = n};
+        assert_int_equal(wr_windows_match(&t.node, &op, &info), WR_DAMAGED);
+    }
+    const uint32_t ranges = good.bytes - 32; /* two of them: {64, fired}, {128, the end of time} */
+    const struct {
+        uint32_t at;
+        int64_t  value;
+    } wrong[] = {{0, 0},    {0, 128},  {0, 129},        {0, -1},         {8, INT64_MIN},
+                 {16, 127}, {16, 129}, {16, INT64_MAX}, {24, INT64_MAX}, {24, INT64_MIN}};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        memcpy(copy, good.data, good.bytes);
+        memcpy(copy + ranges + wrong[i].at, &wrong[i].value, 8);
+        item = (wr_item){.kind = good.kind, .data = copy, .bytes = good.bytes};
+        assert_int_equal(wr_windows_match(&t.node, &op, &info), WR_DAMAGED);
+    }
+    item = good;
+    item.from = 1; /* of a subtask that there was not */
+    assert_int_equal(wr_windows_match(&t.node, &op, &info), WR_DAMAGED);
+    free(copy);
+    free(good.data);
+    free(ack.item);
+    tear_down();
+}
+
 static int free_all(void **state)
 {
     (void)state;
@@ -706,9 +810,13 @@ static int free_all(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_aggregates),          cmocka_unit_test(test_aggregates_that_retract),
-        cmocka_unit_test(test_reduce_with_strings), cmocka_unit_test(test_full_windows),
+        cmocka_unit_test(test_aggregates),
+        cmocka_unit_test(test_aggregates_that_retract),
+        cmocka_unit_test(test_reduce_with_strings),
+        cmocka_unit_test(test_full_windows),
         cmocka_unit_test(test_by_the_clock),
+        cmocka_unit_test(test_key_groups_apart),
+        cmocka_unit_test(test_damaged_ranges_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, free_all);
 }
