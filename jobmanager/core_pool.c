@@ -71,6 +71,26 @@ static uint32_t free_slots(const wr_core_pool *p)
     return sum < UINT32_MAX ? (uint32_t)sum : UINT32_MAX;
 }
 
+/* What a job has where it could have it again, running or kept. */
+static uint32_t own_of(const wr_core_pool *p, uint64_t job)
+{
+    uint32_t own = 0;
+    for (uint32_t i = 0; i < p->claims_max; i++) {
+        const wr_pool_claim *c = &p->claim[i];
+        for (uint32_t s = 0; c->state == WR_CLAIM_HELD && c->job == job && s < c->slots; s++) {
+            const wr_pool_tm *t = tm_of(p, c->tm[s]);
+            own += t != NULL && t->state == WR_TM_ALIVE;
+        }
+    }
+    return own;
+}
+
+uint32_t wr_core_pool_reach(const wr_core_pool *p, uint64_t job)
+{
+    uint32_t free = free_slots(p), own = own_of(p, job);
+    return free < UINT32_MAX - own ? free + own : UINT32_MAX;
+}
+
 int64_t wr_core_pool_due(const wr_core_pool *p)
 {
     int64_t due = INT64_MAX;
@@ -301,9 +321,33 @@ static wr_pool_claim *new_claim(wr_core_pool *p, const wr_pool_event *e, uint32_
 
 static void want(wr_core_pool *p, const wr_pool_event *e, out *o)
 {
+    check(e->attempt > 0);
     if (claim_of(p, e->job, e->attempt) != NULL) return; /* it has asked */
     wr_pool_claim *c = new_claim(p, e, WR_CLAIM_WAITS);
+    if (c == NULL && give_back_kept(p, e->job)) c = new_claim(p, e, WR_CLAIM_WAITS);
     if (c != NULL) grant(p, c, o);
+}
+
+static void reserve(wr_core_pool *p, const wr_pool_event *e)
+{
+    wr_pool_claim *c = claim_of(p, e->job, 0);
+    for (uint32_t s = 0; c != NULL && s < c->slots; s++)
+        if (c->tm[s] != 0) give_back(p, c, s);
+    if (c != NULL) tidy(c);
+    uint32_t own = own_of(p, e->job);
+    if (e->slots <= own || e->slots > wr_core_pool_reach(p, e->job)) return;
+    wr_pool_event lacks = *e;
+    lacks.attempt = 0;
+    lacks.slots -= own;
+    c = new_claim(p, &lacks, WR_CLAIM_HELD);
+    if (c == NULL) return;
+    for (uint32_t s = 0; s < c->slots; s++) {
+        wr_pool_tm *t = freest(p);
+        check(t != NULL);
+        t->used++;
+        c->tm[s] = t->tm;
+        c->kept[s] = true;
+    }
 }
 
 static void holds(wr_core_pool *p, const wr_pool_event *e)
@@ -385,6 +429,7 @@ uint32_t wr_core_pool_step(wr_core_pool *p, const wr_pool_event *event, wr_pool_
         if (t != NULL) t->state = event->on ? WR_TM_DRAINING : WR_TM_ALIVE;
         break;
     case WR_POOL_WANT: want(p, event, &o); break;
+    case WR_POOL_RESERVE: reserve(p, event); break;
     case WR_POOL_HOLDS: holds(p, event); break;
     case WR_POOL_FREED: freed(p, event); break;
     case WR_POOL_RETURN: give_back_all(p, event); break;

@@ -9,7 +9,8 @@
  *
  * A job that restarts keeps its slots, so that nobody takes its place while it waits for its time, or for the last of
  * its old workers to go. When it has asked and all of them are gone, what it does not need, or all if it needs more
- * than there are, is free for others. */
+ * than there are, is free for others. One that is about to be ended because it wants other slots has them reserved
+ * before: they are kept for it, as if it had left them. */
 #ifndef WR_JOBMANAGER_CORE_POOL_H
 #define WR_JOBMANAGER_CORE_POOL_H
 #include "base/error.h"
@@ -36,8 +37,8 @@ enum wr_claim_state { WR_CLAIM_NONE = 0, WR_CLAIM_WAITS, WR_CLAIM_HELD };
 /* What one job wants or has. Part of a wr_core_pool. */
 typedef struct wr_pool_claim {
     uint64_t job;
-    uint32_t attempt;
-    uint32_t state; /* enum wr_claim_state */
+    uint32_t attempt; /* 0: what was reserved for its next one */
+    uint32_t state;   /* enum wr_claim_state */
     uint32_t slots;
     uint64_t rank, order;        /* as it was said; of asking */
     uint64_t tm[WR_SLOTS_MAX];   /* HELD: by slot of the job; a slot that was freed alone: 0 */
@@ -61,14 +62,17 @@ typedef enum wr_pool_event_kind {
     WR_POOL_LEAVE,    /* tm: its connection closed */
     WR_POOL_HEARD,    /* tm: a heartbeat */
     WR_POOL_DRAIN,    /* tm, on */
-    WR_POOL_WANT,     /* job, attempt, slots, rank. What the job kept counts as free for it, and it is asked
-                         first. Without
-                         room for another claim nothing happens: see wr_core_pool_claim_of */
-    WR_POOL_HOLDS,    /* job, attempt, slots, place: what it has already (after a restart of the JobManager). Slots of
+    WR_POOL_WANT, /* job, attempt, slots, rank. What the job kept counts as free for it, and it is asked first. Without
+                     room for another claim what the job kept is given back for one; without that nothing happens: see
+                     wr_core_pool_claim_of, and ask again later */
+    WR_POOL_RESERVE, /* job, slots: of its next attempt. What it lacks is kept for it, beside what it has, until that
+                        attempt is granted or FORGET. Beyond wr_core_pool_reach, or without room for another claim,
+                        nothing happens; again: what was reserved before is free */
+    WR_POOL_HOLDS,   /* job, attempt, slots, place: what it has already (after a restart of the JobManager). Slots of
                          a TaskManager that is not here are taken when it joins; again: what was given up is back */
-    WR_POOL_FREED,  /* job, attempt, tm: the worker there is no more. keep: the job will restart and keeps the slots */
-    WR_POOL_RETURN, /* job, attempt: it was granted and nothing was started: all of it is free */
-    WR_POOL_FORGET, /* job: wants nothing any more, keeps nothing; slots that are held stay so until FREED */
+    WR_POOL_FREED,   /* job, attempt, tm: the worker there is no more. keep: the job will restart and keeps the slots */
+    WR_POOL_RETURN,  /* job, attempt: it was granted and nothing was started: all of it is free */
+    WR_POOL_FORGET,  /* job: wants nothing any more, keeps nothing; slots that are held stay so until FREED */
     WR_POOL_TICK
 } wr_pool_event_kind;
 
@@ -101,6 +105,8 @@ int64_t wr_core_pool_due(const wr_core_pool *p);
 /* NULL: none. */
 const wr_pool_claim *wr_core_pool_claim_of(const wr_core_pool *p, uint64_t job, uint32_t attempt);
 const wr_pool_tm    *wr_core_pool_tm_of(const wr_core_pool *p, uint64_t tm);
+/* How many slots the job could have if it were ended now: its own and the free ones, on TaskManagers that take work. */
+uint32_t wr_core_pool_reach(const wr_core_pool *p, uint64_t job);
 typedef struct wr_pool_sums {
     uint32_t tms, draining, slots, free_slots, kept; /* free and slots: of those that take work */
     uint32_t waiting, wanted;                        /* claims, and their slots */

@@ -272,6 +272,81 @@ static void test_tables_are_full(void **state)
     assert_non_null(wr_core_pool_claim_of(&b.pool, CLAIMS, 1));
 }
 
+/* Whoever finds no room asks again, and finds it when all of its old workers are gone at the latest. */
+static void test_room_for_who_restarts_when_tables_are_full(void **state)
+{
+    (void)state;
+    bench b;
+    begin(&b);
+    join(&b, 1, CLAIMS);
+    for (uint64_t job = 1; job <= CLAIMS; job++) want(&b, job, 1, 1);
+    want(&b, 3, 2, 1);
+    assert_null(wr_core_pool_claim_of(&b.pool, 3, 2));
+    freed(&b, 3, 1, 1, true);
+    want(&b, 3, 2, 1);
+    grants(&b, 3, 2);
+}
+
+static void reserve(bench *b, uint64_t job, uint32_t slots)
+{
+    step(b, (wr_pool_event){.kind = WR_POOL_RESERVE, .job = job, .slots = slots});
+}
+
+/* A job that is ended because it wants more slots finds them, whoever asks in between. */
+static void test_reserved(void **state)
+{
+    (void)state;
+    bench b;
+    begin(&b);
+    join(&b, 1, 2);
+    join(&b, 2, 2);
+    want(&b, 10, 1, 2);
+    assert_int_equal(wr_core_pool_reach(&b.pool, 10), 4);
+    assert_int_equal(wr_core_pool_reach(&b.pool, 11), 2);
+    reserve(&b, 10, 5); /* there are not that many */
+    assert_int_equal(free_slots(&b), 2);
+    reserve(&b, 10, 3);
+    assert_int_equal(free_slots(&b), 1);
+    reserve(&b, 10, 4); /* instead of what was reserved before */
+    assert_int_equal(free_slots(&b), 0);
+    assert_int_equal(wr_core_pool_reach(&b.pool, 10), 4);
+    want(&b, 11, 1, 1);
+    assert_int_equal(b.actions, 0);
+    want(&b, 10, 2, 4);
+    assert_int_equal(b.actions, 0);
+    freed(&b, 10, 1, 1, false);
+    assert_int_equal(b.actions, 0);
+    freed(&b, 10, 1, 2, false);
+    grants(&b, 10, 2);
+    begin(&b);
+    join(&b, 1, 2);
+    want(&b, 10, 1, 1);
+    reserve(&b, 10, 2);
+    want(&b, 11, 1, 1);
+    assert_int_equal(b.actions, 0);
+    step(&b, (wr_pool_event){.kind = WR_POOL_FORGET, .job = 10}); /* it has ended meanwhile */
+    grants(&b, 11, 1);
+}
+
+/* Slots on a TaskManager that is drained are of no use to the next attempt. */
+static void test_reserved_elsewhere(void **state)
+{
+    (void)state;
+    bench b;
+    begin(&b);
+    join(&b, 1, 2);
+    want(&b, 10, 1, 2);
+    join(&b, 2, 2);
+    step(&b, (wr_pool_event){.kind = WR_POOL_DRAIN, .tm = 1, .on = true});
+    assert_int_equal(wr_core_pool_reach(&b.pool, 10), 2);
+    reserve(&b, 10, 2);
+    want(&b, 11, 1, 1);
+    assert_int_equal(b.actions, 0);
+    want(&b, 10, 2, 2); /* two are kept for it already */
+    grants(&b, 10, 2);
+    assert_int_equal(slots_at(&b, 10, 2, 2), 2);
+}
+
 /* Its old workers go one by one; nobody takes what the first ones left, unless it would be of no use. */
 static void test_waits_for_its_own_slots(void **state)
 {
@@ -321,7 +396,7 @@ typedef struct books {
         bool     here, draining;
         int64_t  heard_ms;
     } tm[TMS + 1];
-    uint32_t grants, lost, kept;
+    uint32_t grants, lost, kept, reserved;
 } books;
 
 static uint32_t used(const books *k, uint64_t tm)
@@ -482,6 +557,47 @@ static void say_forget(books *k, uint64_t job)
     step(&k->b, (wr_pool_event){.kind = WR_POOL_FORGET, .job = job});
 }
 
+static uint32_t own(const books *k, uint64_t job)
+{
+    uint32_t running, n = kept(k, job, &running);
+    for (uint32_t i = 0; i < CLAIMS; i++)
+        for (uint32_t s = 0; s < k->claim[i].slots && k->claim[i].job == job; s++) {
+            uint64_t tm = k->claim[i].place[s];
+            n += tm != 0 && !k->claim[i].kept[s] && k->tm[tm].here && !k->tm[tm].draining;
+        }
+    return n;
+}
+
+static void say_reserve(books *k, uint64_t job)
+{
+    uint32_t slots = 1 + (uint32_t)wr_prng_below(&k->random, 6), has;
+    claim   *c = NULL;
+    assert_int_equal(wr_core_pool_reach(&k->b.pool, job), all_free(k) + own(k, job));
+    for (uint32_t i = 0; i < CLAIMS; i++)
+        if (k->claim[i].job == job && k->claim[i].attempt == 0) memset(&k->claim[i], 0, sizeof k->claim[i]);
+    for (uint32_t i = 0; i < CLAIMS; i++)
+        if (k->claim[i].slots == 0) c = &k->claim[i];
+    has = own(k, job);
+    reserve(&k->b, job, slots);
+    if (c == NULL || slots <= has || slots > all_free(k) + has) return;
+    const wr_pool_claim *real = wr_core_pool_claim_of(&k->b.pool, job, 0);
+    uint32_t             running;
+    bool                 waits = false;
+    kept(k, job, &running);
+    for (uint32_t i = 0; i < CLAIMS; i++) waits |= k->claim[i].job == job && k->claim[i].waits;
+    assert_int_equal(real == NULL, waits && running == 0); /* who waits in vain keeps nothing */
+    if (real == NULL) return;
+    assert_int_equal(real->slots, slots - has);
+    *c = (claim){.job = job, .slots = real->slots};
+    for (uint32_t s = 0; s < real->slots; s++) {
+        assert_true(real->kept[s]);
+        c->place[s] = real->tm[s];
+        c->kept[s] = true;
+    }
+    for (uint64_t t = 1; t <= TMS; t++) assert_true(!k->tm[t].here || used(k, t) <= k->tm[t].slots);
+    k->reserved++;
+}
+
 static void say_of_tm(books *k)
 {
     uint64_t tm = 1 + wr_prng_below(&k->random, TMS), what = wr_prng_below(&k->random, 10);
@@ -506,28 +622,30 @@ static void say_of_tm(books *k)
 static void test_random_events(void **state)
 {
     (void)state;
-    uint32_t grants_seen = 0, lost_seen = 0, kept_seen = 0;
+    uint32_t grants_seen = 0, lost_seen = 0, kept_seen = 0, reserved_seen = 0;
     for (uint64_t seed = 0; seed < 2000; seed++) {
         static books k;
         memset(&k, 0, sizeof k);
         k.random = wr_prng_of(seed);
         begin(&k.b);
         for (uint32_t n = 0; n < 150; n++) {
-            uint64_t id = 1 + wr_prng_below(&k.random, JOBS), what = wr_prng_below(&k.random, 14);
+            uint64_t id = 1 + wr_prng_below(&k.random, JOBS), what = wr_prng_below(&k.random, 16);
             k.b.actions = 0;
             k.b.now_ms += (int64_t)wr_prng_below(&k.random, 400);
             if (what < 5) say_of_tm(&k);
             if (what == 5 || what == 6) say_want(&k, id);
             if (what > 6 && what < 12) say_freed(&k);
             if (what == 12) say_forget(&k, id);
-            if (what > 12) step(&k.b, (wr_pool_event){.kind = WR_POOL_TICK});
+            if (what == 13) step(&k.b, (wr_pool_event){.kind = WR_POOL_TICK});
+            if (what > 13) say_reserve(&k, id);
             look(&k);
         }
         grants_seen += k.grants;
         lost_seen += k.lost;
         kept_seen += k.kept;
+        reserved_seen += k.reserved;
     }
-    assert_true(grants_seen > 5000 && lost_seen > 1000 && kept_seen > 5000);
+    assert_true(grants_seen > 5000 && lost_seen > 1000 && kept_seen > 5000 && reserved_seen > 1000);
 }
 
 int main(void)
@@ -543,6 +661,9 @@ int main(void)
         cmocka_unit_test(test_holds),
         cmocka_unit_test(test_given_back),
         cmocka_unit_test(test_tables_are_full),
+        cmocka_unit_test(test_room_for_who_restarts_when_tables_are_full),
+        cmocka_unit_test(test_reserved),
+        cmocka_unit_test(test_reserved_elsewhere),
         cmocka_unit_test(test_random_events),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
