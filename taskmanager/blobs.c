@@ -8,6 +8,7 @@
 #include <string.h>
 
 enum { HEX_BYTES = 2 * WR_DIGEST_BYTES + 1, FETCHES_MAX = 2 * WR_JOB_FILES_MAX, STEP_BYTES = WR_MIB(4) };
+#define ASK_NS         (WR_BLOB_ASK_MS * INT64_C(1000000))
 #define KEPT_BYTES_MAX ((uint64_t)WR_MIB(1024))
 #define KEPT_NS        INT64_C(60000000000) /* what was wanted so recently stays, however much it is */
 
@@ -15,10 +16,11 @@ enum { HEX_BYTES = 2 * WR_DIGEST_BYTES + 1, FETCHES_MAX = 2 * WR_JOB_FILES_MAX, 
 typedef struct fetch {
     uint8_t    digest[WR_DIGEST_BYTES];
     uint64_t   bytes, offset;
-    int64_t    wanted_ns;
-    uint32_t   state; /* enum wr_tm_blob_state */
-    bool       looks; /* COMES: first at the file that is there already */
-    int        file;  /* descriptor + 1; 0: none */
+    int64_t    wanted_ns, asked_ns; /* asked_ns: for the piece at `offset` */
+    uint32_t   asks;                /* for it, unanswered */
+    uint32_t   state;               /* enum wr_tm_blob_state */
+    bool       looks;               /* COMES: first at the file that is there already */
+    int        file;                /* descriptor + 1; 0: none */
     wr_sha256 *sum;
     wr_errinfo why;
 } fetch;
@@ -124,6 +126,20 @@ static bool look(wr_tm_blobs *b, fetch *f)
 
 static void begin(wr_tm_blobs *b, fetch *f);
 
+/* When the answer to what was asked for is overdue. */
+static int64_t due_ns(const fetch *f)
+{
+    return f->state == WR_TM_BLOB_COMES && !f->looks ? f->asked_ns + ASK_NS : INT64_MAX;
+}
+
+int64_t wr_tm_blobs_due_ns(const wr_tm_blobs *b)
+{
+    int64_t at = INT64_MAX;
+    for (uint32_t i = 0; i < b->fetches; i++)
+        if (due_ns(b->fetch[i]) < at) at = due_ns(b->fetch[i]);
+    return at;
+}
+
 static void look_further(wr_tm_blobs *b, fetch *f, char *room)
 {
     char    path[WR_PATH_BYTES_MAX];
@@ -146,11 +162,15 @@ static void look_further(wr_tm_blobs *b, fetch *f, char *room)
     begin(b, f);
 }
 
+static void ask_again(wr_tm_blobs *b, fetch *f);
+
 bool wr_tm_blobs_step(wr_tm_blobs *b)
 {
-    char *room = NULL;
-    bool  more = false;
+    char   *room = NULL;
+    bool    more = false;
+    int64_t now = b->env->mono_ns(b->env->self);
     for (uint32_t i = 0; i < b->fetches; i++) {
+        if (now >= due_ns(b->fetch[i])) ask_again(b, b->fetch[i]);
         if (!b->fetch[i]->looks) continue;
         if (room == NULL) room = malloc(STEP_BYTES);
         check(room != NULL);
@@ -202,11 +222,32 @@ static void make_room(wr_tm_blobs *b)
 
 /* ---- what comes ---- */
 
-static void ask_next(wr_tm_blobs *b, const fetch *f)
+static void ask(wr_tm_blobs *b, fetch *f)
 {
     wr_blob what = {.bytes = f->bytes, .offset = f->offset, .data = ""};
     memcpy(what.digest, f->digest, sizeof what.digest);
+    f->asked_ns = b->env->mono_ns(b->env->self);
+    f->asks++;
     b->ask(b->self, &what);
+}
+
+static void ask_next(wr_tm_blobs *b, fetch *f)
+{
+    f->asks = 0;
+    ask(b, f);
+}
+
+/* A connection that lives does not say that what was asked for is on its way. */
+static void ask_again(wr_tm_blobs *b, fetch *f)
+{
+    if (f->asks < WR_BLOB_ASKS_MAX) {
+        ask(b, f);
+        return;
+    }
+    wr_fail(&f->why, WR_TIMEOUT,
+            "the JobManager does not send a file of the job: it was asked %u times for the bytes behind %llu of %llu",
+            f->asks, (unsigned long long)f->offset, (unsigned long long)f->bytes);
+    fail(b, f);
 }
 
 static void begin(wr_tm_blobs *b, fetch *f)
@@ -225,17 +266,27 @@ static void begin(wr_tm_blobs *b, fetch *f)
     ask_next(b, f);
 }
 
+/* The one that was wanted longest ago, of those that are not on their way: a file that is here can be looked at again.
+ */
+static bool forget_one(wr_tm_blobs *b)
+{
+    uint32_t found = UINT32_MAX;
+    for (uint32_t i = 0; i < b->fetches; i++) {
+        if (b->fetch[i]->state == WR_TM_BLOB_COMES) continue;
+        if (found == UINT32_MAX || b->fetch[i]->wanted_ns < b->fetch[found]->wanted_ns) found = i;
+    }
+    if (found == UINT32_MAX) return false;
+    forget(b, found);
+    return true;
+}
+
 enum wr_tm_blob_state wr_tm_blob_want(wr_tm_blobs *b, const wr_blob_ref *ref, wr_errinfo *info)
 {
     uint32_t at = 0;
     fetch   *f = find(b, ref->digest, &at);
     if (ref->bytes == 0) return WR_TM_BLOB_HERE; /* an empty file, or nothing at all */
     if (f == NULL) {
-        while (b->fetches == FETCHES_MAX) { /* one that is here can be looked at again */
-            for (at = 0; at < b->fetches && b->fetch[at]->state == WR_TM_BLOB_COMES;) at++;
-            if (at == b->fetches) return WR_TM_BLOB_COMES;
-            forget(b, at);
-        }
+        if (b->fetches == FETCHES_MAX && !forget_one(b)) return WR_TM_BLOB_COMES;
         f = calloc(1, sizeof *f);
         check(f != NULL);
         memcpy(f->digest, ref->digest, sizeof f->digest);
@@ -322,10 +373,14 @@ void wr_tm_blobs_again(wr_tm_blobs *b)
         if (b->fetch[i]->state == WR_TM_BLOB_COMES && !b->fetch[i]->looks) ask_next(b, b->fetch[i]);
 }
 
+/* ---- copies ---- */
+
 void wr_tm_blob_copy_end(wr_tm_blobs *b, wr_tm_copy *copy)
 {
+    uint8_t nobody[WR_DIGEST_BYTES];
     if (copy->in > 0) b->env->close(b->env->self, copy->in - 1);
     if (copy->out > 0) b->env->close(b->env->self, copy->out - 1);
+    if (copy->sum != NULL) wr_sha256_end(copy->sum, nobody);
     *copy = (wr_tm_copy){0};
 }
 
@@ -340,7 +395,39 @@ static wr_err begin_copy(wr_tm_blobs *b, wr_tm_copy *copy, const wr_blob_ref *re
     int in = b->env->open(b->env->self, from, WR_OPEN_READ);
     if (in < 0) return wr_fail_errno(info, -in, "cannot open %s", from);
     copy->in = in + 1;
-    return WR_OK;
+    copy->sum = wr_sha256_new();
+    return copy->sum != NULL ? WR_OK : wr_fail(info, WR_MEMORY, "no memory for a checksum");
+}
+
+/* It was right when it came, or was looked at. Disks and people change files: who wants it next fetches it again. */
+static wr_err damaged(wr_tm_blobs *b, const wr_blob_ref *ref, wr_errinfo *info)
+{
+    char     path[WR_PATH_BYTES_MAX];
+    uint32_t at = 0;
+    if (path_of(b, path, ref->digest, "")) b->env->unlink(b->env->self, path);
+    const fetch *f = find(b, ref->digest, &at);
+    if (f != NULL && f->state != WR_TM_BLOB_COMES) forget(b, at);
+    return wr_fail(info, WR_IO,
+                   "a file of the job was changed on the disk of the TaskManager, its checksum differs; %s; it is "
+                   "fetched again",
+                   path);
+}
+
+/* All of it was read and written. */
+static wr_err end_copy(wr_tm_blobs *b, wr_tm_copy *copy, const wr_blob_ref *ref, const char *to, wr_errinfo *info)
+{
+    uint8_t digest[WR_DIGEST_BYTES];
+    int     result = b->env->close(b->env->self, copy->out - 1);
+    bool    whole = copy->sum == NULL;
+    copy->out = 0;
+    if (copy->sum != NULL) {
+        wr_sha256_end(copy->sum, digest);
+        copy->sum = NULL;
+        whole = memcmp(digest, ref->digest, sizeof digest) == 0;
+    }
+    wr_tm_blob_copy_end(b, copy);
+    if (result < 0) return wr_fail_errno(info, -result, "cannot copy a file of the job to %s", to);
+    return whole ? WR_OK : damaged(b, ref, info);
 }
 
 wr_err wr_tm_blob_copy(wr_tm_blobs *b, wr_tm_copy *copy, const wr_blob_ref *ref, const char *to, bool *done,
@@ -351,13 +438,12 @@ wr_err wr_tm_blob_copy(wr_tm_blobs *b, wr_tm_copy *copy, const wr_blob_ref *ref,
     char *room = malloc(STEP_BYTES);
     check(room != NULL);
     int64_t got = copy->in > 0 ? b->env->read(b->env->self, copy->in - 1, room, STEP_BYTES) : 0;
+    if (got > 0) wr_sha256_add(copy->sum, room, (size_t)got);
     int64_t result = got > 0 ? write_all(b, copy->out - 1, room, (size_t)got) : got;
     free(room);
-    if (got == 0) {
-        result = b->env->close(b->env->self, copy->out - 1);
-        copy->out = 0;
-        wr_tm_blob_copy_end(b, copy);
-        *done = result == 0;
-    }
-    return result < 0 ? wr_fail_errno(info, (int)-result, "cannot copy a file of the job to %s", to) : WR_OK;
+    if (result < 0) return wr_fail_errno(info, (int)-result, "cannot copy a file of the job to %s", to);
+    if (got > 0) return WR_OK;
+    WR_TRY(end_copy(b, copy, ref, to, info));
+    *done = true;
+    return WR_OK;
 }

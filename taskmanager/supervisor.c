@@ -386,6 +386,7 @@ int64_t wr_supervisor_wait_ns(const wr_supervisor *s)
     if (s->link == WR_TM_REGISTERED) sooner(&at, s->beat_ns);
     if (s->acceptor != NULL) sooner(&at, wr_acceptor_due_ns(s->acceptor));
     sooner(&at, wr_tm_workers_due(s));
+    sooner(&at, wr_tm_blobs_due_ns(s->blobs));
     return at == INT64_MAX ? -1 : at > now ? at - now : 0;
 }
 

@@ -9,7 +9,10 @@
 
 #define MS INT64_C(1000000)
 
-enum { END_MS = 10000 /* a worker that was released and has not ended by then is killed */ };
+enum {
+    END_MS = 10000, /* a worker that was released and has not ended by then is killed */
+    FETCH_AHEAD = 16
+};
 
 wr_tm_worker *wr_tm_find(const wr_supervisor *s, uint64_t job, uint32_t attempt)
 {
@@ -259,19 +262,22 @@ static wr_err start(wr_supervisor *s, wr_tm_worker *w, wr_errinfo *info)
     return WR_OK;
 }
 
+/* File by file: what is here is copied at once. So a job holds on to few of them at a time, and however many jobs with
+ * however many files come at once, none drives out what another waits for. */
 static void fetch(wr_supervisor *s, wr_tm_worker *w)
 {
     const wr_job_spec *spec = &w->deployment.deploy.spec;
-    bool               all = true;
-    for (uint32_t i = 0; blob_of(spec, i) != NULL; i++) {
+    bool               here = true, all = false;
+    uint32_t           first = w->copied + (w->copy.out > 0);
+    for (uint32_t i = first; i < first + FETCH_AHEAD && blob_of(spec, i) != NULL; i++) {
         enum wr_tm_blob_state state = wr_tm_blob_want(s->blobs, blob_of(spec, i), &w->why);
         if (state == WR_TM_BLOB_FAILED) {
             kill_worker(s, w);
             return;
         }
-        all &= state == WR_TM_BLOB_HERE;
+        if (i == w->copied) here = state == WR_TM_BLOB_HERE;
     }
-    if (!all) return;
+    if (!here) return;
     wr_err err = fill_folder(s, w, &all, &w->why);
     if (err == WR_OK && all) err = start(s, w, &w->why);
     if (err != WR_OK) kill_worker(s, w);

@@ -34,7 +34,7 @@ static wr_env *fake_env(void)
 
 /* ---- connections ---- */
 
-enum { FAKE_EVENTS = 256 };
+enum { FAKE_EVENTS = 2048 };
 
 /* The test's side of one wr_peers. */
 typedef struct fake_peers {
