@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum kind { TEXT, PATH, ADDRESS, BOOL, COUNT, COUNT0, BYTES, DURATION, DURATION0, LEVEL, RESTART, FACTOR };
 
@@ -149,13 +150,20 @@ static char *trim(char *text)
     return text;
 }
 
-static wr_err unknown_key(const char *key, const char *path, uint32_t line, wr_errinfo *info)
+/* The key that may be meant, or NULL. */
+static const char *near_key(const char *key)
 {
     const char *keys[WR_SETTINGS];
     for (int i = 0; i < WR_SETTINGS; i++) keys[i] = ROWS[i].key;
     const char *near = wr_did_you_mean(key, keys, WR_SETTINGS);
     for (int i = 0; i < WR_SETTINGS && near == NULL; i++) /* the name of a flag */
         if (ROWS[i].flag != NULL && strcmp(ROWS[i].flag, key) == 0) near = keys[i];
+    return near;
+}
+
+static wr_err unknown_key(const char *key, const char *path, uint32_t line, wr_errinfo *info)
+{
+    const char *near = near_key(key);
     if (near != NULL)
         return wr_fail(info, WR_CONFIG, "unknown key: %.100s; %s:%u; did you mean %s?", key, path, line, near);
     return wr_fail(info, WR_CONFIG, "unknown key: %.100s; %s:%u; `weir config` lists them", key, path, line);
@@ -239,8 +247,53 @@ static wr_err read_configuration(wr_settings *s, const char *config, wr_errinfo 
     return WR_OK;
 }
 
+/* Variables that are no settings: of the program, of its workers, and of its tests. */
+static bool known_variable(const char *name, size_t n)
+{
+    static const char *const OTHERS[] = {"CONFIG", "IO",    "FAILPOINT", "PATIENCE", "SANITIZE",
+                                         "GOLDEN", "SEEDS", "BUILD",     "VERBOSE",  "PLACES"};
+    const char              *own = name + sizeof "WEIR_" - 1;
+    for (size_t i = 0; i < sizeof OTHERS / sizeof OTHERS[0]; i++)
+        if (strlen(OTHERS[i]) + sizeof "WEIR_" - 1 == n && strncmp(own, OTHERS[i], strlen(OTHERS[i])) == 0) return true;
+    for (int i = 0; i < WR_SETTINGS; i++) {
+        char key[64];
+        wr_setting_variable((wr_setting)i, key);
+        if (strlen(key) == n && strncmp(key, name, n) == 0) return true;
+    }
+    return strncmp(own, "WORKER_", 7) == 0;
+}
+
+static wr_err unknown_variable(const char *name, size_t n, wr_errinfo *info)
+{
+    char word[64], variable[64];
+    snprintf(word, sizeof word, "%.*s", (int)(n < 60 ? n : 60), name);
+    for (char *c = word; *c != 0; c++) *c = *c == '_' ? '-' : (char)tolower((unsigned char)*c);
+    const char *near = near_key(word + sizeof "WEIR_" - 1);
+    if (near == NULL)
+        return wr_fail(info, WR_CONFIG,
+                       "unknown variable: %.*s; no setting is called so, and names that begin with WEIR_ are Weir's; "
+                       "`weir config` lists them",
+                       (int)(n < 100 ? n : 100), name);
+    wr_setting_variable((wr_setting)wr_setting_find(near), variable);
+    return wr_fail(info, WR_CONFIG, "unknown variable: %.*s; did you mean %s?", (int)(n < 100 ? n : 100), name,
+                   variable);
+}
+
+/* What is spelled wrong must not be silently without effect: as in the file. Empty ones say nothing. */
+static wr_err check_names(wr_errinfo *info)
+{
+    for (char **at = environ; at != NULL && *at != NULL; at++) {
+        const char *equals = strchr(*at, '=');
+        if (strncmp(*at, "WEIR_", 5) != 0 || equals == NULL || equals[1] == 0) continue;
+        size_t n = (size_t)(equals - *at);
+        if (!known_variable(*at, n)) return unknown_variable(*at, n, info);
+    }
+    return WR_OK;
+}
+
 static wr_err read_environment(wr_settings *s, wr_errinfo *info)
 {
+    WR_TRY(check_names(info));
     for (int i = 0; i < WR_SETTINGS; i++) {
         char name[64];
         wr_setting_variable((wr_setting)i, name);

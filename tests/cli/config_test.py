@@ -42,6 +42,19 @@ class Config(kit.Case):
         self.assertEqual(rows["token"]["value"], "/tmp/t")
         self.assertRegex(rows["token"]["source"], r"c/client\.conf:2$")
 
+    def test_unknown_variables(self):
+        for name, words in (("WEIR_HARTBEAT_TIMEOUT", r"unknown variable: WEIR_HARTBEAT_TIMEOUT; did you mean WEIR_HEARTBEAT_TIMEOUT\?"),
+                            ("WEIR_SLOTS", r"did you mean WEIR_TASKMANAGER_SLOTS\?"),
+                            ("WEIR_LEASES", r"did you mean WEIR_LEASE\?"),
+                            ("WEIR_lease", r"did you mean WEIR_LEASE\?"),
+                            ("WEIR_ZZZZZZZZ", r"unknown variable: WEIR_ZZZZZZZZ; .*`weir config` lists them"),
+                            ("WEIR_", "unknown variable: WEIR_;")):
+            self.error(self.config(env={name: "3s"}), 2, 102, "CONFIG", words)
+            self.expect(self.config(env={name: ""}), 0)
+        self.error(self.weir("list", env={**CLEAN, "WEIR_JOBMANGER": "127.0.0.1:1"}), 2, 102, "CONFIG", "did you mean WEIR_JOBMANAGER")
+        for name in ("WEIR_IO", "WEIR_WORKER_LOG", "WEIRD", "MY_WEIR_LEASE"):
+            self.expect(self.config(env={name: "thread"}), 0)
+
     def test_places_of_the_file(self):
         home = self.path("home")
         os.makedirs(home + "/.config/weir")
