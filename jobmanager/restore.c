@@ -45,14 +45,12 @@ static uint32_t refuse(wr_errinfo *why, const char *text)
 /* Keyed state: the key, then the schema. */
 static uint32_t match_state(const wr_manifest_op *op, const wr_node *node, wr_errinfo *why)
 {
-    wr_key_layout    from, to;
-    const weir_type *state = node->op != NULL ? node->op->state : NULL;
-    bool             made = op->state->name[0] == '('; /* windows make types of their own */
+    const weir_type  *state = node->op != NULL ? node->op->state : NULL;
+    const wr_keyed_by from = {op->record, &op->key}, to = {node->op != NULL ? node->op->left : NULL, &node->key[0]};
+    bool              made = op->state->name[0] == '('; /* windows make types of their own */
     if (op->max_parallelism != node->max_parallelism)
         return refuse(why, "max_parallelism is fixed by the snapshot: leave it as it was");
-    if (wr_key_layout_of(&from, &op->key, why) != WR_OK || wr_key_layout_of(&to, &node->key[0], why) != WR_OK ||
-        wr_key_match(&from, &to, op->uid, why) != WR_OK)
-        return WR_RESTORE_REFUSED;
+    if (wr_key_match(&from, &to, op->uid, why) != WR_OK) return WR_RESTORE_REFUSED;
     if (made) return wr_windows_match(node, op, why) == WR_OK ? WR_RESTORE_SAME : WR_RESTORE_REFUSED;
     if (wr_kernel_of_node(node->op, node) == &wr_kernel_windows)
         return refuse(why, "it has state without windows, and the pipeline has a window there");

@@ -66,15 +66,14 @@ wr_err wr_convert_new(wr_convert **take, const wr_table_config *from, wr_table *
     *take = NULL;
     wr_convert *c = calloc(1, sizeof *c);
     if (c == NULL) return wr_fail(info, WR_MEMORY, "out of memory: converting states");
-    wr_key_layout key;
+    const wr_keyed_by was = {from->record, &from->key}, is = {to->config.record, &to->config.key};
     c->to = to;
     c->old_state = from->state;
     c->new_state = to->config.state;
     c->now_ns = to->now_ns;
     if (how != NULL) c->how = *how;
     c->upgrade = wr_upgrade_of(c->how.upgrade, c->old_state, c->new_state);
-    wr_err err = wr_key_layout_of(&key, &from->key, info);
-    if (err == WR_OK) err = wr_key_match(&key, &to->key, from->uid, info);
+    wr_err err = wr_key_match(&was, &is, from->uid, info);
     if (err == WR_OK && c->upgrade != NULL && c->how.ctx == NULL)
         err = wr_fail(info, WR_STATE, "the state of operator %s needs its WEIR_UPGRADE, which cannot run here",
                       from->uid);

@@ -27,8 +27,13 @@ const weir_field *wr_field_named(const weir_type *type, const char *name);
 bool              wr_kind_is_cell(uint32_t kind); /* value, list, table */
 /* The upgrade that starts from this schema and ends at `to`, or NULL. */
 const weir_upgrade *wr_upgrade_of(const weir_upgrade *const *upgrade, const weir_type *from, const weir_type *to);
+/* What an operator's states belong to. */
+typedef struct wr_keyed_by {
+    const weir_type *record;
+    const weir_key  *key;
+} wr_keyed_by;
 /* Whether keys of the one can be keys of the other. */
-wr_err wr_key_match(const wr_key_layout *from, const wr_key_layout *to, const char *uid, wr_errinfo *info);
+wr_err wr_key_match(const wr_keyed_by *from, const wr_keyed_by *to, const char *uid, wr_errinfo *info);
 
 /* ---- image_convert.c --------------------------------------------------------------------------------------------- */
 

@@ -10,9 +10,8 @@ static wr_err check_op(const wr_table *table, const wr_manifest_op *op, wr_errin
                        "operator %s has max_parallelism %u in the snapshot and %u in the pipeline; leave "
                        "it as it was",
                        op->uid, op->max_parallelism, config->max_parallelism);
-    wr_key_layout key;
-    WR_TRY(wr_key_layout_of(&key, &op->key, info));
-    return wr_key_match(&key, &table->key, op->uid, info);
+    const wr_keyed_by was = {op->record, &op->key}, is = {config->record, &config->key};
+    return wr_key_match(&was, &is, op->uid, info);
 }
 
 static wr_err convert(wr_image_origin *o, wr_table *table, const wr_upgrading *how, wr_errinfo *info)
@@ -40,8 +39,8 @@ wr_err wr_image_upgrade(wr_table *table, const wr_env *env, const char *folder, 
 {
     wr_image_origin        o;
     const wr_table_config *config = &table->config;
+    if (op->layers == 0) return WR_OK; /* it had no state; it may have been no keyed operator */
     WR_TRY(check_op(table, op, info));
-    if (op->layers == 0) return WR_OK;
     WR_TRY(wr_image_origin_open(&o, env, folder, op, config->group_first, config->group_end, info));
     bool   same = wr_schema_same(op->state, config->state) && !o.rows && wr_image_source_fits(&o.source, table);
     wr_err err = same ? wr_image_source_fill(&o.source, table, info) : convert(&o, table, how, info);

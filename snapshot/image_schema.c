@@ -185,24 +185,42 @@ enum wr_schema_match wr_schema_match(const weir_type *from, const weir_type *to,
     return wr_record_map_of(&map, from, to, info) ? WR_SCHEMA_CONVERT : WR_SCHEMA_REFUSED;
 }
 
-/* Keys are compared by value and content, so a wider integer is the same key; a narrower one may not hold them. */
-wr_err wr_key_match(const wr_key_layout *from, const wr_key_layout *to, const char *uid, wr_errinfo *info)
+/* The record's field that is part of a key; its name, or "?" (nothing has it, and then it fits nothing). */
+static const char *name_at(const weir_type *record, const weir_key_field *part)
 {
-    if (from->count != to->count)
+    for (uint32_t i = 0; record != NULL && i < record->fields; i++) {
+        if (record->field[i].offset == part->offset && record->field[i].kind == part->kind)
+            return record->field[i].name;
+    }
+    return "?";
+}
+
+/* Keys are compared by value and content, so a wider integer is the same key; a narrower one may not hold them. Another
+ * field of the same type is another key: the states would go to strangers. */
+wr_err wr_key_match(const wr_keyed_by *from, const wr_keyed_by *to, const char *uid, wr_errinfo *info)
+{
+    if (from->key->count != to->key->count)
         return wr_fail(info, WR_STATE,
                        "the key of operator %s has %u fields in the snapshot and %u in the pipeline; give "
                        "the operator another uid",
-                       uid, from->count, to->count);
-    for (uint32_t i = 0; i < to->count; i++) {
-        uint32_t a = from->part[i].kind, b = to->part[i].kind;
-        bool     number = a >= WEIR_I8 && a <= WEIR_U64 && b >= WEIR_I8 && b <= WEIR_U64;
-        bool     fits = a == b || (from->part[i].string && to->part[i].string) ||
-                    (number && widening(a, b) != WR_FIELD_ZERO);
-        if (fits) continue;
+                       uid, from->key->count, to->key->count);
+    for (uint32_t i = 0; i < to->key->count; i++) {
+        const weir_key_field *x = &from->key->field[i], *y = &to->key->field[i];
+        const char           *was = name_at(from->record, x), *is = name_at(to->record, y);
+        uint32_t              a = x->kind, b = y->kind;
+        bool                  strings = (a == WEIR_STR || a == WEIR_BYTES) && (b == WEIR_STR || b == WEIR_BYTES);
+        bool                  number = a >= WEIR_I8 && a <= WEIR_U64 && b >= WEIR_I8 && b <= WEIR_U64;
+        if (strcmp(was, is) != 0)
+            return wr_fail(
+                info, WR_STATE,
+                "field %u of the key of operator %s was %s in the snapshot and is %s now; give the field its "
+                "name back, or, if it is another one, give the operator another uid",
+                i + 1, uid, was, is);
+        if (a == b || strings || (number && widening(a, b) != WR_FIELD_ZERO)) continue;
         return wr_fail(info, WR_STATE,
-                       "field %u of the key of operator %s was %s in the snapshot and is %s now; give the "
+                       "field %s of the key of operator %s was %s in the snapshot and is %s now; give the "
                        "operator another uid",
-                       i + 1, uid, kind_name(a), kind_name(b));
+                       is, uid, kind_name(a), kind_name(b));
     }
     return WR_OK;
 }

@@ -36,6 +36,20 @@ WEIR_PIPELINE(windowed, p)
 }
 """
 
+# KEY: which of two fields of one type the state belongs to.
+KEYED = """#include <weir/pipeline.h>
+WEIR_RECORD(event, (uint64_t, user), (uint64_t, shop))
+WEIR_STATE(visits, (uint64_t, n))
+WEIR_KEYED(tally, event, in, visits, state, event, out) { state->n++; event_emit(out, *in); }
+WEIR_FILTER(all, event, in) { return in->user < 1000; }
+WEIR_REDUCE(latest, event, so_far, in) { *so_far = *in; }
+WEIR_PIPELINE(keyed, p)
+{
+    event_stream events = weir_source(event, p, "file:visits.csv", .format = WEIR_CSV, .name = "events");
+    weir_sink(OPERATOR, "blackhole:", .name = "out");
+}
+"""
+
 
 class State(Case):
     @classmethod
@@ -117,6 +131,31 @@ class State(Case):
             self.assertIn("refused    sums", got.out)
         self.expect(check("minute", "one"), 7, "E0603 STATE", "no such window")
         self.expect(check("one", "minute"), 7, "E0603 STATE", "state without windows")
+
+    def test_state_stays_with_its_key(self):
+        """Another field of the same type is another key; an operator that had no state keeps nobody from its uid."""
+        operators = {"user": 'weir_apply(tally, weir_key_by(events, user), .uid = "it")',
+                     "shop": 'weir_apply(tally, weir_key_by(events, shop), .uid = "it")',
+                     "both": 'weir_apply(tally, weir_key_by(events, user, shop), .uid = "it")',
+                     "turned": 'weir_apply(tally, weir_key_by(events, shop, user), .uid = "it")',
+                     "user-window": 'weir_apply(latest, weir_window(weir_key_by(events, user), weir_count(1000, 1000)), .uid = "it")',
+                     "shop-window": 'weir_apply(latest, weir_window(weir_key_by(events, shop), weir_count(1000, 1000)), .uid = "it")',
+                     "none": 'weir_apply(all, events, .uid = "it")'}
+        self.write("visits.csv", "".join(f"{n % 7},{n % 3}\n" for n in range(100)))
+        for name, operator in operators.items():
+            self.build(name, KEYED.replace("OPERATOR", operator))
+        for was, now, field in (("user", "shop", "user"), ("both", "turned", "user"), ("user-window", "shop-window", "user")):
+            with self.subTest(was=was, now=now):
+                where = self.path(f"keyed-{was}-{now}")
+                self.expect(self.weir("run", "-q", f"{was}.so", "--snapshots", where), 0)
+                got = self.expect(self.weir("restore", where, f"{now}.so", "--check"), 7, "E0603 STATE", f"was {field} in the snapshot and is shop now")
+                self.assertIn("refused    it", got.out)
+                self.expect(self.weir("run", "-q", f"{now}.so", "--restore", where), 7, "E0603 STATE", f"was {field} in")
+                self.expect(self.weir("restore", where, f"{was}.so", "--check"), 0)
+        where = self.path("keyed-none")
+        self.expect(self.weir("run", "-q", "none.so", "--snapshots", where), 0)
+        self.expect(self.weir("restore", where, "user.so", "--check"), 0)
+        self.expect(self.weir("run", "-q", "user.so", "--restore", where), 0)
 
     def test_damage_is_named(self):
         where = self.snapshot("damaged")

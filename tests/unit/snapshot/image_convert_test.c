@@ -1,5 +1,6 @@
 /* States of a snapshot in tables of another schema or layout, through an upgrade, and without any pipeline.
  * ctest: timeout=120 */
+#include "snapshot/image_convert.h"
 #include "tests/unit/snapshot/image_kit.h"
 
 /* kit_note, kit_point and kit_keep after a year of changes: fields moved, added, removed and widened. */
@@ -352,6 +353,43 @@ static void keys_that_do_not_fit(void **unused)
     (void)kit_clear();
 }
 
+/* A field of the same type that is called otherwise is another one: the states are not its keys' states. */
+static void keys_of_another_name(void **unused)
+{
+    const weir_field fields[] = {KIT_FIELD(kit_event, user, WEIR_I32, .ttl = 0),
+                                 KIT_FIELD(kit_event, name, WEIR_STR, .ttl = 0)};
+    weir_field       renamed[] = {fields[0], fields[1]};
+    const weir_type  before = KIT_TYPE(kit_event, fields), after = KIT_TYPE(kit_event, renamed);
+    (void)unused;
+    for (uint32_t key = 0; key < 3; key++) {
+        wr_errinfo        info = {0};
+        const wr_keyed_by was = {&before, &kit_keys[key]}, is = {&after, &kit_keys[key]};
+        renamed[0].name = "user";
+        assert_int_equal(wr_key_match(&was, &is, "keeper", &info), WR_OK);
+        renamed[0].name = "other";
+        assert_int_equal(wr_key_match(&was, &is, "keeper", &info), key == 1 ? WR_OK : WR_STATE);
+        assert_true(key == 1 || strstr(info.text, "was user in the snapshot and is other now") != NULL);
+    }
+    const weir_key    swapped = {.count = 2, .field = {kit_keys[2].field[1], kit_keys[2].field[0]}};
+    const wr_keyed_by was = {&before, &kit_keys[2]}, is = {&before, &swapped};
+    assert_int_equal(wr_key_match(&was, &is, "keeper", NULL), WR_STATE);
+}
+
+/* What had no state has none now, whatever its key was: the uid was that of another kind of operator. */
+static void nothing_to_take_over(void **unused)
+{
+    kit        k;
+    wr_errinfo info = {0};
+    (void)unused;
+    begin(&k, 4);
+    const wr_manifest_op none = {.uid = "keeper"};
+    wr_table            *table = table2(&k, &keep2_type, 0, KIT_GROUPS);
+    assert_int_equal(wr_image_load(table, wr_env_real(), kit_folder, &none, NULL, &info), WR_OK);
+    wr_table_free(table);
+    kit_end(&k);
+    (void)kit_clear();
+}
+
 /* ---- stamps ------------------------------------------------------------------------------------------------------ */
 
 /* Every state of `moved` has the stamp of the table that it came from. How many. */
@@ -461,7 +499,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reader_walks_all),     cmocka_unit_test(fields_move_and_widen),
         cmocka_unit_test(upgrades_run),         cmocka_unit_test(schemas_that_do_not_fit),
-        cmocka_unit_test(keys_that_do_not_fit), cmocka_unit_test(stamps_come_along),
+        cmocka_unit_test(keys_that_do_not_fit), cmocka_unit_test(keys_of_another_name),
+        cmocka_unit_test(nothing_to_take_over), cmocka_unit_test(stamps_come_along),
     };
     return cmocka_run_group_tests(tests, kit_folder_begin, kit_folder_end);
 }
