@@ -5,6 +5,8 @@
 #include "snapshot/table_inner.h"
 #include <stdlib.h>
 
+enum { UNDO_AHEAD_BYTES = 1024 };
+
 /* ---- one family -------------------------------------------------------------------------------------------------- */
 
 static uint64_t bitmap_bytes(const wr_family *family)
@@ -47,34 +49,82 @@ static void release_bits(wr_family *family)
     *capture = (wr_capture){0};
 }
 
-static void save(wr_family *family, uint32_t position)
+/* ---- before a write ---------------------------------------------------------------------------------------------- */
+
+static uint64_t undo_bytes(const wr_family *family)
+{
+    return (sizeof(wr_undo) + family->stride + WR_UNDO_UNIT - 1) & ~(uint64_t)(WR_UNDO_UNIT - 1);
+}
+
+/* The old bytes of entries that the open capture still has to take. */
+static void save(wr_family *family, const uint32_t *position, uint32_t n)
 {
     wr_capture *capture = &family->capture;
-    uint64_t    bytes = (sizeof(wr_undo) + family->stride + WR_UNDO_UNIT - 1) & ~(uint64_t)(WR_UNDO_UNIT - 1);
+    uint64_t    bytes = undo_bytes(family);
     if (capture->undo_used == 0) capture->undo_used = WR_UNDO_UNIT; /* 0 means none */
-    check(capture->undo_used + bytes <= capture->undo_reserved);
-    wr_undo  *record = (wr_undo *)(void *)(capture->undo_base + capture->undo_used);
-    uint32_t *head = &capture->undo[position >> family->granule_log2];
-    record->position = position;
-    record->next = *head;
-    memcpy(record->bytes, wr_family_at(family, position), family->stride);
-    *head = (uint32_t)(capture->undo_used / WR_UNDO_UNIT);
-    capture->undo_used += bytes;
-    wr_budget_add(family->budget, family->table_bytes, (int64_t)bytes);
+    check(capture->undo_used + n * bytes <= capture->undo_reserved);
+    for (uint32_t i = 0; i < n; i++) {
+        wr_undo  *record = (wr_undo *)(void *)(capture->undo_base + capture->undo_used);
+        uint32_t *head = &capture->undo[position[i] >> family->granule_log2];
+        __builtin_prefetch((const char *)record + UNDO_AHEAD_BYTES, 1);
+        record->position = position[i];
+        record->next = *head;
+        wr_family_copy(record->bytes, wr_family_at(family, position[i]), family->stride);
+        *head = (uint32_t)(capture->undo_used / WR_UNDO_UNIT);
+        capture->undo_used += bytes;
+    }
+    wr_budget_add(family->budget, family->table_bytes, (int64_t)(n * bytes));
+}
+
+/* Sets the dirty bits; those that were not set go to fresh[]. No branch: they are as good as a coin toss. */
+static uint32_t set_dirty(const wr_family *family, const uint32_t *position, uint32_t n, uint32_t *fresh)
+{
+    uint64_t *dirty = family->capture.dirty;
+    uint32_t  count = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t *word = &dirty[position[i] >> 6], was = *word;
+        uint32_t  at = position[i] & 63;
+        *word = was | UINT64_C(1) << at;
+        fresh[count] = position[i];
+        count += !(was >> at & 1);
+    }
+    return count;
+}
+
+/* Of these, the ones whose granule the open capture has still to take. Entries that are not of the image, as they were
+ * made behind the barrier, may be among them: nobody reads what is saved of those. */
+static uint32_t still_wanted(const wr_family *family, uint32_t *position, uint32_t n)
+{
+    const wr_capture *capture = &family->capture;
+    const uint64_t   *saved = capture->saved;
+    const uint32_t   *undo = capture->undo, log2 = family->granule_log2;
+    const uint64_t    all = capture->full;
+    uint32_t          count = 0;
+    for (uint32_t i = 0; i < n; i++) __builtin_prefetch(&undo[position[i] >> log2], 1);
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t p = position[i];
+        bool     picked = (all | (saved[p >> 6] >> (p & 63) & 1)) != 0;
+        position[count] = p;
+        count += picked & (undo[p >> log2] != WR_UNDO_TAKEN);
+    }
+    return count;
+}
+
+void wr_family_touch_all(wr_family *family, const uint32_t *position, uint32_t n)
+{
+    uint32_t fresh[WR_TOUCH_MAX];
+    check(n <= WR_TOUCH_MAX);
+    if (family->mark == WR_MARK_OFF) return;
+    for (uint32_t i = 0; i < n; i++) __builtin_prefetch(&family->capture.dirty[position[i] >> 6], 1);
+    uint32_t count = set_dirty(family, position, n, fresh);
+    if (family->mark == WR_MARK_DIRTY || count == 0) return;
+    count = still_wanted(family, fresh, count);
+    if (count != 0) save(family, fresh, count);
 }
 
 void wr_family_touch_slow(wr_family *family, uint32_t position)
 {
-    wr_capture *capture = &family->capture;
-    uint64_t   *word = &capture->dirty[position >> 6], bit = UINT64_C(1) << (position & 63);
-    if (family->mark == WR_MARK_OFF || (*word & bit) != 0) return;
-    *word |= bit;
-    if (family->mark == WR_MARK_DIRTY) return;
-    if (!capture->full && (capture->saved[position >> 6] & bit) == 0) return;
-    uint64_t where = family->where[position >> family->granule_log2];
-    if (where < capture->cursor) return; /* its region is captured */
-    if (wr_family_number_of(family, position) >= capture->count[where >> 32]) return;
-    save(family, position);
+    wr_family_touch_all(family, &position, 1);
 }
 
 static void clear_bits(const wr_family *family, uint64_t *bits)
@@ -94,7 +144,6 @@ static void family_begin(wr_family *family, bool full, bool marking)
         capture->count[i] = family->group[i].count;
         capture->free[i] = family->group[i].free;
     }
-    capture->cursor = 0;
     capture->full = full;
     family->mark = WR_MARK_CAPTURE;
 }

@@ -128,8 +128,11 @@ static void add_region(wr_family *family, uint32_t group, uint32_t position)
         number = wr_family_number_of(family, last) + before;
     }
     g->region[g->regions++] = position;
-    for (uint32_t i = 0; i < entries; i += 1u << family->granule_log2)
-        family->where[(position + i) >> family->granule_log2] = (uint64_t)group << 32 | (number + i);
+    for (uint32_t i = 0; i < entries; i += 1u << family->granule_log2) {
+        uint32_t granule = (position + i) >> family->granule_log2;
+        family->where[granule] = (uint64_t)group << 32 | (number + i);
+        if (family->mark == WR_MARK_CAPTURE) family->capture.undo[granule] = WR_UNDO_TAKEN; /* not of the image */
+    }
 }
 
 void wr_family_grow(wr_family *family, uint32_t group, uint32_t n)

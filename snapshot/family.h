@@ -10,9 +10,12 @@
 #include "base/ahead.h"
 #include "base/check.h"
 #include "snapshot/table.h"
+#include <string.h>
 
 #define WR_REGION_BYTES  16384u
 #define WR_GRANULE_BYTES 512u /* the smallest region has at least this, or one entry */
+#define WR_TOUCH_MAX     256u
+#define WR_UNDO_TAKEN    UINT32_MAX /* of a granule: the capture has it, or never wants it */
 
 /* Owner: its family. */
 typedef struct wr_group {
@@ -29,11 +32,10 @@ enum wr_mark { WR_MARK_OFF, WR_MARK_DIRTY, WR_MARK_CAPTURE };
 typedef struct wr_capture {
     uint64_t *dirty; /* bit per position: written since the last begin */
     uint64_t *saved; /* the same of the epoch before: what an increment captures */
-    uint32_t *undo;  /* per granule: newest undo record, in units of 8 bytes behind undo_base; 0: none */
+    uint32_t *undo;  /* per granule: newest undo record, in units of 8 bytes behind undo_base; 0: none; WR_UNDO_TAKEN */
     uint32_t *count; /* per group, at begin */
     uint32_t *free;
-    uint64_t  cursor; /* group << 32 | number: everything below it is captured */
-    bool      full;   /* all entries, not only the saved bits */
+    bool      full; /* all entries, not only the saved bits */
     char     *undo_base;
     uint64_t  undo_used, undo_reserved;
 } wr_capture;
@@ -68,6 +70,8 @@ void wr_family_grow(wr_family *family, uint32_t group, uint32_t n);
 /* Moves the group's tail to where its count says. */
 void wr_family_retail(wr_family *family, uint32_t group);
 void wr_family_touch_slow(wr_family *family, uint32_t position);
+/* Of n <= WR_TOUCH_MAX entries at once; one may be there twice. */
+void wr_family_touch_all(wr_family *family, const uint32_t *position, uint32_t n);
 void wr_family_touch_run(wr_family *family, uint32_t position, uint32_t n);
 void wr_budget_add(wr_budget *budget, uint64_t *table_bytes, int64_t bytes);
 /* Huge pages from here on, and for the first 2 MiB, which were small so far. 0.2 ms, once. */
@@ -91,6 +95,17 @@ static inline uint32_t wr_family_stride(uint64_t bytes)
 static inline char *wr_family_at(const wr_family *family, uint32_t position)
 {
     return family->base + (uint64_t)position * family->stride;
+}
+
+/* One entry. The usual strides without a call. */
+static inline void wr_family_copy(void *to, const void *from, uint32_t stride)
+{
+    if (stride == 64)
+        memcpy(to, from, 64);
+    else if (stride == 32)
+        memcpy(to, from, 32);
+    else
+        memcpy(to, from, stride);
 }
 
 /* Of the address of an entry's first byte. */

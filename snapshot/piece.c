@@ -59,8 +59,7 @@ static void put_index(const job *j, char *to)
     while ((at & 3) != 0) index[at++] = 0;
 }
 
-/* A piece for the region, with its index; false: the increment needs nothing of it. From here on what is written to
- * the region saves nothing any more. */
+/* A piece for the region, with its index; false: the increment needs nothing of it. */
 static bool plan_job(wr_table *table, const wr_capture_walk *walk, job *j, uint16_t number, char *to)
 {
     wr_family *family = j->family = wr_table_family(table, walk->family);
@@ -71,7 +70,6 @@ static bool plan_job(wr_table *table, const wr_capture_walk *walk, job *j, uint1
     j->count = count < entries ? count : entries;
     j->stride = family->stride;
     j->group = walk->group;
-    family->capture.cursor = (uint64_t)walk->group << 32 | (first + j->count);
     uint32_t picked = j->count, form = WR_PIECE_FULL;
     if (!family->capture.full) {
         picked = take_bits(j);
@@ -104,7 +102,6 @@ static bool find_region(wr_table *table, wr_capture_walk *walk, uint64_t *looked
             uint32_t position = family->group[walk->group].region[walk->region];
             if (wr_family_number_of(family, position) < family->capture.count[walk->group]) return true;
         }
-        if (family != NULL) family->capture.cursor = (uint64_t)(walk->group + 1) << 32;
         *looked += LOOKED_PER_STEP;
         walk->region = 0;
         if (++walk->family == wr_capture_families(table)) {
@@ -141,7 +138,7 @@ static void copy_entries(const job *j)
     char *to = j->entries;
     for (uint32_t i = 0; i < (j->count + 63) / 64; i++) {
         for (uint64_t word = j->bits[i]; word != 0; word &= word - 1, to += j->stride)
-            memcpy(to, from + (uint64_t)(i * 64 + (uint32_t)__builtin_ctzll(word)) * j->stride, j->stride);
+            wr_family_copy(to, from + (uint64_t)(i * 64 + (uint32_t)__builtin_ctzll(word)) * j->stride, j->stride);
     }
 }
 
@@ -150,11 +147,13 @@ static const wr_undo *undo_at(const job *j, uint32_t unit)
     return (const wr_undo *)(const void *)(j->family->capture.undo_base + (uint64_t)unit * WR_UNDO_UNIT);
 }
 
+/* From here on what is written to the region saves nothing any more. */
 static uint32_t find_chains(const job *j, uint32_t number, chain *chains)
 {
     uint32_t log2 = j->family->granule_log2, count = 0;
     for (uint32_t at = j->position >> log2; at <= (j->position + j->count - 1) >> log2; at++) {
         uint32_t unit = j->family->capture.undo[at];
+        j->family->capture.undo[at] = WR_UNDO_TAKEN;
         if (unit == 0) continue;
         __builtin_prefetch(undo_at(j, unit));
         chains[count++] = (chain){number, unit};
@@ -181,7 +180,7 @@ static void undo_entries(const job *jobs, chain *chains, uint32_t count)
                 if ((word >> (i & 63) & 1) == 0) continue;
                 i = j->rank[i >> 6] + (uint32_t)__builtin_popcountll(word & ((UINT64_C(1) << (i & 63)) - 1));
             }
-            memcpy(j->entries + (uint64_t)i * j->stride, record->bytes, j->stride);
+            wr_family_copy(j->entries + (uint64_t)i * j->stride, record->bytes, j->stride);
         }
         count = left;
     }

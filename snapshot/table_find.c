@@ -305,28 +305,13 @@ void wr_table_peek(const wr_table *table, const void *records, uint32_t n, const
     }
 }
 
-enum { TOUCH_AHEAD = 24 };
-
 void wr_table_touch(wr_table *table, void *const *state, uint32_t n)
 {
+    uint32_t position[WR_TOUCH_MAX];
     if (__builtin_expect(table->entries.mark == WR_MARK_OFF, 1)) return;
-    if (table->entries.mark == WR_MARK_DIRTY) {
-        uint64_t *dirty = table->entries.capture.dirty;
-        for (uint32_t i = 0; i < n; i++) {
-            uint32_t position = wr_table_position_of(table, state[i]);
-            dirty[position >> 6] |= UINT64_C(1) << (position & 63);
-        }
-        return;
-    }
-    /* Right behind a barrier every entry is written for the first time: what that looks at is asked for ahead. */
-    const wr_family *entries = &table->entries;
-    for (uint32_t i = 0; i < n; i++) {
-        if (i + TOUCH_AHEAD < n) {
-            uint32_t position = wr_table_position_of(table, state[i + TOUCH_AHEAD]);
-            __builtin_prefetch(&entries->capture.dirty[position >> 6], 1);
-            __builtin_prefetch(&entries->where[position >> entries->granule_log2]);
-            __builtin_prefetch(&entries->capture.undo[position >> entries->granule_log2], 1);
-        }
-        wr_family_touch_slow(&table->entries, wr_table_position_of(table, state[i]));
+    for (uint32_t from = 0, count; from < n; from += count) {
+        count = n - from < WR_TOUCH_MAX ? n - from : WR_TOUCH_MAX;
+        for (uint32_t i = 0; i < count; i++) position[i] = wr_table_position_of(table, state[from + i]);
+        wr_family_touch_all(&table->entries, position, count);
     }
 }
