@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -60,10 +61,11 @@ typedef struct child {
     pid_t   pid;
     int     out; /* its standard output; -1: ours */
     int64_t until_ns;
+    bool    hurried; /* that is sooner than it might otherwise have */
     bool    timed_out;
 } child;
 
-static wr_err start(child *c, char **argv, bool piped, const char *folder, wr_errinfo *info)
+static wr_err start(child *c, char **argv, bool piped, const char *folder, int64_t until_ns, wr_errinfo *info)
 {
     const wr_env *env = wr_env_real();
     int           fd[2] = {-1, -1};
@@ -81,6 +83,8 @@ static wr_err start(child *c, char **argv, bool piped, const char *folder, wr_er
     c->out = fd[0];
     c->timed_out = false;
     c->until_ns = env->mono_ns(env->self) + BUILD_SECONDS_MAX * INT64_C(1000000000);
+    c->hurried = until_ns < c->until_ns;
+    if (c->hurried) c->until_ns = until_ns;
     if (c->pid >= 0) return WR_OK;
     if (fd[0] >= 0) close(fd[0]);
     return wr_fail_errno(info, why, "cannot start the process that loads the pipeline");
@@ -127,14 +131,19 @@ static int finish(child *c)
     const wr_env    *env = wr_env_real();
     struct sigaction action;
     int              status = 0;
-    int64_t          left = (c->until_ns - env->mono_ns(env->self)) / 1000000000 + 1;
+    int64_t          left_us = (c->until_ns - env->mono_ns(env->self)) / 1000;
+    struct itimerval timer = {.it_interval.tv_usec = 100000}; /* again: it may have rung before we waited */
     memset(&action, 0, sizeof action);
     action.sa_handler = kill_doomed;
     doomed = c->pid;
     sigaction(SIGALRM, &action, NULL);
-    alarm(left > 0 ? (unsigned)left : 1);
+    timer.it_value.tv_sec = left_us > 0 ? left_us / 1000000 : 0;
+    timer.it_value.tv_usec = left_us > 0 ? left_us % 1000000 + 1 : 1;
+    if (timer.it_value.tv_usec >= 1000000) timer.it_value.tv_usec = 999999;
+    setitimer(ITIMER_REAL, &timer, NULL);
     while (waitpid(c->pid, &status, 0) < 0 && errno == EINTR) {}
-    c->timed_out = alarm(0) == 0;
+    setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
+    c->timed_out = env->mono_ns(env->self) >= c->until_ns;
     if (c->out >= 0) close(c->out);
     return status;
 }
@@ -143,7 +152,12 @@ static int exit_code_of(const child *c, int status, const char *path)
 {
     wr_errinfo info = {0};
     if (WIFEXITED(status)) return WEXITSTATUS(status);
-    if (c->timed_out)
+    if (c->timed_out && c->hurried)
+        wr_fail(&info, WR_TIMEOUT,
+                "the build function of %s did not return within the --timeout; it must only describe the pipeline; "
+                "nothing was asked of the cluster",
+                path);
+    else if (c->timed_out)
         wr_fail(&info, WR_TIMEOUT,
                 "the build function did not return within %d s; %s; it must only describe the pipeline",
                 BUILD_SECONDS_MAX, path);
@@ -160,7 +174,7 @@ int wr_child_check(const wr_options *o)
     char       number[2][16];
     child      c;
     char     **argv = child_arguments(o, "check-here", number);
-    wr_err     err = start(&c, argv, false, NULL, &info);
+    wr_err     err = start(&c, argv, false, NULL, INT64_MAX, &info);
     free(argv);
     if (err != WR_OK) return wr_cli_fail(&info);
     return exit_code_of(&c, finish(&c), o->file);
@@ -184,6 +198,26 @@ static wr_err look(void *self, const char *job, const weir_pipeline *p, const wr
     return WR_OK;
 }
 
+/* What runs here, and cannot on a cluster; and what can, but hardly as it was meant. */
+static wr_err fits_cluster(const wr_job *job, wr_errinfo *info)
+{
+    for (uint32_t i = 0; i < job->nodes; i++) {
+        const wr_node *n = &job->node[i];
+        if (n->connector == NULL) continue;
+        if (n->kind == WR_NODE_SOURCE && strcmp(n->connector->scheme, "stdin") == 0)
+            return wr_fail(info, WR_URI,
+                           "source '%s' (%s): a job on a cluster has no standard input; write the input to a file that "
+                           "the workers see, and name it by --set %s=file:PATH",
+                           n->name, n->uri, n->name);
+        if (n->kind == WR_NODE_SINK && strncmp(n->uri, "file:", 5) == 0 && n->uri[5] != '/')
+            fprintf(stderr,
+                    "weir: warning: sink '%s' (%s) writes below the working folders of the workers, which are removed "
+                    "when the job ends; name a whole path, or give --set %s=file:PATH\n",
+                    n->name, n->uri, n->name);
+    }
+    return WR_OK;
+}
+
 /* The child's side: an array on standard output. */
 int wr_cli_graph_here(const wr_options *options)
 {
@@ -198,14 +232,18 @@ int wr_cli_graph_here(const wr_options *options)
     wr_crash_install(wr_cli_lines_program);
     int exit_code = wr_prepare_file_from(&prepared, options, look, &w);
     if (exit_code != WR_EXIT_OK) return exit_code;
+    if (fits_cluster(prepared.job, &info) != WR_OK) return wr_cli_fail(&info);
     if (wr_remote_encode(prepared.job, &graph, &n, &info) != WR_OK) return wr_cli_fail(&info);
-    wr_pack p = {0};
-    wr_pack_array(&p, 5);
+    wr_errinfo replays = {0};
+    wr_pack    p = {0};
+    wr_pack_array(&p, 6);
     wr_pack_str(&p, w.name);
     wr_pack_str(&p, w.folder != NULL ? w.folder : "");
     wr_pack_i64(&p, w.every / 1000000);
     wr_pack_u64(&p, prepared.exec->slots);
     wr_pack_bin(&p, graph, n);
+    wr_job_replays(prepared.job, &replays); /* matters only where snapshots are taken: who submits it knows */
+    wr_pack_str(&p, replays.text);
     for (size_t at = 0; at < p.bytes;) {
         ssize_t put = write(out, p.data + at, p.bytes - at);
         if (put < 0 && errno != EINTR) return WR_EXIT_FAILED;
@@ -217,37 +255,43 @@ int wr_cli_graph_here(const wr_options *options)
     return WR_EXIT_OK;
 }
 
-/* Texts are ended where the next value begins: both are copied behind the bytes. */
-static bool unpack(wr_child_graph *g, size_t n)
+/* Texts are ended where the next value begins: they are copied behind the bytes. */
+static bool end_texts(wr_child_graph *g, size_t n, const char *const text[3], const size_t length[3])
 {
-    wr_unpack u;
-    size_t    name = 0, folder = 0;
-    wr_unpack_init(&u, g->bytes, n);
-    if (wr_unpack_array(&u) != 5) return false;
-    const char *name_at = wr_unpack_str(&u, WR_NAME_BYTES_MAX, &name);
-    const char *folder_at = wr_unpack_str(&u, WR_PATH_BYTES_MAX, &folder);
-    g->snapshot_interval_ms = wr_unpack_i64(&u);
-    g->slots = (uint32_t)wr_unpack_u64(&u, UINT32_MAX);
-    g->graph = wr_unpack_bin(&u, WR_GRAPH_BYTES_MAX, &g->graph_bytes);
-    wr_unpack_leave(&u);
-    wr_unpack_end(&u);
-    if (u.problem != NULL) return false;
-    size_t name_offset = (size_t)(name_at - g->bytes), folder_offset = (size_t)(folder_at - g->bytes);
-    size_t graph_offset = (size_t)(g->graph - g->bytes);
-    char  *texts = realloc(g->bytes, n + name + folder + 2);
-    if (texts == NULL) return false;
-    g->bytes = texts;
-    g->graph = texts + graph_offset;
-    memcpy(texts + n, texts + name_offset, name);
-    texts[n + name] = 0;
-    memcpy(texts + n + name + 1, texts + folder_offset, folder);
-    texts[n + name + 1 + folder] = 0;
-    g->name = texts + n;
-    g->snapshots = texts + n + name + 1;
+    const char **member[3] = {&g->name, &g->snapshots, &g->gone};
+    size_t       offset[3], graph_offset = (size_t)(g->graph - g->bytes);
+    for (int i = 0; i < 3; i++) offset[i] = (size_t)(text[i] - g->bytes);
+    char *bytes = realloc(g->bytes, n + length[0] + length[1] + length[2] + 3);
+    if (bytes == NULL) return false;
+    g->bytes = bytes;
+    g->graph = bytes + graph_offset;
+    for (int i = 0; i < 3; i++) {
+        *member[i] = memcpy(bytes + n, bytes + offset[i], length[i]);
+        n += length[i];
+        bytes[n++] = 0;
+    }
     return true;
 }
 
-int wr_child_graph_of(const wr_options *o, const char *folder, wr_child_graph *g)
+static bool unpack(wr_child_graph *g, size_t n)
+{
+    wr_unpack   u;
+    const char *text[3];
+    size_t      length[3] = {0};
+    wr_unpack_init(&u, g->bytes, n);
+    if (wr_unpack_array(&u) != 6) return false;
+    text[0] = wr_unpack_str(&u, WR_NAME_BYTES_MAX, &length[0]);
+    text[1] = wr_unpack_str(&u, WR_PATH_BYTES_MAX, &length[1]);
+    g->snapshot_interval_ms = wr_unpack_i64(&u);
+    g->slots = (uint32_t)wr_unpack_u64(&u, UINT32_MAX);
+    g->graph = wr_unpack_bin(&u, WR_GRAPH_BYTES_MAX, &g->graph_bytes);
+    text[2] = wr_unpack_str(&u, sizeof((wr_errinfo *)0)->text, &length[2]);
+    wr_unpack_leave(&u);
+    wr_unpack_end(&u);
+    return u.problem == NULL && end_texts(g, n, text, length);
+}
+
+int wr_child_graph_of(const wr_options *o, const char *folder, int64_t until_ns, wr_child_graph *g)
 {
     wr_errinfo info = {0};
     char       number[2][16];
@@ -256,7 +300,7 @@ int wr_child_graph_of(const wr_options *o, const char *folder, wr_child_graph *g
     memset(g, 0, sizeof *g);
     if (wr_module_look(o->file, "pipeline", &info) != WR_OK) return wr_cli_fail(&info);
     char **argv = child_arguments(o, "graph-here", number);
-    wr_err err = start(&c, argv, true, folder, &info);
+    wr_err err = start(&c, argv, true, folder, until_ns, &info);
     free(argv);
     if (err != WR_OK) return wr_cli_fail(&info);
     g->bytes = read_all(&c, WR_GRAPH_BYTES_MAX + WR_KIB(64), &n);

@@ -7,16 +7,18 @@
 typedef struct wr_child_graph {
     char       *bytes;            /* all that follows points into it */
     const char *name, *snapshots; /* snapshots: the folder that the pipeline wants; "": none */
+    const char *gone; /* "", or why it cannot take snapshots: what a restart takes back cannot be read again */
     int64_t     snapshot_interval_ms;
     const char *graph;
     size_t      graph_bytes;
     uint32_t    slots; /* that it wants */
 } wr_child_graph;
 
-/* `weir VERB ...` with the flags about the pipeline that o has. folder: where it runs, NULL: here. The child says
- * itself what is wrong; the exit code. */
+/* `weir VERB ...` with the flags about the pipeline that o has. folder: where it runs, NULL: here. until_ns: when its
+ * user's patience ends (monotonic; INT64_MAX: never): then it is ended, and anyhow after 30 s. The child says itself
+ * what is wrong; the exit code. */
 int  wr_child_check(const wr_options *o);
-int  wr_child_graph_of(const wr_options *o, const char *folder, wr_child_graph *graph);
+int  wr_child_graph_of(const wr_options *o, const char *folder, int64_t until_ns, wr_child_graph *graph);
 void wr_child_graph_free(wr_child_graph *g);
 
 #endif

@@ -76,6 +76,11 @@ int64_t wr_link_until(const wr_options *o, bool reads)
     return until;
 }
 
+void wr_link_patience(wr_link *l, int64_t until_ns)
+{
+    l->until_ns = until_ns;
+}
+
 /* The next event; TIMEOUT, CANCELED. */
 static wr_err next_event(wr_link *l, int64_t until_ns, wr_peer_event *event, wr_errinfo *info)
 {

@@ -28,6 +28,9 @@ wr_err wr_blob_describe(const char *path, wr_blob_ref *ref, wr_errinfo *info);
 /* One message, the first that answers it (free it). A number for the request is drawn when it has none. */
 wr_err wr_link_exchange(wr_link *l, wr_message *m, wr_message *reply, wr_errinfo *info);
 
+/* From now on it gives up then. */
+void wr_link_patience(wr_link *l, int64_t until_ns);
+
 /* From now on the first SIGINT or SIGTERM ends wr_link_ask with CANCELED. */
 void        wr_link_obey_signals(wr_link *l);
 bool        wr_link_interrupted(void);

@@ -59,6 +59,25 @@ static int exit_of_job(const wr_errinfo *info)
     return code == WR_EXIT_INTERRUPTED ? code : WR_EXIT_JOB_FAILED;
 }
 
+/* What `wait --json` says. */
+static void say_end(const wr_reply *r)
+{
+    wr_json j;
+    wr_json_init_file(&j, stdout);
+    wr_json_object(&j, NULL);
+    wr_json_printf(&j, "job", "%016llx", (unsigned long long)r->job);
+    wr_json_str(&j, "state", r->info.code == WR_OK ? "FINISHED" : r->info.code == WR_CANCELED ? "CANCELED" : "FAILED");
+    if (r->info.code == WR_OK || r->info.code == WR_CANCELED) {
+        wr_json_null(&j, "cause");
+    } else {
+        wr_json_object(&j, "cause");
+        wr_json_printf(&j, "code", "E%04d", (int)r->info.code);
+        wr_json_str(&j, "text", r->info.text);
+        wr_json_end(&j);
+    }
+    wr_json_end(&j);
+}
+
 /* Prints a reply; the exit code. */
 static int tell(const wr_options *o, const wr_request *ask, const wr_reply *r)
 {
@@ -69,6 +88,7 @@ static int tell(const wr_options *o, const wr_request *ask, const wr_reply *r)
     } else if (r->info.code == WR_OK && !wait) {
         say_done(o, ask, r);
     }
+    if (wait && r->job != 0 && o->json) say_end(r);
     fflush(stdout);
     if (wait && r->job != 0) return exit_of_job(&r->info);
     return r->info.code == WR_OK ? WR_EXIT_OK : wr_cli_fail(&r->info);
@@ -198,9 +218,10 @@ int wr_cli_top(const wr_options *o)
     wr_message reply;
     const bool watch = isatty(STDOUT_FILENO) == 1 && !o->json;
     if (!watch) return wr_ask_verb(o, &ask, true);
-    wr_err err = wr_link_open(&l, &o->settings, INT64_MAX, &info);
+    wr_err err = wr_link_open(&l, &o->settings, wr_link_until(o, true), &info);
     if (err == WR_OK) wr_link_obey_signals(l);
     while (err == WR_OK && !wr_link_interrupted()) {
+        wr_link_patience(l, wr_link_until(o, true)); /* of each picture */
         err = wr_link_ask(l, &ask, true, NULL, NULL, &reply, &info);
         if (err != WR_OK) break;
         if (reply.reply.info.code != WR_OK) err = wr_fail(&info, reply.reply.info.code, "%s", reply.reply.info.text);

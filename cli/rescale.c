@@ -131,6 +131,7 @@ int wr_cli_rescale(const wr_options *o)
     wr_link       *l = NULL;
     wr_child_graph graph = {0};
     int            exit_code;
+    int64_t        until_ns = wr_link_until(o, false);
     if (o->parallelism == 0) {
         wr_fail(&info, WR_USAGE, "how many? usage: weir rescale JOB -p N");
         return wr_cli_fail(&info);
@@ -144,11 +145,11 @@ int wr_cli_rescale(const wr_options *o)
         return wr_cli_fail(&info);
     }
     wr_arena_init(&f->arena);
-    wr_err err = wr_link_open(&l, &o->settings, wr_link_until(o, false), &info);
+    wr_err err = wr_link_open(&l, &o->settings, until_ns, &info);
     if (err == WR_OK) err = fetch_spec(l, o->file, f, &info);
     if (err == WR_OK) err = fetch_files(l, f, child, &info);
     if (err == WR_OK) err = describe(f, o, child, &info);
-    exit_code = err != WR_OK ? wr_cli_fail(&info) : wr_child_graph_of(child, f->folder, &graph);
+    exit_code = err != WR_OK ? wr_cli_fail(&info) : wr_child_graph_of(child, f->folder, until_ns, &graph);
     if (exit_code == WR_EXIT_OK) exit_code = rescale(l, o, f, &graph);
     wr_child_graph_free(&graph);
     wr_link_close(l);

@@ -112,11 +112,14 @@ static wr_err take_folders(parcel *p, const wr_options *o, wr_errinfo *info)
     spec->snapshot_interval_ms = o->snapshot_interval_ns > 0 ? o->snapshot_interval_ns / 1000000
                                                              : p->graph.snapshot_interval_ms;
     if (spec->snapshot_interval_ms == 0) spec->snapshot_interval_ms = WR_SNAPSHOT_INTERVAL_MS;
-    if (folder[0] != 0) WR_TRY(wr_absolute(p->snapshots, folder, info));
+    bool none = strcmp(folder, "none") == 0; /* not even into the folder that the JobManager has for such jobs */
+    if (none) snprintf(p->snapshots, sizeof p->snapshots, "none");
+    if (folder[0] != 0 && !none) WR_TRY(wr_absolute(p->snapshots, folder, info));
     if (o->restore != NULL && strcmp(o->restore, "latest") != 0) WR_TRY(wr_absolute(p->restore, o->restore, info));
     if (o->restore != NULL && p->restore[0] == 0) snprintf(p->restore, sizeof p->restore, "latest");
     spec->snapshots = p->snapshots;
     spec->restore = p->restore;
+    if (p->graph.gone[0] != 0 && !none) return wr_fail(info, WR_OPTION, "%s (--snapshots none)", p->graph.gone);
     return WR_OK;
 }
 
@@ -216,14 +219,14 @@ static int attend(wr_link *l, const wr_options *o, const char *name, uint64_t id
     return exit_code;
 }
 
-static int send_job(const wr_options *o, parcel *p)
+static int send_job(const wr_options *o, parcel *p, int64_t until_ns)
 {
     wr_errinfo info = {0};
     wr_link   *l = NULL;
     wr_message reply;
     uint64_t   id = 0;
     int        exit_code;
-    wr_err     err = wr_link_open(&l, &o->settings, wr_link_until(o, false), &info);
+    wr_err     err = wr_link_open(&l, &o->settings, until_ns, &info);
     if (err == WR_OK) err = ship(l, p, o->file, &info);
     const wr_request ask = {.verb = "submit", .job = "", .path = "", .json = o->json, .spec = p->spec};
     if (err == WR_OK) err = wr_link_ask(l, &ask, true, NULL, NULL, &reply, &info);
@@ -248,6 +251,7 @@ int wr_cli_submit(const wr_options *o)
 {
     wr_errinfo info = {0};
     int        exit_code = WR_EXIT_OK;
+    int64_t    until_ns = wr_link_until(o, false); /* building counts */
     parcel    *p = calloc(1, sizeof *p);
     if (p == NULL) {
         wr_fail(&info, WR_MEMORY, "no memory for a job");
@@ -257,13 +261,13 @@ int wr_cli_submit(const wr_options *o)
         parcel_free(p);
         return wr_cli_fail(&info);
     }
-    exit_code = wr_child_graph_of(&p->options, NULL, &p->graph);
+    exit_code = wr_child_graph_of(&p->options, NULL, until_ns, &p->graph);
     if (exit_code == WR_EXIT_OK && take_folders(p, o, &info) != WR_OK) exit_code = wr_cli_fail(&info);
     if (exit_code == WR_EXIT_OK) {
         p->spec.name = o->name != NULL ? o->name : p->graph.name;
         p->spec.graph = p->graph.graph;
         p->spec.graph_bytes = (uint32_t)p->graph.graph_bytes;
-        exit_code = send_job(o, p);
+        exit_code = send_job(o, p, until_ns);
     }
     parcel_free(p);
     return exit_code;

@@ -114,7 +114,10 @@ static void clear_entries(entries *e)
 static void copy_entries(entries *to, const entries *from)
 {
     clear_entries(to);
-    for (uint32_t i = 0; i < from->n; i++) set_entry(to, from->at[i].name, from->at[i].to);
+    for (; to->n < from->n; to->n++) {
+        to->at = grown(to->at, &to->room, to->n, sizeof *to->at);
+        to->at[to->n] = (entry){strdup(from->at[to->n].name), from->at[to->n].to};
+    }
 }
 
 static void apply(entries *e, const change *c)
@@ -616,6 +619,15 @@ static uint32_t disk_io_reap(void *self, wr_io *io, wr_io_done *done, uint32_t n
         done[count++] = (wr_io_done){.tag = p->op.tag, .result = io->dead ? -EIO : perform(d, &p->op)};
     }
     return count;
+}
+
+int64_t sim_disk_io_due_ns(const wr_io *io)
+{
+    int64_t due = INT64_MAX;
+    for (uint32_t i = 0; i < io->depth; i++) {
+        if (io->slot[i].used && io->slot[i].due_ns < due) due = io->slot[i].due_ns;
+    }
+    return due;
 }
 
 void sim_disk_env(wr_env *env)

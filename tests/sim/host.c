@@ -238,6 +238,16 @@ void sim_host_init(sim_host *h, sim_clock *clock, sim_net *net, uint32_t machine
     sim_net_env(&h->env);
 }
 
+int64_t sim_host_io_due_ns(const sim_host *h)
+{
+    int64_t due = INT64_MAX;
+    for (uint32_t i = 0; i < SIM_HOST_QUEUES; i++) {
+        int64_t at = h->queue[i] != NULL ? sim_disk_io_due_ns(h->queue[i]) : INT64_MAX;
+        if (at < due) due = at;
+    }
+    return due;
+}
+
 void sim_host_kill(sim_host *h)
 {
     h->dead = true;

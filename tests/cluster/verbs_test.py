@@ -1,0 +1,155 @@
+"""What the verbs promise: an answer or an error within --timeout, JSON where something is read, and no silent loss of what a cluster
+cannot do as one process does."""
+import json
+import os
+import pty
+import subprocess
+import time
+
+import kit
+from kit import Cluster, wait_until
+
+BUILDS = kit.HEAD + """
+#include <string.h>
+WEIR_RECORD(event, (uint64_t, n))
+static void wait_for_ever(void) { for (;;) sleep(1); }
+WEIR_PIPELINE(builds, p)
+{
+    if (access("hang", F_OK) == 0) wait_for_ever();
+    event_stream events = weir_source(event, p, "generator:?rate=1000", .name = "events");
+    weir_sink(events, "blackhole:", .name = "out");
+}
+"""
+LINES = kit.HEAD + """
+WEIR_RECORD(line, (weir_str, text))
+WEIR_PIPELINE(lines, p)
+{
+    line_stream lines = weir_source(line, p, "stdin:", .name = "lines");
+    weir_sink(lines, "file:copies", .name = "copies");
+}
+"""
+
+
+class Verbs(kit.Case):
+    def timed(self, c, *args):
+        begun = time.monotonic()
+        return c.weir(*args), time.monotonic() - begun
+
+    def test_a_build_function_that_hangs_ends_with_the_timeout(self):
+        with Cluster(taskmanagers=1, slots=1) as c:
+            builds = c.build("builds", BUILDS)
+            hang = c.path("hang")
+            with open(hang, "w", encoding="utf-8"):
+                pass
+            got, seconds = self.timed(c, "submit", builds, "-d", "--timeout", "1s")
+            self.expect(got, 6, "E0404 TIMEOUT.*the build function of .*builds.so did not return within the --timeout")
+            self.assertLess(seconds, 20)  # without --timeout: 30
+            self.assertEqual(c.json("list"), [])
+            os.unlink(hang)
+            self.expect(c.weir("submit", builds, "-d", "-n", "in-time", "--timeout", "20s"), 0)
+
+    def test_a_jobmanager_that_stops_answering(self):
+        """Each verb that asks gives up in time, and says what may go on."""
+        with Cluster(taskmanagers=1, slots=1, lease="10m", heartbeat_timeout="10m") as c:
+            job = c.submit(c.build("counts", kit.COUNTS), "--set", "tallies=file:tallies")
+            c.wait_state(job, "RUNNING")
+            c.jobmanager.pause()
+            try:
+                for verb in (("list",), ("info", job), ("why", job), ("top",), ("logs", job), ("snapshots", job), ("taskmanagers",),
+                             ("snapshot", job), ("savepoint", job, "saved"), ("stop", job), ("cancel", job), ("wait", job),
+                             ("rescale", job, "-p", "2"), ("drain", "tm0"), ("submit", c.path("counts.so"), "-d")):
+                    with self.subTest(verb[0]):
+                        got, seconds = self.timed(c, *verb, "--timeout", "300ms")
+                        self.assertIn(got.code, (3, 6), got)
+                        self.assertRegex(got.err, "does not answer|did not answer in time")
+                        self.assertLess(seconds, 20)
+            finally:
+                c.jobmanager.go_on()
+            self.assertEqual(c.state(job), "RUNNING")  # nothing of that came to it later
+            # After it has begun to answer.
+            with subprocess.Popen([kit.cluster.WEIR, "wait", job, "--timeout", "2s"], cwd=c.folder, env=c.env, stderr=subprocess.PIPE,
+                                  text=True) as client:
+                wait_until(lambda: self.connections(c) > 2, "the client is connected")
+                c.jobmanager.pause()
+                _, err = client.communicate(timeout=60)
+            c.jobmanager.go_on()
+            self.assertEqual(client.returncode, 6)
+            self.assertIn("what was asked for may go on; `weir list` and `weir info JOB` show how things stand", err)
+
+    def connections(self, c):
+        """Of the JobManager's control port: one is the TaskManager's."""
+        port = int(c.listens.rsplit(":", 1)[1])
+        with open("/proc/net/tcp", encoding="ascii") as file:
+            rows = [line.split() for line in file][1:]
+        return sum(row[1].endswith(f":{port:04X}") for row in rows)  # the listener, and who has come
+
+    def test_top_on_a_terminal(self):
+        with Cluster(taskmanagers=1, slots=1) as c:
+            job = c.submit(c.build("counts", kit.COUNTS), "--set", "tallies=file:tallies")
+            c.wait_state(job, "RUNNING")
+            master, slave = pty.openpty()
+            with subprocess.Popen([kit.cluster.WEIR, "top", "--timeout", "1s"], cwd=c.folder, env=c.env, stdout=slave,
+                                  stderr=subprocess.PIPE) as top:
+                os.close(slave)
+                seen = b""
+                while seen.count(b"operator ") < 2:  # again and again
+                    seen += os.read(master, 4096)
+                c.jobmanager.pause()
+                try:
+                    self.assertEqual(top.wait(60), 6)
+                    self.assertIn(b"E0404 TIMEOUT", top.stderr.read())
+                finally:
+                    top.kill()
+                    c.jobmanager.go_on()
+            os.close(master)
+
+    def test_standard_input_is_not_shipped(self):
+        """It would be read from nowhere, and the job would finish without a record."""
+        with Cluster(taskmanagers=1, slots=1) as c:
+            lines = c.build("lines", LINES)
+            self.expect(c.weir("submit", lines, "--set", "copies=file:copies"), 2, r"E0302 URI.*source 'lines' \(stdin:\).*--set lines=file:PATH")
+            self.assertEqual(c.json("list"), [])
+            with open(c.path("text"), "w", encoding="utf-8") as file:
+                file.write("one\ntwo\n")
+            got = self.expect(c.weir("submit", lines, "--set", "lines=file:text", "--set", "copies=file:copies"), 0)
+            self.assertNotIn("warning", got.err)
+            self.assertEqual(kit.lines_of(c.path("copies")), ["one", "two"])
+
+    def test_results_that_would_go_with_the_job_are_warned_of(self):
+        with Cluster(taskmanagers=1, slots=1) as c:
+            counts = c.build("counts", kit.COUNTS)
+            some = ("--set", "events=generator:?keys=10&count=10")
+            got = c.weir("submit", counts, *some, code=0)
+            self.assertRegex(got.err, r"warning: sink 'tallies' \(file:tallies\) writes below the working folders .*--set tallies=file:PATH")
+            got = c.weir("submit", counts, *some, "--set", "tallies=file:kept", code=0)
+            self.assertNotIn("warning", got.err)
+            kit.check_counts(self, c.path("kept"), 10)
+
+    def test_jobs_without_snapshots(self):
+        """Also where the JobManager has a folder for those that name none."""
+        with Cluster(taskmanagers=1, slots=1) as c:
+            counts = c.build("counts", kit.COUNTS)
+            c.weir("submit", counts, "--snapshots", "none", "--set", "events=generator:?keys=10&count=10", "--set", "tallies=file:kept", code=0)
+            self.assertIsNone(c.info("counts")["snapshot_folder"])
+            self.assertEqual((os.path.exists(c.path("none")), os.path.exists(c.path("snapshots"))), (False, False))
+            with open(c.path("kept"), encoding="utf-8") as file:  # one file, since nothing is committed in parts
+                self.assertEqual(len(file.readlines()), 10)
+
+    def test_wait_as_json(self):
+        with Cluster(taskmanagers=1, slots=1) as c:
+            counts = c.build("counts", kit.COUNTS)
+            job = c.submit(counts, "--set", "tallies=file:tallies", "--set", "events=generator:?keys=10&count=10")
+            self.assertEqual(c.json("wait", job), {"job": job, "state": "FINISHED", "cause": None})
+            job = c.submit(counts, "--set", "tallies=file:tallies2")
+            c.weir("cancel", job, code=0)
+            got = self.expect(c.weir("wait", job, "--json"), 130)
+            self.assertEqual(json.loads(got.out), {"job": job, "state": "CANCELED", "cause": None})
+            # Its folder of results cannot be made.
+            job = c.submit(counts, "--restart", "none", "--set", "tallies=file:counts.so/below")
+            got = self.expect(c.weir("wait", job, "--json"), 5)
+            said = json.loads(got.out)
+            self.assertEqual((said["state"], said["cause"]["code"]), ("FAILED", c.info(job)["cause"]["code"]))
+
+
+if __name__ == "__main__":
+    kit.main()
