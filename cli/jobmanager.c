@@ -90,12 +90,12 @@ static void close_all(process *p)
     if (p->parker_open) p->env->parker_fini(p->env->self, &p->parker);
 }
 
-static void run(process *p)
+static wr_err run(process *p, wr_errinfo *info)
 {
     while (!wr_cli_ends()) {
         wr_parker_prepare(&p->parker); /* what happens from here on wakes us */
         wr_jobmanager_step(p->jm);
-        if (wr_cli_ends()) {
+        if (wr_cli_ends() || wr_jobmanager_over(p->jm, info)) {
             wr_parker_cancel(&p->parker);
             break;
         }
@@ -104,6 +104,7 @@ static void run(process *p)
         uint32_t fds = wr_cli_http_step(p->http, fd, &wait_ns);
         p->env->park_fds(p->env->self, &p->parker, wait_ns, fd, fds);
     }
+    return info->code;
 }
 
 int wr_cli_jobmanager(const wr_options *options)
@@ -120,9 +121,9 @@ int wr_cli_jobmanager(const wr_options *options)
                p.http != NULL ? wr_http_address(p.http) : "-");
         fflush(stdout);
         wr_cli_notify(false);
-        run(&p);
+        err = run(&p, &info);
         wr_cli_notify(true);
-        wr_log(WR_LOG_INFO, "the JobManager ends; its jobs go on when it is started again soon");
+        if (err == WR_OK) wr_log(WR_LOG_INFO, "the JobManager ends; its jobs go on when it is started again soon");
     }
     close_all(&p);
     return err == WR_OK ? WR_EXIT_OK : wr_cli_fail(&info);

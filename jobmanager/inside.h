@@ -138,13 +138,14 @@ struct wr_jobmanager {
     uint32_t             grants, grants_room;
     uint64_t             tickets, ranks;
     bool                 look_at_moves, more; /* more: events that the last step left */
+    wr_errinfo           over;                /* why it leads no more; code WR_OK: it does */
     wr_aside            *aside;               /* whose table `env` is; NULL: without threads */
     wr_peer_event       *held;                /* a ring: what came while storage was waited for */
     uint32_t             held_first, helds, held_room;
     size_t               held_bytes;
     char                 folder[WR_PATH_BYTES_MAX], blobs_folder[WR_PATH_BYTES_MAX], snapshots[WR_PATH_BYTES_MAX];
     struct {
-        uint64_t stale, unknown, undecodable, reports, acks, failures;
+        uint64_t stale, unknown, undecodable, wrong_role, reports, acks, failures;
     } count;
 };
 
@@ -152,7 +153,9 @@ struct wr_jobmanager {
 int64_t    wr_jm_now_ms(const wr_jobmanager *jm);
 int64_t    wr_jm_wall_ms(const wr_jobmanager *jm);
 uint64_t   wr_jm_random(wr_jobmanager *jm);
-void       wr_jm_send(wr_jobmanager *jm, uint64_t peer, wr_message *m); /* leader is put in */
+/* leader is put in. An error: it cannot be made; nothing was sent. */
+wr_err     wr_jm_try_send(wr_jobmanager *jm, uint64_t peer, wr_message *m, wr_errinfo *info);
+void       wr_jm_send(wr_jobmanager *jm, uint64_t peer, wr_message *m); /* or it is logged */
 wr_jm_job *wr_jm_job_of(wr_jobmanager *jm, uint64_t id); /* NULL: it ended before our time, or never was */
 wr_jm_tm  *wr_jm_tm_of(wr_jobmanager *jm, uint64_t tm);
 void       wr_jm_pool(wr_jobmanager *jm, wr_pool_event event);

@@ -24,16 +24,22 @@ uint64_t wr_jm_random(wr_jobmanager *jm)
     return jm->config.seed != 0 ? wr_prng_next(&jm->random) : jm->env->random(jm->env->self);
 }
 
+wr_err wr_jm_try_send(wr_jobmanager *jm, uint64_t peer, wr_message *m, wr_errinfo *info)
+{
+    char  *bytes;
+    size_t n;
+    if (jm->over.code != WR_OK) return WR_OK; /* nobody heeds it */
+    m->leader = jm->leader;
+    WR_TRY(wr_message_encode(m, &bytes, &n, info));
+    jm->peers->send(jm->peers->self, peer, bytes, n);
+    return WR_OK;
+}
+
 void wr_jm_send(wr_jobmanager *jm, uint64_t peer, wr_message *m)
 {
-    char      *bytes;
-    size_t     n;
     wr_errinfo info = {0};
-    m->leader = jm->leader;
-    if (wr_message_encode(m, &bytes, &n, &info) != WR_OK)
+    if (wr_jm_try_send(jm, peer, m, &info) != WR_OK)
         wr_log(WR_LOG_ERROR, "cannot send %s: %s", wr_message_name(m->kind), info.text);
-    else
-        jm->peers->send(jm->peers->self, peer, bytes, n);
 }
 
 wr_jm_job *wr_jm_job_of(wr_jobmanager *jm, uint64_t id)
@@ -171,6 +177,60 @@ static bool of_taskmanager(uint32_t kind)
     return kind >= WR_MSG_REGISTER && kind <= WR_MSG_LOG;
 }
 
+static bool of_client(uint32_t kind)
+{
+    return kind == WR_MSG_REQUEST || kind == WR_MSG_BLOB_PUT || kind == WR_MSG_BLOB_GET;
+}
+
+/* It was greeted, so it is no stranger; but what it says cannot be taken. */
+static void turn_out(wr_jobmanager *jm, uint64_t peer, const char *how)
+{
+    jm->peers->close(jm->peers->self, peer);
+    wr_jm_tm *t = wr_jm_tm_of_peer(jm, peer);
+    if (t != NULL) wr_jm_tm_lost(jm, t->tm, true, how);
+    wr_blobs_peer_gone(jm->blobs, peer);
+    wr_jm_peer_gone(jm, peer);
+}
+
+/* Who came as a client, and registers, would be given work by mistake. */
+static bool has_role(wr_jobmanager *jm, const wr_peer_event *e, uint32_t kind)
+{
+    bool is_tm = e->role == WR_ROLE_TASKMANAGER;
+    if (is_tm ? of_taskmanager(kind) : of_client(kind)) return true;
+    if (!of_taskmanager(kind) && !of_client(kind)) { /* nobody says that to a JobManager */
+        jm->count.unknown++;
+        return false;
+    }
+    wr_message no = {.kind = WR_MSG_REFUSED};
+    wr_fail(&no.refused, WR_PERMISSION, "%s does not say %s", is_tm ? "a TaskManager" : "a client",
+            wr_message_name(kind));
+    jm->count.wrong_role++;
+    wr_log(WR_LOG_WARN, "%s; its connection is closed", no.refused.text);
+    wr_jm_send(jm, e->peer, &no);
+    turn_out(jm, e->peer, "it said what only clients say");
+    return false;
+}
+
+/* Leaders rise with each start: there is a later one, and whatever we said from here on would be wrong. */
+static void step_down(wr_jobmanager *jm, uint64_t peer, const wr_message *m)
+{
+    const wr_jm_tm *t = wr_jm_tm_of_peer(jm, peer);
+    const char     *name = m->kind == WR_MSG_REGISTER ? m->reg.name : t != NULL ? t->name : "?";
+    wr_fail(
+        &jm->over, WR_CONFIG,
+        "TaskManager %s obeys a JobManager that leads after this one: leader epoch %llu, and this one has %llu; let "
+        "only one run; if there is no other, and the folder %s is new or an old copy, restart the TaskManagers",
+        name, (unsigned long long)m->leader, (unsigned long long)jm->leader, jm->folder);
+    wr_log(WR_LOG_ERROR, "%s", jm->over.text);
+}
+
+bool wr_jobmanager_over(const wr_jobmanager *jm, wr_errinfo *info)
+{
+    if (jm->over.code == WR_OK) return false;
+    *info = jm->over;
+    return true;
+}
+
 static void take(wr_jobmanager *jm, wr_peer_event *e)
 {
     wr_message m;
@@ -181,23 +241,21 @@ static void take(wr_jobmanager *jm, wr_peer_event *e)
         jm->count.unknown++;
         return;
     }
-    if (err != WR_OK) { /* greeted, so not a stranger: its version is wrong, or it is broken */
+    if (err != WR_OK) { /* its version is wrong, or it is broken */
         jm->count.undecodable++;
         wr_log(WR_LOG_WARN, "a message cannot be read: %s; its connection is closed", info.text);
-        jm->peers->close(jm->peers->self, e->peer);
-        wr_jm_tm *t = wr_jm_tm_of_peer(jm, e->peer);
-        if (t != NULL) wr_jm_tm_lost(jm, t->tm, true, "it sent what cannot be read");
-        wr_blobs_peer_gone(jm->blobs, e->peer);
-        wr_jm_peer_gone(jm, e->peer);
+        turn_out(jm, e->peer, "it sent what cannot be read");
         return;
     }
-    if (m.kind == WR_MSG_REQUEST || m.kind == WR_MSG_BLOB_PUT ||
-        (m.kind == WR_MSG_BLOB_GET && wr_jm_tm_of_peer(jm, e->peer) == NULL))
-        wr_jm_from_client(jm, e->peer, &m);
-    else if (of_taskmanager(m.kind))
-        wr_jm_from_tm(jm, e->peer, &m);
-    else
-        jm->count.unknown++;
+    if (has_role(jm, e, m.kind)) {
+        bool is_tm = e->role == WR_ROLE_TASKMANAGER;
+        if (is_tm && m.leader > jm->leader && !wr_sabotage.two_leaders)
+            step_down(jm, e->peer, &m);
+        else if (is_tm)
+            wr_jm_from_tm(jm, e->peer, &m);
+        else
+            wr_jm_from_client(jm, e->peer, &m);
+    }
     wr_message_free(&m);
 }
 
@@ -256,13 +314,14 @@ void wr_jobmanager_step(wr_jobmanager *jm)
 {
     wr_peer_event e;
     uint32_t      n = 0;
-    for (; n < EVENTS_MAX && next(jm, &e); n++) {
+    for (; jm->over.code == WR_OK && n < EVENTS_MAX && next(jm, &e); n++) {
         if (e.kind == WR_PEER_MESSAGE)
             take(jm, &e);
         else if (e.kind == WR_PEER_CLOSED)
             gone(jm, &e);
-        settle(jm);
+        if (jm->over.code == WR_OK) settle(jm);
     }
+    if (jm->over.code != WR_OK) return; /* what is left to do is another's */
     jm->more = n == EVENTS_MAX || jm->helds > 0;
     /* Nobody is silent whose heartbeat may still lie here. */
     if (!jm->more && wr_core_pool_due(&jm->pool) <= wr_jm_now_ms(jm))
@@ -287,6 +346,7 @@ static int64_t least(int64_t a, int64_t b)
 int64_t wr_jobmanager_wait_ns(const wr_jobmanager *jm)
 {
     int64_t wait = until_ns(jm, wr_core_pool_due(&jm->pool));
+    if (jm->over.code != WR_OK) return 0;
     if (jm->more || jm->helds > 0) return 0; /* nobody wakes us for what came before */
     for (uint32_t i = 0; i < jm->jobs; i++) {
         const wr_jm_job *j = jm->job[i];

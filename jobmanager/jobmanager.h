@@ -25,6 +25,8 @@ typedef struct wr_jobmanager_config {
 wr_err wr_jobmanager_new(wr_jobmanager **take, const wr_jobmanager_config *config, uint64_t *leader, wr_errinfo *info);
 /* Takes all events and does what is due. Never waits. */
 void wr_jobmanager_step(wr_jobmanager *jm);
+/* It has heard of a JobManager that leads after it, and does nothing any more: its process is to end. info: why. */
+bool wr_jobmanager_over(const wr_jobmanager *jm, wr_errinfo *info);
 /* How long until step is wanted without an event; negative: not at all. */
 int64_t wr_jobmanager_wait_ns(const wr_jobmanager *jm);
 /* Jobs stay as they are: the next JobManager takes them back. */

@@ -78,7 +78,8 @@ static void of_cluster(FILE *f, wr_jobmanager *jm)
                    {"wrong_token", s.wrong_token},
                    {"wrong_version", s.wrong_version},
                    {"overflowed", s.overflowed},
-                   {"undecodable", jm->count.undecodable}};
+                   {"undecodable", jm->count.undecodable},
+                   {"wrong_role", jm->count.wrong_role}};
     for (uint32_t i = 0; i < sizeof refused / sizeof *refused; i++)
         fprintf(f, "weir_connections_refused_total{reason=\"%s\"} %" PRIu64 "\n", refused[i].why, refused[i].n);
 }

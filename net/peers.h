@@ -18,7 +18,7 @@ enum wr_peer_event_kind {
 
 typedef struct wr_peer_event {
     uint32_t   kind; /* enum wr_peer_event_kind */
-    uint32_t   role; /* OPENED: enum wr_role of wire/control.h; of a listener's end */
+    uint32_t   role; /* OPENED, MESSAGE: enum wr_role of wire/control.h; of a listener's end */
     uint64_t   peer;
     char      *bytes; /* MESSAGE: malloc'ed, the taker's */
     size_t     n;

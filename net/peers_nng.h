@@ -10,7 +10,7 @@ typedef struct wr_peers_nng_config {
     const char     *listen;          /* "HOST:PORT", NULL: only dials. Port 0: any, see wr_peers_nng_address */
     const char     *token;           /* the cluster's shared secret (content of the 0600 file), never sent */
     uint32_t        role;            /* of dials: enum wr_role */
-    const uint64_t *leader;          /* of a listener: told in its greeting; or NULL */
+    const uint64_t *leader;          /* of a listener: told in its greeting; not 0 when `next` is called; or NULL */
     const char     *cert, *key, *ca; /* TLS when set: PEM files */
 } wr_peers_nng_config;
 

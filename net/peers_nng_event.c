@@ -210,7 +210,8 @@ bool wr_nng_parse(wr_peers_nng *p, wr_peer_event *event)
         l->at += used;
         if (result == WR_INBOX_MORE) continue;
         if (result == WR_INBOX_MESSAGE && l->state == LINK_OPEN) {
-            *event = (wr_peer_event){.kind = WR_PEER_MESSAGE, .peer = l->number, .bytes = bytes, .n = n};
+            *event = (wr_peer_event){
+                .kind = WR_PEER_MESSAGE, .peer = l->number, .role = l->greeter.role, .bytes = bytes, .n = n};
             return true;
         }
         if (result == WR_INBOX_MESSAGE) {

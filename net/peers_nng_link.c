@@ -203,6 +203,8 @@ void wr_nng_greet(wr_peers_nng *p, wr_nng_link *l)
     uint64_t random[WR_NONCE_BYTES / 8];
     for (size_t i = 0; i < WR_NONCE_BYTES / 8; i++) random[i] = p->env->random(p->env->self);
     uint64_t leader = !l->dialed && p->config.leader != NULL ? *p->config.leader : 0;
+    check(l->dialed || p->config.leader == NULL ||
+          leader != 0); /* `next` is called when there is one, and not before */
     wr_greeter_init(&l->greeter, !l->dialed, p->token, p->config.role, leader, (const uint8_t *)random);
     wr_nng_set_state(p, l, LINK_GREETS);
     l->greeted_by_ns = p->env->mono_ns(p->env->self) + (int64_t)WR_GREETING_MS * 1000000;

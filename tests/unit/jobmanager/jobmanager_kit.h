@@ -106,8 +106,9 @@ static inline void pass_ms(int64_t ms)
 
 static inline void say(uint64_t peer, const wr_message *m)
 {
-    wr_peer_event e = {.kind = WR_PEER_MESSAGE, .peer = peer};
-    wr_errinfo    info = {0};
+    wr_peer_event e = {
+        .kind = WR_PEER_MESSAGE, .peer = peer, .role = peer < CLIENT ? WR_ROLE_TASKMANAGER : WR_ROLE_CLIENT};
+    wr_errinfo info = {0};
     if (wr_message_encode(m, &e.bytes, &e.n, &info) != WR_OK) fail_msg("%s", info.text);
     assert_in_range(in_count, 0, EVENTS - 1);
     inbox[in_count++] = e;

@@ -81,7 +81,8 @@ static int begin_slow(void **state)
 /* It lies there when the next step begins. */
 static void put(uint64_t peer, const wr_message *m)
 {
-    wr_peer_event e = {.kind = WR_PEER_MESSAGE, .peer = peer};
+    wr_peer_event e = {
+        .kind = WR_PEER_MESSAGE, .peer = peer, .role = peer < CLIENT ? WR_ROLE_TASKMANAGER : WR_ROLE_CLIENT};
     assert_int_equal(wr_message_encode(m, &e.bytes, &e.n, NULL), WR_OK);
     inbox[in_count++] = e;
 }

@@ -627,6 +627,76 @@ static void test_garbage_closes_its_connection(void **state)
     request("taskmanagers", 0, false);
 }
 
+/* ---- who may say what ---- */
+
+static void test_a_client_does_not_register(void **state)
+{
+    (void)state;
+    come(CLIENT + 1, 2);
+    assert_int_equal(last(WR_MSG_REFUSED, CLIENT + 1)->refused.code, WR_PERMISSION);
+    assert_int_equal(closed[0], CLIENT + 1);
+    assert_null(last(WR_MSG_REGISTERED, 0));
+    request("taskmanagers", 0, false);
+    expect_text("no TaskManagers");
+    wr_message m = {.kind = WR_MSG_HEARTBEAT, .seq = 1}; /* nor does it say anything else of that */
+    say(CLIENT + 2, &m);
+    assert_int_equal(closed[1], CLIENT + 2);
+}
+
+static void test_a_taskmanager_asks_for_nothing(void **state)
+{
+    (void)state;
+    join(1, 1);
+    wr_message m = submit_message("numbers", 1);
+    say(1, &m);
+    assert_int_equal(last(WR_MSG_REFUSED, 1)->refused.code, WR_PERMISSION);
+    assert_int_equal(closed[0], 1);
+    request("taskmanagers", 0, false);
+    expect_text("no TaskManagers");
+    request("list", 0, false);
+    expect_text("no jobs");
+}
+
+static bool writes;
+
+static int64_t noting_pwrite(void *self, int file, const void *from, size_t bytes, int64_t offset)
+{
+    writes = true;
+    return wr_env_real()->pwrite(self, file, from, bytes, offset);
+}
+
+/* Another JobManager leads by now: this one says nothing more, and changes nothing. */
+static void test_steps_down_for_a_greater_leader(void **state)
+{
+    (void)state;
+    wr_errinfo why = {0};
+    uint64_t   job = running(2);
+    wr_message m = {.kind = WR_MSG_HEARTBEAT, .seq = 3, .leader = leader};
+    say(1, &m);
+    assert_non_null(last(WR_MSG_HEARD, 1));
+    assert_false(wr_jobmanager_over(jm, &why));
+    forget_sent();
+    env.pwrite = noting_pwrite;
+    writes = false;
+    m.leader = leader + 1;
+    say(CLIENT, &(wr_message){.kind = WR_MSG_REQUEST,
+                              .leader = leader + 9,
+                              .request = 1,
+                              .ask = {.verb = "list", .job = "", .path = ""}});
+    assert_false(wr_jobmanager_over(jm, &why)); /* what clients say of leaders is nothing to go by */
+    forget_sent();
+    say(1, &m);
+    assert_true(wr_jobmanager_over(jm, &why));
+    assert_int_equal(why.code, WR_CONFIG);
+    assert_non_null(strstr(why.text, "leader epoch 2, and this one has 1"));
+    hang_up(2);
+    report(1, job, 1, 0, 1, WR_TASK_FAILED);
+    request("cancel", job, false);
+    pass_ms(60000);
+    assert_int_equal(outs, 0);
+    assert_false(writes);
+}
+
 /* ---- what must not stay behind ---- */
 
 static uint64_t running_without_snapshots(void)
@@ -717,7 +787,7 @@ static void test_a_job_fails_behind_its_savepoint(void **state)
     for (uint32_t i = 0; i < subtasks[0]; i++) { /* in one step: it is written, and nobody has looked */
         wr_ack        ack = {.id = id, .subtask = i, .attempt = 1};
         wr_message    said = {.kind = WR_MSG_ACK, .job = job, .attempt = 1, .ack = &ack};
-        wr_peer_event e = {.kind = WR_PEER_MESSAGE, .peer = 1};
+        wr_peer_event e = {.kind = WR_PEER_MESSAGE, .peer = 1, .role = WR_ROLE_TASKMANAGER};
         wr_errinfo    info = {0};
         assert_int_equal(wr_message_encode(&said, &e.bytes, &e.n, &info), WR_OK);
         inbox[in_count++] = e;
@@ -969,6 +1039,9 @@ int main(void)
                                        T(test_a_folder_that_is_not_there_is_waited_for),
                                        T(test_an_end_is_kept_in_the_end),
                                        T(test_uploads_of_who_sends_garbage_are_dropped),
+                                       T(test_a_client_does_not_register),
+                                       T(test_a_taskmanager_asks_for_nothing),
+                                       T(test_steps_down_for_a_greater_leader),
                                        T(test_garbage_closes_its_connection)};
     int                     result = cmocka_run_group_tests(tests, NULL, NULL);
     free_graphs();
