@@ -233,6 +233,7 @@ static void calm(world *w)
     for (uint32_t a = 0; a < SIM_MACHINES; a++) {
         for (uint32_t b = 0; b < SIM_MACHINES; b++) sim_net_part(w->net, a, b, false);
     }
+    for (uint32_t i = 0; i < WORKERS; i++) sim_worker_wake(&w->worker[i]);
     *sim_disk_faults(w->disk) = (sim_faults){0};
     if (w->broken) sim_note(w, "the disk is well");
     w->broken = false;
@@ -291,8 +292,7 @@ static bool step_slots(world *w)
 {
     worker_node *n = some_worker(w);
     if (n == NULL || w->clock.now_ns < n->paused_ns) return false;
-    bool done = false;
-    for (uint32_t i = 0; i < 4 && n->used && !done; i++) done = sim_worker_turn(n);
+    bool done = sim_worker_turns(n, 4);
     w->result->trace = sim_mix(w->result->trace, (uint64_t)w->clock.now_ns ^ (uint64_t)done << 60);
     return done;
 }
@@ -335,10 +335,11 @@ static void wait_for_something(world *w)
         if (wait >= 0) sooner(&due, now + wait + 1, now);
     }
     for (uint32_t i = 0; i < WORKERS; i++) {
-        const worker_node *n = &w->worker[i];
+        worker_node *n = &w->worker[i];
         if (!n->used) continue;
         sooner(&due, n->paused_ns, now);
         sooner(&due, n->starts_ns, now);
+        sooner(&due, sim_worker_due_ns(n), now);
         int64_t wait = n->paused_ns <= now ? wr_agent_wait_ns(n->agent) : -1;
         if (wait >= 0) sooner(&due, now + wait + 1, now);
     }
@@ -358,7 +359,7 @@ static void step(world *w)
         w->idle = IDLE_STEPS / 2;
         if (!sweep(w)) wait_for_something(w);
     }
-    if (w->plan->effort > 1 && w->result->restores == 0 && w->completed > 0 && one_in(w, 50)) {
+    if (w->result->restores == 0 && w->completed > 0 && one_in(w, w->plan->effort > 0 ? 50 : 200)) {
         worker_node *n = some_worker(w); /* it was over before anything could happen to it */
         if (n != NULL) sim_worker_kill(n, 9);
         w->result->crashes += n != NULL;
@@ -435,7 +436,7 @@ void sim_cluster_run(const sim_plan *plan, bool trace, sim_cluster_result *resul
     result->trace = UINT64_C(0xcbf29ce484222325);
     *w = (world){.plan = plan, .result = result, .trace = trace};
     w->random = wr_prng_of(plan->seed * 37 + plan->effort);
-    w->clock = (sim_clock){.now_ns = 1000000000, .tick_ns = 200, .random = wr_prng_of(plan->seed + 5)};
+    w->clock = (sim_clock){.now_ns = 1000000000, .tick_ns = 800, .random = wr_prng_of(plan->seed + 5)};
     w->disk = sim_disk_new(plan->seed + 6, &w->clock);
     w->clock.disk = w->disk;
     w->net = sim_net_new(plan->seed + 7, &w->clock);

@@ -10,6 +10,7 @@
 
 enum { TMS = 3, WORKERS = 32, GIFTS = 64, ENDS = 32, SEEN = 256, VARIANTS = 3 };
 enum { MACHINE_JM = 0, MACHINE_TM = 1, MACHINE_CLIENT = MACHINE_TM + TMS };
+enum { SLOTS = 3, RESTS = SIM_NODES * SIM_SUBTASKS + SLOTS, LOOKS_EVERY_NS = 1000000 }; /* RESTS: own threads, too */
 enum { HEARTBEAT_MS = 3, LEASE_MS = 15, SILENT_MS = 20, CANCEL_MS = 8 };
 
 typedef struct world world;
@@ -18,6 +19,11 @@ typedef struct gift {
     int           socket;
     wr_data_hello hello;
 } gift;
+
+typedef struct slot_rest {
+    uint32_t idle;   /* turns without anything done */
+    int64_t  due_ns; /* parked: until then, unless it is woken */
+} slot_rest;
 
 /* A worker process. */
 typedef struct worker_node {
@@ -39,6 +45,8 @@ typedef struct worker_node {
     uint32_t       overdue;                        /* so often it was stepped when its lease was over */
     gift           gift[GIFTS];
     uint32_t       gifts;
+    slot_rest      rest[RESTS];
+    int64_t        looks_ns; /* then all of its slots look whether there is something to do */
 } worker_node;
 
 /* A TaskManager's supervisor. */
@@ -133,14 +141,16 @@ static inline bool one_in(world *w, uint64_t times)
 }
 
 /* cluster_nodes.c */
-void sim_jm_start(jm_node *n);
-void sim_jm_kill(jm_node *n);
-void sim_tm_start(tm_node *n);
-void sim_tm_kill(tm_node *n);
-void sim_worker_kill(worker_node *n, int signal);
-void sim_worker_step(worker_node *n); /* its agent */
-bool sim_worker_turn(worker_node *n); /* one of its slots; true: something was done */
-bool sim_worker_round(worker_node *n);
+void    sim_jm_start(jm_node *n);
+void    sim_jm_kill(jm_node *n);
+void    sim_tm_start(tm_node *n);
+void    sim_tm_kill(tm_node *n);
+void    sim_worker_kill(worker_node *n, int signal);
+void    sim_worker_step(worker_node *n);                 /* its agent */
+bool    sim_worker_turns(worker_node *n, uint32_t most); /* true: something was done */
+bool    sim_worker_round(worker_node *n);
+void    sim_worker_wake(worker_node *n);
+int64_t sim_worker_due_ns(worker_node *n);
 /* cluster_client.c */
 void sim_client_start(world *w);
 void sim_client_step(world *w);

@@ -6,6 +6,7 @@
 #include "base/sabotage.h"
 #include "tests/sim/cluster.h"
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -151,6 +152,8 @@ int main(int count, char **texts)
         fputs("usage: sim_cluster [--seeds N] [--seed S] [--trace] [--sabotage NAME]\n", stderr);
         return 2;
     }
+    mallopt(M_MMAP_THRESHOLD, 1 << 30); /* what one seed gives back the next one takes */
+    mallopt(M_TRIM_THRESHOLD, 1 << 30);
     wr_log_setup(o.trace ? 2 : -1, WR_LOG_ERROR, NULL); /* that things fail is what is wanted here */
     if (o.sabotage != NULL) return run_sabotaged(&o);
     uint64_t           violations = 0;

@@ -3,6 +3,7 @@
 #include "connectors/connectors.h"
 #include "graph/exec.h"
 #include "taskmanager/slot.h"
+#include "taskmanager/tasklet.h"
 #include "tests/sim/cluster_inner.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -168,6 +169,7 @@ static void process_give(void *self, uint64_t process, int socket, const wr_data
     }
     sim_socket_give(tm->w->net, socket, &n->host);
     n->gift[n->gifts++] = (gift){socket, *hello};
+    sim_worker_wake(n);
 }
 
 static bool process_ended(void *self, wr_process_end *end)
@@ -216,7 +218,9 @@ void sim_worker_step(worker_node *n)
     int    exit_code = 0;
     if (w->clock.now_ns < n->starts_ns) return;
     sim_world_now = n->user;
-    bool over = wr_agent_step(n->agent, &exit_code);
+    uint64_t arrived = sim_net_arrived(w->net);
+    bool     over = wr_agent_step(n->agent, &exit_code);
+    if (sim_net_arrived(w->net) != arrived) sim_worker_wake(n);
     if (n->host.dead)
         sim_worker_kill(n, 9);
     else if (over)
@@ -225,14 +229,88 @@ void sim_worker_step(worker_node *n)
         sim_watch_lease(n);
 }
 
-bool sim_worker_turn(worker_node *n)
+/* ---- slots ----
+ * A slot whose tasks had nothing to do is left alone, as its thread would park, until it is woken, something of its sockets or its
+ * disk is due, or a time comes that one of its tasks waits for; and it looks again now and then, but so rarely that a job in which
+ * a wake-up is lost stands out. */
+
+static bool is_parked(const wr_slot *slot)
 {
-    world     *w = n->w;
-    wr_worker *worker = wr_agent_worker(n->agent);
-    if (worker == NULL || w->clock.now_ns < n->starts_ns) return false;
+    return atomic_load(&slot->parker.state) == WR_PARKER_PARKED;
+}
+
+void sim_worker_wake(worker_node *n)
+{
+    n->looks_ns = 0;
+}
+
+static wr_worker *running(worker_node *n)
+{
+    wr_worker *worker = n->w->clock.now_ns < n->starts_ns ? NULL : wr_agent_worker(n->agent);
+    check(worker == NULL || wr_worker_slots(worker) <= RESTS);
+    return worker;
+}
+
+/* It looked once more after it said so, and nobody has woken it. */
+static bool rests(const worker_node *n, const wr_slot *slot, uint32_t s)
+{
+    return n->rest[s].idle > slot->tasklets && is_parked(slot);
+}
+
+static void park(worker_node *n, wr_slot *slot, uint32_t s)
+{
+    n->rest[s].due_ns = sim_host_io_due_ns(&n->host);
+    for (uint32_t i = 0; i < slot->tasklets; i++) {
+        int      fd[WR_PARK_FDS_MAX];
+        uint32_t fds = 0;
+        wr_tasklet_waits(slot->tasklet[i], fd, &fds, &n->rest[s].due_ns);
+    }
+}
+
+/* Those for which something can have changed get up. */
+static void look_around(worker_node *n, wr_worker *worker)
+{
+    int64_t  now = n->w->clock.now_ns;
+    bool     stirred = now >= n->host.stirred_ns, all = now >= n->looks_ns;
+    wr_slot *slot = wr_worker_slot(worker, 0);
+    for (uint32_t s = 0; s < wr_worker_slots(worker); s++) {
+        if (!rests(n, &slot[s], s)) continue;
+        if (all || now >= n->rest[s].due_ns || (stirred && slot[s].serves)) wr_parker_cancel(&slot[s].parker);
+    }
+    if (all) n->looks_ns = now + LOOKS_EVERY_NS;
+    if (stirred) n->host.stirred_ns = sim_net_host_due_ns(n->w->net, &n->host);
+}
+
+/* The slot's next task. */
+static bool turn(worker_node *n, wr_worker *worker, uint32_t s)
+{
+    wr_slot *slot = wr_worker_slot(worker, s);
     sim_world_now = n->user;
-    bool done = wr_worker_step(worker, (uint32_t)below(w, wr_worker_slots(worker)));
-    if (n->user->wrong[0] && !n->host.dead) sim_violate(w, "%s", n->user->wrong);
+    bool done = wr_worker_step(worker, s);
+    n->rest[s].idle = done ? 0 : n->rest[s].idle + 1;
+    if (n->rest[s].idle > slot->tasklets && !is_parked(slot)) {
+        wr_parker_prepare(&slot->parker);
+        n->rest[s].idle = 0;
+    } else if (n->rest[s].idle == slot->tasklets + 1) {
+        park(n, slot, s);
+    }
+    if (n->user->wrong[0] && !n->host.dead) sim_violate(n->w, "%s", n->user->wrong);
+    return done;
+}
+
+/* Up to `most` turns of its slots, one at random after the other, until one did something. */
+bool sim_worker_turns(worker_node *n, uint32_t most)
+{
+    wr_worker *worker = running(n);
+    bool       done = false;
+    uint32_t   up[RESTS], ups = 0;
+    if (worker == NULL) return false;
+    look_around(n, worker);
+    for (uint32_t s = 0; s < wr_worker_slots(worker); s++) {
+        if (!rests(n, wr_worker_slot(worker, s), s)) up[ups++] = s;
+    }
+    for (uint32_t i = 0; i < most && ups > 0 && !done && !n->host.dead; i++)
+        done = turn(n, worker, up[below(n->w, ups)]);
     if (n->host.dead) sim_worker_kill(n, 9);
     return done;
 }
@@ -240,18 +318,28 @@ bool sim_worker_turn(worker_node *n)
 /* Each task of each slot gets a turn. */
 bool sim_worker_round(worker_node *n)
 {
-    world     *w = n->w;
-    wr_worker *worker = wr_agent_worker(n->agent);
+    wr_worker *worker = running(n);
     bool       done = false;
-    if (worker == NULL || w->clock.now_ns < n->starts_ns) return false;
-    sim_world_now = n->user;
-    for (uint32_t s = 0; s < wr_worker_slots(worker) && !n->host.dead; s++) {
-        uint32_t turns = wr_worker_slot(worker, s)->tasklets + 1;
-        for (uint32_t i = 0; i < turns && !n->host.dead; i++) done |= wr_worker_step(worker, s);
+    if (worker == NULL) return false;
+    look_around(n, worker);
+    for (uint32_t s = 0; s < wr_worker_slots(worker); s++) {
+        wr_slot *slot = wr_worker_slot(worker, s);
+        uint32_t turns = 2 * (slot->tasklets + 1);
+        for (uint32_t i = 0; i < turns && !n->host.dead && !rests(n, slot, s); i++) done |= turn(n, worker, s);
     }
-    if (n->user->wrong[0] && !n->host.dead) sim_violate(w, "%s", n->user->wrong);
     if (n->host.dead) sim_worker_kill(n, 9);
     return done;
+}
+
+/* When one of its slots has something to do, as far as it is known. */
+int64_t sim_worker_due_ns(worker_node *n)
+{
+    wr_worker *worker = running(n);
+    int64_t    due = INT64_MAX;
+    for (uint32_t s = 0; worker != NULL && s < wr_worker_slots(worker); s++) {
+        if (rests(n, wr_worker_slot(worker, s), s) && n->rest[s].due_ns < due) due = n->rest[s].due_ns;
+    }
+    return due;
 }
 
 /* ---- TaskManagers ---- */
@@ -281,7 +369,7 @@ void sim_tm_start(tm_node *n)
                                    .data_listen = n->listen,
                                    .data_host = "",
                                    .http = "",
-                                   .slots = 3,
+                                   .slots = SLOTS,
                                    .pid = n->incarnation};
     wr_err               err = wr_supervisor_new(&n->supervisor, &config, &info);
     n->alive = err == WR_OK;

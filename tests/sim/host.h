@@ -14,7 +14,8 @@ typedef struct sim_host {
     struct sim_net *net;
     uint32_t        machine; /* whose network it has */
     bool            dead;
-    uint64_t        die_in; /* the nth storage call from now on is its last; 0: none is */
+    int64_t         stirred_ns; /* then something of its sockets is another than when this was set to INT64_MAX */
+    uint64_t        die_in;     /* the nth storage call from now on is its last; 0: none is */
     wr_prng         random;
     wr_env          base, env; /* of the disk and the clock; of the process */
     int             file[SIM_HOST_FILES];
@@ -25,4 +26,6 @@ typedef struct sim_host {
 void sim_host_init(sim_host *host, sim_clock *clock, struct sim_net *net, uint32_t machine, uint64_t seed);
 /* kill -9: from now on its calls do nothing and fail; what it has open is closed, its locks are free. */
 void sim_host_kill(sim_host *host);
+/* When the next thing is done that it gave to its disk, INT64_MAX: there is none. */
+int64_t sim_host_io_due_ns(const sim_host *host);
 #endif

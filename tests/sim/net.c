@@ -40,6 +40,7 @@ struct sim_socks {
     sock     sock[SOCKETS];
     poller   poller[POLLERS];
     uint32_t ports;
+    uint32_t top, fresh; /* above top all are free; so many wait to be accepted */
 };
 
 sim_socks *sim_socks_new(void)
@@ -75,6 +76,7 @@ static sock *sock_new(sim_net *net, sim_host *host, sock_state state)
         if (s->state != SOCK_FREE) continue;
         *s = (sock){
             .state = state, .host = host, .machine = host->machine, .broken_ns = INT64_MAX, .ended_ns = INT64_MAX};
+        if (i >= net->socks->top) net->socks->top = i + 1;
         return s;
     }
     check(!"too many simulated sockets");
@@ -89,6 +91,12 @@ static void drop_segments(sock *s)
     }
     s->first = s->last = NULL;
     s->waits = 0;
+}
+
+/* Something of it is another at that time. */
+static void stir(sock *s, int64_t at_ns)
+{
+    if (s->host != NULL && at_ns < s->host->stirred_ns) s->host->stirred_ns = at_ns;
 }
 
 static bool reaches(const sim_net *net, const sock *from, const sock *to)
@@ -111,20 +119,22 @@ static void let_go(sim_net *net, sock *s, bool rude)
         } else {
             twin->ended_ns = at;
         }
+        stir(twin, at);
     }
     drop_segments(s);
-    for (uint32_t i = 0; i < SOCKETS; i++) { /* those that nobody accepted */
+    for (uint32_t i = 0; s->state == SOCK_LISTENS && i < net->socks->top; i++) { /* those that nobody accepted */
         sock *other = &net->socks->sock[i];
-        if (other->state == SOCK_OPEN && other->fresh && other->listener == index_of(net, s) &&
-            s->state == SOCK_LISTENS)
-            let_go(net, other, true);
+        if (other->state == SOCK_OPEN && other->fresh && other->listener == index_of(net, s)) let_go(net, other, true);
     }
+    net->socks->fresh -= s->fresh;
+    s->fresh = false;
     s->state = SOCK_FREE;
+    while (net->socks->top > 0 && net->socks->sock[net->socks->top - 1].state == SOCK_FREE) net->socks->top--;
 }
 
 void sim_socks_forget(sim_net *net, const sim_host *host)
 {
-    for (uint32_t i = 0; i < SOCKETS; i++) {
+    for (uint32_t i = 0; i < net->socks->top; i++) {
         sock *s = &net->socks->sock[i];
         if (s->state != SOCK_FREE && s->host == host)
             let_go(net, s, s->first != NULL || wr_prng_one_in(&net->random, 2));
@@ -136,7 +146,7 @@ void sim_socks_forget(sim_net *net, const sim_host *host)
 
 void sim_socks_break(sim_net *net, uint32_t a, uint32_t b, uint32_t one_in)
 {
-    for (uint32_t i = 0; i < SOCKETS; i++) {
+    for (uint32_t i = 0; i < net->socks->top; i++) {
         sock *s = &net->socks->sock[i], *twin = at_index(net, s->twin);
         if (s->state != SOCK_OPEN || twin == NULL || twin < s || !sim_net_between(s->machine, twin->machine, a, b))
             continue;
@@ -144,6 +154,8 @@ void sim_socks_break(sim_net *net, uint32_t a, uint32_t b, uint32_t one_in)
         s->twin = twin->twin = 0;
         s->broken_ns = net->clock->now_ns + sim_net_delay(net);
         twin->broken_ns = net->clock->now_ns + sim_net_delay(net);
+        stir(s, s->broken_ns);
+        stir(twin, twin->broken_ns);
         net->stats.broken++;
     }
 }
@@ -159,16 +171,19 @@ static void sooner(int64_t *due, int64_t at, int64_t now)
     if (at > now && at < *due) *due = at;
 }
 
-void sim_socks_due(const sim_net *net, int64_t *due)
+void sim_socks_due(const sim_net *net, const sim_host *host, int64_t *due)
 {
     int64_t now = net->clock->now_ns;
-    for (uint32_t i = 0; i < SOCKETS; i++) {
+    for (uint32_t i = 0; i < net->socks->top; i++) {
         const sock *s = &net->socks->sock[i];
-        if (s->state == SOCK_FREE) continue;
+        if (s->state == SOCK_FREE || (host != NULL && s->host != host)) continue;
         sooner(due, s->since_ns, now);
         sooner(due, s->broken_ns, now);
         sooner(due, s->ended_ns, now);
-        for (const segment *g = s->first; g != NULL; g = g->next) sooner(due, g->at_ns, now);
+        for (const segment *g = s->first; g != NULL; g = g->next) {
+            sooner(due, g->at_ns, now);
+            if (g->at_ns > now) break; /* they come in order */
+        }
     }
 }
 
@@ -197,7 +212,7 @@ static int net_port_of(void *self, int socket)
 
 static sock *listener_at(sim_net *net, uint32_t port)
 {
-    for (uint32_t i = 0; i < SOCKETS; i++) {
+    for (uint32_t i = 0; i < net->socks->top; i++) {
         sock *s = &net->socks->sock[i];
         if (s->state == SOCK_LISTENS && s->port == port) return s;
     }
@@ -221,6 +236,7 @@ static int net_connect(void *self, const char *address)
     }
     sock *far = sock_new(net, l->host, SOCK_OPEN);
     far->fresh = true;
+    net->socks->fresh++;
     far->listener = index_of(net, l);
     far->since_ns = net->clock->now_ns + sim_net_delay(net);
     far->twin = index_of(net, s);
@@ -244,11 +260,12 @@ static int net_accept(void *self, int listener)
     HOST(self);
     sock *l = sock_of(net, h, listener);
     if (l == NULL || h->dead) return -EIO;
-    for (uint32_t i = 0; i < SOCKETS; i++) {
+    for (uint32_t i = 0; net->socks->fresh > 0 && i < net->socks->top; i++) {
         sock *s = &net->socks->sock[i];
         if (s->state != SOCK_OPEN || !s->fresh || s->listener != index_of(net, l)) continue;
         if (net->clock->now_ns < s->since_ns) continue;
         s->fresh = false;
+        net->socks->fresh--;
         return number_of(net, s);
     }
     return -EAGAIN;
@@ -290,6 +307,7 @@ static int64_t net_send(void *self, int socket, const wr_span *from, uint32_t n)
         twin->first = g;
     twin->last = g;
     twin->waits += take;
+    stir(twin, g->at_ns);
     net->stats.bytes += take;
     return (int64_t)take;
 }
@@ -307,7 +325,7 @@ static int64_t net_receive(void *self, int socket, const wr_span *to, uint32_t n
     sock *s = sock_of(net, h, socket);
     if (h->dead || s == NULL) return h->dead ? -EIO : -EBADF;
     if (s->broken_ns <= net->clock->now_ns) return -ECONNRESET;
-    size_t done = 0;
+    size_t done = 0, waited = s->waits;
     for (uint32_t i = 0; i < n; i++) {
         for (size_t at = 0; at < to[i].bytes && has_come(net, s);) {
             segment *g = s->first;
@@ -325,6 +343,7 @@ static int64_t net_receive(void *self, int socket, const wr_span *to, uint32_t n
     }
     if (done > 0) {
         net->arrived++;
+        if (s->twin > 0 && waited >= WINDOW) stir(at_index(net, s->twin), net->clock->now_ns);
         return (int64_t)done;
     }
     return s->first == NULL && s->ended_ns <= net->clock->now_ns ? 0 : -EAGAIN;
@@ -337,6 +356,7 @@ static int net_half_close(void *self, int socket)
     s->half_closed = true;
     if (twin != NULL) twin->ended_ns = net->clock->now_ns + sim_net_delay(net);
     if (twin != NULL && twin->ended_ns < twin->last_ns) twin->ended_ns = twin->last_ns;
+    if (twin != NULL) stir(twin, twin->ended_ns);
     return 0;
 }
 static void net_hang_up(void *self, int socket)
@@ -394,7 +414,7 @@ static int net_watch(void *self, int number, int socket, uint32_t what)
 
 static bool can_accept(sim_net *net, const sock *l)
 {
-    for (uint32_t i = 0; i < SOCKETS; i++) {
+    for (uint32_t i = 0; net->socks->fresh > 0 && i < net->socks->top; i++) {
         const sock *s = &net->socks->sock[i];
         if (s->state == SOCK_OPEN && s->fresh && s->listener == index_of(net, l) && s->since_ns <= net->clock->now_ns)
             return true;

@@ -28,6 +28,7 @@ void sim_net_silence(sim_net *net, uint32_t machine, bool silent);
 void sim_net_slow(sim_net *net, int64_t delay_most_ns); /* of what is sent from now on */
 /* When something arrives next; INT64_MAX: nothing is under way. */
 int64_t              sim_net_due_ns(const sim_net *net);
+int64_t              sim_net_host_due_ns(const sim_net *net, const sim_host *host); /* of its sockets */
 const sim_net_stats *sim_net_stats_of(const sim_net *net);
 uint64_t             sim_net_arrived(const sim_net *net); /* grows when something was taken by its receiver */
 

@@ -31,5 +31,5 @@ sim_socks *sim_socks_new(void);
 void       sim_socks_free(sim_net *net);
 void       sim_socks_forget(sim_net *net, const sim_host *host);
 void       sim_socks_break(sim_net *net, uint32_t a, uint32_t b, uint32_t one_in);
-void       sim_socks_due(const sim_net *net, int64_t *due);
+void       sim_socks_due(const sim_net *net, const sim_host *host, int64_t *due); /* host: NULL, of all */
 #endif

@@ -332,7 +332,14 @@ int64_t sim_net_due_ns(const sim_net *net)
             if (e->first != NULL && e->first->at_ns > now && e->first->at_ns < due) due = e->first->at_ns;
         }
     }
-    sim_socks_due(net, &due);
+    sim_socks_due(net, NULL, &due);
+    return due;
+}
+
+int64_t sim_net_host_due_ns(const sim_net *net, const sim_host *host)
+{
+    int64_t due = INT64_MAX;
+    sim_socks_due(net, host, &due);
     return due;
 }
 
