@@ -42,6 +42,8 @@ void sim_disk_env(wr_env *env);
 
 /* One of several processes dies: what it has in the background may or may not come to the disk; nothing else does. */
 void sim_disk_kill_io(sim_disk *disk, wr_io *io);
+/* When something that it was given is done next; INT64_MAX: it has nothing. */
+int64_t sim_disk_io_due_ns(const wr_io *io);
 
 /* For those who look at the disk from outside; no fault, no time. The bytes live until the disk changes. */
 void     sim_disk_names(sim_disk *disk, const char *folder, void (*each)(void *arg, const char *name), void *arg);
