@@ -11,7 +11,7 @@ enum {
     QUANTUM_WAITING = 1 << 20,
     SHARE = 4,          /* a quarter of the time while records wait, three in a hurry */
     CREDIT_NS = 300000, /* no more piles up */
-    UNDO_SHARE = 4,     /* old bytes: at most a quarter of the state */
+    ROOM_SHARE = 2,     /* old bytes: at most as many as the state has, and half of what --state-max leaves */
     LAYERS_MAX = 16,    /* increments over one full file */
     CHAIN_SHARE = 2     /* they have at most half of its bytes */
 };
@@ -28,8 +28,22 @@ bool wr_capture_wanted(const wr_tasklet *t)
     return false;
 }
 
+/* As if what was written last completes. */
+static void foresee(wr_capture_state *c)
+{
+    const wr_chain *n = &c->chain;
+    bool            full = n->since == 0 && n->last == 0;
+    if (n->last == 0 || n->last_increment) {
+        uint32_t layers = n->layers + (n->last != 0);
+        uint64_t bytes = n->bytes + (n->last != 0 ? n->last_bytes : 0);
+        full |= layers >= LAYERS_MAX || bytes * CHAIN_SHARE > n->base_bytes;
+    }
+    atomic_store_explicit(&c->full_next, full, memory_order_relaxed);
+}
+
 wr_err wr_capture_mark(wr_tasklet *t, wr_errinfo *info)
 {
+    foresee(&t->barriers.capture);
     EACH_TABLE(t, i)
     {
         if (t->barriers.capture.named_by == 0) {
@@ -49,11 +63,19 @@ static void name_of(const wr_tasklet *t, const wr_barrier *b, char name[WR_FILE_
     wr_name_state(name, b->epoch, b->id, op->node->id, op->node->uid, op->subtask);
 }
 
-int wr_capture_create(const wr_tasklet *t, const wr_barrier *barrier)
+int wr_capture_create(const wr_tasklet *t, const wr_barrier *barrier, wr_spares *spares, bool *reused)
 {
-    char name[WR_FILE_NAME_BYTES];
-    if (t->barriers.folder == NULL || t->barriers.capture.named_by == 0) return 0;
+    char                    name[WR_FILE_NAME_BYTES];
+    const wr_capture_state *c = &t->barriers.capture;
+    *reused = false;
+    if (t->barriers.folder == NULL || c->named_by == 0) return 0;
     name_of(t, barrier, name);
+    /* An increment is small, and what is left of a large spare would have to be taken away. */
+    if (barrier->kind == WR_SNAPSHOT && atomic_load_explicit(&c->full_next, memory_order_relaxed)) {
+        int file = wr_spares_take(spares, name);
+        *reused = file > 0;
+        if (*reused) return file;
+    }
     return wr_image_create(t->home->env, t->barriers.folder, name);
 }
 
@@ -150,9 +172,11 @@ static void close_capture(wr_tasklet *t, bool written)
     wr_capture_state *c = &t->barriers.capture;
     if (c->writer != NULL) wr_image_writer_free(c->writer);
     c->writer = NULL;
-    if (written && c->barrier.kind == WR_SNAPSHOT) return; /* a later barrier tells what became of it */
-    outcome(t, false);
-    c->chain.last = 0;
+    if (!written || c->barrier.kind != WR_SNAPSHOT) { /* else a later barrier tells what became of it */
+        outcome(t, false);
+        c->chain.last = 0;
+    }
+    foresee(c);
 }
 
 /* ---- begin and end ---- */
@@ -229,10 +253,23 @@ static void broken(wr_tasklet *t, const wr_errinfo *info)
 
 /* ---- steps ---- */
 
-static bool undo_above(const wr_tasklet *t, uint32_t halves)
+static uint64_t without(uint64_t bytes, uint64_t part)
 {
-    const wr_image_writer *w = t->barriers.capture.writer;
-    return wr_image_writer_undo_bytes(w) > table_bytes(t) / (2 * UNDO_SHARE) * halves;
+    return bytes > part ? bytes - part : 0;
+}
+
+/* Old bytes are what lets records come before capturing: with a bound of a quarter of the state, a slot at half load
+ * whose keys are all written stood for hundreds of milliseconds in each snapshot. */
+static bool undo_above(const wr_tasklet *t, uint32_t quarters)
+{
+    const wr_budget *budget = t->home->budget;
+    uint64_t         undo = wr_image_writer_undo_bytes(t->barriers.capture.writer);
+    uint64_t         most = without(table_bytes(t), undo);
+    if (budget->bytes_max != 0) {
+        uint64_t room = without(budget->bytes_max, without(budget->bytes, undo));
+        if (most > room / ROOM_SHARE) most = room / ROOM_SHARE;
+    }
+    return undo > most / 4 * quarters;
 }
 
 /* Memory or time for the snapshot runs out. Old bytes are given up only when all is captured, so that waiting for fewer
@@ -242,7 +279,7 @@ static bool hurries(const wr_tasklet *t)
     const wr_capture_state *c = &t->barriers.capture;
     if (wr_image_writer_captured(c->writer)) return false; /* nothing of ours makes it faster */
     int64_t timeout = t->barriers.timeout_ns;
-    return undo_above(t, 1) || (timeout > 0 && t->home->mono_ns - c->began_mono_ns > timeout / 2);
+    return undo_above(t, 3) || (timeout > 0 && t->home->mono_ns - c->began_mono_ns > timeout / 2);
 }
 
 /* How many bytes may be captured now; 0: later. */
@@ -289,7 +326,7 @@ bool wr_capture_step(wr_tasklet *t, bool waiting)
 
 bool wr_capture_first(wr_tasklet *t, uint32_t *called)
 {
-    if (wr_image_writer_captured(t->barriers.capture.writer) || !undo_above(t, 2)) return false;
+    if (wr_image_writer_captured(t->barriers.capture.writer) || !undo_above(t, 4)) return false;
     /* Storage that is slow wakes us. */
     *called = wr_capture_step(t, true) ? WR_CALLED_PROGRESS : WR_CALLED_BLOCKED;
     return true;
