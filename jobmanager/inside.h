@@ -98,6 +98,7 @@ enum wr_jm_wait_kind {
 typedef struct wr_jm_log { /* of one TaskManager */
     uint64_t tm, offset;
     bool     asked, whole, gone;
+    char     name[WR_NAME_BYTES_MAX]; /* its: who comes back has another number, and perhaps the same folder */
 } wr_jm_log;
 
 /* A request that is not answered yet. Owner: the JobManager's thread. */
@@ -108,6 +109,8 @@ typedef struct wr_jm_wait {
     bool       follow, taken;
     wr_jm_log *log;
     uint32_t   logs, told; /* told: whose name stands above the last piece, + 1 */
+    uint64_t   from;             /* of a log: where to begin */
+    bool       json, last_round; /* of a log: as objects; the job has ended, and all was asked for once more since */
     int64_t    next_ms;
 } wr_jm_wait;
 
@@ -229,7 +232,7 @@ void        wr_jm_told(wr_jm_job *j, wr_job_state state); /* the job entered it 
 void        wr_jm_went(wr_jm_job *j);                     /* all of its subtasks may run */
 
 /* ---- logs.c ---- */
-void    wr_jm_logs(wr_jobmanager *jm, uint64_t peer, const wr_message *m, wr_jm_job *j, uint64_t job);
+void    wr_jm_logs(wr_jobmanager *jm, uint64_t peer, const wr_message *m, uint64_t job);
 void    wr_jm_log_came(wr_jobmanager *jm, uint64_t tm, const wr_message *m);
 void    wr_jm_logs_due(wr_jobmanager *jm);
 void    wr_jm_logs_lost(wr_jobmanager *jm, uint64_t tm); /* it answers no more */

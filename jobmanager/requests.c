@@ -357,7 +357,7 @@ static void ask_of_job(wr_jobmanager *jm, uint64_t peer, wr_message *m)
     else if (strcmp(verb, "graph") == 0)
         graph(jm, peer, m, l);
     else if (strcmp(verb, "logs") == 0)
-        wr_jm_logs(jm, peer, m, j, l->id);
+        wr_jm_logs(jm, peer, m, l->id);
     else if (!show(jm, peer, m, l->id))
         fail(jm, peer, m, WR_USAGE, "this JobManager does not know the request %s", verb);
 }
