@@ -76,6 +76,7 @@ static int real_open(void *self, const char *path, int flags)
     if (flags & WR_OPEN_EXCLUSIVE) real |= O_EXCL;
     if (flags & WR_OPEN_FOLDER) real |= O_DIRECTORY;
     if (flags & WR_OPEN_DIRECT) real |= O_DIRECT;
+    if (flags & WR_OPEN_PLAIN) real |= O_NOFOLLOW | O_NONBLOCK;
     int file;
     RETRY(file, open(path, real, 0666));
     if (file < 0 && errno == EINVAL && (flags & WR_OPEN_DIRECT)) {
@@ -153,10 +154,22 @@ static int real_unlink(void *self, const char *path)
     return result_of(unlink(path));
 }
 
+static uint32_t folders_gid = UINT32_MAX; /* written before threads start; none */
+
+void wr_env_share_folders(uint32_t gid)
+{
+    folders_gid = gid;
+}
+
 static int real_mkdir(void *self, const char *path)
 {
     (void)self;
-    return result_of(mkdir(path, 0777));
+    int result = result_of(mkdir(path, 0777));
+    if (result < 0 || folders_gid == UINT32_MAX) return result;
+    if (chown(path, (uid_t)-1, folders_gid) == 0 && chmod(path, 02770) == 0) return 0;
+    result = -errno;
+    rmdir(path);
+    return result;
 }
 
 static int real_rmdir(void *self, const char *path)

@@ -41,6 +41,7 @@ enum { /* flags of open; exactly one of the first three */
        WR_OPEN_FOLDER = 64,    /* to fsync a folder */
        WR_OPEN_DIRECT = 128,   /* around the page cache where the file system can; buffers, offsets and lengths are
                                   multiples of WR_PAGE_BYTES then */
+       WR_OPEN_PLAIN = 256     /* no symbolic link, and it never waits: in folders where others write */
 };
 
 /* Storage in the background: a queue of writes and syncs that one thread submits and reaps. */
@@ -146,6 +147,9 @@ struct wr_env {
 
 /* The operating system's table. Frozen, any thread. */
 const wr_env *wr_env_real(void);
+/* Folders that the real one makes from now on belong to this group and hand it on: setgid, for user and group only.
+ * UINT32_MAX: as usual. Before threads are started. */
+void wr_env_share_folders(uint32_t gid);
 
 #if defined(__SANITIZE_THREAD__)
 #define WR_TSAN 1

@@ -85,6 +85,7 @@
 #define WR_OUTPUT_BYTES_MAX   WR_MIB(16)  /* text of one answer to a client */
 #define WR_REPORT_BYTES_MAX   WR_KIB(64)  /* of a crash */
 #define WR_TM_WORKERS_MAX     1024        /* worker processes of one TaskManager */
+#define WR_WORKER_GROUPS_MAX  32          /* groups that a worker with a user of its own is in */
 
 /* Connections. */
 #define WR_PEERS_MAX            4096        /* of the control plane in one process */

@@ -57,6 +57,9 @@ static wr_err open_all(process *p, const wr_settings *s, wr_errinfo *info)
     WR_TRY(wr_make_folders(p->folder, info));
     if (root[0] != 0) WR_TRY(wr_absolute(p->snapshots, root, info));
     WR_TRY(find_token(p, s, info));
+    uint32_t gid;
+    WR_TRY(wr_cli_files_group(s, p->folder, &gid, info));
+    wr_env_share_folders(gid);
     int got = p->env->parker_init(p->env->self, &p->parker);
     if (got < 0) return wr_fail_errno(info, -got, "cannot make an event descriptor; raise the limit of open files");
     p->parker_open = true;

@@ -1,11 +1,14 @@
 #include "cli/serve.h"
 #include "base/log.h"
+#include "taskmanager/identity.h"
+#include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -58,6 +61,27 @@ void wr_cli_certificates(wr_peers_nng_config *config, const wr_settings *s)
     config->cert = or_null(wr_setting_text(s, WR_SET_TLS_CERT));
     config->key = or_null(wr_setting_text(s, WR_SET_TLS_KEY));
     config->ca = or_null(wr_setting_text(s, WR_SET_TLS_CA));
+}
+
+wr_err wr_cli_files_group(const wr_settings *s, const char *own, uint32_t *gid, wr_errinfo *info)
+{
+    const char *group = wr_setting_text(s, WR_SET_FILES_GROUP);
+    struct stat about;
+    *gid = UINT32_MAX;
+    if (group[0] == 0) return WR_OK;
+    WR_TRY(wr_identity_group(group, gid, info));
+    WR_TRY(wr_identity_member(*gid, group, info));
+    umask(007);
+    if (own == NULL) return WR_OK;
+    if (stat(own, &about) != 0) return wr_fail_errno(info, errno, "cannot look at %s", own);
+    if (about.st_gid == *gid && (about.st_mode & 070) != 0)
+        return wr_fail(info, WR_CONFIG,
+                       "%s is of the group %.100s, and so are workers, who must not get at what is there; chgrp it, or "
+                       "name another files-group",
+                       own, group);
+    if ((about.st_mode & 07) != 0 && chmod(own, about.st_mode & 07770) != 0)
+        return wr_fail_errno(info, errno, "cannot close %s to others", own);
+    return WR_OK;
 }
 
 wr_err wr_cli_http(wr_http **take, const wr_env *env, const wr_settings *s, wr_setting which,

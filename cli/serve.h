@@ -15,6 +15,10 @@ void wr_cli_ignore_signals(void);
 /* TLS, as far as the settings name files. */
 void wr_cli_certificates(wr_peers_nng_config *config, const wr_settings *s);
 
+/* files-group: *gid, and umask 007; UINT32_MAX: the settings name none. own: a folder that the group must not get into,
+ * or NULL. */
+wr_err wr_cli_files_group(const wr_settings *s, const char *own, uint32_t *gid, wr_errinfo *info);
+
 /* *take stays NULL, and a warning says so, where libmicrohttpd is missing or the default port is taken. */
 wr_err wr_cli_http(wr_http **take, const wr_env *env, const wr_settings *s, wr_setting which,
                    char *(*read)(void *self, const char *what, size_t *n), void *self, wr_errinfo *info);

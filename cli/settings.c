@@ -250,9 +250,10 @@ static wr_err read_configuration(wr_settings *s, const char *config, wr_errinfo 
 /* Variables that are no settings: of the program, of its workers, and of its tests. */
 static bool known_variable(const char *name, size_t n)
 {
-    static const char *const OTHERS[] = {"CONFIG", "IO",    "FAILPOINT", "PATIENCE", "SANITIZE",
-                                         "GOLDEN", "SEEDS", "BUILD",     "VERBOSE",  "PLACES"};
-    const char              *own = name + sizeof "WEIR_" - 1;
+    static const char *const OTHERS[] = {
+        "CONFIG",  "IO",     "FAILPOINT",      "PATIENCE",   "SANITIZE",          "GOLDEN", "SEEDS", "BUILD",
+        "VERBOSE", "PLACES", "WORKER_HANG_MS", "WORKER_LOG", "WORKER_FILES_GROUP"};
+    const char *own = name + sizeof "WEIR_" - 1;
     for (size_t i = 0; i < sizeof OTHERS / sizeof OTHERS[0]; i++)
         if (strlen(OTHERS[i]) + sizeof "WEIR_" - 1 == n && strncmp(own, OTHERS[i], strlen(OTHERS[i])) == 0) return true;
     for (int i = 0; i < WR_SETTINGS; i++) {
@@ -260,7 +261,7 @@ static bool known_variable(const char *name, size_t n)
         wr_setting_variable((wr_setting)i, key);
         if (strlen(key) == n && strncmp(key, name, n) == 0) return true;
     }
-    return strncmp(own, "WORKER_", 7) == 0;
+    return false;
 }
 
 static wr_err unknown_variable(const char *name, size_t n, wr_errinfo *info)

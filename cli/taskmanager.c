@@ -18,6 +18,7 @@ typedef struct taskmanager {
     wr_real_processes *processes;
     wr_supervisor     *supervisor;
     wr_http           *http; /* NULL: it serves none */
+    wr_identity        identity;
     char               token[WR_TOKEN_BYTES_MAX];
     char               name[WR_NAME_BYTES_MAX], folder[WR_PATH_BYTES_MAX];
 } taskmanager;
@@ -43,13 +44,28 @@ static wr_err find_folder(taskmanager *t, const wr_settings *s, wr_errinfo *info
     return wr_state_folder(t->folder, below, info);
 }
 
+/* Whom workers run as, and which group their new folders have. */
+static wr_err find_identity(taskmanager *t, const wr_settings *s, wr_errinfo *info)
+{
+    uint32_t gid;
+    char     text[16];
+    WR_TRY(wr_identity_make(&t->identity, wr_setting_text(s, WR_SET_WORKER_USER),
+                            wr_setting_text(s, WR_SET_FILES_GROUP), wr_setting_text(s, WR_SET_WORKER_GROUPS), info));
+    WR_TRY(wr_cli_files_group(s, NULL, &gid, info));
+    snprintf(text, sizeof text, "%u", gid);
+    if (gid != UINT32_MAX) setenv("WEIR_WORKER_FILES_GROUP", text, 1);
+    return WR_OK;
+}
+
 static wr_err open_peers(taskmanager *t, const wr_settings *s, wr_errinfo *info)
 {
     wr_peers_nng_config config = {.env = t->env, .parker = &t->parker, .token = t->token, .role = WR_ROLE_TASKMANAGER};
     wr_cli_certificates(&config, s);
     WR_TRY(wr_peers_nng_new(&t->peers, &config, info));
     WR_TRY(wr_peers_pair_new(&t->pair, t->env, info));
-    return wr_real_processes_new(&t->processes, t->env, t->pair, NULL, info);
+    WR_TRY(wr_real_processes_new(&t->processes, t->env, t->pair, NULL, info));
+    wr_real_processes_identity(t->processes, &t->identity);
+    return WR_OK;
 }
 
 static char *read_taskmanager(void *self, const char *what, size_t *n)
@@ -69,6 +85,7 @@ static wr_err open_all(taskmanager *t, const wr_settings *s, wr_errinfo *info)
                        bind);
     WR_TRY(wr_cli_token(s, t->token, sizeof t->token, info));
     WR_TRY(find_folder(t, s, info));
+    WR_TRY(find_identity(t, s, info));
     int got = t->env->parker_init(t->env->self, &t->parker);
     if (got < 0) return wr_fail_errno(info, -got, "cannot make an event descriptor; raise the limit of open files");
     WR_TRY(open_peers(t, s, info));
@@ -87,7 +104,8 @@ static wr_err open_all(taskmanager *t, const wr_settings *s, wr_errinfo *info)
                                          .pid = (uint64_t)getpid(),
                                          .memory_max = wr_setting_bytes(s, WR_SET_MEMORY_MAX),
                                          .hang_ms = wr_setting_ms(s, WR_SET_HANG_TIMEOUT)};
-    return wr_supervisor_new(&t->supervisor, &config, info);
+    WR_TRY(wr_supervisor_new(&t->supervisor, &config, info)); /* which has tidied the folder */
+    return wr_identity_guard(&t->identity, t->folder, info);
 }
 
 static void wait(taskmanager *t)

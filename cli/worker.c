@@ -188,7 +188,8 @@ int wr_cli_worker(const wr_options *options)
     static worker w; /* threads may look at it until the very end */
     wr_errinfo    info = {0};
     const char   *hang = getenv("WEIR_WORKER_HANG_MS"), *level = getenv("WEIR_WORKER_LOG");
-    uint64_t      hang_ms = 0;
+    const char   *group = getenv("WEIR_WORKER_FILES_GROUP");
+    uint64_t      hang_ms = 0, gid = 0;
     wr_log_level  wanted = WR_LOG_INFO;
     (void)options;
     if (fcntl(WR_WORKER_SOCKET, F_SETFD, FD_CLOEXEC) != 0 || fcntl(WR_WORKER_REPORT, F_SETFD, FD_CLOEXEC) != 0) {
@@ -198,6 +199,7 @@ int wr_cli_worker(const wr_options *options)
     if (level != NULL) wr_log_level_of(level, &wanted);
     w.env = wr_env_real();
     if (hang != NULL && wr_text_to_u64(hang, strlen(hang), &hang_ms)) w.hang_ms = (int64_t)hang_ms;
+    if (group != NULL && wr_text_to_u64(group, strlen(group), &gid)) wr_env_share_folders((uint32_t)gid);
     signal(SIGPIPE, SIG_IGN);
     wr_log_setup(STDERR_FILENO, wanted, w.env);
     wr_crash_install(wr_cli_lines_program);

@@ -1,5 +1,5 @@
-/* net/peers_nng_inner.h: what the files of connections over nng share. Everything belongs to the table's owner unless it
- * says otherwise. */
+/* net/peers_nng_inner.h: what the files of connections over nng share. Everything belongs to the table's owner unless
+ * it says otherwise. */
 #ifndef WR_NET_PEERS_NNG_INNER_H
 #define WR_NET_PEERS_NNG_INNER_H
 #include "net/address.h"

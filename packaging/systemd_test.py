@@ -266,6 +266,44 @@ class Units(unittest.TestCase):
         wait_for(lambda: job()['state'] == 'RUNNING', 'the job goes on')
         weir('cancel', 'counts')
 
+    def test_9_own_users_as_the_page_says(self):
+        run('systemctl', 'stop', *UNITS)
+        share = os.path.join(prefix(), 'share/weir/own-users')
+        for unit in UNITS:
+            run('install', '-D', '-m', '644', os.path.join(share, unit + '.conf'), f'/etc/systemd/system/{unit}.service.d/own-users.conf')
+        run('install', '-d', '-o', 'weir', '-g', 'weir-jobs', '-m', '2770', '/var/lib/weir-snapshots')
+        run('install', '-m', '600', STATE + '/jobmanager/token', '/etc/weir/token')
+        with open(CONF, encoding='utf-8') as file:
+            lines = [line for line in file if not line.startswith('snapshots-root')]
+        write(CONF, ''.join(lines) + 'snapshots-root = /var/lib/weir-snapshots\nfiles-group = weir-jobs\nworker-user = 61200-61299\n')
+        run('systemctl', 'daemon-reload')
+        run('systemctl', 'start', *UNITS)
+        weir('submit', os.path.join(os.path.dirname(__file__), 'counts.so'), '-d', '--snapshot-interval', '200ms',
+             '--set', 'tallies=file:/var/lib/weir-snapshots/tallies')
+        wait_for(lambda: job()['state'] == 'RUNNING' and completed() > 0, 'a snapshot')
+        worker = workers()
+        user = os.stat(f'/proc/{worker[0]}').st_uid
+        self.assertIn(user, range(61200, 61300))
+        os.kill(worker[0], signal.SIGKILL)
+        before = completed()
+        wait_for(lambda: workers() not in ([], worker) and job()['state'] == 'RUNNING' and completed() > before, 'a new worker')
+        os.kill(pid_of(UNITS[0]), signal.SIGKILL)
+        wait_for(lambda: pid_of(UNITS[0]) != 0 and shown(UNITS[0], 'ActiveState') == 'active', 'it is back')
+        before = completed()
+        wait_for(lambda: completed() > before, 'a snapshot')
+        for below, folders, files in os.walk('/var/lib/weir-snapshots'):
+            self.assertEqual(stat.S_IMODE(os.stat(below).st_mode), 0o2770, below)
+            self.assertEqual(grp.getgrgid(os.stat(below).st_gid).gr_name, 'weir-jobs', below)
+        for path in (STATE + '/jobmanager/token', '/etc/weir/token', STATE, '/var/lib/weir-taskmanager/blobs'):
+            done = subprocess.run(['test', '-r', path], user=user, group='weir-jobs', extra_groups=[], check=False)
+            self.assertNotEqual(done.returncode, 0, path)
+        weir('stop', 'counts')
+        wait_for(lambda: job()['state'] == 'FINISHED', 'it stops')
+        for unit in reversed(UNITS):
+            run('systemctl', 'stop', unit)
+            self.assertEqual(shown(unit, 'Result'), 'success')
+        self.assertEqual(processes('jobmanager', 'taskmanager', 'worker'), [])
+
 
 def inside():
     suite = unittest.defaultTestLoader.loadTestsFromTestCase(Units)

@@ -49,7 +49,7 @@ static uint32_t read_segment(const wr_env *env, const char *folder, uint64_t off
                              uint32_t room)
 {
     char path[WR_PATH_BYTES_MAX];
-    int  file = segment_path(path, folder, offset) ? env->open(env->self, path, WR_OPEN_READ) : -1;
+    int  file = segment_path(path, folder, offset) ? env->open(env->self, path, WR_OPEN_READ | WR_OPEN_PLAIN) : -1;
     if (file < 0) return 0;
     int64_t got = env->pread(env->self, file, to, room, (int64_t)skip);
     env->close(env->self, file);

@@ -25,6 +25,8 @@ typedef struct process {
     uint64_t number, peer;
     pid_t    pid;
     int      pidfd, report;
+    uint32_t uid;              /* when there is an identity */
+    int      lock;             /* of the uid; -1: none */
     uint64_t memory_max, most; /* bytes; most: that it was seen to have */
     bool     over;             /* killed for it */
     bool     killed;
@@ -32,17 +34,18 @@ typedef struct process {
 
 /* Owner: the supervisor's thread. */
 struct wr_real_processes {
-    const wr_env  *env;
-    wr_peers_pair *pair;
-    wr_processes   table;
-    char          *program;
-    int            poller;
-    process       *process[WR_TM_WORKERS_MAX];
-    uint32_t       count;
-    uint64_t       numbers;
-    int64_t        measure_ns;
-    uint64_t       left;                        /* peer of the one that ended last; 0: closed */
-    char           report[WR_REPORT_BYTES_MAX]; /* of the one that ended last */
+    const wr_env      *env;
+    wr_peers_pair     *pair;
+    wr_processes       table;
+    char              *program;
+    int                poller;
+    const wr_identity *identity; /* NULL: workers are who we are */
+    process           *process[WR_TM_WORKERS_MAX];
+    uint32_t           count;
+    uint64_t           numbers;
+    int64_t            measure_ns;
+    uint64_t           left;                        /* peer of the one that ended last; 0: closed */
+    char               report[WR_REPORT_BYTES_MAX]; /* of the one that ended last */
 };
 
 static process *find(const wr_real_processes *p, uint64_t number)
@@ -58,6 +61,8 @@ static process *find(const wr_real_processes *p, uint64_t number)
 typedef struct birth {
     const wr_process_spec *spec;
     const char            *program;
+    const wr_identity     *identity; /* NULL: ours */
+    uint32_t               uid;
     int                    socket, report, told; /* told: -errno goes there when it cannot be */
 } birth;
 
@@ -75,14 +80,15 @@ static void become(const birth *b, int *told)
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     setsid();
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    umask(007);
+    if (b->identity != NULL && wr_identity_become(b->identity, b->uid) != 0) return;
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* another user forgets it */
     int socket = out_of_the_way(b->socket), report = out_of_the_way(b->report);
     int log = open(b->spec->log, O_WRONLY | O_CREAT | O_APPEND, 0660), nothing = open("/dev/null", O_RDWR);
     if (log < 0) log = nothing; /* a full disk must not keep a job from running */
     log = out_of_the_way(log);
     *told = out_of_the_way(b->told);
     if (socket < 0 || report < 0 || *told < 0 || log < 0 || nothing < 0 || chdir(b->spec->folder) != 0) return;
-    umask(007);
     dup2(nothing, STDIN_FILENO);
     dup2(log, STDOUT_FILENO);
     dup2(log, STDERR_FILENO);
@@ -134,7 +140,12 @@ static wr_err begin(wr_real_processes *p, const wr_process_spec *spec, process *
     fcntl(o->report, F_SETFL, O_APPEND);
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0)
         return wr_fail_errno(info, errno, "cannot make a socket pair for a worker; raise the limit of open files");
-    birth b = {.spec = spec, .program = p->program, .socket = pair[1], .report = o->report};
+    birth b = {.spec = spec,
+               .program = p->program,
+               .identity = p->identity,
+               .uid = o->uid,
+               .socket = pair[1],
+               .report = o->report};
     o->pid = give_birth(&b);
     close(pair[1]);
     if (o->pid < 0) {
@@ -151,15 +162,24 @@ static wr_err begin(wr_real_processes *p, const wr_process_spec *spec, process *
     return WR_OK;
 }
 
+static wr_err find_user(const wr_real_processes *p, const wr_process_spec *spec, process *o, wr_errinfo *info)
+{
+    if (p->identity == NULL) return WR_OK;
+    WR_TRY(wr_identity_claim(p->identity, &o->uid, &o->lock, info));
+    return wr_identity_hand_over(p->identity, o->uid, spec->folder, spec->log, info);
+}
+
 static wr_err start_one(void *self, const wr_process_spec *spec, uint64_t *number, uint64_t *peer, wr_errinfo *info)
 {
     wr_real_processes *p = self;
     process           *o = p->count < WR_TM_WORKERS_MAX ? calloc(1, sizeof *o) : NULL;
     if (o == NULL) return wr_fail(info, WR_MEMORY, "no memory for a worker, or %u are here already", p->count);
-    *o = (process){.number = ++p->numbers, .pidfd = -1, .report = -1, .memory_max = spec->memory_max};
-    wr_err err = begin(p, spec, o, info);
+    *o = (process){.number = ++p->numbers, .pidfd = -1, .report = -1, .lock = -1, .memory_max = spec->memory_max};
+    wr_err err = find_user(p, spec, o, info);
+    if (err == WR_OK) err = begin(p, spec, o, info);
     if (err != WR_OK) {
         if (o->report >= 0) close(o->report);
+        if (o->lock >= 0) wr_identity_release(p->identity, o->uid, o->lock);
         free(o);
         return err;
     }
@@ -272,6 +292,7 @@ static void release(wr_real_processes *p, uint32_t at)
     p->left = o->peer;
     if (o->pidfd >= 0) close(o->pidfd);
     close(o->report);
+    if (o->lock >= 0) wr_identity_release(p->identity, o->uid, o->lock);
     free(o);
     p->process[at] = p->process[--p->count];
 }
@@ -322,6 +343,11 @@ wr_err wr_real_processes_new(wr_real_processes **take, const wr_env *env, wr_pee
     }
     *take = p;
     return WR_OK;
+}
+
+void wr_real_processes_identity(wr_real_processes *p, const wr_identity *id)
+{
+    p->identity = id->on ? id : NULL;
 }
 
 wr_processes *wr_real_processes_table(wr_real_processes *p)

@@ -3,6 +3,7 @@
 #ifndef WR_TASKMANAGER_PROCESSES_H
 #define WR_TASKMANAGER_PROCESSES_H
 #include "net/peers_pair.h"
+#include "taskmanager/identity.h"
 #include "taskmanager/supervisor.h"
 
 enum { WR_WORKER_SOCKET = 3, WR_WORKER_REPORT = 4 /* descriptors that a worker is born with */ };
@@ -12,6 +13,8 @@ typedef struct wr_real_processes wr_real_processes; /* Owner: the supervisor's t
 /* Ends of sockets are added to `pair`. program: what is executed, with the argument "worker"; NULL: ourselves. */
 wr_err wr_real_processes_new(wr_real_processes **take, const wr_env *env, wr_peers_pair *pair, const char *program,
                              wr_errinfo *info);
+/* From now on workers run as these. id: must outlive p. */
+void          wr_real_processes_identity(wr_real_processes *p, const wr_identity *id);
 wr_processes *wr_real_processes_table(wr_real_processes *p);
 /* To wait at: readable when one has ended. */
 int wr_real_processes_fd(const wr_real_processes *p);

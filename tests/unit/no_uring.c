@@ -1,4 +1,4 @@
-/* Runs a program as in a container that forbids io_uring: no_uring PROGRAM [ARGUMENT...]. 77: there is no seccomp here. */
+/* Runs a program as in a container that forbids io_uring: no_uring PROGRAM [ARGUMENT...]. 77: no seccomp here. */
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/io_uring.h>
