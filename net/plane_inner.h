@@ -11,10 +11,9 @@ enum {
     STAGE_BYTES = 16 << 10, /* small frames that leave together */
     SMALL_BYTES = 4 << 10,  /* a body up to this is copied there; above it goes out as it lies */
     AHEAD_BYTES = 8 << 10,  /* what is read beyond a small body; beyond a large one only the next head */
-    SENDS = 4,              /* calls per connection and step */
-    RECEIVES = 2,
-    PIECES = 3, /* of a body: records, times, heap */
-    DIRECT = 2, /* so many connections are asked one by one; more by their poller */
+    RECEIVES = 2,           /* calls per connection and step */
+    PIECES = 3,             /* of a body: records, times, heap */
+    DIRECT = 2,             /* so many connections are asked one by one; more by their poller */
     SOCKETS = 1024
 };
 

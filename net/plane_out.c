@@ -236,21 +236,16 @@ static bool advance(wr_link_conn *c, size_t sent)
     return true;
 }
 
+/* One call: more at once would leave the caches before the other side reads it. */
 bool wr_plane_send(wr_link_conn *c, int64_t now_ns)
 {
     const wr_plane_config *config = &c->plane->config;
-    bool                   progress = false;
-    for (uint32_t i = 0; i < SENDS; i++) {
-        if (c->spans == 0 && !gather(c)) return progress;
-        if (wr_lease_over(config->env, config->lease_until_ns))
-            return wr_plane_fail(c->plane, c, WR_UNREACHABLE, "the lease of this worker is over");
-        int64_t sent = config->env->send(config->env->self, c->socket, c->span + c->span_at, c->spans - c->span_at);
-        if (sent < 0 && sent != -EAGAIN) return wr_plane_lost(c, (int)-sent);
-        c->blocked = sent < 0 || !advance(c, (size_t)sent);
-        progress |= sent > 0;
-        if (!c->blocked) continue;
-        c->blocked_ns = now_ns;
-        return progress;
-    }
-    return progress;
+    if (c->spans == 0 && !gather(c)) return false;
+    if (wr_lease_over(config->env, config->lease_until_ns))
+        return wr_plane_fail(c->plane, c, WR_UNREACHABLE, "the lease of this worker is over");
+    int64_t sent = config->env->send(config->env->self, c->socket, c->span + c->span_at, c->spans - c->span_at);
+    if (sent < 0 && sent != -EAGAIN) return wr_plane_lost(c, (int)-sent);
+    c->blocked = sent < 0 || !advance(c, (size_t)sent);
+    if (c->blocked) c->blocked_ns = now_ns;
+    return sent > 0;
 }
