@@ -4,8 +4,9 @@
 #include "base/sabotage.h"
 #include "snapshot/table_inner.h"
 #include <stdlib.h>
-
-enum { UNDO_AHEAD_BYTES = 1024 };
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 /* ---- one family -------------------------------------------------------------------------------------------------- */
 
@@ -26,13 +27,15 @@ static wr_err reserve_bits(wr_family *family, wr_errinfo *info)
     if (capture->undo == NULL) capture->undo = wr_mem_reserve(heads_bytes(family));
     if (capture->count == NULL) capture->count = calloc(family->groups, sizeof *capture->count);
     if (capture->free == NULL) capture->free = calloc(family->groups, sizeof *capture->free);
-    if (capture->undo_base == NULL) {
+    if (capture->undo_bytes == NULL) {
         void *base = NULL;
         capture->undo_reserved = wr_family_reserve(&base, family->reserved_bytes, UINT64_C(1) << 26);
-        capture->undo_base = base;
+        capture->undo_bytes = base;
+        capture->undo_of_reserved = capture->undo_reserved / family->stride * sizeof(wr_undo);
     }
-    if (capture->dirty == NULL || capture->saved == NULL || capture->undo == NULL || capture->undo_base == NULL ||
-        capture->count == NULL || capture->free == NULL)
+    if (capture->undo_of == NULL) capture->undo_of = wr_mem_reserve(capture->undo_of_reserved);
+    if (capture->dirty == NULL || capture->saved == NULL || capture->undo == NULL || capture->undo_bytes == NULL ||
+        capture->undo_of == NULL || capture->count == NULL || capture->free == NULL)
         return wr_fail(info, WR_MEMORY, "no address space left for snapshots of a table; raise the limit (ulimit -v)");
     return WR_OK;
 }
@@ -43,7 +46,8 @@ static void release_bits(wr_family *family)
     wr_mem_release(capture->dirty, bitmap_bytes(family));
     wr_mem_release(capture->saved, bitmap_bytes(family));
     wr_mem_release(capture->undo, heads_bytes(family));
-    wr_mem_release(capture->undo_base, capture->undo_reserved);
+    wr_mem_release(capture->undo_bytes, capture->undo_reserved);
+    wr_mem_release(capture->undo_of, capture->undo_of_reserved);
     free(capture->count);
     free(capture->free);
     *capture = (wr_capture){0};
@@ -53,27 +57,36 @@ static void release_bits(wr_family *family)
 
 static uint64_t undo_bytes(const wr_family *family)
 {
-    return (sizeof(wr_undo) + family->stride + WR_UNDO_UNIT - 1) & ~(uint64_t)(WR_UNDO_UNIT - 1);
+    return (uint64_t)family->capture.undo_count * (family->stride + sizeof(wr_undo));
+}
+
+/* To memory that is not read soon: past the caches, which the operator needs, and without fetching what is there. */
+static inline void set_aside(char *to, const char *from, uint32_t stride)
+{
+#ifdef __SSE2__
+    if (stride == 64) {
+        for (uint32_t i = 0; i < 64; i += 16)
+            _mm_stream_si128((__m128i *)(void *)(to + i), _mm_load_si128((const __m128i *)(const void *)(from + i)));
+        return;
+    }
+#endif
+    wr_family_copy(to, from, stride);
 }
 
 /* The old bytes of entries that the open capture still has to take. */
 static void save(wr_family *family, const uint32_t *position, uint32_t n)
 {
     wr_capture *capture = &family->capture;
-    uint64_t    bytes = undo_bytes(family);
-    if (capture->undo_used == 0) capture->undo_used = WR_UNDO_UNIT; /* 0 means none */
-    check(capture->undo_used + n * bytes <= capture->undo_reserved);
+    uint64_t    before = undo_bytes(family);
+    check((capture->undo_count + n + UINT64_C(1)) * family->stride <= capture->undo_reserved);
     for (uint32_t i = 0; i < n; i++) {
-        wr_undo  *record = (wr_undo *)(void *)(capture->undo_base + capture->undo_used);
-        uint32_t *head = &capture->undo[position[i] >> family->granule_log2];
-        __builtin_prefetch((const char *)record + UNDO_AHEAD_BYTES, 1);
-        record->position = position[i];
-        record->next = *head;
-        wr_family_copy(record->bytes, wr_family_at(family, position[i]), family->stride);
-        *head = (uint32_t)(capture->undo_used / WR_UNDO_UNIT);
-        capture->undo_used += bytes;
+        uint32_t *head = &capture->undo[position[i] >> family->granule_log2], number = ++capture->undo_count;
+        capture->undo_of[number] = (wr_undo){position[i], *head};
+        set_aside(capture->undo_bytes + (uint64_t)number * family->stride, wr_family_at(family, position[i]),
+                  family->stride);
+        *head = number;
     }
-    wr_budget_add(family->budget, family->table_bytes, (int64_t)(n * bytes));
+    wr_budget_add(family->budget, family->table_bytes, (int64_t)(undo_bytes(family) - before));
 }
 
 /* Sets the dirty bits; those that were not set go to fresh[]. No branch: they are as good as a coin toss. */
@@ -163,9 +176,8 @@ static void family_end(wr_family *family, bool marking)
 {
     wr_capture *capture = &family->capture;
     memset(capture->undo, 0, ((family->next >> family->granule_log2) + 1) * sizeof *capture->undo);
-    if (capture->undo_used != 0)
-        wr_budget_add(family->budget, family->table_bytes, -(int64_t)(capture->undo_used - WR_UNDO_UNIT));
-    capture->undo_used = 0;
+    wr_budget_add(family->budget, family->table_bytes, -(int64_t)undo_bytes(family));
+    capture->undo_count = 0;
     if (!marking) clear_bits(family, capture->dirty);
     family->mark = marking ? WR_MARK_DIRTY : WR_MARK_OFF;
 }
@@ -273,7 +285,7 @@ uint64_t wr_capture_undo_bytes(const wr_table *table)
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < wr_capture_families(table); i++) {
         const wr_family *family = wr_table_family(table, i);
-        if (family != NULL) bytes += family->capture.undo_used;
+        if (family != NULL) bytes += undo_bytes(family);
     }
     return bytes;
 }

@@ -28,16 +28,23 @@ typedef struct wr_group {
 
 enum wr_mark { WR_MARK_OFF, WR_MARK_DIRTY, WR_MARK_CAPTURE };
 
+/* Whose old bytes were saved. Owner: its family. */
+typedef struct wr_undo {
+    uint32_t position, next; /* next: the number of another record of the granule; 0: none */
+} wr_undo;
+
 /* What one family keeps while marking is on or a capture is open. */
 typedef struct wr_capture {
     uint64_t *dirty; /* bit per position: written since the last begin */
     uint64_t *saved; /* the same of the epoch before: what an increment captures */
-    uint32_t *undo;  /* per granule: newest undo record, in units of 8 bytes behind undo_base; 0: none; WR_UNDO_TAKEN */
+    uint32_t *undo;  /* per granule: number of the newest undo record; 0: none; WR_UNDO_TAKEN */
     uint32_t *count; /* per group, at begin */
     uint32_t *free;
-    bool      full; /* all entries, not only the saved bits */
-    char     *undo_base;
-    uint64_t  undo_used, undo_reserved;
+    bool      full;       /* all entries, not only the saved bits */
+    wr_undo  *undo_of;    /* records 1, 2, 3 ... */
+    char     *undo_bytes; /* the old bytes of record n at n * stride */
+    uint32_t  undo_count;
+    uint64_t  undo_reserved, undo_of_reserved; /* address space, in bytes */
 } wr_capture;
 
 /* Owner: a table, its slot's thread. */

@@ -23,7 +23,7 @@ typedef struct job {
 } job;
 
 typedef struct chain {
-    uint32_t job, unit;
+    uint32_t job, undo; /* the number of a record */
 } chain;
 
 /* ---- what to take ------------------------------------------------------------------------------------------------ */
@@ -142,9 +142,15 @@ static void copy_entries(const job *j)
     }
 }
 
-static const wr_undo *undo_at(const job *j, uint32_t unit)
+static const char *undo_bytes_at(const job *j, uint32_t number)
 {
-    return (const wr_undo *)(const void *)(j->family->capture.undo_base + (uint64_t)unit * WR_UNDO_UNIT);
+    return j->family->capture.undo_bytes + (uint64_t)number * j->stride;
+}
+
+static inline __attribute__((always_inline)) void ask_undo(const job *j, uint32_t number)
+{
+    __builtin_prefetch(&j->family->capture.undo_of[number]);
+    __builtin_prefetch(undo_bytes_at(j, number));
 }
 
 /* From here on what is written to the region saves nothing any more. */
@@ -152,11 +158,11 @@ static uint32_t find_chains(const job *j, uint32_t number, chain *chains)
 {
     uint32_t log2 = j->family->granule_log2, count = 0;
     for (uint32_t at = j->position >> log2; at <= (j->position + j->count - 1) >> log2; at++) {
-        uint32_t unit = j->family->capture.undo[at];
+        uint32_t undo = j->family->capture.undo[at];
         j->family->capture.undo[at] = WR_UNDO_TAKEN;
-        if (unit == 0) continue;
-        __builtin_prefetch(undo_at(j, unit));
-        chains[count++] = (chain){number, unit};
+        if (undo == 0) continue;
+        ask_undo(j, undo);
+        chains[count++] = (chain){number, undo};
     }
     return count;
 }
@@ -168,10 +174,11 @@ static void undo_entries(const job *jobs, chain *chains, uint32_t count)
         uint32_t left = 0;
         for (uint32_t c = 0; c < count; c++) {
             const job     *j = &jobs[chains[c].job];
-            const wr_undo *record = undo_at(j, chains[c].unit);
+            const uint32_t number = chains[c].undo;
+            const wr_undo *record = &j->family->capture.undo_of[number];
             uint32_t       i = record->position - j->position;
             if (record->next != 0) {
-                __builtin_prefetch(undo_at(j, record->next));
+                ask_undo(j, record->next);
                 chains[left++] = (chain){chains[c].job, record->next};
             }
             if (i >= j->count) continue;
@@ -180,7 +187,7 @@ static void undo_entries(const job *jobs, chain *chains, uint32_t count)
                 if ((word >> (i & 63) & 1) == 0) continue;
                 i = j->rank[i >> 6] + (uint32_t)__builtin_popcountll(word & ((UINT64_C(1) << (i & 63)) - 1));
             }
-            wr_family_copy(j->entries + (uint64_t)i * j->stride, record->bytes, j->stride);
+            wr_family_copy(j->entries + (uint64_t)i * j->stride, undo_bytes_at(j, number), j->stride);
         }
         count = left;
     }

@@ -40,13 +40,6 @@ typedef struct wr_strings {
     uint32_t offset[WR_FIELDS_MAX + WR_KEY_FIELDS_MAX];
 } wr_strings;
 
-/* Old bytes of one entry. Owner: its family's undo memory. */
-typedef struct wr_undo {
-    uint32_t position, next; /* next: another one of the granule, in units of WR_UNDO_UNIT bytes; 0: none */
-    char     bytes[];
-} wr_undo;
-#define WR_UNDO_UNIT 8u
-
 struct wr_table {
     wr_table_config   config;
     wr_key_layout     key;
