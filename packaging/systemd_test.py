@@ -275,7 +275,7 @@ class Units(unittest.TestCase):
         run('install', '-m', '600', STATE + '/jobmanager/token', '/etc/weir/token')
         with open(CONF, encoding='utf-8') as file:
             lines = [line for line in file if not line.startswith('snapshots-root')]
-        write(CONF, ''.join(lines) + 'snapshots-root = /var/lib/weir-snapshots\nfiles-group = weir-jobs\nworker-user = 61200-61299\n')
+        write(CONF, ''.join(lines) + 'snapshots-root = /var/lib/weir-snapshots\nfiles-group = weir-jobs\nworker-user = 70000-70999\n')
         run('systemctl', 'daemon-reload')
         run('systemctl', 'start', *UNITS)
         weir('submit', os.path.join(os.path.dirname(__file__), 'counts.so'), '-d', '--snapshot-interval', '200ms',
@@ -283,7 +283,7 @@ class Units(unittest.TestCase):
         wait_for(lambda: job()['state'] == 'RUNNING' and completed() > 0, 'a snapshot')
         worker = workers()
         user = os.stat(f'/proc/{worker[0]}').st_uid
-        self.assertIn(user, range(61200, 61300))
+        self.assertIn(user, range(70000, 71000))
         os.kill(worker[0], signal.SIGKILL)
         before = completed()
         wait_for(lambda: workers() not in ([], worker) and job()['state'] == 'RUNNING' and completed() > before, 'a new worker')

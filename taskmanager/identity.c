@@ -86,6 +86,21 @@ static wr_err known_user(wr_identity *id, const struct passwd *user, uint32_t *p
     return WR_OK;
 }
 
+/* All processes of a number are ended with its worker: so it must be nobody's. */
+static wr_err nobody_else(const wr_identity *id, const char *text, wr_errinfo *info)
+{
+    wr_err err = WR_OK;
+    setpwent();
+    for (const struct passwd *user; err == WR_OK && (user = getpwent()) != NULL;) {
+        if (user->pw_uid < id->first || user->pw_uid > id->last) continue;
+        err = wr_fail(info, WR_CONFIG,
+                      "worker-user = %.100s has the user %.100s (%u) in it; take numbers of nobody else", text,
+                      user->pw_name, (unsigned)user->pw_uid);
+    }
+    endpwent();
+    return err;
+}
+
 static wr_err find_users(wr_identity *id, const char *text, uint32_t *primary, wr_errinfo *info)
 {
     const char *dash = strchr(text, '-');
@@ -95,12 +110,12 @@ static wr_err find_users(wr_identity *id, const char *text, uint32_t *primary, w
     }
     if (dash != NULL && to_id(text, (size_t)(dash - text), &id->first) && to_id(dash + 1, strlen(dash + 1), &id->last))
         return id->first < id->last
-                   ? WR_OK
+                   ? nobody_else(id, text, info)
                    : wr_fail(info, WR_CONFIG, "worker-user = %.100s: the first must be less than the last", text);
     const struct passwd *user = getpwnam(text);
     if (user == NULL)
         return wr_fail(info, WR_CONFIG,
-                       "worker-user takes a user, its number, or a range of numbers (60000-60999); there is no user "
+                       "worker-user takes a user, its number, or a range of numbers (70000-70999); there is no user "
                        "%.100s on this machine",
                        text);
     return known_user(id, user, primary, info);

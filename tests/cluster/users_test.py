@@ -10,7 +10,7 @@ import cluster
 import kit
 from kit import Cluster, Failed, wait_until
 
-FIRST, LAST, GROUP, OTHER = 61200, 61219, 61300, 61301  # numbers that need no names
+FIRST, LAST, GROUP, OTHER = 71200, 71219, 71300, 71301  # numbers that need no names
 RANGE = f"{FIRST}-{LAST}"
 LEAVES = kit.HEAD + """
 WEIR_RECORD(event, (uint64_t, n), (uint64_t, user))
@@ -234,6 +234,7 @@ class Users(kit.Case):
                 ({"WEIR_WORKER_USER": "0"}, {}, r"not as root"),
                 ({"WEIR_WORKER_USER": "root"}, {}, r"not as root"),
                 ({"WEIR_WORKER_USER": "9-3"}, {}, r"the first must be less"),
+                ({"WEIR_WORKER_USER": "65000-65999"}, {}, r"has the user nobody \(65534\) in it"),
                 ({"WEIR_FILES_GROUP": ""}, {}, r"has no group of its own; say files-group"),
                 ({"WEIR_FILES_GROUP": "no-such-group"}, {}, r"there is no group no-such-group"),
                 ({"WEIR_FILES_GROUP": "0"}, {}, r"nor in its group"),
@@ -266,7 +267,7 @@ class Users(kit.Case):
                               env={**c.env, "WEIR_TOKEN": "", "WEIR_FILES_GROUP": str(GROUP)}, capture_output=True, text=True,
                               timeout=cluster.PATIENCE, check=False)
         self.assertNotEqual(done.returncode, 0)
-        self.assertRegex(done.stderr, r"CONFIG\]: .*theirs is of the group 61300")
+        self.assertRegex(done.stderr, r"CONFIG\]: .*theirs is of the group 71300")
 
 
 if __name__ == "__main__":
