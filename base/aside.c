@@ -14,12 +14,14 @@ enum what {
     DO_FSYNC,
     DO_TRUNCATE,
     DO_RENAME,
+    DO_RENAME_NEW,
     DO_UNLINK,
     DO_MKDIR,
     DO_RMDIR,
     DO_STAT,
     DO_LIST,
     DO_LOCK,
+    DO_HOLD,
     DO_JOIN
 };
 
@@ -69,12 +71,14 @@ static int64_t perform(const wr_env *e, const call *c)
     case DO_FSYNC: return e->fsync(e->self, c->file);
     case DO_TRUNCATE: return e->truncate(e->self, c->file, c->offset);
     case DO_RENAME: return e->rename(e->self, c->path, c->to_path);
+    case DO_RENAME_NEW: return e->rename_new(e->self, c->path, c->to_path);
     case DO_UNLINK: return e->unlink(e->self, c->path);
     case DO_MKDIR: return e->mkdir(e->self, c->path);
     case DO_RMDIR: return e->rmdir(e->self, c->path);
     case DO_STAT: return e->stat(e->self, c->path, c->about);
     case DO_LIST: return e->list(e->self, c->path, c->each, c->arg);
     case DO_LOCK: return e->lock(e->self, c->file, c->holder);
+    case DO_HOLD: return e->hold(e->self, c->file, c->flags != 0);
     case DO_JOIN: e->thread_join(e->self, c->thread); return 0;
     }
     check(!"a call that there is not");
@@ -170,6 +174,10 @@ static int aside_rename(void *self, const char *from, const char *to)
 {
     return (int)ask(self, &(call){.what = DO_RENAME, .path = from, .to_path = to});
 }
+static int aside_rename_new(void *self, const char *from, const char *to)
+{
+    return (int)ask(self, &(call){.what = DO_RENAME_NEW, .path = from, .to_path = to});
+}
 static int aside_unlink(void *self, const char *path)
 {
     return (int)ask(self, &(call){.what = DO_UNLINK, .path = path});
@@ -193,6 +201,10 @@ static int aside_list(void *self, const char *folder, bool (*each)(void *arg, co
 static int aside_lock(void *self, int file, uint64_t *holder)
 {
     return (int)ask(self, &(call){.what = DO_LOCK, .file = file, .holder = holder});
+}
+static int aside_hold(void *self, int file, bool alone)
+{
+    return (int)ask(self, &(call){.what = DO_HOLD, .file = file, .flags = alone});
 }
 static void aside_thread_join(void *self, wr_thread *thread)
 {
@@ -263,12 +275,14 @@ static const wr_env TABLE = {
     .fsync = aside_fsync,
     .truncate = aside_truncate,
     .rename = aside_rename,
+    .rename_new = aside_rename_new,
     .unlink = aside_unlink,
     .mkdir = aside_mkdir,
     .rmdir = aside_rmdir,
     .stat = aside_stat,
     .list = aside_list,
     .lock = aside_lock,
+    .hold = aside_hold,
     .thread_start = aside_thread_start,
     .thread_join = aside_thread_join,
     .cpu_count = aside_cpu_count,
@@ -278,6 +292,8 @@ static const wr_env TABLE = {
     .park_fds = aside_park_fds,
     .wake = aside_wake,
 };
+
+_Static_assert(sizeof(wr_env) == 46 * sizeof(void *), "whatever is new in the table has a place in this one, too");
 
 wr_err wr_aside_new(wr_aside **take, const wr_env *env, void (*meanwhile)(void *self), void *self, wr_errinfo *info)
 {

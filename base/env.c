@@ -148,6 +148,12 @@ static int real_rename(void *self, const char *from, const char *to)
     return result_of(rename(from, to));
 }
 
+static int real_rename_new(void *self, const char *from, const char *to)
+{
+    (void)self;
+    return result_of(renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE));
+}
+
 static int real_unlink(void *self, const char *path)
 {
     (void)self;
@@ -225,6 +231,14 @@ static int real_lock(void *self, int file, uint64_t *holder)
     int n = snprintf(text, sizeof text, "%ld\n", (long)getpid());
     if (ftruncate(file, 0) < 0 || pwrite(file, text, (size_t)n, 0) != n) return 0; /* locked, only not told by whom */
     return 0;
+}
+
+static int real_hold(void *self, int file, bool alone)
+{
+    (void)self;
+    int result;
+    RETRY(result, flock(file, (alone ? LOCK_EX : LOCK_SH) | LOCK_NB));
+    return result_of(result);
 }
 
 /* ---- threads ---- */
@@ -347,12 +361,14 @@ static const wr_env REAL = {
     .fsync = real_fsync,
     .truncate = real_truncate,
     .rename = real_rename,
+    .rename_new = real_rename_new,
     .unlink = real_unlink,
     .mkdir = real_mkdir,
     .rmdir = real_rmdir,
     .stat = real_stat,
     .list = real_list,
     .lock = real_lock,
+    .hold = real_hold,
     .io_new = wr_io_real_new,
     .io_free = wr_io_real_free,
     .io_submit = wr_io_real_submit,

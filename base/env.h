@@ -90,6 +90,8 @@ struct wr_env {
     int (*fsync)(void *self, int file);
     int (*truncate)(void *self, int file, int64_t bytes);
     int (*rename)(void *self, const char *from, const char *to);
+    /* -EEXIST when `to` is there; -EINVAL when the file system cannot say so. */
+    int (*rename_new)(void *self, const char *from, const char *to);
     int (*unlink)(void *self, const char *path);
     int (*mkdir)(void *self, const char *path); /* one level, mode 0777 less the umask; -EEXIST when it is there */
     int (*rmdir)(void *self, const char *path);
@@ -99,6 +101,9 @@ struct wr_env {
     /* Exclusive, of a file opened for reading and writing, until it is closed or the process ends. 0, and the file's
      * content is the holder's; or -EAGAIN when another process (or opening) has it, *holder: its number, 0: unknown. */
     int (*lock)(void *self, int file, uint64_t *holder);
+    /* Until it is closed: nobody else has it so (`alone`; opened for writing), or nobody has it alone (opened for
+     * reading). 0; -EAGAIN: others stand against it; else the file system cannot. Never waits. */
+    int (*hold)(void *self, int file, bool alone);
 
     /* Storage in the background. The queue belongs to the thread that made it; `parker` (may be NULL) is woken when
      * something can be reaped. depth: operations under way at most. */

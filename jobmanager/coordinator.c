@@ -243,6 +243,7 @@ static void sweep(wr_coordinator *s)
     wr_errinfo                info = {0};
     for (uint32_t i = 0; i < m->completeds; i++) keep[n++] = m->completed[i].id;
     if (m->newest != 0) keep[n++] = m->newest;
+    wr_store_keep_spares(s->origin->store, m->finished ? 0 : WR_SPARE_FILES_MAX, WR_SPARE_BYTES_MAX);
     if (wr_store_sweep(s->origin->store, keep, n, m->next_id, NULL, &info) != WR_OK)
         wr_log(WR_LOG_WARN, "old snapshots stay: %s", info.text);
 }
@@ -258,6 +259,7 @@ static void sweep_failed(wr_coordinator *s, uint64_t pending)
     wr_err    err = wr_store_list(s->env, s->origin->folder, &list, &n, &info);
     uint64_t *keep = err == WR_OK ? calloc(n + 1u, sizeof *keep) : NULL;
     for (uint32_t i = 0; keep != NULL && i < n; i++) keep[i] = list[i].id;
+    wr_store_keep_spares(s->origin->store, 0, 0); /* the disk may be full */
     if (keep != NULL) err = wr_store_sweep(s->origin->store, keep, n, pending, NULL, &info);
     if (err != WR_OK) wr_log(WR_LOG_WARN, "files of failed snapshots stay: %s", info.text);
     free(keep);

@@ -1,27 +1,20 @@
-#include "jobmanager/store.h"
 #include "base/check.h"
 #include "base/failpoint.h"
 #include "base/limits.h"
 #include "base/sabotage.h"
 #include "jobmanager/files.h"
+#include "jobmanager/store_inner.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* ---- listing ----------------------------------------------------------------------------------------------------- */
 
-/* Names of one folder. Caller's storage, one thread. */
-typedef struct names {
-    char (*name)[WR_FILE_NAME_BYTES + 4];
-    uint32_t count, room;
-    bool     full; /* out of memory */
-} names;
-
 static bool add_name(void *arg, const char *name)
 {
-    names   *all = arg;
-    uint32_t epoch;
-    uint64_t id;
+    wr_store_names *all = arg;
+    uint32_t        epoch;
+    uint64_t        id;
     if (wr_name_read(name, &epoch, &id) == WR_NAME_OTHER) return true;
     if (all->count == all->room) {
         uint32_t room = all->room == 0 ? 64 : 2 * all->room;
@@ -40,10 +33,9 @@ static int by_name(const void *a, const void *b)
     return strcmp(a, b);
 }
 
-/* Sorted, so that a simulated run does not depend on the folder's order. A folder that is not there has none. */
-static wr_err list_names(const wr_env *env, const char *folder, names *all, wr_errinfo *info)
+wr_err wr_store_names_list(const wr_env *env, const char *folder, wr_store_names *all, wr_errinfo *info)
 {
-    *all = (names){0};
+    *all = (wr_store_names){0};
     int result = env->list(env->self, folder, add_name, all);
     if (result == 0 && all->full) result = -ENOMEM;
     if (result == 0 || result == -ENOENT) {
@@ -63,10 +55,10 @@ static int newest_first(const void *a, const void *b)
 
 wr_err wr_store_list(const wr_env *env, const char *folder, wr_store_entry **list, uint32_t *n, wr_errinfo *info)
 {
-    names all;
+    wr_store_names all;
     *list = NULL;
     *n = 0;
-    WR_TRY(list_names(env, folder, &all, info));
+    WR_TRY(wr_store_names_list(env, folder, &all, info));
     wr_store_entry *entry = calloc(all.count + 1, sizeof *entry);
     check(entry != NULL);
     for (uint32_t i = 0; i < all.count; i++) {
@@ -95,10 +87,10 @@ wr_err wr_store_list(const wr_env *env, const char *folder, wr_store_entry **lis
 
 wr_err wr_store_greatest(const wr_env *env, const char *folder, uint32_t *epoch, uint64_t *id, wr_errinfo *info)
 {
-    names all;
+    wr_store_names all;
     *epoch = 0;
     *id = 0;
-    WR_TRY(list_names(env, folder, &all, info));
+    WR_TRY(wr_store_names_list(env, folder, &all, info));
     for (uint32_t i = 0; i < all.count; i++) {
         uint32_t e;
         uint64_t k;
@@ -123,9 +115,8 @@ wr_err wr_store_read(const wr_env *env, const char *path, wr_manifest *m, wr_err
     return err;
 }
 
-/* A manifest under another name would be another snapshot than it says. */
-static wr_err read_entry(const wr_env *env, const char *folder, const wr_store_entry *e, wr_manifest *m,
-                         wr_errinfo *info)
+wr_err wr_store_read_entry(const wr_env *env, const char *folder, const wr_store_entry *e, wr_manifest *m,
+                           wr_errinfo *info)
 {
     char path[WR_PATH_BYTES_MAX];
     WR_TRY(wr_path_join(path, folder, e->name, info));
@@ -148,7 +139,7 @@ static wr_err look_newest(const wr_env *env, const char *folder, const char *lin
     WR_TRY(wr_store_list(env, folder, &list, &n, info));
     for (uint32_t i = 0; i < n && !*found; i++) {
         wr_errinfo why = {0};
-        err = read_entry(env, folder, &list[i], m, &why);
+        err = wr_store_read_entry(env, folder, &list[i], m, &why);
         if (err == WR_OK && (lineage == NULL || strcmp(m->lineage, lineage) == 0)) {
             *found = true;
         } else if (err == WR_OK) {
@@ -200,22 +191,6 @@ wr_err wr_store_load(const wr_env *env, const char *path, wr_manifest *m, char *
 
 /* ---- writing ----------------------------------------------------------------------------------------------------- */
 
-/* The data files that one manifest names: read once, since a manifest never changes. */
-typedef struct marks {
-    uint64_t id;
-    uint32_t epoch, count;
-    char (*name)[WR_FILE_NAME_BYTES];
-} marks;
-
-struct wr_store {
-    const wr_env *env;
-    char          folder[WR_PATH_BYTES_MAX];
-    uint32_t      epoch;
-    bool          uncertain; /* a commit ended nobody knows how: nothing is deleted any more */
-    marks        *mark;
-    uint32_t      marked;
-};
-
 wr_err wr_store_open(wr_store **take, const wr_env *env, const char *folder, uint32_t epoch, wr_errinfo *info)
 {
     *take = NULL;
@@ -235,6 +210,7 @@ void wr_store_close(wr_store *s)
     if (s == NULL) return;
     for (uint32_t i = 0; i < s->marked; i++) free(s->mark[i].name);
     free(s->mark);
+    free(s->retired);
     free(s);
 }
 
@@ -273,137 +249,5 @@ wr_err wr_store_commit(wr_store *s, const wr_manifest *m, bool *uncertain, wr_er
     free(bytes);
     if (err != WR_OK && uncertain != NULL) *uncertain = s->uncertain;
     if (err == WR_OK) wr_failpoint("manifest-durable");
-    return err;
-}
-
-/* ---- mark and sweep ---------------------------------------------------------------------------------------------- */
-
-static bool has(const uint64_t *list, uint32_t n, uint64_t id)
-{
-    for (uint32_t i = 0; i < n; i++) {
-        if (list[i] == id) return true;
-    }
-    return false;
-}
-
-static marks *find_marks(wr_store *s, uint32_t epoch, uint64_t id)
-{
-    for (uint32_t i = 0; i < s->marked; i++) {
-        if (s->mark[i].id == id && s->mark[i].epoch == epoch) return &s->mark[i];
-    }
-    return NULL;
-}
-
-static wr_err mark(wr_store *s, const wr_store_entry *e, wr_errinfo *info)
-{
-    wr_manifest m;
-    if (find_marks(s, e->epoch, e->id) != NULL) return WR_OK;
-    WR_TRY(read_entry(s->env, s->folder, e, &m, info));
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < m.ops; i++) count += m.op[i].layers;
-    marks *more = realloc(s->mark, (s->marked + 1) * sizeof *more);
-    marks  one = {.id = e->id, .epoch = e->epoch, .name = calloc(count + 1u, sizeof *one.name)};
-    check(more != NULL && one.name != NULL);
-    for (uint32_t i = 0; i < m.ops; i++) {
-        for (uint32_t k = 0; k < m.op[i].layers; k++)
-            memcpy(one.name[one.count++], m.op[i].layer[k].file.name, sizeof *one.name);
-    }
-    wr_manifest_free(&m);
-    s->mark = more;
-    s->mark[s->marked++] = one;
-    return WR_OK;
-}
-
-static void unmark(wr_store *s, uint32_t epoch, uint64_t id)
-{
-    marks *m = find_marks(s, epoch, id);
-    if (m == NULL) return;
-    free(m->name);
-    *m = s->mark[--s->marked];
-}
-
-static bool is_marked(const wr_store *s, const char *name)
-{
-    for (uint32_t i = 0; i < s->marked; i++) {
-        for (uint32_t k = 0; k < s->mark[i].count; k++) {
-            if (strcmp(s->mark[i].name[k], name) == 0) return true;
-        }
-    }
-    return false;
-}
-
-/* What one sweep is about. Caller's storage. */
-typedef struct sweep {
-    const uint64_t *keep;
-    uint32_t        n, deleted;
-    uint64_t        pending;
-} sweep;
-
-static wr_err delete_file(wr_store *s, sweep *w, const char *name, wr_errinfo *info)
-{
-    char path[WR_PATH_BYTES_MAX];
-    WR_TRY(wr_path_join(path, s->folder, name, info));
-    int result = s->env->unlink(s->env->self, path);
-    if (result == -ENOENT) return WR_OK;
-    if (result < 0) return wr_fail_errno(info, -result, "cannot delete %s", path);
-    w->deleted++;
-    return WR_OK;
-}
-
-static bool stays(const wr_store *s, const sweep *w, const wr_store_entry *e)
-{
-    return e->epoch > s->epoch || e->id >= w->pending || has(w->keep, w->n, e->id);
-}
-
-/* All that stay are read before the first one goes. What the others named may go only when their going is durable. */
-static wr_err sweep_manifests(wr_store *s, sweep *w, const wr_store_entry *list, uint32_t n, wr_errinfo *info)
-{
-    for (uint32_t i = 0; i < n; i++) {
-        if (stays(s, w, &list[i])) WR_TRY(mark(s, &list[i], info));
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        if (stays(s, w, &list[i])) continue;
-        WR_TRY(delete_file(s, w, list[i].name, info));
-        unmark(s, list[i].epoch, list[i].id);
-        wr_failpoint("retention");
-    }
-    return w->deleted > 0 ? wr_folder_sync(s->env, s->folder, info) : WR_OK;
-}
-
-static bool is_garbage(const wr_store *s, const sweep *w, const char *name)
-{
-    uint32_t epoch;
-    uint64_t id;
-    switch (wr_name_read(name, &epoch, &id)) {
-    case WR_NAME_TEMP: return epoch <= s->epoch && id < w->pending;
-    case WR_NAME_STATE: return epoch <= s->epoch && id < w->pending && !is_marked(s, name);
-    default: return false;
-    }
-}
-
-wr_err wr_store_sweep(wr_store *s, const uint64_t *keep, uint32_t n, uint64_t pending, uint32_t *deleted,
-                      wr_errinfo *info)
-{
-    sweep           w = {.keep = keep, .n = n, .pending = pending};
-    wr_store_entry *list;
-    uint32_t        entries;
-    names           all;
-    if (deleted != NULL) *deleted = 0;
-    if (s->uncertain)
-        return wr_fail(info, WR_IO, "nothing is deleted any more, since it is not known how a snapshot ended; %s",
-                       s->folder);
-    WR_TRY(wr_store_list(s->env, s->folder, &list, &entries, info));
-    wr_err err = sweep_manifests(s, &w, list, entries, info);
-    free(list);
-    if (err == WR_OK) err = list_names(s->env, s->folder, &all, info);
-    if (err == WR_OK) {
-        for (uint32_t i = 0; i < all.count && err == WR_OK; i++) {
-            if (!is_garbage(s, &w, all.name[i])) continue;
-            err = delete_file(s, &w, all.name[i], info);
-            wr_failpoint("sweep");
-        }
-        free(all.name);
-    }
-    if (deleted != NULL) *deleted = w.deleted;
     return err;
 }

@@ -37,6 +37,11 @@ wr_err wr_image_prepare(wr_table *table, const wr_env *env, wr_parker *parker, w
  * less: it cannot be done (yet), let the writer try and say why. Any thread. */
 int  wr_image_create(const wr_env *env, const char *folder, const char *name);
 void wr_image_drop(const wr_env *env, const char *folder, const char *name, int file); /* no writer came */
+/* The same without making one: the file `spare` (wire/names.h), which no manifest names, becomes the one that the
+ * writer overwrites. 0 or less: it cannot be had, somebody may be reading it, or `name` is there. Any thread. */
+int wr_image_reuse(const wr_env *env, const char *folder, const char *spare, const char *name);
+/* After DURABLE, before anybody is told of it: takes away what stood there before behind the end of the new one. */
+wr_err wr_image_cut(const wr_env *env, const char *folder, const wr_state_file *file, wr_errinfo *info);
 /* At the barrier, between batches. */
 wr_err wr_image_writer_new(wr_image_writer **take, const wr_image_config *config, wr_errinfo *info);
 /* At the barrier, for each table of the subtask: begins its capture. full == false: only what changed since the last

@@ -143,11 +143,26 @@ static wr_err read_footer(wr_image_file *f, uint64_t size, wr_errinfo *info)
 
 /* ---- opening ----------------------------------------------------------------------------------------------------- */
 
+/* Held until it is closed, so that nobody overwrites it, though its snapshot may be retired meanwhile. What has its
+ * name still when it is held is not being overwritten. */
+static wr_err open_held(wr_image_file *f, wr_file_info *about, wr_errinfo *info)
+{
+    const wr_env *env = f->env;
+    f->file = env->open(env->self, f->path, WR_OPEN_READ | WR_OPEN_DIRECT);
+    if (f->file == -EINVAL) f->file = env->open(env->self, f->path, WR_OPEN_READ);
+    if (f->file < 0) return wr_fail_errno(info, -f->file, "cannot open %s; a snapshot names it", f->path);
+    int held = env->hold(env->self, f->file, false); /* where a file system cannot, none is overwritten */
+    int result = held == -EAGAIN ? -ENOENT : env->stat(env->self, f->path, about);
+    if (result < 0)
+        return wr_fail_errno(info, -result, "%s went while it was opened; a snapshot that was retired named it",
+                             f->path);
+    return WR_OK;
+}
+
 static wr_err open_file(wr_image_file *f, const wr_state_file *state, wr_errinfo *info)
 {
     wr_file_info about;
-    int          result = f->env->stat(f->env->self, f->path, &about);
-    if (result < 0) return wr_fail_errno(info, -result, "cannot open %s; a snapshot names it", f->path);
+    WR_TRY(open_held(f, &about, info));
     uint64_t size = (uint64_t)about.bytes;
     if (!about.is_file) return wr_fail(info, WR_DAMAGED, "%s: not a file; offset 0; restore another snapshot", f->path);
     if (size != state->bytes)
@@ -155,9 +170,6 @@ static wr_err open_file(wr_image_file *f, const wr_state_file *state, wr_errinfo
                                 "it has %llu bytes, but its snapshot says %llu", (unsigned long long)size,
                                 (unsigned long long)state->bytes);
     if (size < 3 * WR_PAGE_BYTES || size % WR_PAGE_BYTES != 0) return wr_image_damaged(f, size, info, "it is cut off");
-    f->file = f->env->open(f->env->self, f->path, WR_OPEN_READ | WR_OPEN_DIRECT);
-    if (f->file == -EINVAL) f->file = f->env->open(f->env->self, f->path, WR_OPEN_READ);
-    if (f->file < 0) return wr_fail_errno(info, -f->file, "cannot open %s", f->path);
     f->head = aligned_alloc(WR_PAGE_BYTES, sizeof *f->head);
     f->tail = aligned_alloc(WR_PAGE_BYTES, sizeof *f->tail);
     if (f->head == NULL || f->tail == NULL) return wr_fail(info, WR_MEMORY, "out of memory; file %s", f->path);

@@ -27,6 +27,10 @@ const char *wr_reading_take(wr_reading *reading, size_t n); /* NULL: not there *
 uint32_t    wr_reading_u32(wr_reading *reading);
 uint64_t    wr_reading_u64(wr_reading *reading);
 
+/* image_create.c: around the page cache where the file system can. */
+#define WR_IMAGE_NEW (WR_OPEN_CREATE | WR_OPEN_EXCLUSIVE)
+int wr_image_open_write(const wr_env *env, const char *path, int flags);
+
 /* The layout of a table's entries, so that equal bytes mean that entries may be copied. */
 void wr_layout_put(wr_bytes *bytes, const wr_table *table);
 

@@ -502,42 +502,11 @@ wr_err wr_image_writer_add(wr_image_writer *w, const char *uid, wr_table *table,
     return WR_OK;
 }
 
-enum { NEW = WR_OPEN_CREATE | WR_OPEN_EXCLUSIVE };
-
-static int create_file(const wr_env *env, const char *path, int flags)
-{
-    flags |= WR_OPEN_WRITE;
-    int file = env->open(env->self, path, flags | WR_OPEN_DIRECT);
-    return file == -EINVAL ? env->open(env->self, path, flags | WR_OPEN_TRUNCATE) : file;
-}
-
-static bool path_of(char path[WR_PATH_BYTES_MAX], const char *folder, const char *name)
-{
-    int n = snprintf(path, WR_PATH_BYTES_MAX, "%s/%s", folder, name);
-    return n > 0 && n < WR_PATH_BYTES_MAX;
-}
-
-int wr_image_create(const wr_env *env, const char *folder, const char *name)
-{
-    char path[WR_PATH_BYTES_MAX];
-    int  file = path_of(path, folder, name) ? create_file(env, path, NEW) : -ENAMETOOLONG;
-    if (file == 0) wr_image_drop(env, folder, name, file); /* a process without standard input; 0 means none here */
-    return file;
-}
-
-void wr_image_drop(const wr_env *env, const char *folder, const char *name, int file)
-{
-    char path[WR_PATH_BYTES_MAX];
-    if (file < 0 || !path_of(path, folder, name)) return;
-    (void)env->close(env->self, file);
-    (void)env->unlink(env->self, path);
-}
-
 /* The file, and its first page. */
 static bool begin_file(wr_image_writer *w)
 {
-    w->file = w->created >= 0 ? w->created : create_file(w->env, w->path, NEW);
-    if (w->file == -EEXIST && w->raced) w->file = create_file(w->env, w->path, 0);
+    w->file = w->created >= 0 ? w->created : wr_image_open_write(w->env, w->path, WR_IMAGE_NEW);
+    if (w->file == -EEXIST && w->raced) w->file = wr_image_open_write(w->env, w->path, 0);
     w->created = -1;
     if (w->file < 0) {
         int number = -w->file;

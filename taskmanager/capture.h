@@ -3,7 +3,10 @@
 #ifndef WR_TASKMANAGER_CAPTURE_H
 #define WR_TASKMANAGER_CAPTURE_H
 #include "snapshot/image.h"
+#include "taskmanager/spares.h"
 #include "wire/snapshot.h"
+
+#include <stdatomic.h>
 
 struct wr_tasklet;
 
@@ -32,6 +35,7 @@ typedef struct wr_capture_state {
     uint64_t         file_id;  /* a file that was made in advance is for this snapshot; 0: there is none */
     uint32_t         file_epoch;
     int              file;
+    _Atomic bool     full_next; /* the next snapshot will probably be a full one; read by the worker's owner */
 } wr_capture_state;
 
 /* After open: changes are marked from now on. */
@@ -40,9 +44,9 @@ wr_err wr_capture_mark(struct wr_tasklet *t, wr_errinfo *info);
 bool wr_capture_wanted(const struct wr_tasklet *t);
 /* At the barrier. Takes the ack, which it sends when all is durable; on failure the ack is still the caller's. */
 wr_err wr_capture_start(struct wr_tasklet *t, const wr_barrier *barrier, wr_ack *ack, wr_errinfo *info);
-/* Creates the file for snapshot `barrier`, if it will need one, so that the slot need not; else 0 or less.
- * Worker's owner, while the task runs. */
-int wr_capture_create(const struct wr_tasklet *t, const wr_barrier *barrier);
+/* Creates the file for snapshot `barrier`, if it will need one, so that the slot need not; else 0 or less. A full one
+ * comes from `spares` if they have one of this subtask; *reused then. Worker's owner, while the task runs. */
+int wr_capture_create(const struct wr_tasklet *t, const wr_barrier *barrier, wr_spares *spares, bool *reused);
 /* The slot is given such a file. */
 void wr_capture_give(struct wr_tasklet *t, const wr_barrier *barrier, int file);
 void wr_capture_forget(struct wr_tasklet *t, uint64_t id); /* and takes it away */

@@ -58,7 +58,8 @@ typedef struct wr_tasklet {
     enum wr_called     called; /* what the last call said, and when it began */
     int64_t            called_mono_ns;
     _Atomic uint64_t   busy_ns, idle_ns, back_pressured_ns;
-    uint32_t           reported; /* worker's owner */
+    uint32_t           reported;  /* worker's owner */
+    uint64_t           reused_id; /* worker's owner: the newest snapshot whose file was another one's before */
 } wr_tasklet;
 
 /* home->mono_ns and now_ns are those of this call. */

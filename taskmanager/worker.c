@@ -136,10 +136,13 @@ static void hear(wr_worker *w, uint64_t id)
 void wr_worker_trigger(wr_worker *w, const wr_barrier *barrier)
 {
     wr_failpoint("trigger");
+    wr_spares_begin(&w->spares, w->options.env, w->options.snapshots);
     for (uint32_t i = 0; i < w->tasklets; i++) {
         wr_tasklet *t = &w->tasklet[i];
         uint32_t    state = atomic_load_explicit(&t->state, memory_order_acquire);
-        int         file = state >= WR_TASK_RUNNING && state < WR_TASK_FINISHED ? wr_capture_create(t, barrier) : 0;
+        bool        runs = state >= WR_TASK_RUNNING && state < WR_TASK_FINISHED, reused = false;
+        int         file = runs ? wr_capture_create(t, barrier, &w->spares, &reused) : 0;
+        if (reused) t->reused_id = barrier->id;
         if (file > 0) order(w, t, WR_ORDER_FILE, barrier, file);
     }
     for (uint32_t i = 0; i < w->tasklets; i++) {
@@ -175,6 +178,17 @@ void wr_worker_pause_sources(wr_worker *w)
     command_all(w, WR_COMMAND_PAUSE);
 }
 
+/* A file that was longer before ends where the new one does, before anybody counts on it. */
+static void cut_file(const wr_worker *w, const wr_tasklet *t, wr_ack *ack)
+{
+    wr_errinfo info = {0};
+    if (ack->declined || ack->file.name[0] == 0 || ack->id != t->reused_id) return;
+    if (wr_image_cut(w->options.env, w->options.snapshots, &ack->file, &info) == WR_OK) return;
+    ack->declined = true;
+    ack->phase = WR_PHASE_ASYNC;
+    ack->info = info;
+}
+
 wr_ack *wr_worker_ack(wr_worker *w)
 {
     for (uint32_t i = 0; i < w->tasklets; i++) {
@@ -184,6 +198,7 @@ wr_ack *wr_worker_ack(wr_worker *w)
         wr_ack *ack = wr_mail_ack(&t->barriers.mail);
         if (ack == NULL) continue;
         w->ack_next = at + 1;
+        cut_file(w, t, ack);
         if (w->here == NULL || !wr_lease_over(w->options.env, &w->lease_until_ns)) return ack;
         wr_ack_free(ack); /* nobody may count on it any more */
     }
@@ -242,6 +257,7 @@ void wr_worker_free(wr_worker *w)
         free(s->tasklet);
     }
     wr_ahead_free(w->ahead);
+    wr_spares_fini(&w->spares);
     free(w->slot);
     free(w->tasklet);
     free(w->tasklet_of);

@@ -24,6 +24,7 @@ struct wr_worker {
     wr_op           **op; /* those that are here */
     uint32_t          ops;
     uint32_t          event_next, ack_next;
+    wr_spares         spares;
     wr_ahead         *ahead;
     bool              started, joined;
     _Atomic bool      leaving; /* planes have nothing to carry any more */

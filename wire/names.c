@@ -21,6 +21,11 @@ void wr_name_state(char to[WR_FILE_NAME_BYTES], uint32_t epoch, uint64_t id, uin
     snprintf(to, WR_FILE_NAME_BYTES, "s-%08x-%016llx-%u-%s-%u.wst", epoch, (unsigned long long)id, node, slug, subtask);
 }
 
+void wr_name_spare(char to[WR_FILE_NAME_BYTES], const char *state)
+{
+    snprintf(to, WR_FILE_NAME_BYTES, "r%s", state + 1);
+}
+
 static bool hex(const char *text, uint32_t digits, uint64_t *value)
 {
     *value = 0;
@@ -39,9 +44,18 @@ static bool ends(const char *name, const char *with)
     return n >= m && memcmp(name + n - m, with, m) == 0;
 }
 
+enum { PREFIX = 2 + 8 + 1 + 16 };
+
+const char *wr_name_task(const char *name)
+{
+    uint32_t          epoch;
+    uint64_t          id;
+    enum wr_name_kind kind = wr_name_read(name, &epoch, &id);
+    return kind == WR_NAME_STATE || kind == WR_NAME_SPARE ? name + PREFIX : "";
+}
+
 enum wr_name_kind wr_name_read(const char *name, uint32_t *epoch, uint64_t *id)
 {
-    enum { PREFIX = 2 + 8 + 1 + 16 };
     *epoch = 0;
     *id = 0;
     if (strcmp(name, WR_JOURNAL_NAME) == 0) return WR_NAME_JOURNAL;
@@ -54,7 +68,8 @@ enum wr_name_kind wr_name_read(const char *name, uint32_t *epoch, uint64_t *id)
     enum wr_name_kind kind = WR_NAME_OTHER;
     if (name[0] == 'm' && strcmp(name + PREFIX, ".wman") == 0) kind = WR_NAME_MANIFEST;
     if (name[0] == 'm' && strcmp(name + PREFIX, ".wman.tmp") == 0) kind = WR_NAME_TEMP;
-    if (name[0] == 's' && name[PREFIX] == '-' && ends(name, ".wst")) kind = WR_NAME_STATE;
+    if (name[PREFIX] == '-' && ends(name, ".wst") && n < WR_FILE_NAME_BYTES)
+        kind = name[0] == 's' ? WR_NAME_STATE : name[0] == 'r' ? WR_NAME_SPARE : kind;
     if (kind == WR_NAME_OTHER) return kind;
     *epoch = (uint32_t)e;
     *id = i;

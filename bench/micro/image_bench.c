@@ -128,8 +128,8 @@ static void fill(void)
 
 /* ---- writing ----------------------------------------------------------------------------------------------------- */
 
-/* The same bytes from memory that is there, as a snapshot writes them. */
-static double raw_write(uint64_t bytes)
+/* The same bytes from memory that is there, as a snapshot writes them; over: into a file that is there. */
+static double raw_write(uint64_t bytes, bool over)
 {
     static char *from;
     char         path[512];
@@ -142,7 +142,8 @@ static double raw_write(uint64_t bytes)
     }
     snprintf(path, sizeof path, "%s/raw", folder);
     double begin = now_ms();
-    int    file = env->open(env->self, path, WR_OPEN_WRITE | WR_OPEN_CREATE | WR_OPEN_TRUNCATE | WR_OPEN_DIRECT);
+    int    how = over ? 0 : WR_OPEN_CREATE | WR_OPEN_TRUNCATE;
+    int    file = env->open(env->self, path, WR_OPEN_WRITE | WR_OPEN_DIRECT | how);
     if (file < 0 || env->io_new(env->self, &io, &parker, DEPTH) != 0) exit(1);
     while (submitted < bytes || flying != 0) {
         while (submitted < bytes && flying < DEPTH) {
@@ -163,8 +164,13 @@ static double raw_write(uint64_t bytes)
     double took = now_ms() - begin;
     env->io_free(env->self, io);
     env->close(env->self, file);
-    env->unlink(env->self, path);
     return took;
+}
+static void raw_remove(void)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/raw", folder);
+    env->unlink(env->self, path);
 }
 
 /* What was measured of one snapshot. */
@@ -175,8 +181,8 @@ typedef struct result {
 
 static wr_state_file last;
 
-/* busy: batches between steps; 0: the sources are paused. */
-static result snapshot(bool full, uint32_t busy, uint64_t quantum, bool keep)
+/* busy: batches between steps; 0: the sources are paused. spare: the file that it overwrites; NULL: a new one. */
+static result snapshot_over(const char *spare, bool full, uint32_t busy, uint64_t quantum, bool keep)
 {
     char             name[64];
     wr_errinfo       info = {0};
@@ -191,6 +197,11 @@ static result snapshot(bool full, uint32_t busy, uint64_t quantum, bool keep)
     wr_image_writer *w;
     snprintf(name, sizeof name, "bench-%lu.wst", next_id++);
     double begin = now_ms(), cpu_begin = cpu_ms(), before;
+    if (spare != NULL) config.file = wr_image_reuse(env, folder, spare, name);
+    if (spare != NULL && config.file <= 0) {
+        fprintf(stderr, "cannot overwrite %s/%s\n", folder, spare);
+        exit(1);
+    }
     if (wr_image_writer_new(&w, &config, &info) != WR_OK) die(&info);
     if (wr_image_writer_add(w, "totals", table, full, &info) != WR_OK) die(&info);
     r.barrier_ms = now_ms() - begin;
@@ -219,6 +230,11 @@ static result snapshot(bool full, uint32_t busy, uint64_t quantum, bool keep)
         env->unlink(env->self, path);
     }
     return r;
+}
+
+static result snapshot(bool full, uint32_t busy, uint64_t quantum, bool keep)
+{
+    return snapshot_over(NULL, full, busy, quantum, keep);
 }
 
 static void load(uint64_t snapshot_id, wr_state_file *file, int rounds)
@@ -311,8 +327,13 @@ static int rows(uint64_t megabytes, int rounds)
     if (wr_table_mark(table, true, &info) != WR_OK) die(&info);
     (void)snapshot(true, 0, BLOCK, false);
     for (int i = 0; i < rounds; i++) {
-        double full = snapshot(true, 0, BLOCK, false).took_ms, raw = raw_write(last.bytes);
-        printf("bench full_s=%.6f raw_s=%.6f bytes=%lu", full * 1e-3, raw * 1e-3, last.bytes);
+        char   spare[64];
+        double full = snapshot(true, 0, BLOCK, true).took_ms, raw = raw_write(last.bytes, false);
+        snprintf(spare, sizeof spare, "%s", last.name);
+        double reused = snapshot_over(spare, true, 0, BLOCK, false).took_ms, over = raw_write(last.bytes, true);
+        raw_remove();
+        printf("bench full_s=%.6f raw_s=%.6f reused_s=%.6f over_s=%.6f bytes=%lu", full * 1e-3, raw * 1e-3,
+               reused * 1e-3, over * 1e-3, last.bytes);
         printf(" increment_s=%.6f\n", increment_ms(0.01) * 1e-3);
     }
     wr_table_free(table);
@@ -339,7 +360,8 @@ int main(int argc, char **argv)
     double raw[ROUNDS_MAX], full[ROUNDS_MAX], base[ROUNDS_MAX];
     (void)snapshot(true, 0, BLOCK, false); /* warm */
     for (int i = 0; i < rounds; i++) {
-        raw[i] = raw_write(megabytes << 20);
+        raw[i] = raw_write(megabytes << 20, false);
+        raw_remove();
         result r = snapshot(true, 0, BLOCK, false);
         full[i] = r.took_ms;
         base[i] = r.cpu_ms;

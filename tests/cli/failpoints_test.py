@@ -13,7 +13,7 @@ PLACES = {
     "trigger": (1, 3), "alignment": (1, 4), "barrier": (1, 5), "sync": (2, 7), "async-write": (1, 5), "after-fsync": (1, 4),
     "after-ack": (1, 6), "manifest": (1, 3), "manifest-begin": (1, 3), "manifest-written": (1, 3), "manifest-synced": (1, 3),
     "manifest-renamed": (1, 3), "manifest-durable": (1, 3), "complete": (1, 3), "commit": (1, 3), "retention": (1, 2),
-    "sweep": (1, 3), "journal-append": (1, 2), "journal-durable": (1, 2),
+    "sweep": (1, 3), "spare": (1, 3), "recycling": (1, 3), "journal-append": (1, 2), "journal-durable": (1, 2),
     "journal-temp": (1,), "journal-synced": (1,), "journal-renamed": (1,),
 }
 # Of a JobManager: tests/cluster/failpoints_test.py.

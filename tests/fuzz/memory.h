@@ -76,6 +76,13 @@ static int64_t memory_read(void *self, int file, void *to, size_t bytes)
     return n;
 }
 
+static int memory_hold(void *self, int file, bool alone)
+{
+    const memory *m = self;
+    must(file >= 0 && file < m->files && !alone);
+    return 0;
+}
+
 static int memory_stat(void *self, const char *path, wr_file_info *info)
 {
     const memory *m = self;
@@ -127,6 +134,7 @@ WEIR_UNUSED_ static void memory_init(memory *m, const memory_file *file, int fil
                           .close = memory_close,
                           .read = memory_read,
                           .pread = memory_pread,
+                          .hold = memory_hold,
                           .stat = memory_stat,
                           .list = memory_list},
                   .file = file,

@@ -6,6 +6,7 @@
 #include "jobmanager/coordinator.h"
 #include "jobmanager/core_job.h"
 #include "operators/op.h"
+#include "snapshot/image.h"
 #include "taskmanager/slot.h"
 #include "taskmanager/tasklet.h"
 #include "wire/record.h"
@@ -356,6 +357,34 @@ static void check_output(world *w, bool all)
         sim_items_free(&got);
     }
     sim_expected_free(&expected);
+}
+
+/* A manifest that is found is a snapshot that can be had, whatever came behind it. */
+static void check_snapshots(world *w)
+{
+    static const char folder[] = "/snapshots";
+    wr_store_entry   *list;
+    uint32_t          n;
+    wr_errinfo        info = {0};
+    wr_err            err = wr_store_list(&w->env, folder, &list, &n, &info);
+    if (err != WR_OK) {
+        violate(w, "the snapshots cannot be listed: %s", info.text);
+        return;
+    }
+    for (uint32_t i = 0; i < n && !w->result->violated; i++) {
+        char        path[WR_FILE_NAME_BYTES + sizeof folder];
+        wr_manifest m;
+        snprintf(path, sizeof path, "%s/%s", folder, list[i].name);
+        err = wr_store_read(&w->env, path, &m, &info);
+        for (uint32_t o = 0; err == WR_OK && o < m.ops; o++) {
+            for (uint32_t k = 0; err == WR_OK && k < m.op[o].layers; k++)
+                err = wr_image_check(&w->env, folder, &m.op[o].layer[k].file, &info);
+        }
+        if (err != WR_OK) violate(w, "%s is there and cannot be restored: %s", list[i].name, info.text);
+        wr_manifest_free(&m);
+        w->result->checked++;
+    }
+    free(list);
 }
 
 /* ---- a process ---- */
@@ -785,6 +814,7 @@ static void attempt(world *w)
         w->result->crashes++;
         if (w->planned > 0) w->planned--;
         note(w, "%s, disk %016" PRIx64, p.doom.power ? "power fails" : "killed", sim_disk_hash(w->disk));
+        if (!w->result->violated) check_snapshots(w);
         /* What a drain gives early is compared when it is known how far it came. */
         if (!w->result->violated && !w->drains) check_output(w, false);
     }
@@ -814,6 +844,7 @@ void sim_crash_run(const sim_plan *plan, bool trace, sim_crash_result *result)
         attempt(&w);
     }
     if (!result->violated) check_output(&w, true);
+    result->reuses = sim_disk_stats_of(w.disk)->reuses;
     sim_disk_free(w.disk);
     result->retries = w.vault.retries;
     sim_vault_free(&w.vault);

@@ -32,6 +32,7 @@ struct inode {
     size_t   stable_bytes;
     int64_t  changed_ns;
     int      locked_by;   /* handle + 1 */
+    uint32_t readers;     /* handles that hold it with others */
     entries  now, before; /* before: the disk has these */
     change  *log;         /* from before to now */
     uint32_t logs, logs_room;
@@ -41,6 +42,7 @@ typedef struct handle {
     inode  *of;
     int64_t at;
     int     flags;
+    bool    reads; /* one of the inode's readers */
 } handle;
 
 struct sim_disk {
@@ -372,6 +374,7 @@ static int disk_close(void *self, int file)
     handle   *h = handle_of(d, file);
     if (d->dead || h == NULL) return d->dead ? 0 : -EBADF;
     if (h->of->locked_by == file) h->of->locked_by = 0;
+    h->of->readers -= h->reads;
     h->of = NULL;
     return 0;
 }
@@ -444,6 +447,16 @@ static int disk_rename(void *self, const char *from, const char *to)
     free(b);
     d->stats.renames++;
     return 0;
+}
+
+static int disk_rename_new(void *self, const char *from, const char *to)
+{
+    inode      *folder;
+    const char *name;
+    if (walk(disk_of(self), to, &folder, &name) != NULL) return -EEXIST;
+    int result = disk_rename(self, from, to);
+    disk_of(self)->stats.reuses += result == 0;
+    return result;
 }
 
 static int disk_unlink(void *self, const char *path)
@@ -549,6 +562,20 @@ static int disk_lock(void *self, int file, uint64_t *holder)
     return 0;
 }
 
+static int disk_hold(void *self, int file, bool alone)
+{
+    sim_disk *d = disk_of(self);
+    handle   *h = handle_of(d, file);
+    int       error = enter(d);
+    if (error < 0 || h == NULL) return error < 0 ? error : -EBADF;
+    inode *i = h->of;
+    if ((i->locked_by != 0 && i->locked_by != file) || (alone && i->readers > h->reads)) return -EAGAIN;
+    i->readers += (uint32_t)!alone - h->reads;
+    h->reads = !alone;
+    i->locked_by = alone ? file : 0;
+    return 0;
+}
+
 /* ---- in the background: done some time later, and not in order ---- */
 
 static int disk_io_new(void *self, wr_io **io, wr_parker *parker, uint32_t depth)
@@ -641,12 +668,14 @@ void sim_disk_env(wr_env *env)
     env->fsync = disk_fsync;
     env->truncate = disk_truncate;
     env->rename = disk_rename;
+    env->rename_new = disk_rename_new;
     env->unlink = disk_unlink;
     env->mkdir = disk_mkdir;
     env->rmdir = disk_rmdir;
     env->stat = disk_stat;
     env->list = disk_list;
     env->lock = disk_lock;
+    env->hold = disk_hold;
     env->io_new = disk_io_new;
     env->io_free = disk_io_free;
     env->io_submit = disk_io_submit;
@@ -741,12 +770,14 @@ void sim_disk_restart(sim_disk *d, bool power)
     memset(d->handle, 0, sizeof d->handle);
     for (inode *i = d->all; i != NULL; i = i->next) {
         i->locked_by = 0;
+        i->readers = 0;
         if (!power) continue;
         if (!i->folder) {
             tear(d, i);
             continue;
         }
-        uint32_t kept = (uint32_t)wr_prng_below(&d->random, i->logs + 1);
+        /* A file system that writes its journal now and then loses all of it at once. */
+        uint32_t kept = wr_prng_one_in(&d->random, 4) ? 0 : (uint32_t)wr_prng_below(&d->random, i->logs + 1);
         copy_entries(&i->now, &i->before);
         for (uint32_t k = 0; k < kept; k++) apply(&i->now, &i->log[k]);
         d->stats.names_lost += i->logs - kept;

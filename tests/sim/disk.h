@@ -23,6 +23,7 @@ typedef struct sim_faults {
 /* What happened; a run without faults has proved nothing. */
 typedef struct sim_disk_stats {
     uint64_t writes, syncs, renames, errors;
+    uint64_t reuses;                             /* files that got a new name to be overwritten */
     uint64_t files_lost, files_torn, names_lost; /* by power failures */
 } sim_disk_stats;
 

@@ -238,11 +238,37 @@ static void background(void **state)
     for (size_t i = 1; i < 64; i++) assert_memory_equal(now + i * 1024, bytes[i], 1024);
 }
 
+static void holding(void **state)
+{
+    (void)state;
+    int writer = make("/f", 10), reader = env.open(env.self, "/f", WR_OPEN_READ);
+    int other = env.open(env.self, "/f", WR_OPEN_READ);
+    assert_int_equal(env.hold(env.self, reader, false), 0);
+    assert_int_equal(env.hold(env.self, reader, false), 0); /* again */
+    assert_int_equal(env.hold(env.self, other, false), 0);
+    assert_int_equal(env.hold(env.self, writer, true), -EAGAIN);
+    env.close(env.self, reader);
+    assert_int_equal(env.hold(env.self, writer, true), -EAGAIN);
+    env.close(env.self, other);
+    assert_int_equal(env.hold(env.self, writer, true), 0);
+    reader = env.open(env.self, "/f", WR_OPEN_READ);
+    assert_int_equal(env.hold(env.self, reader, false), -EAGAIN);
+    sim_disk_kill(disk);
+    sim_disk_restart(disk, false); /* who is dead holds nothing */
+    reader = env.open(env.self, "/f", WR_OPEN_READ);
+    assert_int_equal(env.hold(env.self, reader, false), 0);
+    env.close(env.self, reader);
+    env.close(env.self, make("/g", 1));
+    assert_int_equal(env.rename_new(env.self, "/f", "/g"), -EEXIST);
+    assert_int_equal(env.rename_new(env.self, "/f", "/h"), 0);
+    assert_int_equal(env.rename_new(env.self, "/f", "/h2"), -ENOENT);
+}
+
 int main(void)
 {
 #define TEST(F) cmocka_unit_test_setup_teardown(F, begin, end)
-    const struct CMUnitTest tests[] = {TEST(files),         TEST(synced_stays),
-                                       TEST(unsynced_goes), TEST(a_killed_process_loses_nothing),
-                                       TEST(errors),        TEST(background)};
+    const struct CMUnitTest tests[] = {
+        TEST(files),  TEST(synced_stays), TEST(unsynced_goes), TEST(a_killed_process_loses_nothing),
+        TEST(errors), TEST(background),   TEST(holding)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -101,6 +101,11 @@ static int host_rename(void *self, const char *from, const char *to)
     sim_host *h = self;
     return CALL(rename, from, to);
 }
+static int host_rename_new(void *self, const char *from, const char *to)
+{
+    sim_host *h = self;
+    return CALL(rename_new, from, to);
+}
 static int host_unlink(void *self, const char *path)
 {
     sim_host *h = self;
@@ -130,6 +135,12 @@ static int host_lock(void *self, int file, uint64_t *holder)
 {
     sim_host *h = self;
     return CALL(lock, file, holder);
+}
+
+static int host_hold(void *self, int file, bool alone)
+{
+    sim_host *h = self;
+    return CALL(hold, file, alone);
 }
 
 static int host_io_new(void *self, wr_io **io, wr_parker *parker, uint32_t depth)
@@ -218,12 +229,14 @@ void sim_host_init(sim_host *h, sim_clock *clock, sim_net *net, uint32_t machine
                       .fsync = host_fsync,
                       .truncate = host_truncate,
                       .rename = host_rename,
+                      .rename_new = host_rename_new,
                       .unlink = host_unlink,
                       .mkdir = host_mkdir,
                       .rmdir = host_rmdir,
                       .stat = host_stat,
                       .list = host_list,
                       .lock = host_lock,
+                      .hold = host_hold,
                       .io_new = host_io_new,
                       .io_free = host_io_free,
                       .io_submit = host_io_submit,

@@ -94,7 +94,9 @@ static void what_is_asked_is_done(void **state)
     assert_string_equal(text, "ell");
     assert_int_equal(env->close(env->self, file), 0);
     assert_int_equal(env->rename(env->self, a, b), 0);
+    assert_int_equal(env->rename_new(env->self, b, b), -EEXIST);
     file = env->open(env->self, b, WR_OPEN_READ);
+    assert_int_equal(env->hold(env->self, file, false), 0);
     assert_int_equal(env->read(env->self, file, text, sizeof text), 4);
     assert_memory_equal(text, "Jell", 4);
     assert_int_equal(env->close(env->self, file), 0);
@@ -103,6 +105,10 @@ static void what_is_asked_is_done(void **state)
     assert_true(about.is_folder);
     assert_int_equal(env->list(env->self, folder, is_it, &found), 0);
     assert_true(found);
+    assert_int_equal(env->rename_new(env->self, b, sub), -EEXIST);
+    file = env->open(env->self, b, WR_OPEN_READ);
+    assert_int_equal(env->hold(env->self, file, false), 0);
+    assert_int_equal(env->close(env->self, file), 0);
     assert_int_equal(env->rmdir(env->self, sub), 0);
     assert_int_equal(env->unlink(env->self, b), 0);
     assert_int_equal(env->unlink(env->self, b), -ENOENT);

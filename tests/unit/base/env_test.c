@@ -63,6 +63,33 @@ static void files(void **state)
     assert_true(info.is_file && !info.is_folder && info.bytes == 5 && info.changed_ns > 0);
     assert_int_equal(env->rename(env->self, a, b), 0);
     assert_int_equal(env->stat(env->self, a, &info), -ENOENT);
+    int reader = env->open(env->self, b, WR_OPEN_READ), other = env->open(env->self, b, WR_OPEN_READ);
+    int writer = env->open(env->self, b, WR_OPEN_WRITE);
+    assert_true(reader >= 0 && other >= 0 && writer >= 0);
+    assert_int_equal(env->hold(env->self, reader, false), 0);
+    assert_int_equal(env->hold(env->self, other, false), 0);
+    assert_int_equal(env->hold(env->self, writer, true), -EAGAIN);
+    assert_int_equal(env->close(env->self, reader), 0);
+    assert_int_equal(env->hold(env->self, writer, true), -EAGAIN);
+    assert_int_equal(env->close(env->self, other), 0);
+    assert_int_equal(env->hold(env->self, writer, true), 0);
+    reader = env->open(env->self, b, WR_OPEN_READ);
+    assert_int_equal(env->hold(env->self, reader, false), -EAGAIN);
+    assert_int_equal(env->close(env->self, writer), 0);
+    assert_int_equal(env->hold(env->self, reader, false), 0);
+    assert_int_equal(env->close(env->self, reader), 0);
+    assert_int_equal(env->rename_new(env->self, b, b), -EEXIST);
+    int got = env->rename_new(env->self, b, a);
+    if (got != -EINVAL) { /* else this file system cannot */
+        assert_int_equal(got, 0);
+        assert_int_equal(env->rename_new(env->self, b, a), -ENOENT);
+        file = env->open(env->self, b, WR_OPEN_WRITE | WR_OPEN_CREATE);
+        assert_int_equal(env->close(env->self, file), 0);
+        assert_int_equal(env->rename_new(env->self, a, b), -EEXIST);
+        assert_int_equal(env->stat(env->self, b, &info), 0);
+        assert_int_equal(info.bytes, 0);
+        assert_int_equal(env->rename(env->self, a, b), 0);
+    }
     assert_int_equal(env->mkdir(env->self, a), 0);
     assert_int_equal(env->mkdir(env->self, a), -EEXIST);
     int seen = 0, calls = 0;

@@ -296,6 +296,128 @@ static void sweep_errors(void **state)
     }
 }
 
+static const char *spare_name(uint32_t epoch, uint64_t id)
+{
+    static char name[WR_FILE_NAME_BYTES];
+    wr_name_spare(name, state_name(epoch, id));
+    return name;
+}
+
+static void must_sweep(wr_store *s, uint64_t keep, uint64_t pending)
+{
+    wr_errinfo info = {0};
+    if (wr_store_sweep(s, &keep, 1, pending, NULL, &info) != WR_OK) fail_msg("%s", info.text);
+}
+
+/* The file of a snapshot that completed and was retired stays, one of each subtask, and no other one. */
+static void keeps_spares(void **state)
+{
+    (void)state;
+    wr_store *s = opened(wr_env_real(), 4);
+    wr_store_keep_spares(s, 8, 1000);
+    must_commit(s, 4, 5, 0, 0);
+    must_commit(s, 4, 6, 4, 5);
+    put_file(state_name(4, 4), "of one that failed", 18);
+    must_sweep(s, 6, 7); /* the file of 5 is needed */
+    assert_true(is_there(state_name(4, 5)) && is_there(state_name(4, 6)));
+    assert_false(is_there(state_name(4, 4)) || is_there(spare_name(4, 4)) || is_there(spare_name(4, 5)));
+    must_commit(s, 4, 7, 0, 0);
+    put_file(state_name(4, 6), "a little more", 13);
+    must_sweep(s, 7, 8); /* of two the larger one */
+    assert_true(is_there(spare_name(4, 6)) && is_there(state_name(4, 7)));
+    assert_int_equal(files_in_folder(), 3);
+    size_t n;
+    char  *bytes = get_file(spare_name(4, 6), &n);
+    assert_memory_equal(bytes, "a little more", n);
+    free(bytes);
+    must_commit(s, 4, 8, 0, 0);
+    must_sweep(s, 8, 9); /* the one that is there is larger */
+    assert_true(is_there(spare_name(4, 6)) && !is_there(spare_name(4, 7)));
+    assert_int_equal(files_in_folder(), 3);
+    put_file(spare_name(5, 1), "of a later leader", 17);
+    wr_store_keep_spares(s, 0, 0);
+    must_sweep(s, 8, 9);
+    assert_true(is_there(spare_name(5, 1)));
+    assert_int_equal(files_in_folder(), 3); /* and the manifest and the file of 8 */
+    wr_store_close(s);
+}
+
+/* Not more of them than is allowed, and not for ever. A manifest that goes may be damaged: what it named goes, too. */
+static void bounds_spares(void **state)
+{
+    (void)state;
+    wr_errinfo info = {0};
+    wr_store  *s = opened(wr_env_real(), 4);
+    char       name[2][WR_FILE_NAME_BYTES], other[WR_FILE_NAME_BYTES];
+    for (uint32_t i = 0; i < 2; i++) {
+        wr_name_state(other, 4, 3, 2, "count", 6 + i);
+        wr_name_spare(name[i], other);
+        put_file(name[i], "1234567890", 10);
+    }
+    must_commit(s, 4, 8, 0, 0);
+    wr_store_keep_spares(s, 2, 20);
+    must_sweep(s, 8, 9);
+    assert_true(is_there(name[0]) && is_there(name[1]));
+    wr_store_keep_spares(s, 2, 19);
+    must_sweep(s, 8, 9);
+    assert_int_equal(is_there(name[0]) + is_there(name[1]), 1);
+    put_file(name[0], "1234567890", 10);
+    put_file(name[1], "1234567890", 10);
+    wr_store_keep_spares(s, 1, 1000);
+    must_sweep(s, 8, 9);
+    assert_int_equal(is_there(name[0]) + is_there(name[1]), 1);
+    must_sweep(s, 8, 3 + WR_SPARE_SNAPSHOTS);
+    assert_int_equal(is_there(name[0]) + is_there(name[1]), 1);
+    must_sweep(s, 8, 4 + WR_SPARE_SNAPSHOTS);
+    assert_int_equal(is_there(name[0]) + is_there(name[1]), 0);
+    wr_store_close(s);
+    s = opened(wr_env_real(), 5);
+    put_file(manifest_name(4, 8), "damaged", 7);
+    must_commit(s, 5, 9, 0, 0);
+    wr_store_keep_spares(s, 8, 1000);
+    const uint64_t keep[] = {9};
+    assert_int_equal(wr_store_sweep(s, keep, 1, 10, NULL, &info), WR_OK);
+    assert_false(is_there(manifest_name(4, 8)) || is_there(state_name(4, 8)) || is_there(spare_name(4, 8)));
+    assert_int_equal(files_in_folder(), 2);
+    wr_store_close(s);
+}
+
+/* Whichever step fails: what a manifest names is no spare, and it is durable that none does before it becomes one. */
+static void spare_errors(void **state)
+{
+    (void)state;
+    for (uint32_t at = 1;; at++) {
+        broken b;
+        broken_init(&b);
+        wr_store *s = opened(&b.env, 4);
+        wr_store_keep_spares(s, 8, 1000);
+        must_commit(s, 4, 5, 0, 0);
+        must_commit(s, 4, 6, 4, 5);
+        must_commit(s, 4, 7, 0, 0);
+        const uint64_t keep[] = {7};
+        wr_errinfo     info = {0};
+        b.steps = 0;
+        b.fail_at = at;
+        wr_err err = wr_store_sweep(s, keep, 1, 8, NULL, &info);
+        bool   done = b.steps < at;
+        assert_int_equal(err, done ? WR_OK : WR_IO);
+        for (uint64_t id = 5; id <= 7; id++) {
+            assert_true(!is_there(manifest_name(4, id)) || is_there(state_name(4, id)));
+            if (is_there(spare_name(4, id)))
+                assert_true(!is_there(manifest_name(4, 5)) && !is_there(manifest_name(4, 6)));
+        }
+        b.fail_at = 0;
+        info = (wr_errinfo){0};
+        assert_int_equal(wr_store_sweep(s, keep, 1, 8, NULL, &info), WR_OK);
+        assert_int_equal(files_in_folder(), 2 + is_there(spare_name(4, 6)) + is_there(spare_name(4, 5)));
+        assert_false(is_there(spare_name(4, 6)) && is_there(spare_name(4, 5)));
+        if (done) assert_true(is_there(spare_name(4, 6)));
+        wr_store_close(s);
+        wr_env_real()->list(NULL, folder, folder_remove, folder);
+        if (done) break;
+    }
+}
+
 static void greatest(void **state)
 {
     (void)state;
@@ -316,8 +438,9 @@ static void greatest(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(commits_and_lists),      TEST(lineages), TEST(damaged_newest), TEST(loads),    TEST(sweeps),
-        TEST(sweeps_after_a_restart), TEST(errors),   TEST(sweep_errors),   TEST(greatest),
+        TEST(commits_and_lists),      TEST(lineages),     TEST(damaged_newest), TEST(loads),    TEST(sweeps),
+        TEST(sweeps_after_a_restart), TEST(errors),       TEST(sweep_errors),   TEST(greatest), TEST(keeps_spares),
+        TEST(bounds_spares),          TEST(spare_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,6 +29,16 @@ static void there_and_back(void **state)
     assert_int_equal(wr_name_read(name, &epoch, &id), WR_NAME_STATE);
     assert_true(epoch == UINT32_MAX && id == UINT64_MAX);
     assert_true(strlen(name) < WR_FILE_NAME_BYTES && strstr(name, "-32767.wst") != NULL);
+    char spare[WR_FILE_NAME_BYTES], other[WR_FILE_NAME_BYTES];
+    wr_name_spare(spare, name);
+    assert_true(spare[0] == 'r' && strcmp(spare + 1, name + 1) == 0);
+    assert_int_equal(wr_name_read(spare, &epoch, &id), WR_NAME_SPARE);
+    assert_true(epoch == UINT32_MAX && id == UINT64_MAX);
+    wr_name_state(other, 3, 7, 1023, "a-very-long-uid-that-is-cut-somewhere", 32767);
+    assert_string_equal(wr_name_task(spare), wr_name_task(other));
+    wr_name_state(other, UINT32_MAX, UINT64_MAX, 1023, "a-very-long-uid-that-is-cut-somewhere", 3276);
+    assert_string_not_equal(wr_name_task(spare), wr_name_task(other));
+    assert_string_equal(wr_name_task("m-0000001a-000000000000002c.wman"), "");
     assert_int_equal(wr_name_read("journal", &epoch, &id), WR_NAME_JOURNAL);
     assert_int_equal(wr_name_read("journal.tmp", &epoch, &id), WR_NAME_TEMP);
     assert_int_equal(wr_name_read("lock", &epoch, &id), WR_NAME_LOCK);
@@ -47,6 +57,8 @@ static void others(void **state)
                                         "m-0000001g-000000000000002c.wman",
                                         "m_0000001a-000000000000002c.wman",
                                         "s-0000001a-000000000000002c.wst",
+                                        "r-0000001a-000000000000002c.wst",
+                                        "r-0000001a-000000000000002c-0-x-0.wman",
                                         "s-0000001a-000000000000002c-x",
                                         "x-0000001a-000000000000002c.wman"};
     uint32_t                 epoch;
