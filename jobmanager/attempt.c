@@ -225,7 +225,12 @@ void wr_jm_deploy(wr_jm_job *j)
         m.deploy.spec.graph = j->run.graph;
         m.deploy.spec.graph_bytes = (uint32_t)j->run.graph_bytes;
         memcpy(m.deploy.secret, j->secret, sizeof j->secret);
-        wr_jm_send(jm, t->peer, &m);
+        wr_errinfo info = {0};
+        if (wr_jm_try_send(jm, t->peer, &m, &info) == WR_OK) continue;
+        j->worker[i].unsent = j->undeployed = true; /* and it would be waited for */
+        j->unsent = (wr_errinfo){0};
+        wr_fail(&j->unsent, info.code, "attempt %u cannot be sent to TaskManager %s: %.800s", j->attempt, t->name,
+                info.text);
     }
     wr_log(WR_LOG_INFO, "job %s (%016llx): attempt %u on %u TaskManagers%s%s", j->name, (unsigned long long)j->id,
            j->attempt, j->workers, o->restores ? ", from " : "", o->restores ? j->run.manifest : "");

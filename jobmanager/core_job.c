@@ -20,12 +20,12 @@ void wr_core_job_init(wr_core_job *job, wr_execution *execution, uint32_t capaci
     for (uint32_t i = 0; i < WR_JOB_STATES; i++) job->since_ms[i] = -1;
     job->since_ms[WR_JOB_CREATED] = now_ms;
     job->failed_subtask = UINT32_MAX;
-    job->kill_ms = job->restart_ms = INT64_MAX;
+    job->kill_ms = job->deploy_ms = job->restart_ms = INT64_MAX;
     job->why_no_restart = "";
     job->execution = execution;
     job->capacity = capacity;
     const wr_restart_config none = {.strategy = WR_RESTART_NONE};
-    wr_restart_init(&job->restart, &none, 0);
+    wr_restart_init(&job->restart, &none, NULL);
     wr_core_job_check(job);
 }
 
@@ -34,7 +34,8 @@ void wr_core_job_configure(wr_core_job *job, const wr_core_job_config *config)
     check(job->state == WR_JOB_CREATED && !job->waits && config->cancel_timeout_ms > 0);
     job->cluster = true;
     job->cancel_timeout_ms = config->cancel_timeout_ms;
-    wr_restart_init(&job->restart, &config->restart, config->failed);
+    job->deploy_timeout_ms = config->deploy_timeout_ms;
+    wr_restart_init(&job->restart, &config->restart, config->past);
 }
 
 void wr_core_job_memory(wr_core_job *job, wr_execution *execution, uint32_t capacity)
@@ -139,6 +140,7 @@ static void begin_attempt(wr_core_job *job, uint32_t subtasks)
     check(subtasks >= 1 && subtasks <= job->capacity);
     job->subtasks = subtasks;
     job->loaded = 0;
+    job->ran_ms = 0;
     job->went = false;
     memset(job->in, 0, sizeof job->in);
     job->in[WR_EXEC_DEPLOYING] = subtasks;
@@ -151,6 +153,7 @@ static void deploy(wr_core_job *job, uint32_t subtasks, out *o)
 {
     begin_attempt(job, subtasks);
     enter_job(job, WR_JOB_RUNNING, o);
+    if (job->cluster && job->deploy_timeout_ms > 0) job->deploy_ms = job->now_ms + job->deploy_timeout_ms;
     for (uint32_t i = 0; i < subtasks; i++)
         act(o, (wr_job_action){.kind = WR_JOB_DO_DEPLOY, .subtask = i, .attempt = job->attempt});
 }
@@ -160,6 +163,7 @@ static void after_failure(wr_core_job *job, out *o)
 {
     bool    deployed = job->subtasks > 0;
     int64_t ran_ms = job->went ? job->since_ms[WR_JOB_FAILING] - job->went_ms : 0, delay_ms = 0;
+    if (deployed) ran_ms += job->ran_ms;
     act_of(job, o, WR_JOB_DO_NOTE);
     bool again = wr_restart_failed(&job->restart, job->cause.code, job->now_ms, ran_ms, o->random, &delay_ms,
                                    &job->why_no_restart);
@@ -228,7 +232,10 @@ static void submit(wr_core_job *job, const wr_job_event *event, out *o)
     job->attempt = event->attempt;
     if (job->cluster) {
         if (job->attempt > 0) enter_job(job, WR_JOB_RESTARTING, o);
-        want(job, o);
+        if (job->attempt > 0 && event->delay_ms > 0)
+            job->restart_ms = job->now_ms + event->delay_ms;
+        else
+            want(job, o);
     } else {
         job->attempt = 1;
         deploy(job, event->subtasks, o);
@@ -241,6 +248,7 @@ static void adopt(wr_core_job *job, const wr_job_event *event, out *o)
     check(job->cluster && job->state == WR_JOB_CREATED && !job->waits && event->attempt > 0);
     job->attempt = event->attempt;
     begin_attempt(job, event->subtasks);
+    job->ran_ms = event->ran_ms > 0 ? event->ran_ms : 0;
     enter_job(job, WR_JOB_RECONCILING, o);
 }
 
@@ -322,7 +330,8 @@ static void lost(wr_core_job *job, const wr_job_event *event, out *o)
     }
     if (missing || !event->clean) {
         bool running = job->state == WR_JOB_RUNNING || job->state == WR_JOB_RECONCILING;
-        if (missing || !running) fail(job, event->subtask, event->info, false, o); /* it had done all its work */
+        if (missing || !running)
+            fail(job, event->subtask, event->info, event->guessed, o); /* it had done all its work */
     }
     settle(job, o);
     go(job, o);
@@ -373,8 +382,23 @@ static void restart(wr_core_job *job, out *o)
     }
 }
 
+/* What was sent may not have come, or its worker may not get as far as to say anything. */
+static void nothing_said(wr_core_job *job, out *o)
+{
+    wr_errinfo info = {0};
+    uint32_t   silent = 0;
+    while (job->execution[silent].state != WR_EXEC_DEPLOYING) silent++;
+    wr_fail(&info, WR_TIMEOUT,
+            "%u of %u subtasks were deployed, and nothing was heard of them for %lld s; see the logs of their "
+            "TaskManagers",
+            job->in[WR_EXEC_DEPLOYING], job->subtasks, (long long)job->deploy_timeout_ms / 1000);
+    job->deploy_ms = INT64_MAX;
+    fail(job, silent, &info, false, o);
+}
+
 static void tick(wr_core_job *job, out *o)
 {
+    if (job->deploy_ms <= job->now_ms) nothing_said(job, o);
     if (job->kill_ms <= job->now_ms) {
         job->kill_ms = job->now_ms + job->cancel_timeout_ms;
         act_of(job, o, WR_JOB_DO_KILL);
@@ -402,6 +426,7 @@ uint32_t wr_core_job_step(wr_core_job *job, const wr_job_event *event, wr_job_ac
     case WR_JOB_TICK: tick(job, &o); break;
     default: check(!"an event of a kind that there is not");
     }
+    if (job->state != WR_JOB_RUNNING || job->in[WR_EXEC_DEPLOYING] == 0) job->deploy_ms = INT64_MAX;
     wr_core_job_check(job);
     return o.count;
 }

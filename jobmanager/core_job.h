@@ -66,9 +66,10 @@ typedef struct wr_execution {
 } wr_execution;
 
 typedef struct wr_core_job_config {
-    wr_restart_config restart; /* complete */
-    uint32_t          failed;  /* how often it failed before this process began: counts for FIXED */
-    int64_t           cancel_timeout_ms;
+    wr_restart_config      restart; /* complete */
+    const wr_restart_past *past;    /* how it failed before this process began; NULL: it did not */
+    int64_t                cancel_timeout_ms;
+    int64_t                deploy_timeout_ms; /* 0: none */
 } wr_core_job_config;
 
 /* Owner: its shell, one thread. */
@@ -84,11 +85,13 @@ typedef struct wr_core_job {
     int64_t       now_ms;                  /* of the last event */
     int64_t       since_ms[WR_JOB_STATES]; /* when each state was entered last; -1: never */
     int64_t       went_ms;
-    int64_t       kill_ms;            /* when workers that do not end are killed; INT64_MAX: not */
-    int64_t       restart_ms;         /* RESTARTING: when WANT is said; INT64_MAX: not by time */
-    uint32_t      attempt;            /* newest, or wanted one; 0: none yet */
-    uint32_t      restarts;           /* attempts after the first that this machine began */
-    uint32_t      subtasks;           /* of the newest attempt; 0: none was granted yet */
+    int64_t       ran_ms;     /* adopted: before that */
+    int64_t       kill_ms;    /* when workers that do not end are killed; INT64_MAX: not */
+    int64_t       deploy_ms;  /* when nothing may be deployed of which nobody has said anything; INT64_MAX: any */
+    int64_t       restart_ms; /* RESTARTING: when WANT is said; INT64_MAX: not by time */
+    uint32_t      attempt;    /* newest, or wanted one; 0: none yet */
+    uint32_t      restarts;   /* attempts after the first that this machine began */
+    uint32_t      subtasks;   /* of the newest attempt; 0: none was granted yet */
     uint32_t      in[WR_EXEC_STATES]; /* how many subtasks are in each state */
     uint32_t      loaded;             /* how many are loaded, or further */
     uint32_t      failed_subtask;     /* whose failure is the cause; UINT32_MAX: none, or nobody's */
@@ -96,20 +99,22 @@ typedef struct wr_core_job {
     wr_errinfo    cause;              /* of the newest failure, until an attempt runs again; or of the end */
     const char   *why_no_restart;     /* FAILED: "" or the strategy's reason */
     wr_restart    restart;
-    int64_t       cancel_timeout_ms;
+    int64_t       cancel_timeout_ms, deploy_timeout_ms;
     wr_execution *execution; /* the caller's memory */
     uint32_t      capacity;
 } wr_core_job;
 
 typedef enum wr_job_event_kind {
-    WR_JOB_SUBMIT = 1, /* once, in CREATED. attempt: the last that there has been, 0 of a new job */
+    WR_JOB_SUBMIT = 1, /* once, in CREATED. attempt: the last that there has been, 0 of a new job; delay_ms: until
+                       the next one begins */
     WR_JOB_REPORT,     /* a worker says what became of a subtask */
     WR_JOB_STOP,       /* end the sources; results come and the job finishes */
     WR_JOB_CANCEL,     /* end at once, without results */
 
     /* Only in a cluster. */
     WR_JOB_ADOPT, /* instead of SUBMIT: this attempt may be running. REPORT and LOST say about each subtask what became
-                       of it; when something is known of all and none has failed, the job is RUNNING. attempt, subtasks.
+                       of it; when something is known of all and none has failed, the job is RUNNING. attempt, subtasks,
+                       ran_ms.
                        The shell says LOST of what does not come back in time */
     WR_JOB_GRANTED, /* attempt: there are slots for it. subtasks: so many has it. A stale one is ignored: look whether
                        job->waits and job->attempt is its number before */
@@ -125,11 +130,13 @@ typedef struct wr_job_event {
     wr_job_event_kind kind;
     int64_t           now_ms;           /* never goes back */
     uint64_t          random;           /* any event in a cluster: fresh bits, for the jitter of delays */
+    int64_t           delay_ms, ran_ms; /* SUBMIT; ADOPT: how long it had been there before */
     uint32_t          subtasks;         /* SUBMIT in one process, ADOPT, GRANTED: at least 1 */
     uint32_t          subtask, attempt; /* REPORT; LOST: whose code it was, UINT32_MAX: nobody's */
     wr_exec_state     reported;         /* REPORT: INITIALIZING, RUNNING or a final state */
     bool              loaded;           /* REPORT of INITIALIZING: it is LOADED and waits for GO */
     bool              clean;            /* LOST */
+    bool              guessed;          /* LOST: info is what is told when nobody says better */
     const wr_errinfo *info;             /* REPORT of FAILED, LOST, REFUSED: why; or NULL */
     const uint32_t   *subtask_list;     /* LOST */
     uint32_t          subtasks_listed;

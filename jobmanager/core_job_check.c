@@ -46,7 +46,8 @@ bool wr_core_job_alive(const wr_core_job *job)
 
 int64_t wr_core_job_due(const wr_core_job *job)
 {
-    return job->kill_ms < job->restart_ms ? job->kill_ms : job->restart_ms;
+    int64_t due = job->kill_ms < job->restart_ms ? job->kill_ms : job->restart_ms;
+    return due < job->deploy_ms ? due : job->deploy_ms;
 }
 
 static void check_restarting(const wr_core_job *job, bool alive)
@@ -96,6 +97,7 @@ void wr_core_job_check(const wr_core_job *job)
     if (job->waits) check(job->state == WR_JOB_CREATED || job->state == WR_JOB_RESTARTING);
     if (job->went) check(job->cluster && job->loaded == job->subtasks);
     if (job->restart_ms != INT64_MAX) check(job->state == WR_JOB_RESTARTING);
+    if (job->deploy_ms != INT64_MAX) check(job->state == WR_JOB_RUNNING && job->in[WR_EXEC_DEPLOYING] > 0);
     bool ending = alive &&
                   (job->state == WR_JOB_FAILING || job->state == WR_JOB_CANCELLING || job->state == WR_JOB_RESTARTING);
     check((job->kill_ms != INT64_MAX) == (job->cluster && ending));

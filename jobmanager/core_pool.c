@@ -281,7 +281,7 @@ static void join(wr_core_pool *p, const wr_pool_event *e)
         for (uint32_t i = 0; i < p->tms_max && t == NULL; i++)
             if (p->tm[i].state == WR_TM_FREE) t = &p->tm[i];
         if (t == NULL) return;
-        *t = (wr_pool_tm){.tm = e->tm, .state = WR_TM_ALIVE, .slots = e->slots};
+        *t = (wr_pool_tm){.tm = e->tm, .state = e->on ? WR_TM_DRAINING : WR_TM_ALIVE, .slots = e->slots};
         for (uint32_t i = 0; i < p->claims_max; i++) /* what was said to be there before it came */
             for (uint32_t s = 0; s < p->claim[i].slots; s++) t->used += p->claim[i].tm[s] == e->tm;
     }

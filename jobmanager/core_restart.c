@@ -51,13 +51,19 @@ wr_err wr_restart_complete(wr_restart_config *config, bool snapshots, wr_errinfo
     return WR_OK;
 }
 
-void wr_restart_init(wr_restart *r, const wr_restart_config *config, uint32_t failed)
+void wr_restart_init(wr_restart *r, const wr_restart_config *config, const wr_restart_past *past)
 {
     check(config->strategy > WR_RESTART_DEFAULT && config->strategy < WR_RESTART_STRATEGIES);
     check(config->attempts <= WR_RESTART_RATE_MAX || config->strategy != WR_RESTART_FAILURE_RATE);
     memset(r, 0, sizeof *r);
     r->config = *config;
-    r->failed = config->strategy == WR_RESTART_FIXED ? failed : 0; /* the others know by time, which is not kept */
+    if (past == NULL || config->strategy == WR_RESTART_NONE) return;
+    r->failed = past->failed;
+    r->last_delay_ms = past->last_delay_ms > 0 ? past->last_delay_ms : config->delay_ms;
+    if (past->last_delay_ms <= 0 && config->strategy == WR_RESTART_EXPONENTIAL) r->failed = 0; /* not kept once */
+    if (config->strategy != WR_RESTART_FAILURE_RATE) return;
+    r->failed = past->times < config->attempts ? past->times : config->attempts; /* a ring of so many */
+    for (uint32_t i = 0; i < r->failed; i++) r->at_ms[i] = past->at_ms[past->times - r->failed + i];
 }
 
 /* The oldest of the last `attempts` failures tells whether this one is one too many. */
@@ -88,6 +94,7 @@ bool wr_restart_failed(wr_restart *r, wr_err cause, int64_t now_ms, int64_t ran_
     const wr_restart_config *c = &r->config;
     *why = "";
     *delay_ms = c->delay_ms;
+    if (c->strategy != WR_RESTART_EXPONENTIAL) r->last_delay_ms = c->delay_ms;
     if (wr_err_reaction(cause) == WR_FAIL_JOB) {
         *why = "trying again cannot help";
         return false;

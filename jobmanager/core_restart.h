@@ -35,12 +35,20 @@ enum { WR_RESTART_RATE_MAX = 64 };
 typedef struct wr_restart {
     wr_restart_config config;
     uint32_t          failed;                     /* how often; EXPONENTIAL: since the last quiet time */
-    int64_t           last_delay_ms;              /* before jitter */
+    int64_t           last_delay_ms;              /* before jitter; of any strategy */
     int64_t           at_ms[WR_RESTART_RATE_MAX]; /* FAILURE_RATE: a ring of the newest */
 } wr_restart;
 
-/* config is complete. failed: how often it did before this process began. */
-void wr_restart_init(wr_restart *r, const wr_restart_config *config, uint32_t failed);
+/* What it had been told before this process began. */
+typedef struct wr_restart_past {
+    uint32_t       failed; /* r->failed; of FAILURE_RATE it does not matter */
+    int64_t        last_delay_ms;
+    const int64_t *at_ms; /* the newest failures, oldest first, in the clock of wr_restart_failed: may be below 0 */
+    uint32_t       times;
+} wr_restart_past;
+
+/* config is complete. past: NULL is none. */
+void wr_restart_init(wr_restart *r, const wr_restart_config *config, const wr_restart_past *past);
 /* The job failed at now_ms, after running for ran_ms (0: it never ran). True: it starts again after *delay_ms.
  * False: it does not, and *why (of static storage) says by which rule. */
 bool wr_restart_failed(wr_restart *r, wr_err cause, int64_t now_ms, int64_t ran_ms, uint64_t random, int64_t *delay_ms,

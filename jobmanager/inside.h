@@ -25,8 +25,10 @@ typedef struct wr_jm_tm {
 typedef struct wr_jm_worker {
     uint64_t   tm;
     char      *tm_name;
-    bool       gone;               /* its process is no more, or nobody can say */
-    bool       awaited;            /* after a restart of the JobManager: its TaskManager has not come back yet */
+    bool       gone;    /* its process is no more, or nobody can say */
+    bool       unsent;  /* its deployment could not be made */
+    bool       awaited; /* after a restart of the JobManager: its TaskManager has not come back yet */
+    bool       missing; /* its TaskManager is back without it; GONE says why, if that comes until `late_ms` */
     bool       measured, compared; /* `stats` holds something; `last` too */
     wr_message stats, last;        /* the newest two: rates are made of them */
     int64_t    stats_ms, before_ms;
@@ -67,10 +69,12 @@ typedef struct wr_jm_job {
     uint32_t        workers;
     bool            released;
     int64_t         reconcile_ms, release_ms; /* until when workers may come back, or go; INT64_MAX: no matter */
+    int64_t         late_ms;                  /* until when GONE of workers that are missing may come */
+    int64_t         want_ms;                  /* when slots are asked for again, for which there was no claim */
     /* What settle does. */
-    bool       refuse, restart;
-    wr_errinfo refused;
-    bool       respec;      /* the next attempt is made of spec_next */
+    bool       refuse, restart, undeployed; /* undeployed: some worker is `unsent` */
+    wr_errinfo refused, unsent;             /* why */
+    bool       respec;                      /* the next attempt is made of spec_next */
     bool       moving;      /* a snapshot is under way, behind which it leaves a TaskManager that is drained */
     int64_t    move_ms;     /* when to look again */
     char      *stop_target; /* of a stop with a savepoint */
@@ -78,7 +82,9 @@ typedef struct wr_jm_job {
     uint64_t   last_snapshot; /* of a stop */
     char      *spec_next;     /* rescale: the new specification, until the snapshot is there */
     size_t     spec_next_bytes;
-    char      *report; /* of the newest crash */
+    uint32_t   slots_next;     /* of that */
+    bool       short_of_slots; /* it goes on until there are so many, and is rescaled then */
+    char      *report;         /* of the newest crash */
     bool       ended;
     uint32_t   end_state; /* which the ledger could not take: again at end_ms; INT64_MAX: it has it */
     int64_t    end_ms;
@@ -108,7 +114,7 @@ typedef struct wr_jm_wait {
     uint32_t   kind;                                 /* enum wr_jm_wait_kind */
     bool       follow, taken;
     wr_jm_log *log;
-    uint32_t   logs, told; /* told: whose name stands above the last piece, + 1 */
+    uint32_t   logs, told;       /* told: whose name stands above the last piece, + 1 */
     uint64_t   from;             /* of a log: where to begin */
     bool       json, last_round; /* of a log: as objects; the job has ended, and all was asked for once more since */
     int64_t    next_ms;
@@ -153,9 +159,9 @@ struct wr_jobmanager {
 };
 
 /* ---- jobmanager.c ---- */
-int64_t    wr_jm_now_ms(const wr_jobmanager *jm);
-int64_t    wr_jm_wall_ms(const wr_jobmanager *jm);
-uint64_t   wr_jm_random(wr_jobmanager *jm);
+int64_t  wr_jm_now_ms(const wr_jobmanager *jm);
+int64_t  wr_jm_wall_ms(const wr_jobmanager *jm);
+uint64_t wr_jm_random(wr_jobmanager *jm);
 /* leader is put in. An error: it cannot be made; nothing was sent. */
 wr_err     wr_jm_try_send(wr_jobmanager *jm, uint64_t peer, wr_message *m, wr_errinfo *info);
 void       wr_jm_send(wr_jobmanager *jm, uint64_t peer, wr_message *m); /* or it is logged */
@@ -172,6 +178,7 @@ void wr_jm_from_tm(wr_jobmanager *jm, uint64_t peer, wr_message *m);
 bool      wr_jm_heartbeat(wr_jobmanager *jm, const wr_peer_event *e);
 void      wr_jm_tm_lost(wr_jobmanager *jm, uint64_t tm, bool in_pool, const char *how);
 wr_jm_tm *wr_jm_tm_of_peer(wr_jobmanager *jm, uint64_t peer);
+void      wr_jm_nobody_said_why(wr_jm_job *j); /* its late_ms has come */
 
 /* ---- job.c ---- */
 void wr_jm_feed(wr_jm_job *j, wr_job_event event);
@@ -187,7 +194,13 @@ void wr_jm_ack(wr_jm_job *j, uint64_t tm, wr_ack *ack);
 void          wr_jm_worker_lost(wr_jm_job *j, wr_jm_worker *w, bool clean, uint32_t subtask, const wr_errinfo *info);
 void          wr_jm_kill(wr_jm_job *j);
 wr_jm_worker *wr_jm_worker_of(wr_jm_job *j, uint64_t tm);
-void          wr_jm_begin(wr_jm_job *j, const wr_ledger_job *l); /* after a restart of the JobManager, or a submit */
+/* Memory of the machine for so many. */
+wr_err wr_jm_room_for(wr_jm_job *j, uint32_t subtasks, wr_errinfo *info);
+void   wr_jm_end_in_ledger(wr_jm_job *j, wr_job_state state, const wr_errinfo *cause);
+
+/* ---- takeover.c ---- */
+/* A job of the ledger that has not ended, when the JobManager begins. */
+void wr_jm_begin(wr_jm_job *j, const wr_ledger_job *l);
 
 /* ---- attempt.c ---- */
 enum wr_jm_begins {
@@ -209,12 +222,21 @@ void   wr_jm_forget_workers(wr_jm_job *j);
  * all. */
 uint32_t wr_jm_attempts_before(wr_jobmanager *jm, const char *snapshots, const wr_ledger_job *before);
 void     wr_jm_submit(wr_jobmanager *jm, uint64_t peer, wr_message *m);
-void     wr_jm_rescale(wr_jobmanager *jm, uint64_t peer, wr_message *m, wr_jm_job *j);
-bool     wr_jm_rescale_fits(wr_jm_job *j); /* else it was refused */
-/* The snapshot for it is there, and the attempt before is over. */
+void     wr_jm_drain(wr_jobmanager *jm, uint64_t peer, wr_message *m, bool on);
+void     wr_jm_moves(wr_jobmanager *jm);
+
+/* ---- rescale.c ---- */
+void wr_jm_rescale(wr_jobmanager *jm, uint64_t peer, wr_message *m, wr_jm_job *j);
+/* Those that wait for slots: there may be enough now. */
+void wr_jm_rescales(wr_jobmanager *jm);
+/* It stays as it was, and who asked hears why. */
+void wr_jm_not_rescaled(wr_jm_job *j, const wr_errinfo *why);
+/* Ahead of its restart, the snapshot for it is complete: whether it will get its slots, which are reserved. false: it
+ * goes on as it is; of a rescale it was said why, or it waits for slots. */
+bool wr_jm_rescale_fits(wr_jm_job *j);
+bool wr_jm_move_fits(wr_jm_job *j);
+/* The attempt before is over: from now on it is another job. */
 wr_err wr_jm_respec(wr_jm_job *j, wr_errinfo *info);
-void   wr_jm_drain(wr_jobmanager *jm, uint64_t peer, wr_message *m, bool on);
-void   wr_jm_moves(wr_jobmanager *jm);
 
 /* ---- requests.c ---- */
 /* By id, the beginning of one, or name. NULL, and why. */

@@ -5,8 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A worker that is known to be alive has a round trip to make, and its TaskManager one more. */
-enum { BACK_MARGIN_MS = 1000, ABORTS_MAX = 512, END_AGAIN_MS = 5000 };
+enum { ABORTS_MAX = 512, END_AGAIN_MS = 5000, WANT_AGAIN_MS = 300 };
 
 wr_jm_worker *wr_jm_worker_of(wr_jm_job *j, uint64_t tm)
 {
@@ -45,7 +44,7 @@ void wr_jm_kill(wr_jm_job *j)
 
 /* ---- the end ---- */
 
-static void end_in_ledger(wr_jm_job *j, wr_job_state state, const wr_errinfo *cause)
+void wr_jm_end_in_ledger(wr_jm_job *j, wr_job_state state, const wr_errinfo *cause)
 {
     wr_errinfo info = {0};
     j->end_ms = INT64_MAX;
@@ -56,7 +55,7 @@ static void end_in_ledger(wr_jm_job *j, wr_job_state state, const wr_errinfo *ca
         j->end_ms = wr_jm_now_ms(j->jm) + END_AGAIN_MS; /* else the next JobManager would start it again */
     }
     j->ended = true;
-    j->respec = j->restart = j->refuse = false;
+    j->respec = j->restart = j->refuse = j->short_of_slots = false;
     free(j->spec_next);
     j->spec_next = NULL;
 }
@@ -64,7 +63,7 @@ static void end_in_ledger(wr_jm_job *j, wr_job_state state, const wr_errinfo *ca
 static void end_again(wr_jm_job *j)
 {
     wr_job_state state = (wr_job_state)j->end_state;
-    end_in_ledger(j, state, state == WR_JOB_FINISHED ? NULL : &j->core.cause);
+    wr_jm_end_in_ledger(j, state, state == WR_JOB_FINISHED ? NULL : &j->core.cause);
     if (j->end_ms == INT64_MAX) wr_jm_told(j, state); /* to who asked since */
 }
 
@@ -95,7 +94,7 @@ static void told(wr_jm_job *j, wr_job_state state)
             note_finished(j);
         else if (j->coordinator != NULL)
             wr_coordinator_close(j->coordinator); /* what it still writes needs the folder */
-        end_in_ledger(j, state, state == WR_JOB_FINISHED ? NULL : &j->core.cause);
+        wr_jm_end_in_ledger(j, state, state == WR_JOB_FINISHED ? NULL : &j->core.cause);
         wr_origin_unlock(&j->run.origin);
         wr_jm_pool(jm, (wr_pool_event){.kind = WR_POOL_FORGET, .job = j->id});
     }
@@ -110,7 +109,7 @@ static void refuse(wr_jm_job *j, const wr_errinfo *info)
     j->refused = *info;
 }
 
-static wr_err room_for(wr_jm_job *j, uint32_t subtasks, wr_errinfo *info)
+wr_err wr_jm_room_for(wr_jm_job *j, uint32_t subtasks, wr_errinfo *info)
 {
     uint32_t       actions = wr_core_job_actions_max(subtasks);
     wr_execution  *e = calloc(subtasks, sizeof *e);
@@ -135,7 +134,7 @@ static wr_err room_for(wr_jm_job *j, uint32_t subtasks, wr_errinfo *info)
 /* It had finished in an earlier life, and there is nothing to run. */
 static void over_before(wr_jm_job *j)
 {
-    end_in_ledger(j, WR_JOB_FINISHED, NULL);
+    wr_jm_end_in_ledger(j, WR_JOB_FINISHED, NULL);
     wr_jm_pool(j->jm, (wr_pool_event){.kind = WR_POOL_FORGET, .job = j->id});
     j->last_snapshot = j->run.origin.last;
     wr_origin_unlock(&j->run.origin);
@@ -164,6 +163,19 @@ static wr_err prepare_next(wr_jm_job *j, const wr_job_spec *spec, wr_errinfo *in
     return WR_IO;
 }
 
+/* All claims of the pool may be taken, by workers that are still ending: then it is asked again. */
+static void ask_for_slots(wr_jm_job *j)
+{
+    wr_jobmanager *jm = j->jm;
+    wr_jm_pool(jm, (wr_pool_event){.kind = WR_POOL_WANT,
+                                   .job = j->id,
+                                   .attempt = j->core.attempt,
+                                   .slots = j->run.exec->slots,
+                                   .rank = j->rank});
+    bool asked = wr_core_pool_claim_of(&jm->pool, j->id, j->core.attempt) != NULL;
+    j->want_ms = asked ? INT64_MAX : wr_jm_now_ms(jm) + WANT_AGAIN_MS;
+}
+
 static void want(wr_jm_job *j)
 {
     wr_errinfo           info = {0};
@@ -182,14 +194,10 @@ static void want(wr_jm_job *j)
     wr_core_job_number(&j->core, j->run.attempt);
     if (j->run.origin.finished) {
         over_before(j);
-    } else if (room_for(j, j->run.exec->subtasks, &info) != WR_OK) {
+    } else if (wr_jm_room_for(j, j->run.exec->subtasks, &info) != WR_OK) {
         refuse(j, &info);
     } else {
-        wr_jm_pool(j->jm, (wr_pool_event){.kind = WR_POOL_WANT,
-                                          .job = j->id,
-                                          .attempt = j->core.attempt,
-                                          .slots = j->run.exec->slots,
-                                          .rank = j->rank});
+        ask_for_slots(j);
     }
 }
 
@@ -205,8 +213,13 @@ static void stop_sources(wr_jm_job *j)
 static void note_failure(wr_jm_job *j, uint32_t attempt)
 {
     wr_errinfo              info = {0};
-    const wr_ledger_failure failure = {
-        .wall_ms = wr_jm_wall_ms(j->jm), .attempt = attempt, .subtask = j->core.failed_subtask, .info = j->core.cause};
+    bool                    again = j->core.state == WR_JOB_RESTARTING; /* the step is over */
+    const wr_ledger_failure failure = {.wall_ms = wr_jm_wall_ms(j->jm),
+                                       .attempt = attempt,
+                                       .subtask = j->core.failed_subtask,
+                                       .info = j->core.cause,
+                                       .count = j->core.restart.failed,
+                                       .delay_ms = again ? j->core.restart.last_delay_ms : -1};
     j->jm->count.failures++;
     if (wr_ledger_failed(j->jm->ledger, j->id, &failure, &info) != WR_OK)
         wr_log(WR_LOG_ERROR, "a failure of job %s cannot be kept: %s", j->name, info.text);
@@ -303,12 +316,7 @@ void wr_jm_granted(wr_jm_job *j, uint32_t attempt)
     bool wanted = !j->ended && j->core.waits && j->core.attempt == attempt && !j->refuse;
     if (!wanted || !whole) { /* it changed its mind, or somebody left in between */
         wr_jm_pool(jm, (wr_pool_event){.kind = WR_POOL_RETURN, .job = j->id, .attempt = attempt});
-        if (wanted)
-            wr_jm_pool(jm, (wr_pool_event){.kind = WR_POOL_WANT,
-                                           .job = j->id,
-                                           .attempt = attempt,
-                                           .slots = j->run.exec->slots,
-                                           .rank = j->rank});
+        if (wanted) ask_for_slots(j);
         return;
     }
     check(c->slots == j->run.exec->slots);
@@ -394,7 +402,8 @@ void wr_jm_worker_lost(wr_jm_job *j, wr_jm_worker *w, bool clean, uint32_t subta
 {
     const wr_exec *exec = j->run.exec;
     w->gone = true;
-    w->awaited = false;
+    bool guessed = w->missing && info != NULL && info->code == WR_UNREACHABLE;
+    w->awaited = w->missing = false;
     if (exec == NULL || j->core.attempt != j->attempt || !wr_core_job_alive(&j->core)) return;
     uint32_t *list = calloc(exec->subtasks, sizeof *list), n = 0;
     check(list != NULL); /* that a worker is lost cannot be left unsaid */
@@ -403,6 +412,7 @@ void wr_jm_worker_lost(wr_jm_job *j, wr_jm_worker *w, bool clean, uint32_t subta
     wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_LOST,
                                  .attempt = j->attempt,
                                  .clean = clean,
+                                 .guessed = guessed,
                                  .subtask = subtask < exec->subtasks ? subtask : UINT32_MAX,
                                  .info = info,
                                  .subtask_list = list,
@@ -439,15 +449,52 @@ void wr_jm_job_due(wr_jm_job *j)
 {
     int64_t now = wr_jm_now_ms(j->jm);
     if (j->reconcile_ms <= now) nobody_came_back(j);
+    if (j->late_ms <= now) wr_jm_nobody_said_why(j);
     if (j->release_ms <= now) release_late(j);
     if (j->end_ms <= now) end_again(j);
     if (j->move_ms <= now) j->jm->look_at_moves = true;
+    if (j->want_ms <= now) {
+        j->want_ms = INT64_MAX;
+        if (j->core.waits && !j->ended && !j->refuse && j->run.exec != NULL) ask_for_slots(j);
+    }
     if (wr_core_job_due(&j->core) <= now) wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_TICK});
     if (j->coordinator != NULL && j->core.state == WR_JOB_RUNNING && !j->quiet) wr_coordinator_step(j->coordinator);
 }
 
+/* Before anybody is told to end: who comes after us must not take that for a failure. */
+static bool keep_restart(wr_jm_job *j)
+{
+    wr_errinfo info = {0};
+    size_t     n = j->respec ? j->spec_next_bytes : 0;
+    if (j->core.state != WR_JOB_RUNNING && j->core.state != WR_JOB_RECONCILING) return true; /* nobody will be told */
+    if (wr_ledger_restart(j->jm->ledger, j->id, j->respec ? j->spec_next : NULL, n, &info) == WR_OK) return true;
+    wr_log(WR_LOG_WARN, "job %s stays as it is: %s", j->name, info.text);
+    if (j->respec) wr_jm_not_rescaled(j, &info);
+    return false;
+}
+
+/* Nobody else will ever say anything of them. */
+static void lose_unsent(wr_jm_job *j)
+{
+    for (uint32_t i = 0; i < j->workers; i++) {
+        wr_jm_worker *w = &j->worker[i];
+        if (!w->unsent || w->gone) continue;
+        const uint32_t attempt = j->attempt;
+        const uint64_t tm = w->tm;
+        wr_jm_worker_lost(j, w, false, UINT32_MAX, &j->unsent);
+        bool keep = !wr_job_state_final(j->core.state) && !j->core.waits && j->core.attempt == attempt;
+        wr_jm_pool(j->jm,
+                   (wr_pool_event){.kind = WR_POOL_FREED, .job = j->id, .attempt = attempt, .tm = tm, .keep = keep});
+    }
+}
+
 void wr_jm_settle_job(wr_jm_job *j, bool *more)
 {
+    if (j->undeployed) {
+        j->undeployed = false;
+        *more = true;
+        lose_unsent(j);
+    }
     if (j->refuse) {
         wr_errinfo info = j->refused;
         j->refuse = false;
@@ -457,55 +504,12 @@ void wr_jm_settle_job(wr_jm_job *j, bool *more)
     if (j->restart) {
         j->restart = false;
         *more = true;
-        if (j->coordinator == NULL || !j->respec || wr_jm_rescale_fits(j))
-            wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_RESTART});
+        bool fits = j->respec ? wr_jm_rescale_fits(j) : wr_jm_move_fits(j);
+        if (fits && keep_restart(j)) wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_RESTART});
     }
 }
 
-/* ---- beginning and end ---- */
-
-static bool adopt(wr_jm_job *j, const wr_ledger_job *l)
-{
-    wr_errinfo info = {0};
-    if (l->attempt == 0 || l->place == NULL || l->places == 0 || l->places > WR_SLOTS_MAX) return false;
-    j->adopted = true;
-    wr_err err = wr_jm_run_prepare(j->jm, &j->run, &l->spec, WR_JM_ADOPTED, l->attempt, &info);
-    if (err == WR_OK && (j->run.origin.finished || j->run.exec->slots != l->places)) {
-        j->prepared = j->run.origin.finished; /* it is over as soon as it wants slots */
-        if (!j->prepared) wr_jm_run_free(&j->run);
-        j->adopted = false;
-        return false;
-    }
-    if (err == WR_OK) err = room_for(j, j->run.exec->subtasks, &info);
-    if (err == WR_OK) {
-        wr_jm_places(j, l->place, l->places);
-        err = wr_jm_new_coordinator(j, &l->spec, &info);
-    }
-    if (err != WR_OK) {
-        wr_log(WR_LOG_WARN, "job %s cannot be taken over as it runs: %s", j->name, info.text);
-        wr_jm_forget_workers(j);
-        wr_jm_run_free(&j->run);
-        j->adopted = false;
-        return false;
-    }
-    memcpy(j->secret, l->secret, sizeof j->secret);
-    for (uint32_t i = 0; i < j->workers; i++) j->worker[i].awaited = true;
-    j->reconcile_ms = j->jm->started_ms + j->jm->config.lease_ms + BACK_MARGIN_MS;
-    wr_jm_pool(j->jm,
-               (wr_pool_event){
-                   .kind = WR_POOL_HOLDS, .job = j->id, .attempt = l->attempt, .slots = l->places, .place = l->place});
-    wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_ADOPT, .attempt = l->attempt, .subtasks = j->run.exec->subtasks});
-    return true;
-}
-
-void wr_jm_begin(wr_jm_job *j, const wr_ledger_job *l)
-{
-    if (!adopt(j, l)) wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_SUBMIT, .attempt = l->attempt});
-    if (l->stopping == WR_LEDGER_CANCEL)
-        wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_CANCEL});
-    else if (l->stopping != 0)
-        wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_STOP});
-}
+/* ---- end ---- */
 
 void wr_jm_job_free(wr_jm_job *j)
 {

@@ -108,6 +108,7 @@ static void settle(wr_jobmanager *jm)
         if (!more && jm->look_at_moves) {
             jm->look_at_moves = false;
             wr_jm_moves(jm);
+            wr_jm_rescales(jm);
             more = true;
         }
     }
@@ -120,6 +121,31 @@ static void settle(wr_jobmanager *jm)
         memmove(jm->job + i, jm->job + i + 1, (--jm->jobs - i) * sizeof(wr_jm_job *));
         wr_jm_job_free(j);
     }
+}
+
+/* It goes on where the JobManager before us was. */
+static void configure(wr_jm_job *j, const wr_ledger_job *l, wr_errinfo *info)
+{
+    wr_jobmanager  *jm = j->jm;
+    int64_t         at_ms[WR_RESTART_RATE_MAX], ago = wr_jm_wall_ms(jm) - wr_jm_now_ms(jm);
+    wr_restart_past past = {.failed = l->count, .last_delay_ms = l->delay_ms, .at_ms = at_ms, .times = l->failed_times};
+    for (uint32_t i = 0; i < l->failed_times; i++) at_ms[i] = l->failed_wall_ms[i] - ago;
+    wr_core_job_config config = {
+        .restart = {.strategy = l->spec.restart,
+                    .delay_ms = l->spec.restart_delay_ms,
+                    .delay_most_ms = l->spec.restart_delay_most_ms,
+                    .window_ms = l->spec.restart_window_ms,
+                    .attempts = l->spec.restart_attempts,
+                    .factor_permille = l->spec.restart_factor_permille},
+        .past = &past,
+        .cancel_timeout_ms = jm->config.cancel_timeout_ms,
+        .deploy_timeout_ms = WR_DEPLOY_MS,
+    };
+    if (wr_restart_complete(&config.restart, l->spec.snapshots[0] != 0, info) != WR_OK) {
+        config.restart = (wr_restart_config){.strategy = WR_RESTART_NONE}; /* submit has checked it */
+        wr_restart_complete(&config.restart, false, NULL);
+    }
+    wr_core_job_configure(&j->core, &config);
 }
 
 wr_jm_job *wr_jm_job_new(wr_jobmanager *jm, uint64_t id, wr_errinfo *info)
@@ -145,24 +171,10 @@ wr_jm_job *wr_jm_job_new(wr_jobmanager *jm, uint64_t id, wr_errinfo *info)
     j->id = id;
     j->rank = ++jm->ranks;
     j->attempt = l->attempt;
-    j->reconcile_ms = j->release_ms = j->move_ms = j->end_ms = INT64_MAX;
+    j->reconcile_ms = j->release_ms = j->late_ms = j->move_ms = j->end_ms = j->want_ms = INT64_MAX;
     snprintf(j->name, sizeof j->name, "%s", l->spec.name);
     wr_core_job_init(&j->core, &j->none, 1, wr_jm_now_ms(jm));
-    wr_core_job_config config = {
-        .restart = {.strategy = l->spec.restart,
-                    .delay_ms = l->spec.restart_delay_ms,
-                    .delay_most_ms = l->spec.restart_delay_most_ms,
-                    .window_ms = l->spec.restart_window_ms,
-                    .attempts = l->spec.restart_attempts,
-                    .factor_permille = l->spec.restart_factor_permille},
-        .failed = l->failures,
-        .cancel_timeout_ms = jm->config.cancel_timeout_ms,
-    };
-    if (wr_restart_complete(&config.restart, l->spec.snapshots[0] != 0, info) != WR_OK) {
-        config.restart = (wr_restart_config){.strategy = WR_RESTART_NONE}; /* submit has checked it */
-        wr_restart_complete(&config.restart, false, NULL);
-    }
-    wr_core_job_configure(&j->core, &config);
+    configure(j, l, info);
     jm->job[jm->jobs++] = j;
     return j;
 none:
@@ -351,8 +363,9 @@ int64_t wr_jobmanager_wait_ns(const wr_jobmanager *jm)
     for (uint32_t i = 0; i < jm->jobs; i++) {
         const wr_jm_job *j = jm->job[i];
         int64_t          of_snapshots = j->coordinator != NULL ? wr_coordinator_wait_ns(j->coordinator) : -1;
-        wait = least(wait, until_ns(jm, least(wr_core_job_due(&j->core), least(least(j->reconcile_ms, j->release_ms),
-                                                                               least(j->move_ms, j->end_ms)))));
+        const int64_t    at_ms[] = {
+               wr_core_job_due(&j->core), j->reconcile_ms, j->release_ms, j->late_ms, j->move_ms, j->end_ms, j->want_ms};
+        for (uint32_t k = 0; k < sizeof at_ms / sizeof *at_ms; k++) wait = least(wait, until_ns(jm, at_ms[k]));
         if (of_snapshots >= 0 && !j->quiet) wait = least(wait, of_snapshots);
     }
     wait = least(wait, until_ns(jm, wr_jm_logs_next_ms(jm)));

@@ -15,7 +15,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-#define VERSION 1u
+#define VERSION 2u /* and 1 is read */
 #define NAME    "ledger"
 enum { HEAD_BYTES = 16, RECORD_BYTES = 16, BODY_BYTES_MAX = WR_SPEC_BYTES_MAX + WR_KIB(16) };
 static const char magic[8] = {'W', 'E', 'I', 'R', 'L', 'D', 'G', 'R'}, mark[4] = {'W', 'r', 'e', 'c'};
@@ -78,33 +78,33 @@ static wr_err check_tail(const wr_book *b, const char *bytes, size_t n, size_t a
     return WR_OK;
 }
 
-static wr_err check_head(const char *bytes, size_t n, const char *path, wr_errinfo *info)
+static wr_err check_head(const char *bytes, size_t n, const char *path, uint32_t *version, wr_errinfo *info)
 {
-    uint32_t version, sum;
+    uint32_t sum;
     if (n < HEAD_BYTES || memcmp(bytes, magic, sizeof magic) != 0)
         return wr_fail(info, WR_DAMAGED, "this is no ledger; %s, offset 0; %s", path, todo);
-    memcpy(&version, bytes + 8, 4);
+    memcpy(version, bytes + 8, 4);
     memcpy(&sum, bytes + 12, 4);
     if (sum != (uint32_t)XXH3_64bits(bytes, 12))
         return wr_fail(info, WR_DAMAGED, "the head of the ledger is damaged; %s, offset 12; %s", path, todo);
-    if (version != VERSION)
+    if (*version == 0 || *version > VERSION)
         return wr_fail(info, WR_NEWER,
                        "the ledger has format version %u, this Weir reads %u; %s; use the Weir that wrote it, or a "
                        "newer one",
-                       version, VERSION, path);
+                       *version, VERSION, path);
     return WR_OK;
 }
 
 /* *end: where the good records end. The caller frees *b in any case. */
 static wr_err parse(wr_book *b, const char *bytes, size_t n, const char *path, size_t *end, wr_errinfo *info)
 {
-    uint32_t body;
-    WR_TRY(check_head(bytes, n, path, info));
+    uint32_t body, version = 0;
+    WR_TRY(check_head(bytes, n, path, &version, info));
     size_t at = HEAD_BYTES;
     for (const char *from; at < n && (from = record_at(bytes, n, at, &body)) != NULL; at += RECORD_BYTES + body) {
         wr_book_change c;
         size_t         offset;
-        const char    *problem = wr_book_take(&c, from, body, &offset);
+        const char    *problem = wr_book_take(&c, version, from, body, &offset);
         if (problem == NULL) {
             offset = 0;
             problem = wr_book_apply(b, &c);
@@ -235,7 +235,7 @@ static wr_err append(wr_ledger *l, const wr_book_change *change, wr_errinfo *inf
 static wr_err change(wr_ledger *l, const wr_book_change *c, wr_errinfo *info)
 {
     const wr_book_job *j = wr_book_find(&l->book, c->id);
-    if (c->type != WR_BOOK_JOB && j == NULL)
+    if (c->type != WR_BOOK_JOB && c->type != WR_BOOK_DRAINED && j == NULL)
         return wr_fail(info, WR_NO_JOB, "there is no job %016llx", (unsigned long long)c->id);
     check(j == NULL || j->ended == 0);
     WR_TRY(append(l, c, info));
@@ -397,7 +397,8 @@ wr_err wr_ledger_attempt(wr_ledger *l, uint64_t id, uint32_t attempt, const uint
     const wr_book_job *j = wr_book_find(&l->book, id);
     check(places <= WR_SLOTS_MAX && attempt > 0 && (j == NULL || attempt > j->pub.attempt));
     for (uint32_t i = 0; i < places; i++) check(place[i] != 0);
-    wr_book_change c = {.type = WR_BOOK_ATTEMPT, .id = id, .attempt = attempt, .places = places};
+    wr_book_change c = {.type = WR_BOOK_ATTEMPT, .id = id, .attempt = attempt, .places = places, .wall_ms = wall_ms(l)};
+    c.first = j != NULL && j->pub.first != 0 ? j->pub.first : attempt;
     memcpy(c.place, place, places * sizeof *place);
     memcpy(c.secret, secret, WR_MAC_BYTES);
     return change(l, &c, info);
@@ -410,15 +411,45 @@ wr_err wr_ledger_failed(wr_ledger *l, uint64_t id, const wr_ledger_failure *fail
                               .wall_ms = failure->wall_ms,
                               .attempt = failure->attempt,
                               .subtask = failure->subtask,
-                              .cause = failure->info};
+                              .cause = failure->info,
+                              .count = failure->count,
+                              .delay_ms = failure->delay_ms};
     return change(l, &c, info);
 }
 
-wr_err wr_ledger_stopping(wr_ledger *l, uint64_t id, uint32_t how, wr_errinfo *info)
+wr_err wr_ledger_stopping(wr_ledger *l, uint64_t id, uint32_t how, const char *target, wr_errinfo *info)
 {
     check(how <= WR_LEDGER_CANCEL);
-    const wr_book_change c = {.type = WR_BOOK_STOPPING, .id = id, .how = how};
+    wr_book_change c = {.type = WR_BOOK_STOPPING, .id = id, .how = how};
+    if (snprintf(c.target, sizeof c.target, "%s", target) >= (int)sizeof c.target)
+        return wr_fail(info, WR_LIMIT, "a path has at most %d bytes", WR_PATH_BYTES_MAX - 1);
     return change(l, &c, info);
+}
+
+wr_err wr_ledger_restart(wr_ledger *l, uint64_t id, const char *spec, size_t spec_bytes, wr_errinfo *info)
+{
+    const wr_book_job *j = wr_book_find(&l->book, id);
+    wr_book_change     c = {.type = WR_BOOK_RESTART, .id = id, .spec = spec, .spec_bytes = spec_bytes};
+    if (j != NULL) c.attempt = j->pub.attempt;
+    if (l->book.living_bytes + spec_bytes > WR_LEDGER_JOBS_BYTES_MAX)
+        return wr_fail(info, WR_LIMIT,
+                       "the specifications of all jobs would be larger than the maximum of %d bytes; end one first",
+                       WR_LEDGER_JOBS_BYTES_MAX);
+    return change(l, &c, info);
+}
+
+wr_err wr_ledger_drain(wr_ledger *l, uint64_t tm, bool on, wr_errinfo *info)
+{
+    if (wr_ledger_drained(l, tm) == on) return WR_OK;
+    const wr_book_change c = {.type = WR_BOOK_DRAINED, .tm = tm, .on = on};
+    return change(l, &c, info);
+}
+
+bool wr_ledger_drained(const wr_ledger *l, uint64_t tm)
+{
+    for (uint32_t i = 0; i < l->book.draineds; i++)
+        if (l->book.drained[i] == tm) return true;
+    return false;
 }
 
 wr_err wr_ledger_end(wr_ledger *l, uint64_t id, uint32_t state, const wr_errinfo *cause, wr_errinfo *info)

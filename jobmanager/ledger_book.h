@@ -10,10 +10,14 @@ enum wr_book_type {
     WR_BOOK_LEADER = 1, /* the first record, and only that: leader, base_bytes */
     WR_BOOK_JOB,        /* id, request, wall_ms, spec */
     WR_BOOK_SPEC,       /* id, spec: what it is to be from now on */
-    WR_BOOK_ATTEMPT,    /* id, attempt, place, secret; no place: the number is used, nothing runs */
-    WR_BOOK_FAILED,     /* id, wall_ms, attempt, subtask, cause; ends the attempt */
-    WR_BOOK_STOPPING,   /* id, how */
-    WR_BOOK_END         /* id, wall_ms, state, cause */
+    WR_BOOK_ATTEMPT,    /* id, attempt, place, secret, wall_ms, first; no place: nothing runs */
+    WR_BOOK_FAILED,     /* id, wall_ms, attempt, subtask, cause, count, delay_ms; ends the attempt */
+    WR_BOOK_STOPPING,   /* id, how, target */
+    WR_BOOK_END,        /* id, wall_ms, state, cause */
+    WR_BOOK_RESTART,    /* id, attempt, spec: it is being ended by order; no spec: the next one is as it was */
+    WR_BOOK_PAST,       /* id, count, delay_ms, times: what FAILED records add up to for the restart strategy */
+    WR_BOOK_DRAINED,    /* tm, on: that TaskManager takes no new work */
+    WR_BOOK_TYPES
 };
 enum { WR_BOOK_FAILED_STATE = 1, WR_BOOK_CANCELED_STATE, WR_BOOK_FINISHED_STATE }; /* job states on disk */
 
@@ -24,7 +28,12 @@ typedef struct wr_book_change {
     int64_t     wall_ms;
     const char *spec;
     size_t      spec_bytes;
-    uint32_t    attempt, subtask, how, state;
+    char        target[WR_PATH_BYTES_MAX];
+    uint64_t    tm;
+    uint32_t    on, count;
+    int64_t     delay_ms, time[WR_RESTART_RATE_MAX];
+    uint32_t    times;
+    uint32_t    attempt, first, subtask, how, state;
     uint64_t    place[WR_SLOTS_MAX];
     uint32_t    places;
     uint8_t     secret[WR_MAC_BYTES];
@@ -36,6 +45,7 @@ typedef struct wr_book_job {
     char         *spec; /* as bytes; malloc'ed */
     size_t        spec_bytes;
     wr_arena      arena; /* what pub.spec points to */
+    char         *next_spec, *target;
     uint64_t      ended; /* the how manieth end that was; 0: it has not ended */
 } wr_book_job;
 
@@ -46,14 +56,17 @@ typedef struct wr_book {
     uint32_t      jobs, room, living;
     uint64_t      ends;
     uint64_t      living_bytes, ended_bytes; /* of specifications */
+    uint64_t      drained[WR_TMS_MAX];       /* oldest first */
+    uint32_t      draineds;
 } wr_book;
 
 void         wr_book_free(wr_book *b);
 wr_book_job *wr_book_find(const wr_book *b, uint64_t id);
 /* The body of a record. */
 void wr_book_put(wr_pack *body, const wr_book_change *change);
-/* NULL, or what is wrong with the body, and where. What it points to lies in the bytes. */
-const char *wr_book_take(wr_book_change *change, const char *body, size_t n, size_t *offset);
+/* NULL, or what is wrong with the body, and where. What it points to lies in the bytes. version: of the file, 1 or 2;
+ * what records of version 1 did not say is 0. */
+const char *wr_book_take(wr_book_change *change, uint32_t version, const char *body, size_t n, size_t *offset);
 /* NULL, or why the change does not fit what is there; nothing has changed then. A job that must go, because too many
  * have ended, is gone. */
 const char *wr_book_apply(wr_book *b, const wr_book_change *change);

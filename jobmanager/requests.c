@@ -85,9 +85,11 @@ void wr_jm_peer_gone(wr_jobmanager *jm, uint64_t peer)
     for (wr_jm_wait *w = jm->wait, *next; w != NULL; w = next) {
         next = w->next;
         if (w->peer != peer) continue;
-        if (w->kind == WR_JM_WAIT_RESCALED)
-            w->peer = 0; /* it goes on all the same */
-        else
+        wr_jm_job *j = w->kind == WR_JM_WAIT_RESCALED ? wr_jm_job_of(jm, w->job) : NULL;
+        w->peer = 0;
+        if (j != NULL && j->short_of_slots)
+            wr_jm_not_rescaled(j, NULL);         /* nobody waits for that any more */
+        else if (w->kind != WR_JM_WAIT_RESCALED) /* that goes on all the same */
             wr_jm_wait_end(jm, w);
     }
 }
@@ -134,6 +136,7 @@ void wr_jm_told(wr_jm_job *j, wr_job_state state)
 
 void wr_jm_went(wr_jm_job *j)
 {
+    j->jm->look_at_moves = true;
     for (wr_jm_wait *w = j->jm->wait, *next; w != NULL; w = next) {
         next = w->next;
         if (w->job == j->id && w->kind == WR_JM_WAIT_RESCALED && w->taken) end_with(j->jm, w, NULL, w->snapshot);
@@ -146,7 +149,10 @@ void wr_jm_answered(wr_jm_job *j, uint64_t ticket, uint64_t id, const wr_errinfo
     wr_jobmanager *jm = j->jm;
     wr_jm_wait    *w = jm->wait;
     while (w != NULL && w->ticket != ticket) w = w->next;
-    if (ticket == j->stop_ticket && why == NULL) j->last_snapshot = id;
+    bool of_stop = ticket == j->stop_ticket;
+    if (of_stop && why == NULL) j->last_snapshot = id;
+    if (of_stop && why != NULL && why->code != WR_CANCELED)
+        wr_log(WR_LOG_WARN, "job %s is stopped, but not all that was asked for is done: %s", j->name, why->text);
     if (w == NULL) return; /* who asked has gone */
     switch (w->kind) {
     case WR_JM_WAIT_STOPPED:
@@ -239,7 +245,7 @@ static void cancel(wr_jobmanager *jm, uint64_t peer, const wr_message *m, const 
              wr_job_state_name((wr_job_state)l->state));
         return;
     }
-    if (wr_ledger_stopping(jm->ledger, l->id, WR_LEDGER_CANCEL, &info) != WR_OK) {
+    if (wr_ledger_stopping(jm->ledger, l->id, WR_LEDGER_CANCEL, "", &info) != WR_OK) {
         wr_jm_reply(jm, peer, m->request, &info, l->id, 0);
         return;
     }
@@ -260,19 +266,21 @@ static void stop(wr_jobmanager *jm, uint64_t peer, const wr_message *m, const wr
         fail(jm, peer, m, WR_CONFIG, "job %s takes no snapshots; submit it with --snapshots DIR", l->spec.name);
         return;
     }
-    if (l->stopping != 0 && (m->ask.path[0] != 0 || (m->ask.drain != (l->stopping == WR_LEDGER_DRAIN)))) {
+    bool same = (m->ask.path[0] == 0 || strcmp(m->ask.path, l->target) == 0) &&
+                m->ask.drain == (l->stopping == WR_LEDGER_DRAIN);
+    if (l->stopping != 0 && !same) {
         fail(jm, peer, m, WR_CONFIG, "job %s is being stopped already", l->spec.name);
         return;
     }
     bool again = l->stopping != 0;
-    if (!again &&
-        wr_ledger_stopping(jm->ledger, l->id, m->ask.drain ? WR_LEDGER_DRAIN : WR_LEDGER_STOP, &info) != WR_OK) {
+    if (!again && wr_ledger_stopping(jm->ledger, l->id, m->ask.drain ? WR_LEDGER_DRAIN : WR_LEDGER_STOP, m->ask.path,
+                                     &info) != WR_OK) {
         wr_jm_reply(jm, peer, m->request, &info, l->id, 0);
         return;
     }
     wr_jm_wait *w = wr_jm_wait_new(jm, peer, m->request, l->id, WR_JM_WAIT_STOPPED);
     if (again) return;
-    j->stop_ticket = w != NULL ? w->ticket : 0; /* it is ordered now, whoever waits */
+    j->stop_ticket = w != NULL ? w->ticket : ++jm->tickets; /* it is ordered now, whoever waits */
     if (m->ask.path[0] != 0) j->stop_target = strdup(m->ask.path);
     wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_STOP});
 }

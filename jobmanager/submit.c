@@ -1,8 +1,7 @@
-/* Jobs that come, change their parallelism, or leave a TaskManager. */
+/* Jobs that come, or leave a TaskManager. */
 #include "base/check.h"
 #include "base/log.h"
 #include "jobmanager/inside.h"
-#include "jobmanager/restore.h"
 #include "jobmanager/store.h"
 #include <stdlib.h>
 #include <string.h>
@@ -157,142 +156,6 @@ void wr_jm_submit(wr_jobmanager *jm, uint64_t peer, wr_message *m)
                (wr_job_event){.kind = WR_JOB_SUBMIT}); /* the run that is prepared has its number */
 }
 
-/* ---- rescale ---- */
-
-/* The old specification with the new graph. */
-static wr_job_spec changed(const wr_job_spec *old, const wr_job_spec *to)
-{
-    wr_job_spec spec = *old;
-    spec.graph = to->graph;
-    spec.graph_bytes = to->graph_bytes;
-    spec.parallelism = to->parallelism;
-    spec.parallelism_default = to->parallelism_default;
-    return spec;
-}
-
-/* Key groups are what they were: an operator cannot have more subtasks than that. */
-static wr_err enough_groups(const wr_jm_job *j, const wr_job *to, wr_errinfo *info)
-{
-    const wr_job *from = j->run.exec->job;
-    for (uint32_t i = 0; i < to->nodes; i++) {
-        for (uint32_t k = 0; k < from->nodes; k++) {
-            if (strcmp(to->node[i].uid, from->node[k].uid) != 0) continue;
-            if (to->node[i].parallelism <= from->node[k].max_parallelism) continue;
-            return wr_fail(info, WR_STATE, "%s: parallelism %u is above its max_parallelism of %u; lower it",
-                           to->node[i].uid, to->node[i].parallelism, from->node[k].max_parallelism);
-        }
-    }
-    return WR_OK;
-}
-
-/* Whether the job could go on from its newest snapshot as it is going to be. */
-static wr_err try_graph(const wr_jm_job *j, const wr_job_spec *spec, wr_errinfo *info)
-{
-    wr_manifest m;
-    bool        found = false;
-    wr_remote  *remote;
-    wr_exec    *exec = NULL;
-    WR_TRY(wr_remote_decode(&remote, spec->graph, spec->graph_bytes, info));
-    wr_err err = wr_coordinator_newest(j->coordinator, &m, &found, info);
-    if (err != WR_OK) goto out;
-    WR_GOTO(enough_groups(j, wr_remote_job(remote), info));
-    if (found) {
-        WR_GOTO(wr_remote_restored(remote, &m, info));
-        WR_GOTO(wr_restore_match(&m, wr_remote_job(remote), spec->allow_non_restored, NULL, info));
-    }
-    WR_GOTO(wr_exec_new(wr_remote_job(remote), &exec, info));
-    if (exec->slots > WR_SLOTS_MAX)
-        err = wr_fail(info, WR_LIMIT, "the job would need %u slots; a job has at most %d", exec->slots, WR_SLOTS_MAX);
-out:
-    if (found) wr_manifest_free(&m);
-    wr_exec_free(exec);
-    wr_remote_free(remote);
-    return err;
-}
-
-/* It stays as it was, and who asked hears why. */
-static void not_rescaled(wr_jm_job *j, const wr_errinfo *why)
-{
-    free(j->spec_next);
-    j->spec_next = NULL;
-    j->respec = false;
-    for (wr_jm_wait *w = j->jm->wait, *next; w != NULL; w = next) {
-        next = w->next;
-        if (w->job != j->id || w->kind != WR_JM_WAIT_RESCALED) continue;
-        if (w->peer != 0) wr_jm_reply(j->jm, w->peer, w->request, why, j->id, 0);
-        wr_jm_wait_end(j->jm, w);
-    }
-}
-
-/* The snapshot for it is complete: what would not fit must not cost the job that runs. */
-bool wr_jm_rescale_fits(wr_jm_job *j)
-{
-    wr_arena    arena = {0};
-    wr_job_spec spec;
-    wr_errinfo  info = {0};
-    wr_err      err = wr_job_spec_decode(&spec, &arena, j->spec_next, j->spec_next_bytes, &info);
-    if (err == WR_OK) err = try_graph(j, &spec, &info);
-    wr_arena_fini(&arena);
-    if (err == WR_OK) return true;
-    not_rescaled(j, &info);
-    return false;
-}
-
-static wr_err may_rescale(const wr_jm_job *j, const wr_message *m, wr_errinfo *info)
-{
-    const wr_ledger_job *l = j != NULL ? wr_ledger_find(j->jm->ledger, j->id) : NULL;
-    if (l == NULL) return wr_fail(info, WR_CONFIG, "the job has ended already");
-    if (m->ask.spec.module.name == NULL) return wr_fail(info, WR_USAGE, "a rescale brings the new graph");
-    if (l->spec.snapshots[0] == 0)
-        return wr_fail(info, WR_CONFIG,
-                       "job %s takes no snapshots, and would lose its state; submit it with --snapshots DIR", j->name);
-    if (l->stopping != 0) return wr_fail(info, WR_CONFIG, "job %s is being stopped", j->name);
-    if (j->spec_next != NULL) return wr_fail(info, WR_CONFIG, "job %s is being rescaled already", j->name);
-    if (j->coordinator == NULL || j->quiet || j->core.state != WR_JOB_RUNNING)
-        return wr_fail(info, WR_TIMEOUT, "job %s is %s; ask again when it runs", j->name,
-                       wr_job_state_name(j->core.state));
-    const wr_job_spec spec = changed(&l->spec, &m->ask.spec);
-    return try_graph(j, &spec, info);
-}
-
-void wr_jm_rescale(wr_jobmanager *jm, uint64_t peer, wr_message *m, wr_jm_job *j)
-{
-    wr_errinfo info = {0};
-    wr_err     err = may_rescale(j, m, &info);
-    if (err == WR_OK) {
-        const wr_ledger_job *l = wr_ledger_find(jm->ledger, j->id);
-        const wr_job_spec    spec = changed(&l->spec, &m->ask.spec);
-        err = wr_job_spec_encode(&spec, &j->spec_next, &j->spec_next_bytes, &info);
-    }
-    if (err != WR_OK) {
-        j = NULL;
-        wr_jm_reply(jm, peer, m->request, &info, 0, 0);
-        return;
-    }
-    wr_jm_wait *w = wr_jm_wait_new(jm, peer, m->request, j->id, WR_JM_WAIT_RESCALED);
-    if (w == NULL) {
-        free(j->spec_next);
-        j->spec_next = NULL;
-        return;
-    }
-    wr_coordinator_request(j->coordinator, w->ticket, WR_SNAPSHOT, NULL);
-}
-
-/* The old attempt is over: from now on it is another job. */
-wr_err wr_jm_respec(wr_jm_job *j, wr_errinfo *info)
-{
-    wr_arena    arena = {0};
-    wr_job_spec spec;
-    wr_err      err = wr_job_spec_decode(&spec, &arena, j->spec_next, j->spec_next_bytes, info);
-    if (err == WR_OK) err = wr_ledger_respec(j->jm->ledger, j->id, &spec, info);
-    wr_arena_fini(&arena);
-    if (err != WR_OK) not_rescaled(j, info); /* else the next GO would say that it was */
-    free(j->spec_next);
-    j->spec_next = NULL;
-    j->respec = false;
-    return err;
-}
-
 /* ---- drain ---- */
 
 static wr_jm_tm *tm_named(wr_jobmanager *jm, const char *text)
@@ -326,7 +189,8 @@ void wr_jm_moves(wr_jobmanager *jm)
         uint32_t   n = sums.draining > 0 ? slots_on_drained(j) : 0;
         bool       can = j->coordinator != NULL && wr_coordinator_taken(j->coordinator) && !j->quiet && j->core.went;
         j->move_ms = n > 0 ? wr_jm_now_ms(jm) + MOVE_AGAIN_MS : INT64_MAX; /* the snapshot may fail */
-        if (n == 0 || !can || j->moving || j->restart || j->spec_next != NULL || n > sums.free_slots) continue;
+        bool rescales = j->spec_next != NULL && !j->short_of_slots;
+        if (n == 0 || !can || j->moving || j->restart || rescales || n > sums.free_slots) continue;
         wr_jm_wait *w = wr_jm_wait_new(jm, 0, 0, j->id, WR_JM_WAIT_MOVE);
         if (w == NULL) continue;
         j->moving = true;
@@ -344,6 +208,10 @@ void wr_jm_drain(wr_jobmanager *jm, uint64_t peer, wr_message *m, bool on)
     if (t == NULL) {
         wr_fail(&info, WR_NOT_FOUND, "there is no TaskManager %s; weir info shows those that there are",
                 m->ask.path[0] != 0 ? m->ask.path : m->ask.job);
+        wr_jm_reply(jm, peer, m->request, &info, 0, 0);
+        return;
+    }
+    if (wr_ledger_drain(jm->ledger, t->tm, on, &info) != WR_OK) {
         wr_jm_reply(jm, peer, m->request, &info, 0, 0);
         return;
     }

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { LATE_MS = 500 /* what was said in no JobManager's time is said again behind REGISTER */ };
+
 wr_jm_tm *wr_jm_tm_of_peer(wr_jobmanager *jm, uint64_t peer)
 {
     for (uint32_t i = 0; i < jm->tms; i++)
@@ -53,18 +55,31 @@ void wr_jm_tm_lost(wr_jobmanager *jm, uint64_t tm, bool in_pool, const char *how
 
 /* ---- coming ---- */
 
-/* What an older JobManager placed there and what has come back: the rest is no more. */
+/* What an older JobManager placed there and what has not come back is no more. Why, a GONE may say that comes next. */
 static void not_back(wr_jobmanager *jm, const wr_jm_tm *t)
 {
-    wr_errinfo info = {0};
-    wr_fail(&info, WR_UNREACHABLE, "the worker on TaskManager %s ended while there was no JobManager", t->name);
     for (uint32_t i = 0; i < jm->jobs; i++) {
         wr_jm_worker *w = wr_jm_worker_of(jm->job[i], t->tm);
         if (w == NULL || !w->awaited) continue;
-        wr_pool_event freed = {
-            .kind = WR_POOL_FREED, .job = jm->job[i]->id, .attempt = jm->job[i]->attempt, .tm = t->tm};
-        wr_jm_worker_lost(jm->job[i], w, false, UINT32_MAX, &info);
-        wr_jm_pool(jm, freed); /* nobody else will say so */
+        w->awaited = false;
+        w->missing = true;
+        jm->job[i]->late_ms = wr_jm_now_ms(jm) + LATE_MS;
+    }
+}
+
+void wr_jm_nobody_said_why(wr_jm_job *j)
+{
+    j->late_ms = INT64_MAX;
+    for (uint32_t i = 0; i < j->workers; i++) {
+        wr_jm_worker   *w = &j->worker[i];
+        const wr_jm_tm *t = wr_jm_tm_of(j->jm, w->tm);
+        wr_pool_event   freed = {.kind = WR_POOL_FREED, .job = j->id, .attempt = j->attempt, .tm = w->tm};
+        wr_errinfo      info = {0};
+        if (!w->missing || w->gone) continue;
+        wr_fail(&info, WR_UNREACHABLE, "the worker on TaskManager %s ended while there was no JobManager",
+                t != NULL ? t->name : "that is lost");
+        wr_jm_worker_lost(j, w, false, UINT32_MAX, &info);
+        wr_jm_pool(j->jm, freed); /* nobody else will say so */
     }
 }
 
@@ -126,7 +141,9 @@ static void joined(wr_jobmanager *jm, uint64_t peer, const wr_register *r)
         refuse(jm, peer, WR_LIMIT, "there is no room for one more TaskManager");
         return;
     }
-    wr_jm_pool(jm, (wr_pool_event){.kind = WR_POOL_JOIN, .tm = t->tm, .slots = t->slots});
+    wr_jm_pool(jm,
+               (wr_pool_event){
+                   .kind = WR_POOL_JOIN, .tm = t->tm, .slots = t->slots, .on = wr_ledger_drained(jm->ledger, t->tm)});
     wr_message m = {.kind = WR_MSG_REGISTERED,
                     .registered = {.heartbeat_ms = jm->config.heartbeat_ms, .lease_ms = jm->config.lease_ms}};
     wr_jm_send(jm, peer, &m);
@@ -149,8 +166,12 @@ static void worker_ended(wr_jobmanager *jm, wr_jm_tm *t, const wr_message *m)
         }
         if (!m->gone.clean)
             wr_log(WR_LOG_WARN, "job %s: the worker on %s ended: %s", j->name, t->name, m->gone.info.text);
+        const wr_errinfo *why = m->gone.info.code != WR_OK ? &m->gone.info : NULL;
         if (w != NULL && !w->gone)
-            wr_jm_worker_lost(j, w, m->gone.clean, m->gone.subtask, m->gone.info.code != WR_OK ? &m->gone.info : NULL);
+            wr_jm_worker_lost(j, w, m->gone.clean, m->gone.subtask, why);
+        else if (w != NULL && !m->gone.clean && why != NULL) /* better late than never */
+            wr_jm_feed(
+                j, (wr_job_event){.kind = WR_JOB_LOST, .attempt = j->attempt, .subtask = m->gone.subtask, .info = why});
     }
     /* A job that will go on keeps the slot until it asks for slots again. */
     bool keep = mine && !wr_job_state_final(j->core.state) && !j->core.waits && j->core.attempt == m->attempt;

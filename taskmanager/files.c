@@ -128,21 +128,64 @@ char **wr_tm_folder_list(const wr_env *env, const char *folder, uint32_t *count)
     return name;
 }
 
-/* At most some levels deep: user code may have made any number of them. */
-static void remove_below(const wr_env *env, const char *folder, int levels)
+/* ---- removing ---- */
+
+enum { LEVELS = 16 /* user code may have made any number of them */, LOOK = 128, SOME_MS = 20 };
+
+/* What is left of one step. Caller's storage. */
+typedef struct budget {
+    uint32_t entries;
+    int64_t  until_ns; /* INT64_MAX: no limit, and the clock is not asked */
+} budget;
+
+static bool spent(const wr_env *env, const budget *b)
 {
-    uint32_t count;
-    char   **name = wr_tm_folder_list(env, folder, &count);
-    for (uint32_t i = 0; i < count; i++) {
-        char path[WR_PATH_BYTES_MAX];
-        if (!wr_tm_path(path, folder, name[i])) continue;
-        if (env->unlink(env->self, path) < 0 && levels > 0) remove_below(env, path, levels - 1);
+    return b->entries == 0 || (b->until_ns != INT64_MAX && env->mono_ns(env->self) >= b->until_ns);
+}
+
+static bool add_some(void *arg, const char *name)
+{
+    return add_name(arg, name) && ((names *)arg)->count < LOOK;
+}
+
+/* True: it is gone, or what is left of it cannot be removed. */
+static bool remove_below(const wr_env *env, const char *folder, int levels, budget *b)
+{
+    for (bool stuck = false; !stuck;) {
+        names all = {0};
+        bool  out = false;
+        int   result = env->list(env->self, folder, add_some, &all);
+        stuck = true;
+        const char *name = all.bytes;
+        for (uint32_t i = 0; result >= 0 && i < all.count && !out; i++, name += strlen(name) + 1) {
+            char path[WR_PATH_BYTES_MAX];
+            out = spent(env, b);
+            if (out || !wr_tm_path(path, folder, name)) continue;
+            b->entries -= b->entries != UINT32_MAX;
+            bool gone = env->unlink(env->self, path) >= 0;
+            if (!gone && levels > 0) {
+                out = !remove_below(env, path, levels - 1, b);
+                gone = !out && env->rmdir(env->self, path) >= 0;
+            }
+            stuck = stuck && !gone;
+        }
+        free(all.bytes);
+        if (out) return false;
     }
-    free(name);
-    env->rmdir(env->self, folder);
+    return true;
 }
 
 void wr_tm_folder_remove(const wr_env *env, const char *folder)
 {
-    remove_below(env, folder, 16);
+    budget all = {UINT32_MAX, INT64_MAX};
+    remove_below(env, folder, LEVELS, &all);
+    env->rmdir(env->self, folder);
+}
+
+bool wr_tm_folder_remove_some(const wr_env *env, const char *folder, uint32_t most)
+{
+    budget some = {most, env->mono_ns(env->self) + SOME_MS * INT64_C(1000000)};
+    if (!remove_below(env, folder, LEVELS, &some)) return false;
+    env->rmdir(env->self, folder);
+    return true;
 }

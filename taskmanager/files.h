@@ -14,6 +14,8 @@ bool wr_tm_text_read(const wr_env *env, const char *path, char *to, size_t room)
 wr_err wr_tm_folder_make(const wr_env *env, const char *folder, wr_errinfo *info);
 /* The folder and what is in it. What cannot be removed stays. */
 void wr_tm_folder_remove(const wr_env *env, const char *folder);
+/* The same bit by bit: at most so many entries of it, and for a few milliseconds. True: no more can be done. */
+bool wr_tm_folder_remove_some(const wr_env *env, const char *folder, uint32_t most);
 /* Entries, sorted; free() the array: the names lie behind it. NULL and 0: none, or it cannot be read. */
 char **wr_tm_folder_list(const wr_env *env, const char *folder, uint32_t *count);
 

@@ -1,5 +1,5 @@
 /* Ledgers. The input is a list of bodies, which get right heads and checksums, so that parsing them is what is tested;
- * behind the last one stands whatever is left. First byte 0: the bytes are a whole file. */
+ * behind the last one stands whatever is left. First byte 0: the bytes are a whole file; odd: of version 1, else 2. */
 #include "jobmanager/ledger.h"
 #include "tests/fuzz/fuzz.h"
 #include "wire/pack.h"
@@ -25,6 +25,9 @@ static void look(void *arg, const wr_ledger_job *j)
     must(j->failures <= WR_FAILURES_KEPT);
     for (uint32_t i = 0; i < j->failures; i++) must(strlen(j->failure[i].info.text) < WR_ERROR_BYTES_MAX);
     must(j->state == 0 || (wr_job_state_final(j->state) && j->state < WR_JOB_STATES && j->place == NULL));
+    must(j->failed_times <= WR_RESTART_RATE_MAX && j->target != NULL && strlen(j->target) < WR_PATH_BYTES_MAX);
+    must((j->next_spec != NULL) == (j->next_spec_bytes > 0) && (j->next_spec == NULL || j->restarting > 0));
+    must(j->restarting == 0 || j->restarting == j->attempt);
     must(j->stopping <= WR_LEDGER_CANCEL && wr_err_name(j->cause.code)[0] != '?');
     volatile char last = j->spec.graph_bytes > 0 ? j->spec.graph[j->spec.graph_bytes - 1] : 0; /* it is all there */
     (void)last;
@@ -35,12 +38,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     input      in = {bytes, bytes + size};
     wr_pack    file = {0};
     wr_errinfo info = {0};
-    bool       whole = take_u8(&in) == 0;
+    uint8_t    first = take_u8(&in);
+    bool       whole = first == 0;
     size_t     good = 0, parsed = 0;
     uint64_t   leader = 0;
     uint32_t   jobs = 0;
     if (!whole) {
-        uint32_t words[2] = {1, 0};
+        uint32_t words[2] = {first % 2 == 1 ? 1 : 2, 0};
         wr_pack_raw(&file, "WEIRLDGR", 8);
         wr_pack_raw(&file, words, 8);
         uint32_t sum = (uint32_t)XXH3_64bits(file.data, 12);

@@ -11,8 +11,19 @@ static wr_restart of(wr_restart_config config, uint32_t failed)
 {
     wr_restart r;
     assert_int_equal(wr_restart_complete(&config, true, NULL), WR_OK);
-    wr_restart_init(&r, &config, failed);
+    wr_restart_init(&r, &config, &(wr_restart_past){.failed = failed});
     return r;
+}
+
+/* As a JobManager does it that comes after another one. */
+static wr_restart again(const wr_restart *r, int64_t later_ms, const int64_t *at_ms, uint32_t times)
+{
+    wr_restart next;
+    int64_t    at[WR_RESTART_RATE_MAX];
+    for (uint32_t i = 0; i < times; i++) at[i] = at_ms[i] - later_ms; /* its clock begins anew */
+    const wr_restart_past past = {.failed = r->failed, .last_delay_ms = r->last_delay_ms, .at_ms = at, .times = times};
+    wr_restart_init(&next, &r->config, &past);
+    return next;
 }
 
 /* The delay, or -1. */
@@ -129,12 +140,52 @@ static void test_what_users_may_set(void **state)
     assert_string_equal(wr_restart_strategy_name(99), "?");
 }
 
+/* Another JobManager goes on where the one before was: with its delay, its number, its times. */
+static void test_goes_on_after_a_takeover(void **state)
+{
+    (void)state;
+    const wr_restart_config exponential = {.strategy = WR_RESTART_EXPONENTIAL, .delay_ms = 1000, .attempts = 6};
+    wr_restart              one = of(exponential, 0);
+    int64_t                 last = 0;
+    for (int i = 0; i < 3; i++) last = fails(&one, i, 0, 100); /* jitter 0: 100 of 201 for 1000 */
+    assert_in_range(last, 2000, 2500);
+    wr_restart two = again(&one, 5000, NULL, 0);
+    for (int i = 0; i < 3; i++) assert_true(fails(&one, i, 0, 7) == fails(&two, i, 0, 7));
+    assert_true(fails(&two, 9, 0, 0) == -1); /* the seventh, of two JobManagers */
+    two = again(&one, 5000, NULL, 0);
+    assert_in_range(fails(&two, 0, 70000, 0), 900, 1100); /* a quiet time ends it all the same */
+
+    const wr_restart_config rate = {.strategy = WR_RESTART_FAILURE_RATE, .attempts = 3, .window_ms = 1000};
+    const int64_t           at[] = {10, 20, 5000, 5400};
+    wr_restart              r = of(rate, 0);
+    for (int i = 0; i < 4; i++) assert_true(fails(&r, at[i], 0, 0) >= 0);
+    wr_restart s = again(&r, 5300, at, 4);
+    assert_true(fails(&s, 5500 - 5300, 0, 0) >= 0); /* the third of this second */
+    assert_true(fails(&s, 5600 - 5300, 0, 0) == -1);
+    s = again(&r, 5300, at, 4);
+    assert_true(fails(&s, 5500 - 5300, 0, 0) >= 0);
+    assert_true(fails(&s, 6001 - 5300, 0, 0) >= 0); /* 5000 is long ago */
+    s = again(&r, 5300, at, 2);
+    for (int i = 0; i < 3; i++) assert_true(fails(&s, 200, 0, 0) >= 0); /* 10 and 20 are longer ago */
+    assert_true(fails(&s, 200, 0, 0) == -1);
+
+    wr_restart f = of((wr_restart_config){.strategy = WR_RESTART_FIXED, .attempts = 40}, 0);
+    for (int i = 0; i < 39; i++) assert_true(fails(&f, i, 0, 0) >= 0);
+    wr_restart g = again(&f, 0, NULL, 0);
+    assert_true(fails(&g, 50, 0, 0) >= 0);
+    assert_true(fails(&g, 51, 0, 0) == -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_none),         cmocka_unit_test(test_errors_that_stay),
-        cmocka_unit_test(test_fixed),        cmocka_unit_test(test_exponential),
-        cmocka_unit_test(test_failure_rate), cmocka_unit_test(test_what_users_may_set),
+        cmocka_unit_test(test_none),
+        cmocka_unit_test(test_errors_that_stay),
+        cmocka_unit_test(test_fixed),
+        cmocka_unit_test(test_goes_on_after_a_takeover),
+        cmocka_unit_test(test_exponential),
+        cmocka_unit_test(test_failure_rate),
+        cmocka_unit_test(test_what_users_may_set),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

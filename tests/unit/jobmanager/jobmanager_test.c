@@ -1,5 +1,6 @@
 /* The JobManager's shell with connections that are a list: what happens to jobs. */
 #include "jobmanager/core_restart.h"
+#include "jobmanager/inside.h"
 #include "tests/unit/jobmanager/jobmanager_kit.h"
 #include <errno.h>
 #include <sys/stat.h>
@@ -285,6 +286,230 @@ static void test_rescale(void **state)
     assert_null(last(WR_MSG_REPLY, CLIENT));
     run_all(job, 2, subtasks[2]);
     assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_OK);
+}
+
+static void drain(const char *verb, uint64_t tm)
+{
+    char       name[17];
+    wr_message m = {.kind = WR_MSG_REQUEST, .request = 5};
+    snprintf(name, sizeof name, "%016llx", (unsigned long long)tm);
+    m.ask = (wr_request){.verb = verb, .job = "", .path = name};
+    say(CLIENT, &m);
+}
+
+static void rescale(uint64_t job, uint32_t parallelism, bool waits)
+{
+    static char id[17];
+    wr_message  m = submit_message("numbers", parallelism);
+    snprintf(id, sizeof id, "%016llx", (unsigned long long)job);
+    m.request = 900 + parallelism;
+    m.ask.verb = "rescale";
+    m.ask.job = id;
+    m.ask.follow = waits;
+    say(CLIENT, &m);
+}
+
+static uint64_t running_at(uint32_t slots)
+{
+    join(1, slots);
+    uint64_t job = submit("numbers", 2);
+    run_all(job, 1, subtasks[1]);
+    forget_sent();
+    return job;
+}
+
+/* It would be ended, and wait: so it is said before. */
+static void test_a_rescale_without_slots_is_refused(void **state)
+{
+    (void)state;
+    uint64_t job = running_at(2);
+    rescale(job, 3, false);
+    const wr_reply *reply = &last(WR_MSG_REPLY, CLIENT)->reply;
+    assert_int_equal(reply->info.code, WR_LIMIT);
+    assert_non_null(strstr(reply->info.text, "would need 3 slots, and there are 2"));
+    assert_int_equal(orders(WR_DO_TRIGGER), 0);
+    join(2, 1);
+    rescale(job, 3, false);
+    assert_int_equal(orders(WR_DO_TRIGGER), 1);
+    drain("drain", 2); /* while its snapshot is taken */
+    ack_all(job, 1, subtasks[1]);
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_LIMIT);
+    assert_int_equal(orders(WR_DO_CANCEL), 0);
+    request("info", job, false);
+    expect_text("RUNNING");
+}
+
+/* Another job comes while the old workers are ending: the slots are not its. */
+static void test_slots_of_a_rescale_are_kept_for_it(void **state)
+{
+    (void)state;
+    uint64_t job = running_at(3);
+    rescale(job, 3, false);
+    ack_all(job, 1, subtasks[1]);
+    assert_int_equal(orders(WR_DO_CANCEL), 1);
+    submit("other", 1);
+    assert_null(last(WR_MSG_DEPLOY, 0));
+    report_all(job, 1, subtasks[1], WR_TASK_CANCELED);
+    gone(1, job, 1, true);
+    const wr_message *deploy = last(WR_MSG_DEPLOY, 0);
+    assert_non_null(deploy);
+    assert_true(deploy->job == job && deploy->deploy.places == 3);
+}
+
+static void test_a_rescale_may_wait_for_slots(void **state)
+{
+    (void)state;
+    uint64_t job = running_at(2);
+    rescale(job, 3, true);
+    assert_null(last(WR_MSG_REPLY, CLIENT));
+    assert_int_equal(orders(WR_DO_TRIGGER), 0);
+    hang_up(CLIENT); /* whoever asked gives up */
+    rescale(job, 3, true);
+    assert_null(last(WR_MSG_REPLY, CLIENT));
+    join(2, 1);
+    assert_int_equal(orders(WR_DO_TRIGGER), 1);
+    drain("drain", 2);
+    ack_all(job, 1, subtasks[1]);
+    assert_int_equal(orders(WR_DO_CANCEL), 0); /* gone again: it waits again */
+    forget_sent();
+    drain("undrain", 2);
+    assert_int_equal(orders(WR_DO_TRIGGER), 1);
+    ack_all(job, 1, subtasks[1]);
+    assert_int_equal(orders(WR_DO_CANCEL), 1);
+    report_all(job, 1, subtasks[1], WR_TASK_CANCELED);
+    gone(1, job, 1, true);
+    assert_int_equal(last(WR_MSG_DEPLOY, 0)->deploy.places, 3);
+    forget_sent();
+    run_all(job, 2, subtasks[2]);
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_OK);
+}
+
+/* A TaskManager is lost for good: with fewer slots the job can go on. */
+static void test_a_job_that_waits_for_slots_is_rescaled(void **state)
+{
+    (void)state;
+    join(2, 1);
+    uint64_t job = running_at(1);
+    request("snapshot", job, false);
+    ack_all(job, 1, subtasks[1]);
+    hang_up(2);
+    rescale(job, 1, false);                                                    /* it waits for its time */
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_TIMEOUT); /* it is being ended */
+    report(1, job, 1, 0, subtasks[1], WR_TASK_CANCELED);
+    gone(1, job, 1, true);
+    pass_ms(200);
+    assert_null(last(WR_MSG_DEPLOY, 0));
+    forget_sent();
+    rescale(job, 2, false); /* no use */
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_LIMIT);
+    forget_sent();
+    rescale(job, 1, false);
+    const wr_message *deploy = last(WR_MSG_DEPLOY, 1);
+    assert_non_null(deploy);
+    assert_int_equal(deploy->deploy.places, 1);
+    assert_non_null(strstr(deploy->deploy.restore_manifest, ".wman"));
+    uint32_t attempt = deploy->attempt;
+    assert_null(last(WR_MSG_REPLY, CLIENT));
+    run_all(job, attempt, subtasks[0]);
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_OK);
+}
+
+/* One that waits for its time to begin again, too. */
+static void test_a_job_that_waits_for_its_time_is_rescaled(void **state)
+{
+    (void)state;
+    uint64_t job = running_at(2);
+    report(1, job, 1, 0, 1, WR_TASK_FAILED);
+    report_all(job, 1, subtasks[1], WR_TASK_CANCELED);
+    gone(1, job, 1, true);
+    forget_sent();
+    rescale(job, 1, false);
+    assert_null(last(WR_MSG_REPLY, CLIENT));
+    pass_ms(200);
+    assert_int_equal(last(WR_MSG_DEPLOY, 1)->deploy.places, 1);
+}
+
+/* ---- what does not come ---- */
+
+static void test_a_deployment_that_cannot_be_sent_fails_the_job(void **state)
+{
+    (void)state;
+    uint64_t job = submit("numbers", 2);
+    join(1, 1);
+    wr_jm_run *run = &wr_jm_job_of(jm, job)->run;
+    run->graph_bytes = WR_GRAPH_BYTES_MAX + 1u; /* it grew with what the snapshot knows */
+    run->graph = realloc(run->graph, run->graph_bytes);
+    assert_non_null(run->graph);
+    memset(run->graph, 0, run->graph_bytes);
+    join(2, 1);
+    assert_null(last(WR_MSG_DEPLOY, 0));
+    request("info", job, false);
+    expect_text("FAILED");
+    expect_text("attempt 1 cannot be sent to TaskManager host:1");
+    request("taskmanagers", 0, true);
+    expect_text("\"free\":1");
+}
+
+/* It was sent, and nothing is heard: a TaskManager that cannot read it, or a worker that hangs before it says a word. */
+static void test_a_deployment_of_which_nothing_is_heard_fails(void **state)
+{
+    (void)state;
+    join(1, 1);
+    join(2, 1);
+    uint64_t job = submit("numbers", 2);
+    report(1, job, 1, 0, subtasks[1], WR_TASK_INITIALIZING);
+    for (uint32_t i = 0; i < WR_DEPLOY_MS / 1000; i++) {
+        assert_int_equal(orders(WR_DO_CANCEL), 0);
+        forget_sent();
+        now_ns += 1000000000;
+        beat(1, i);
+        beat(2, i);
+    }
+    assert_int_equal(orders(WR_DO_CANCEL), 2);
+    request("info", job, false);
+    expect_text("were deployed, and nothing was heard of them for 600 s");
+    gone(1, job, 1, true);
+    gone(2, job, 1, true);
+    pass_ms(200);
+    assert_int_equal(last(WR_MSG_DEPLOY, 0)->attempt, 2);
+}
+
+/* As many jobs as there may be, and an old worker that does not go: who restarts finds no room to ask for slots. */
+static void test_a_job_asks_again_for_slots(void **state)
+{
+    (void)state;
+    wr_message m = submit_message("numbers", 1);
+    m.ask.spec.snapshots = "none";
+    m.ask.spec.restart = WR_RESTART_FIXED;
+    m.ask.spec.restart_delay_ms = 100;
+    m.ask.spec.restart_attempts = 3;
+    join(1, 2);
+    uint64_t first = 0;
+    for (uint32_t i = 0; i < WR_JOBS_MAX; i++) {
+        m.request = 1000 + i;
+        say(CLIENT, &m);
+        const wr_reply *reply = &last(WR_MSG_REPLY, CLIENT)->reply;
+        if (reply->info.code != WR_OK) fail_msg("%s", reply->info.text);
+        if (i == 0) first = reply->job;
+        forget_sent();
+    }
+    report(1, first, 1, 0, 1, WR_TASK_FAILED);
+    report(1, first, 1, 1, subtasks[0], WR_TASK_CANCELED);
+    beat(1, 1);
+    pass_ms(2000);
+    request("info", first, false);
+    expect_text("RESTARTING");
+    gone(1, first, 1, true);
+    const wr_message *deploy = last(WR_MSG_DEPLOY, 1);
+    assert_non_null(deploy); /* it has no claim: another job was faster */
+    uint64_t other = deploy->job;
+    assert_true(other != first);
+    pass_ms(300);
+    report_all(other, 1, subtasks[0], WR_TASK_LOADED);
+    report_all(other, 1, subtasks[0], WR_TASK_FINISHED);
+    gone(1, other, 1, true);
+    deploy = last(WR_MSG_DEPLOY, 1);
+    assert_true(deploy->job == first && deploy->attempt == 2);
 }
 
 /* The state was cut into so many key groups: what needs more is said before anything is ended. */
@@ -713,15 +938,6 @@ static uint64_t running_without_snapshots(void)
     return job;
 }
 
-static void drain(const char *verb, uint64_t tm)
-{
-    char       name[17];
-    wr_message m = {.kind = WR_MSG_REQUEST, .request = 5};
-    snprintf(name, sizeof name, "%016llx", (unsigned long long)tm);
-    m.ask = (wr_request){.verb = verb, .job = "", .path = name};
-    say(CLIENT, &m);
-}
-
 /* A job that cannot move is looked at again while its TaskManager is drained, and not for ever after. */
 static void test_a_drain_that_was_taken_back_is_at_rest(void **state)
 {
@@ -824,6 +1040,7 @@ static void test_who_comes_back_late_is_canceled(void **state)
     close_jm();
     open_jm();
     come_back(1, job + 1, 1, none, 1); /* without its worker */
+    pass_ms(600);                      /* and nobody says why */
     request("info", job, false);
     expect_text("FAILING");
     come_back(2, job, 1, all, subtasks[1]);
@@ -1019,6 +1236,14 @@ int main(void)
                                        T(test_attempts_go_on_in_the_same_folder),
                                        T(test_attempts_go_on_when_the_ledger_is_lost),
                                        T(test_rescale),
+                                       T(test_a_rescale_without_slots_is_refused),
+                                       T(test_slots_of_a_rescale_are_kept_for_it),
+                                       T(test_a_rescale_may_wait_for_slots),
+                                       T(test_a_job_that_waits_for_slots_is_rescaled),
+                                       T(test_a_job_that_waits_for_its_time_is_rescaled),
+                                       T(test_a_deployment_that_cannot_be_sent_fails_the_job),
+                                       T(test_a_deployment_of_which_nothing_is_heard_fails),
+                                       T(test_a_job_asks_again_for_slots),
                                        T(test_a_rescale_that_cannot_be_does_no_harm),
                                        T(test_savepoints),
                                        T(test_drain_moves_a_job),

@@ -6,9 +6,11 @@
 #include "jobmanager/ledger.h"
 #include "tests/unit/jobmanager/folder.h"
 #include "tests/unit/wire/manifest_sample.h"
+#include <sys/stat.h>
 #include <xxhash.h>
 
-#define GOLDEN "tests/golden/ledger1"
+#define GOLDEN  "tests/golden/ledger2"
+#define GOLDEN1 "tests/golden/ledger1" /* of the version before */
 
 static wr_job_spec spec_of(const char *name, uint32_t parallelism, const char *graph)
 {
@@ -46,8 +48,12 @@ static void attempt(wr_ledger *l, uint64_t id, uint32_t number)
 
 static void failed(wr_ledger *l, uint64_t id, uint32_t number)
 {
-    const wr_ledger_failure f = {
-        .wall_ms = 5, .attempt = number, .subtask = 3, .info = {WR_CRASH, "it crashed; operator 'count'"}};
+    const wr_ledger_failure f = {.wall_ms = 5 + number,
+                                 .attempt = number,
+                                 .subtask = 3,
+                                 .info = {WR_CRASH, "it crashed; operator 'count'"},
+                                 .count = number + 100,
+                                 .delay_ms = 1000 * number};
     assert_int_equal(wr_ledger_failed(l, id, &f, NULL), WR_OK);
 }
 
@@ -55,6 +61,17 @@ static void end(wr_ledger *l, uint64_t id, wr_job_state state)
 {
     const wr_errinfo why = {state == WR_JOB_FAILED ? WR_CRASH : WR_OK, "why"};
     assert_int_equal(wr_ledger_end(l, id, state, &why, NULL), WR_OK);
+}
+
+/* A specification as bytes: lives until the process ends. */
+static char *next_spec;
+
+static size_t next_spec_bytes(void)
+{
+    static size_t     n;
+    const wr_job_spec wider = spec_of("wider", 9, "a graph that is to be");
+    if (next_spec == NULL) assert_int_equal(wr_job_spec_encode(&wider, &next_spec, &n, NULL), WR_OK);
+    return n;
 }
 
 /* ---- all that is known, as text ---- */
@@ -77,6 +94,11 @@ static void put_job(void *arg, const wr_ledger_job *j)
     for (uint32_t i = 0; i < j->failures; i++)
         PUT(" failed %u:%u %lld %d '%s'", j->failure[i].attempt, j->failure[i].subtask,
             (long long)j->failure[i].wall_ms, j->failure[i].info.code, j->failure[i].info.text);
+    if (j->failed_times > 0) PUT(" count %u delay %lld times", j->count, (long long)j->delay_ms);
+    for (uint32_t i = 0; i < j->failed_times; i++) PUT(" %lld", (long long)j->failed_wall_ms[i]);
+    if (j->attempt_wall_ms != 0) PUT(" first %u began %lld", j->first, (long long)j->attempt_wall_ms);
+    if (j->target[0] != 0) PUT(" to '%s'", j->target);
+    if (j->restarting != 0) PUT(" restarting %u next %zu", j->restarting, j->next_spec_bytes);
     PUT("\n");
 #undef PUT
     assert_true(t->n < sizeof t->at);
@@ -99,7 +121,11 @@ static void same_when_opened_again(wr_ledger **l)
     all_of(&before, *l);
     wr_ledger_close(*l);
     *l = opened(wr_env_real());
-    assert_string_equal(all_of(&after, *l), before.at);
+    all_of(&after, *l);
+    for (size_t i = 0; i < before.n; i++) /* a long text: where they differ */
+        if (after.at[i] != before.at[i])
+            fail_msg("%.200s\nis now\n%.200s", before.at + (i > 99 ? i - 99 : 0), after.at + (i > 99 ? i - 99 : 0));
+    assert_string_equal(after.at, before.at);
     assert_true(wr_ledger_leader(*l) == leader + 1);
 }
 
@@ -134,7 +160,7 @@ static void keeps_everything(void **state)
     const wr_job_spec wide = spec_of("one", 6, "a wider graph");
     assert_int_equal(wr_ledger_respec(l, 0xa, &wide, NULL), WR_OK);
     assert_int_equal(wr_ledger_find(l, 0xa)->spec.parallelism, 6);
-    assert_int_equal(wr_ledger_stopping(l, 0xa, WR_LEDGER_DRAIN, NULL), WR_OK);
+    assert_int_equal(wr_ledger_stopping(l, 0xa, WR_LEDGER_DRAIN, "/save/it/here", NULL), WR_OK);
     same_when_opened_again(&l);
     end(l, 0xa, WR_JOB_FAILED);
     a = wr_ledger_find(l, 0xa);
@@ -144,7 +170,77 @@ static void keeps_everything(void **state)
     same_when_opened_again(&l);
     same_when_opened_again(&l);
     wr_errinfo info = {0};
-    assert_int_equal(wr_ledger_stopping(l, 0xc, WR_LEDGER_STOP, &info), WR_NO_JOB);
+    assert_int_equal(wr_ledger_stopping(l, 0xc, WR_LEDGER_STOP, "", &info), WR_NO_JOB);
+    wr_ledger_close(l);
+}
+
+/* What was ordered is there after it, until it is done. */
+static void keeps_orders(void **state)
+{
+    (void)state;
+    wr_ledger *l = opened(wr_env_real());
+    submit(l, 1, "job");
+    attempt(l, 1, 4);
+    const wr_ledger_job *j = wr_ledger_find(l, 1);
+    assert_true(j->first == 4 && j->attempt_wall_ms > 1500000000000 && j->restarting == 0 && j->target[0] == 0);
+    size_t n = next_spec_bytes();
+    assert_int_equal(wr_ledger_restart(l, 1, next_spec, n, NULL), WR_OK);
+    same_when_opened_again(&l);
+    j = wr_ledger_find(l, 1);
+    assert_true(j->restarting == 4 && j->next_spec_bytes == n && memcmp(j->next_spec, next_spec, n) == 0);
+    const wr_job_spec wide = spec_of("job", 9, "a graph that is to be");
+    assert_int_equal(wr_ledger_respec(l, 1, &wide, NULL), WR_OK); /* now it is that */
+    assert_true(wr_ledger_find(l, 1)->restarting == 4 && wr_ledger_find(l, 1)->next_spec == NULL);
+    same_when_opened_again(&l);
+    attempt(l, 1, 5);
+    assert_true(wr_ledger_find(l, 1)->restarting == 0 && wr_ledger_find(l, 1)->first == 4);
+    assert_int_equal(wr_ledger_restart(l, 1, NULL, 0, NULL), WR_OK); /* as it was */
+    same_when_opened_again(&l);
+    assert_true(wr_ledger_find(l, 1)->restarting == 5 && wr_ledger_find(l, 1)->next_spec == NULL);
+    failed(l, 1, 6); /* the next one could not be made */
+    assert_int_equal(wr_ledger_find(l, 1)->restarting, 0);
+    same_when_opened_again(&l);
+    wr_ledger_close(l);
+}
+
+static void keeps_drained_taskmanagers(void **state)
+{
+    (void)state;
+    wr_env env = *wr_env_real();
+    env.fsync = no_sync;
+    wr_ledger *l = opened(&env);
+    assert_int_equal(wr_ledger_drain(l, 7, true, NULL), WR_OK);
+    assert_int_equal(wr_ledger_drain(l, 8, true, NULL), WR_OK);
+    assert_int_equal(wr_ledger_drain(l, 8, true, NULL), WR_OK);
+    same_when_opened_again(&l);
+    assert_true(wr_ledger_drained(l, 7) && wr_ledger_drained(l, 8) && !wr_ledger_drained(l, 9));
+    assert_int_equal(wr_ledger_drain(l, 7, false, NULL), WR_OK);
+    assert_int_equal(wr_ledger_drain(l, 9, false, NULL), WR_OK);
+    same_when_opened_again(&l);
+    assert_true(!wr_ledger_drained(l, 7) && wr_ledger_drained(l, 8));
+    for (uint64_t tm = 100; tm < 100 + WR_TMS_MAX; tm++) assert_int_equal(wr_ledger_drain(l, tm, true, NULL), WR_OK);
+    assert_true(!wr_ledger_drained(l, 8) && wr_ledger_drained(l, 100)); /* the oldest had to go */
+    same_when_opened_again(&l);
+    assert_true(wr_ledger_drained(l, 100) && wr_ledger_drained(l, 99 + WR_TMS_MAX));
+    wr_ledger_close(l);
+}
+
+/* Of more failures than are told, the restart strategy knows number and times all the same. */
+static void keeps_what_restarting_needs(void **state)
+{
+    (void)state;
+    wr_ledger *l = opened(wr_env_real());
+    submit(l, 1, "job");
+    for (uint32_t i = 1; i <= WR_RESTART_RATE_MAX + 9; i++) {
+        failed(l, 1, i);
+        if (i % 13 == 0) same_when_opened_again(&l);
+    }
+    same_when_opened_again(&l);
+    const wr_ledger_job *j = wr_ledger_find(l, 1);
+    assert_true(j->count == WR_RESTART_RATE_MAX + 109 && j->delay_ms == 1000 * (WR_RESTART_RATE_MAX + 9));
+    assert_int_equal(j->failed_times, WR_RESTART_RATE_MAX);
+    assert_true(j->failed_wall_ms[0] == 5 + 10 &&
+                j->failed_wall_ms[WR_RESTART_RATE_MAX - 1] == 5 + 9 + WR_RESTART_RATE_MAX);
     wr_ledger_close(l);
 }
 
@@ -266,8 +362,12 @@ static void random_change(wr_ledger *l, wr_prng *random, uint64_t *ids)
     } else if (what < 9) {
         const wr_job_spec spec = spec_of("changed", (uint32_t)wr_prng_below(random, 100), "other graph");
         assert_int_equal(wr_ledger_respec(l, id, &spec, NULL), WR_OK);
+    } else if (what < 10 && j->attempt > 0 && wr_prng_below(random, 2) == 0) {
+        size_t n = wr_prng_below(random, 2) == 0 ? 0 : next_spec_bytes();
+        assert_int_equal(wr_ledger_restart(l, id, next_spec, n, NULL), WR_OK);
+        assert_int_equal(wr_ledger_drain(l, 1 + wr_prng_below(random, 5), wr_prng_below(random, 2) == 0, NULL), WR_OK);
     } else if (what < 10) {
-        assert_int_equal(wr_ledger_stopping(l, id, (uint32_t)wr_prng_below(random, 4), NULL), WR_OK);
+        assert_int_equal(wr_ledger_stopping(l, id, (uint32_t)wr_prng_below(random, 4), "/somewhere", NULL), WR_OK);
     } else {
         end(l, id, WR_JOB_FAILED + (uint32_t)wr_prng_below(random, 3));
     }
@@ -381,17 +481,23 @@ static int64_t fixed_wall(void *self)
     return INT64_C(1767225600123) * 1000000;
 }
 
-static void golden(void **state)
+static void is_golden(const char *path, const char *all)
 {
-    (void)state;
-    static const char all[] =
-        "job a request 1010 at 1767225600123..0 'one' p 6 graph a wider graph state 0 cause 0 '' attempt 2 stopping 2 "
-        "77 78 77 secret 0202 failed 1:3 5 506 'it crashed; operator 'count''\n"
-        "job b request 1011 at 1767225600123..1767225600123 'two' p 2 graph graph state 7 cause 506 'why' attempt 0 "
-        "stopping 0\n";
     wr_errinfo info = {0};
     size_t     n = 0, good = 0;
     uint64_t   leader = 0;
+    char      *bytes = sample_file(path, &n);
+    assert_non_null(bytes);
+    after.n = 0;
+    if (wr_ledger_parse(bytes, n, path, &leader, &good, put_job, &after, &info) != WR_OK) fail_msg("%s", info.text);
+    assert_true(good == n && leader == 2);
+    assert_string_equal(after.at, all);
+    free(bytes);
+}
+
+static void golden(void **state)
+{
+    (void)state;
     if (getenv("WEIR_GOLDEN") != NULL) {
         wr_env env = *wr_env_real();
         env.wall_ns = fixed_wall;
@@ -399,26 +505,50 @@ static void golden(void **state)
         submit(l, 0xa, "one");
         attempt(l, 0xa, 1);
         failed(l, 0xa, 1);
+        assert_int_equal(wr_ledger_drain(l, 77, true, NULL), WR_OK);
         wr_ledger_close(l);
         l = opened(&env);
         const wr_job_spec wide = spec_of("one", 6, "a wider graph");
+        size_t            n = next_spec_bytes();
         assert_int_equal(wr_ledger_respec(l, 0xa, &wide, NULL), WR_OK);
         attempt(l, 0xa, 2);
-        assert_int_equal(wr_ledger_stopping(l, 0xa, WR_LEDGER_DRAIN, NULL), WR_OK);
+        assert_int_equal(wr_ledger_restart(l, 0xa, next_spec, n, NULL), WR_OK);
+        assert_int_equal(wr_ledger_stopping(l, 0xa, WR_LEDGER_DRAIN, "/save/it/here", NULL), WR_OK);
         submit(l, 0xb, "two");
         end(l, 0xb, WR_JOB_FAILED);
+        assert_int_equal(wr_ledger_drain(l, 77, false, NULL), WR_OK);
         wr_ledger_close(l);
         char *made = get_file("ledger", &n);
         assert_true(sample_is_golden(GOLDEN, made, n));
         free(made);
     }
-    char *bytes = sample_file(GOLDEN, &n);
+    is_golden(GOLDEN,
+              "job a request 1010 at 1767225600123..0 'one' p 6 graph a wider graph state 0 cause 0 '' "
+              "attempt 2 stopping 2 77 78 77 secret 0202 failed 1:3 6 506 'it crashed; operator 'count'' "
+              "count 101 delay 1000 times 6 first 1 began 1767225600123 to '/save/it/here' restarting 2 next 406\n"
+              "job b request 1011 at 1767225600123..1767225600123 'two' p 2 graph graph state 7 cause 506 "
+              "'why' attempt 0 stopping 0\n");
+}
+
+/* What a JobManager of the version before wrote, and what it did not know. */
+static void golden_of_version_1(void **state)
+{
+    (void)state;
+    is_golden(GOLDEN1, "job a request 1010 at 1767225600123..0 'one' p 6 graph a wider graph state 0 cause 0 '' "
+                       "attempt 2 stopping 2 77 78 77 secret 0202 failed 1:3 5 506 'it crashed; operator 'count'' "
+                       "count 1 delay 0 times 5\n"
+                       "job b request 1011 at 1767225600123..1767225600123 'two' p 2 graph graph state 7 cause 506 "
+                       "'why' attempt 0 stopping 0\n");
+    size_t n = 0;
+    char  *bytes = sample_file(GOLDEN1, &n);
     assert_non_null(bytes);
-    after.n = 0;
-    assert_int_equal(wr_ledger_parse(bytes, n, GOLDEN, &leader, &good, put_job, &after, &info), WR_OK);
-    assert_true(good == n && leader == 2);
-    assert_string_equal(after.at, all);
+    mkdir(folder, 0700);
+    put_file("ledger", bytes, n);
     free(bytes);
+    wr_ledger *l = opened(wr_env_real()); /* from now on it is of ours */
+    assert_true(wr_ledger_leader(l) == 3 && wr_ledger_find(l, 0xa)->stopping == WR_LEDGER_DRAIN);
+    same_when_opened_again(&l);
+    wr_ledger_close(l);
 }
 
 /* What is damaged is said, with the offset, or it is the last record, which is as good as never written. What was
@@ -469,13 +599,13 @@ static void newer(void **state)
     wr_errinfo info = {0};
     size_t     good;
     uint64_t   leader;
-    char       head[17] = "WEIRLDGR\x02\0\0\0";
+    char       head[17] = "WEIRLDGR\x03\0\0\0";
     assert_int_equal(wr_ledger_parse(head, 16, "FILE", &leader, &good, no_job, NULL, &info), WR_DAMAGED);
     uint32_t sum = (uint32_t)XXH3_64bits(head, 12);
     memcpy(head + 12, &sum, 4);
     info = (wr_errinfo){0};
     assert_int_equal(wr_ledger_parse(head, 16, "FILE", &leader, &good, no_job, NULL, &info), WR_NEWER);
-    assert_non_null(strstr(info.text, "format version 2"));
+    assert_non_null(strstr(info.text, "format version 3"));
     info = (wr_errinfo){0};
     assert_int_equal(wr_ledger_parse("WEIRLDGX", 8, "FILE", &leader, &good, no_job, NULL, &info), WR_DAMAGED);
 }
@@ -502,6 +632,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(keeps_everything),
+        TEST(keeps_orders),
+        TEST(keeps_drained_taskmanagers),
+        TEST(keeps_what_restarting_needs),
         TEST(remembers_the_newest_failures),
         TEST(forgets_what_ended),
         TEST(has_bounds),
@@ -511,6 +644,7 @@ int main(void)
         TEST(torn),
         TEST(errors),
         TEST(golden),
+        TEST(golden_of_version_1),
         TEST(every_flip_and_truncation),
         TEST(newer),
         TEST(written_late),

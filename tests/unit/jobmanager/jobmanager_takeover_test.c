@@ -1,0 +1,366 @@
+/* What the JobManager before had been told, and had begun, is gone on with. */
+#include "base/log.h"
+#include "jobmanager/ledger.h"
+#include "tests/unit/jobmanager/jobmanager_kit.h"
+
+static uint64_t submit_with(uint32_t parallelism, const wr_job_spec *restart)
+{
+    wr_message m = submit_message("numbers", parallelism);
+    m.ask.spec.restart = restart->restart;
+    m.ask.spec.restart_delay_ms = restart->restart_delay_ms;
+    m.ask.spec.restart_attempts = restart->restart_attempts;
+    join(1, 2);
+    join(2, 2);
+    say(CLIENT, &m);
+    const wr_message *reply = last(WR_MSG_REPLY, CLIENT);
+    assert_int_equal(reply->reply.info.code, WR_OK);
+    return reply->reply.job;
+}
+
+static uint64_t running_with(uint32_t parallelism, const wr_job_spec *restart)
+{
+    uint64_t job = submit_with(parallelism, restart);
+    run_all(job, 1, subtasks[parallelism - 1]);
+    return job;
+}
+
+static void other_jobmanager(void)
+{
+    close_jm();
+    open_jm();
+}
+
+static void all_come_back(uint64_t job, uint32_t attempt, uint32_t n)
+{
+    bool all[16];
+    memset(all, 1, sizeof all);
+    come_back(1, job, attempt, all, n);
+    come_back(2, job, attempt, all, n);
+}
+
+static void ask_stop(uint64_t job, const char *target, bool drain)
+{
+    char       id[17];
+    wr_message m = {.kind = WR_MSG_REQUEST, .request = 6};
+    snprintf(id, sizeof id, "%016llx", (unsigned long long)job);
+    m.ask = (wr_request){.verb = "stop", .job = id, .path = target, .drain = drain};
+    say(CLIENT, &m);
+}
+
+static void finishes(uint64_t job, uint32_t attempt, uint32_t n)
+{
+    report_all(job, attempt, n, WR_TASK_FINISHED);
+    gone(1, job, attempt, true);
+    gone(2, job, attempt, true);
+    request("list", 0, false);
+    expect_text("FINISHED");
+}
+
+/* They are not silent meanwhile. */
+static void time_goes_on(int64_t ms)
+{
+    for (int64_t left = ms; left > 0; left -= 500) {
+        now_ns += (left < 500 ? left : 500) * 1000000;
+        beat(1, 1);
+        beat(2, 1);
+    }
+}
+
+/* ---- stop with a savepoint ---- */
+
+static void test_a_stop_keeps_its_savepoint(void **state)
+{
+    (void)state;
+    char     target[128], manifest[160];
+    uint64_t job = running_with(2, &(wr_job_spec){0});
+    snprintf(target, sizeof target, "%s/saved", folder);
+    snprintf(manifest, sizeof manifest, "%s/savepoint.wman", target);
+    ask_stop(job, target, false);
+    assert_int_equal(orders(WR_DO_PAUSE_SOURCES), 2);
+    other_jobmanager();
+    all_come_back(job, 1, subtasks[1]);
+    ask_stop(job, target, false); /* by the client whose connection broke */
+    assert_null(last(WR_MSG_REPLY, CLIENT));
+    assert_int_equal(orders(WR_DO_PAUSE_SOURCES), 2);
+    uint64_t id = ack_all(job, 1, subtasks[1]);
+    pass_ms(1);
+    assert_int_equal(orders(WR_DO_FINISH), 2);
+    assert_int_equal(access(manifest, F_OK), 0);
+    finishes(job, 1, subtasks[1]);
+    bool answered = false;
+    for (uint32_t i = 0; i < outs; i++)
+        answered |= outbox[i].m.kind == WR_MSG_REPLY && outbox[i].m.request == 6 && outbox[i].m.reply.snapshot == id &&
+                    outbox[i].m.reply.info.code == WR_OK;
+    assert_true(answered);
+}
+
+static void test_another_stop_is_refused(void **state)
+{
+    (void)state;
+    char     target[128];
+    uint64_t job = running_with(2, &(wr_job_spec){0});
+    snprintf(target, sizeof target, "%s/saved", folder);
+    ask_stop(job, target, false);
+    other_jobmanager();
+    ask_stop(job, "/somewhere/else", false);
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_CONFIG);
+    forget_sent();
+    ask_stop(job, target, true);
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_CONFIG);
+    forget_sent();
+    ask_stop(job, "", false); /* waits with the others */
+    assert_null(last(WR_MSG_REPLY, CLIENT));
+}
+
+/* ---- drained TaskManagers ---- */
+
+static void ask_drain(const char *verb, const char *tm)
+{
+    wr_message m = {.kind = WR_MSG_REQUEST, .request = 8};
+    m.ask = (wr_request){.verb = verb, .job = "", .path = tm};
+    say(CLIENT, &m);
+}
+
+static void test_draining_is_not_forgotten(void **state)
+{
+    (void)state;
+    char name[17];
+    join(1, 2);
+    snprintf(name, sizeof name, "%016llx", 1ull);
+    ask_drain("drain", name);
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_OK);
+    other_jobmanager();
+    submit("numbers", 1); /* waits already when it comes */
+    join(1, 2);           /* the same process: it kept its number */
+    assert_null(last(WR_MSG_DEPLOY, 0));
+    hang_up(1); /* nor by a connection that broke */
+    join(1, 2);
+    assert_null(last(WR_MSG_DEPLOY, 0));
+    ask_drain("undrain", name);
+    assert_non_null(last(WR_MSG_DEPLOY, 0));
+    other_jobmanager();
+    join(1, 2);
+    request("taskmanagers", 0, false);
+    const wr_message *reply = last(WR_MSG_REPLY, CLIENT);
+    assert_null(memmem(reply->reply.out, reply->reply.out_bytes, "drain", 5));
+}
+
+/* ---- restart strategies ---- */
+
+static void fails(uint64_t job, uint32_t attempt, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) { /* whoever has it */
+        report(1, job, attempt, i, i + 1, i == 0 ? WR_TASK_FAILED : WR_TASK_CANCELED);
+        report(2, job, attempt, i, i + 1, i == 0 ? WR_TASK_FAILED : WR_TASK_CANCELED);
+    }
+    gone(1, job, attempt, true);
+    gone(2, job, attempt, true);
+}
+
+static int64_t wall_of_now(void *self)
+{
+    (void)self;
+    return INT64_C(1800000000) * 1000000000 + now_ns;
+}
+
+static void test_back_off_goes_on(void **state)
+{
+    (void)state;
+    env.wall_ns = wall_of_now;
+    uint64_t job = running_with(
+        2, &(wr_job_spec){.restart = WR_RESTART_FIXED, .restart_delay_ms = 4000, .restart_attempts = 2});
+    fails(job, 1, subtasks[1]);
+    forget_sent();
+    time_goes_on(1000);
+    other_jobmanager();
+    join(1, 2);
+    join(2, 2);
+    time_goes_on(2000);
+    assert_null(last(WR_MSG_DEPLOY, 0)); /* a second is left */
+    assert_true(wr_jobmanager_wait_ns(jm) > 0);
+    time_goes_on(1001);
+    assert_int_equal(last(WR_MSG_DEPLOY, 0)->attempt, 2);
+    forget_sent();
+    run_all(job, 2, subtasks[1]);
+    fails(job, 2, subtasks[1]);
+    forget_sent();
+    other_jobmanager();
+    join(1, 2);
+    join(2, 2);
+    time_goes_on(4001);
+    forget_sent();
+    run_all(job, 3, subtasks[1]);
+    fails(job, 3, subtasks[1]); /* the third, of three JobManagers */
+    request("list", 0, false);
+    expect_text("FAILED");
+}
+
+/* Its delays grow on, and a job that ran long enough begins with the first one: also when another JobManager saw it
+ * begin. */
+static void test_quiet_time_goes_on(void **state)
+{
+    (void)state;
+    env.wall_ns = wall_of_now;
+    uint64_t job = running_with(2, &(wr_job_spec){.restart = WR_RESTART_EXPONENTIAL, .restart_delay_ms = 1000});
+    for (uint32_t attempt = 1; attempt <= 3; attempt++) {
+        fails(job, attempt, subtasks[1]);
+        time_goes_on(attempt == 1 ? 1200 : attempt == 2 ? 1800 : 2600);
+        forget_sent();
+        run_all(job, attempt + 1, subtasks[1]);
+    }
+    other_jobmanager();
+    all_come_back(job, 4, subtasks[1]);
+    fails(job, 4, subtasks[1]);
+    time_goes_on(2900); /* 3375, less a tenth */
+    assert_null(last(WR_MSG_DEPLOY, 0));
+    time_goes_on(1000);
+    forget_sent();
+    run_all(job, 5, subtasks[1]);
+    time_goes_on(70000);
+    other_jobmanager();
+    all_come_back(job, 5, subtasks[1]);
+    forget_sent();
+    fails(job, 5, subtasks[1]);
+    time_goes_on(1200); /* as for the first time */
+    assert_int_equal(last(WR_MSG_DEPLOY, 0)->attempt, 6);
+}
+
+/* The JobManager before us knew that it had failed for good, and died in the middle of saying so. */
+static void test_what_has_failed_does_not_begin_again(void **state)
+{
+    (void)state;
+    uint64_t   job = submit_with(2, &(wr_job_spec){.restart = WR_RESTART_NONE});
+    wr_ledger *l;
+    close_jm();
+    assert_int_equal(wr_ledger_open(&l, &env, own, NULL), WR_OK);
+    const wr_ledger_failure failure = {
+        .wall_ms = 1, .attempt = 1, .subtask = 0, .info = {WR_CRASH, "it crashed"}, .count = 0, .delay_ms = -1};
+    assert_int_equal(wr_ledger_failed(l, job, &failure, NULL), WR_OK);
+    wr_ledger_close(l);
+    open_jm();
+    join(1, 2);
+    join(2, 2);
+    assert_null(last(WR_MSG_DEPLOY, 0));
+    request("wait", job, false);
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_CRASH);
+    request("list", 0, false);
+    expect_text("FAILED");
+}
+
+/* ---- ended by order ---- */
+
+static void ask_rescale(uint64_t job, uint32_t parallelism)
+{
+    char       id[17];
+    wr_message m = submit_message("numbers", parallelism);
+    snprintf(id, sizeof id, "%016llx", (unsigned long long)job);
+    m.request = 2001;
+    m.ask.verb = "rescale";
+    m.ask.job = id;
+    say(CLIENT, &m);
+}
+
+/* The workers were told to end when the JobManager died: that is no failure, and the new width is not forgotten. */
+static void rescale_across_a_death(bool workers_are_there)
+{
+    uint64_t job = running_with(2, &(wr_job_spec){.restart = WR_RESTART_NONE});
+    ask_rescale(job, 1);
+    ack_all(job, 1, subtasks[1]);
+    assert_int_equal(orders(WR_DO_CANCEL), 2);
+    other_jobmanager();
+    if (workers_are_there) {
+        all_come_back(job, 1, subtasks[1]);
+        report_all(job, 1, subtasks[1], WR_TASK_CANCELED);
+        gone(1, job, 1, true);
+        gone(2, job, 1, true);
+    } else {
+        join(1, 2);
+        join(2, 2);
+        pass_ms(1000);
+    }
+    const wr_message *deploy = last(WR_MSG_DEPLOY, 0);
+    assert_non_null(deploy);
+    assert_int_equal(deploy->attempt, 2);
+    assert_int_equal(deploy->deploy.places, 1);
+    assert_non_null(strstr(deploy->deploy.restore_manifest, ".wman"));
+    forget_sent();
+    run_all(job, 2, subtasks[0]);
+    request("info", job, false);
+    expect_text("RUNNING");
+    other_jobmanager(); /* done, and not done again */
+    all_come_back(job, 2, subtasks[0]);
+    assert_int_equal(orders(WR_DO_CANCEL), 0);
+    request("info", job, false);
+    expect_text("RUNNING");
+}
+
+static void test_a_rescale_goes_on(void **state)
+{
+    (void)state;
+    rescale_across_a_death(true);
+}
+
+static void test_a_rescale_goes_on_when_all_has_ended(void **state)
+{
+    (void)state;
+    rescale_across_a_death(false);
+}
+
+/* ---- why a worker ended ---- */
+
+static void test_a_late_gone_says_why(void **state)
+{
+    (void)state;
+    uint64_t job = running_with(2, &(wr_job_spec){0});
+    bool     all[16];
+    memset(all, 1, sizeof all);
+    other_jobmanager();
+    come_back(1, job, 1, all, subtasks[1]);
+    join(2, 2); /* without its worker */
+    gone(2, job, 1, false);
+    report(1, job, 1, 0, subtasks[1], WR_TASK_CANCELED);
+    gone(1, job, 1, true);
+    request("info", job, true);
+    expect_text("segmentation fault in add");
+}
+
+/* It comes later than anybody waits for it, and the others have not ended yet. */
+static void test_a_very_late_gone_says_why(void **state)
+{
+    (void)state;
+    uint64_t job = running_with(2, &(wr_job_spec){0});
+    bool     all[16];
+    memset(all, 1, sizeof all);
+    other_jobmanager();
+    come_back(1, job, 1, all, subtasks[1]);
+    join(2, 2);
+    pass_ms(600);
+    request("info", job, false);
+    expect_text("FAILING");
+    gone(2, job, 1, false);
+    report(1, job, 1, 0, subtasks[1], WR_TASK_CANCELED);
+    gone(1, job, 1, true);
+    request("info", job, true);
+    expect_text("segmentation fault in add");
+}
+
+static int begin_quietly(void **state)
+{
+    wr_log_setup(2, WR_LOG_ERROR, NULL);
+    return begin(state);
+}
+
+#define TEST(NAME) cmocka_unit_test_setup_teardown(NAME, begin_quietly, finish)
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_a_stop_keeps_its_savepoint), TEST(test_another_stop_is_refused),
+        TEST(test_draining_is_not_forgotten),  TEST(test_back_off_goes_on),
+        TEST(test_quiet_time_goes_on),         TEST(test_what_has_failed_does_not_begin_again),
+        TEST(test_a_rescale_goes_on),          TEST(test_a_rescale_goes_on_when_all_has_ended),
+        TEST(test_a_late_gone_says_why),       TEST(test_a_very_late_gone_says_why),
+    };
+    int result = cmocka_run_group_tests(tests, NULL, NULL);
+    free_graphs();
+    return result;
+}
