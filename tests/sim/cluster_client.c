@@ -6,6 +6,7 @@
 #include "jobmanager/core_job.h"
 #include "jobmanager/core_restart.h"
 #include "tests/sim/cluster_inner.h"
+#include "wire/names.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,17 +48,20 @@ static void specify(client_node *c, wr_job_spec *spec)
         n = 0;
     }
     wr_job_free(p);
+    static char snapshots[64], restore[64];
+    snprintf(snapshots, sizeof snapshots, "/snapshots/sim%u", c->folder);
+    snprintf(restore, sizeof restore, c->saved != 0 ? "/save/%" PRIu64 : "", c->saved);
     *spec = (wr_job_spec){.name = "sim",
                           .module = {.name = "sim.so"},
                           .parallelism = 1 + c->variant,
                           .parallelism_default = 2,
                           .graph = graph,
                           .graph_bytes = (uint32_t)n,
-                          .snapshots = "/snapshots/sim",
+                          .snapshots = snapshots,
                           .snapshot_interval_ms = 1 + (int64_t)(w->plan->seed % 6),
                           .snapshot_timeout_ms = 3000,
                           .snapshots_keep = 1 + (uint32_t)(w->plan->seed % 3),
-                          .restore = "",
+                          .restore = restore,
                           .restart = WR_RESTART_FIXED,
                           .restart_delay_ms = 1 + (int64_t)(w->plan->seed % 7)};
 }
@@ -67,8 +71,9 @@ static void ask(client_node *c, const char *verb, uint64_t request, const char *
     char        id[24];
     wr_job_spec spec = {0};
     snprintf(id, sizeof id, "%016" PRIx64, c->job);
-    wr_message m = {.kind = WR_MSG_REQUEST, .request = request, .ask = {.verb = verb, .job = id, .path = path}};
-    bool       with_spec = strcmp(verb, "submit") == 0 || strcmp(verb, "rescale") == 0;
+    wr_message m = {
+        .kind = WR_MSG_REQUEST, .request = request, .ask = {.verb = verb, .job = id, .path = path, .drain = c->drain}};
+    bool with_spec = strcmp(verb, "submit") == 0 || strcmp(verb, "rescale") == 0;
     if (with_spec) specify(c, &spec);
     if (strcmp(verb, "submit") == 0) m.ask.job = "";
     if (with_spec) m.ask.spec = spec;
@@ -83,6 +88,7 @@ void sim_client_start(world *w)
     sim_host_init(&c->host, &w->clock, w->net, MACHINE_CLIENT, wr_prng_next(&w->random));
     c->port = sim_port_new(w->net, &c->host, NULL, WR_ROLE_CLIENT, NULL, NULL);
     c->ask_ns = w->clock.now_ns + (int64_t)below(w, 60000000);
+    c->endings = (uint32_t)below(w, 4);
 }
 
 void sim_client_free(world *w)
@@ -90,36 +96,109 @@ void sim_client_free(world *w)
     sim_port_free(w->client.port);
 }
 
-static void job_is_over(client_node *c, const wr_errinfo *info)
+static bool disk_was_well(const world *w)
+{
+    return sim_disk_stats_of(w->disk)->errors == w->errors_before;
+}
+
+/* It goes on with its newest snapshot, or the savepoint that it was stopped with. */
+static void submit_again(client_node *c)
 {
     world *w = c->w;
+    w->errors_before = sim_disk_stats_of(w->disk)->errors;
+    c->submit = wr_prng_next(&w->random) | 1;
+    c->job = c->ends = 0;
+    c->ending = ENDS_ITSELF;
+    ask(c, "submit", c->submit, "");
+}
+
+/* An end that was told is the end, whatever becomes of who told it. */
+static void doubt_the_end(client_node *c)
+{
+    world *w = c->w;
+    w->result->ends++;
+    w->faults = 0;
+    w->over_leader = w->leader;
+    c->over_job = c->job;
+    sim_note(w, "the JobManager is killed, and asked again for the end");
+    for (uint32_t i = 0; i < 2; i++) {
+        if (w->jm[i].alive) sim_jm_kill(&w->jm[i]);
+    }
+}
+
+static void job_is_over(client_node *c, const wr_errinfo *info)
+{
+    world   *w = c->w;
+    uint32_t ending = c->ending;
     sim_note(w, "the job is over: %d %s", (int)info->code, info->text);
-    c->waits = false;
-    if (info->code == WR_OK) {
-        w->finished = true;
+    if (info->code == WR_OK && ending != ENDS_STOPPED && ending != ENDS_SAVED) {
+        w->drained = ending == ENDS_DRAINED;
+        if (c->over_job == 0 && disk_was_well(w) && !w->broken && one_in(w, 3))
+            doubt_the_end(c);
+        else
+            w->finished = true;
         return;
     }
-    if (sim_disk_stats_of(w->disk)->errors == w->errors_before) sim_violate(w, "the job failed: %s", info->text);
-    w->errors_before = sim_disk_stats_of(w->disk)->errors;
-    c->submit = wr_prng_next(&w->random) | 1; /* it goes on with its newest snapshot */
-    c->job = 0;
-    ask(c, "submit", c->submit, "");
+    /* Who stops a job that waits for slots, or to be restarted, has it canceled. */
+    bool canceled = info->code == WR_CANCELED && ending != ENDS_ITSELF;
+    if (info->code != WR_OK && !canceled && disk_was_well(w)) sim_violate(w, "the job failed: %s", info->text);
+    if (canceled) w->result->cancels++;
+    if (info->code == WR_OK) w->result->stops++;
+    submit_again(c);
+}
+
+/* Of a stop, a drain or a cancel. What was said to be done is there. */
+static void take_end(client_node *c, const wr_reply *r)
+{
+    world      *w = c->w;
+    char        path[64];
+    const char *bytes;
+    size_t      n;
+    c->ends = 0;
+    sim_note(w, "the end that was asked for: snapshot %" PRIu64 " %s", r->snapshot, r->info.text);
+    if (r->info.code != WR_OK || c->ending != ENDS_SAVED) return;
+    snprintf(path, sizeof path, "/save/%" PRIu64 "/%s", c->asked, WR_SAVEPOINT_NAME);
+    if (!sim_disk_content(w->disk, path, &bytes, &n)) {
+        sim_violate(w, "the job was stopped with a savepoint, it says, and there is no %s", path);
+    } else if (one_in(w, 2)) {
+        c->saved = c->asked;
+        c->folder++;
+        w->durable = 0;
+        w->result->forks++;
+        sim_note(w, "the next one begins with that savepoint");
+    }
+}
+
+static void ask_for_end(client_node *c)
+{
+    char path[64] = "";
+    if (c->ending == ENDS_SAVED) snprintf(path, sizeof path, "/save/%" PRIu64, c->ends);
+    c->drain = c->ending == ENDS_DRAINED;
+    ask(c, c->ending == ENDS_CANCELED ? "cancel" : "stop", c->ends, path);
+    c->drain = false;
 }
 
 static void take_reply(client_node *c, const wr_message *m)
 {
     world *w = c->w;
     if (m->request == c->submit) {
-        if (m->reply.info.code != WR_OK && sim_disk_stats_of(w->disk)->errors == w->errors_before)
+        /* It has snapshots of its own since, and goes on with those. */
+        bool newer = m->reply.info.code == WR_CONFIG && c->saved != 0;
+        if (newer) c->saved = 0;
+        if (m->reply.info.code != WR_OK && !newer && disk_was_well(w))
             sim_violate(w, "the job is not taken: %s", m->reply.info.text);
-        c->job = m->reply.job;
+        if (m->reply.info.code == WR_OK && c->job != 0 && c->job != m->reply.job)
+            sim_violate(w, "job %016" PRIx64 " was taken, and now it is another one", c->job);
         if (m->reply.info.code != WR_OK) {
-            c->submit = wr_prng_next(&w->random) | 1;
-            ask(c, "submit", c->submit, "");
+            submit_again(c);
         } else {
+            c->job = m->reply.job;
             sim_note(w, "job %016" PRIx64 " is taken", c->job);
             ask(c, "wait", c->submit + 1, "");
+            if (c->ends != 0) ask_for_end(c);
         }
+    } else if (c->ends != 0 && m->request == c->ends) {
+        take_end(c, &m->reply);
     } else if (m->request == c->submit + 1) {
         if (m->reply.job != 0)
             job_is_over(c, &m->reply.info);
@@ -159,7 +238,15 @@ static void ask_something(client_node *c)
     char     path[64];
     uint64_t request = 1000 + ++c->ticket;
     c->ask_ns = w->clock.now_ns + (int64_t)below(w, 40000000);
-    switch (w->faults > 0 ? below(w, 4) : 3) {
+    if (c->endings > 0 && c->ending == ENDS_ITSELF && c->over_job == 0 && w->completed > 0 && one_in(w, 2)) {
+        c->endings--;
+        c->ending = 1 + (uint32_t)below(w, ENDINGS - 1);
+        c->asked = c->ends = request;
+        sim_note(w, "the client ends the job, way %u, request %" PRIu64, c->ending, request);
+        ask_for_end(c);
+        return;
+    }
+    switch (w->faults > 0 && c->ending == ENDS_ITSELF ? below(w, 4) : 3) {
     case 0: ask(c, "snapshot", request, ""); break;
     case 1:
         snprintf(path, sizeof path, "/save/%" PRIu64, request);

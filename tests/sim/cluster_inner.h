@@ -76,6 +76,9 @@ typedef struct jm_node {
     int64_t        paused_ns, starts_ns;
 } jm_node;
 
+/* What the client asks for so that a job ends early. */
+enum ending { ENDS_ITSELF, ENDS_STOPPED, ENDS_SAVED, ENDS_DRAINED, ENDS_CANCELED, ENDINGS };
+
 typedef struct client_node {
     world    *w;
     sim_host  host;
@@ -86,18 +89,26 @@ typedef struct client_node {
     int64_t   again_ns, ask_ns; /* when it dials again; when it asks for something else */
     uint64_t  ticket;
     uint32_t  variant;
-    bool      ended;
+    uint32_t  endings;  /* so many jobs may still be ended early */
+    uint32_t  ending;   /* enum ending: what it asked for */
+    uint64_t  ends;     /* number of that request, and 0 when it was answered */
+    uint32_t  folder;   /* of the snapshots; each start from a savepoint has another one */
+    uint64_t  saved;    /* request of the savepoint that the next job begins with, or 0 */
+    bool      drain;    /* of the request that is being made */
+    uint64_t  over_job; /* it has heard of the end of this one */
 } client_node;
 
 typedef struct seen_attempt {
-    uint64_t leader;
-    uint32_t attempt;
+    uint64_t leader, job;
+    uint32_t attempt, folder;
     uint8_t  secret[WR_MAC_BYTES];
+    char     restore[WR_PATH_BYTES_MAX]; /* manifest; "": none */
+    bool     went;
 } seen_attempt;
 
 typedef struct seen_id {
     uint64_t id, leader;
-    uint32_t attempt;
+    uint32_t attempt, folder, kind;
 } seen_id;
 
 /* What all processes share. */
@@ -123,7 +134,12 @@ struct world {
     uint32_t            attempts;
     seen_id             id[SEEN * 16];
     uint32_t            ids;
-    uint64_t            completed;          /* newest snapshot */
+    uint64_t            completed;                     /* newest snapshot */
+    uint64_t            durable;                       /* and of those in the folder of the snapshots */
+    uint64_t            over_leader;                   /* newest one when the client heard of the end */
+    uint64_t            leader;                        /* greatest one that anything came from */
+    uint64_t            read[SIM_SOURCES][SIM_SPLITS]; /* how far the newest attempt's sources came */
+    bool                drained;
     uint64_t            top_leader[TMS];    /* greatest one that a message to that TaskManager came from */
     bool                finished, injected; /* injected: a message from the past has come to the JobManager */
     int64_t             inject_ns;
@@ -146,6 +162,7 @@ void    sim_jm_kill(jm_node *n);
 void    sim_tm_start(tm_node *n);
 void    sim_tm_kill(tm_node *n);
 void    sim_worker_kill(worker_node *n, int signal);
+void    sim_note_read(const worker_node *n);
 void    sim_worker_step(worker_node *n);                 /* its agent */
 bool    sim_worker_turns(worker_node *n, uint32_t most); /* true: something was done */
 bool    sim_worker_round(worker_node *n);

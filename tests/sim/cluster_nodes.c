@@ -129,6 +129,7 @@ static wr_err process_start(void *self, const wr_process_spec *spec, uint64_t *p
     n->user = calloc(1, sizeof *n->user);
     check(n->user != NULL);
     memset(n->user->owner, 0xff, sizeof n->user->owner);
+    memset(n->user->position, 0xff, sizeof n->user->position);
     n->user->user = wr_prng_of(seed(w));
     n->user->exact = true;
     n->user->vault = &w->vault;
@@ -181,6 +182,18 @@ static bool process_ended(void *self, wr_process_end *end)
     return true;
 }
 
+/* How far the readers of the newest attempt have come. */
+void sim_note_read(const worker_node *n)
+{
+    world *w = n->w;
+    if (!n->used || w->attempts == 0 || n->attempt != w->attempt[w->attempts - 1].attempt) return;
+    for (uint32_t i = 0; i < SIM_SOURCES; i++) {
+        for (uint32_t s = 0; s < SIM_SPLITS; s++) {
+            if (n->user->position[i][s] != UINT64_MAX) w->read[i][s] = n->user->position[i][s];
+        }
+    }
+}
+
 /* exit_code in the place of a signal when that is 0. */
 static void worker_over(worker_node *n, int signal, int exit_code)
 {
@@ -189,6 +202,7 @@ static void worker_over(worker_node *n, int signal, int exit_code)
     sim_note(w, "worker %" PRIu64 " of attempt %u is over: signal %d, exit %d", n->process, n->attempt, signal,
              exit_code);
     sim_world_now = n->user;
+    sim_note_read(n);
     sim_host_kill(&n->host);
     wr_agent_free(n->agent);
     unload(n);
