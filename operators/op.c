@@ -212,6 +212,14 @@ bool wr_op_tick(wr_op *op)
     return done;
 }
 
+int64_t wr_op_due_at(const wr_op *op)
+{
+    int64_t at = INT64_MAX;
+    if (op->due_ns != INT64_MAX)
+        at = op->home->mono_ns + (op->due_ns > op->home->now_ns ? op->due_ns - op->home->now_ns : 0);
+    return op->due_mono_ns < at ? op->due_mono_ns : at;
+}
+
 void wr_op_flush(wr_op *op)
 {
     if (!wr_op_failed(op) && op->kernel->flush != NULL) op->kernel->flush(op);
@@ -277,7 +285,7 @@ wr_err wr_op_init(wr_op *op, wr_errinfo *info)
     op->ctx.engine = op;
     op->watermark = op->mark = WEIR_NO_TIME;
     atomic_init(&op->stats.watermark, WEIR_NO_TIME);
-    op->due_ns = INT64_MAX;
+    op->due_ns = op->due_mono_ns = INT64_MAX;
     WR_TRY(dead_init(op, info));
     return late_init(op, info);
 }

@@ -141,11 +141,12 @@ struct wr_op {
     wr_metric                  *metric;
     _Atomic uint32_t            metrics;
     wr_op_stats                 stats;
-    int64_t                     watermark; /* event time that this operator has come to; WEIR_NO_TIME: none yet */
-    int64_t                     mark;      /* time operators: what they say the watermark is; else WEIR_NO_TIME */
-    int64_t                     due_ns;    /* wall clock: kernel->tick wants to be called then; INT64_MAX: never */
-    bool                        idle;      /* nothing comes that would move event time: holds nobody back */
-    bool                        timed;     /* what it gives has event times */
+    int64_t                     watermark;   /* event time that this operator has come to; WEIR_NO_TIME: none yet */
+    int64_t                     mark;        /* time operators: what they say the watermark is; else WEIR_NO_TIME */
+    int64_t                     due_ns;      /* wall clock: kernel->tick wants to be called then; INT64_MAX: never */
+    int64_t                     due_mono_ns; /* the same by the monotonic clock, which nobody sets: tries again */
+    bool                        idle;        /* nothing comes that would move event time: holds nobody back */
+    bool                        timed;       /* what it gives has event times */
     uint32_t                    max_parallelism, subtask, subtasks;
     uint32_t                    task; /* the subtask that it is part of: index in wr_exec.subtask */
     weir_sink_id                sink_id;
@@ -161,7 +162,7 @@ struct wr_kernel {
     /* Event time came to op->watermark (set before): fires what is due, in order of time, about a batch of it. True:
      * that was all. The new watermark goes to those below only then. */
     bool (*advance)(wr_op *op);
-    /* Wall clock came to op->due_ns: the same for processing time; sets op->due_ns anew. */
+    /* The clock came to op->due_ns (wall): the same for processing time; or to op->due_mono_ns. Sets them anew. */
     bool (*tick)(wr_op *op);
     /* At a barrier, after flush: operator state by wr_save_item. Keyed tables are captured by the tasklet. */
     wr_err (*save)(wr_op *op, const wr_barrier *barrier, wr_saver *saver, wr_errinfo *info);
@@ -170,8 +171,10 @@ struct wr_kernel {
     wr_err (*load)(wr_op *op, const wr_manifest_op *saved, const char *folder, wr_errinfo *info);
     /* Snapshot `id` and all older ones are durable, and are never taken back. May be skipped or repeated. */
     void (*complete)(wr_op *op, uint64_t id);
-    /* False: something is left without which the task is not finished; tick does it, at op->due_ns. Or NULL. */
+    /* False: something is left without which the task is not finished; tick does it when it is due. Or NULL. */
     bool (*settled)(const wr_op *op);
+    /* Behind open: false: something is left without which no record may come; tick does it when it is due. Or NULL. */
+    bool (*opened)(const wr_op *op);
     void (*flush)(wr_op *op); /* barrier, idle: sinks make visible what they hold */
     void (*close)(wr_op *op); /* always, also after a failure */
 };
@@ -189,8 +192,13 @@ void wr_op_push(wr_op *op, const wr_view *view, uint32_t port);
 bool wr_op_end(wr_op *op);     /* all inputs of this operator ended: one step; true when done. Then those below it */
 void wr_op_flush(wr_op *op);   /* this operator only */
 bool wr_op_advance(wr_op *op); /* event time came to op->watermark: one step; true when done */
-bool wr_op_tick(wr_op *op);    /* op->due_ns is over: one step; true when done */
-bool wr_op_failed(const wr_op *op);
+bool wr_op_tick(wr_op *op);    /* it is due: one step; true when done */
+static inline bool wr_op_due(const wr_op *op)
+{
+    return op->due_ns <= op->home->now_ns || op->due_mono_ns <= op->home->mono_ns;
+}
+int64_t wr_op_due_at(const wr_op *op); /* when it is going to be (monotonic); INT64_MAX: never */
+bool    wr_op_failed(const wr_op *op);
 
 /* Calls a loop of user code: names the operator for the crash report while it runs. */
 void wr_op_call(wr_op *op, weir_loop *loop);

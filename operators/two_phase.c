@@ -145,7 +145,7 @@ static bool prepare(wr_op *op, uint64_t id)
 
 /* ---- commit ---- */
 
-/* Tries once. False: later again, at op->due_ns, or the task has failed. */
+/* Tries once. False: later again, at op->due_mono_ns, or the task has failed. */
 static bool commit_records(wr_op *op, const void *records, uint32_t n, uint64_t snapshot)
 {
     two_phase *s = op->kernel_state;
@@ -158,7 +158,7 @@ static bool commit_records(wr_op *op, const void *records, uint32_t n, uint64_t 
         return false;
     }
     uint32_t verdict = call(op, op->def->commit, records, n, snapshot);
-    op->due_ns = INT64_MAX;
+    op->due_mono_ns = INT64_MAX;
     if (wr_op_failed(op)) return false;
     if (verdict == WEIR_COMMITTED) {
         s->attempts = 0;
@@ -175,7 +175,7 @@ static bool commit_records(wr_op *op, const void *records, uint32_t n, uint64_t 
     }
     int64_t wait_ns = (int64_t)WR_COMMIT_RETRY_NS << (s->attempts < 9 ? s->attempts : 9);
     s->attempts++;
-    op->due_ns = op->home->now_ns + wait_ns;
+    op->due_mono_ns = op->home->mono_ns + wait_ns;
     return false;
 }
 
@@ -199,39 +199,13 @@ static bool commit_complete(wr_op *op)
     return done;
 }
 
-/* The same where nothing may happen before it is done. False: the task has failed. */
-static bool wait_for(wr_op *op)
-{
-    const wr_env *env = op->home->env;
-    wr_parker     parker;
-    int64_t       wait_ns = op->due_ns - op->home->now_ns;
-    if (wr_op_failed(op)) return false;
-    check(op->due_ns != INT64_MAX);
-    int got = env->parker_init(env->self, &parker);
-    if (got < 0) {
-        wr_op_fail(op, WR_IO, "cannot make an event descriptor; sink %s; raise the limit of open files", op->node->uid);
-        return false;
-    }
-    wr_parker_prepare(&parker);
-    env->park(env->self, &parker, wait_ns);
-    env->parker_fini(env->self, &parker);
-    op->home->now_ns = env->wall_ns(env->self);
-    return true;
-}
-
 static void two_phase_complete(wr_op *op, uint64_t id)
 {
     two_phase *s = op->kernel_state;
     if (s == NULL || !s->opened || id <= s->complete) return;
     s->complete = id;
-    if (op->due_ns != INT64_MAX) return; /* a retry is due anyhow, and takes these along */
+    if (op->due_mono_ns != INT64_MAX) return; /* a retry is due anyhow, and takes these along */
     commit_complete(op);
-}
-
-static bool two_phase_tick(wr_op *op)
-{
-    if (op->home->now_ns >= op->due_ns) commit_complete(op);
-    return true;
 }
 
 /* ---- snapshots ---- */
@@ -318,22 +292,36 @@ static bool recover(wr_op *op, const void *known, uint32_t n)
 }
 
 /* What the snapshot holds is committed, what it does not is ended. Known ones that were committed before are committed
- * again: nobody knows how far the last process came. */
-static bool take_over(wr_op *op)
+ * again: nobody knows how far the last process came. Tries once: while it is not done no record comes, but the slot's
+ * other tasks go on. */
+static void take_over(wr_op *op)
 {
     two_phase *s = op->kernel_state;
     uint32_t   n = s->waiting;
     char      *known = decode_waiting(op, n);
-    if (known == NULL) return false;
-    bool done = n == 0;
-    while (!done) {
-        done = commit_records(op, known, n, op->home->epoch);
-        if (!done && !wait_for(op)) break;
-    }
-    if (done) done = recover(op, known, n);
+    if (known == NULL) return;
+    s->opened = (n == 0 || commit_records(op, known, n, op->home->epoch)) && recover(op, known, n);
     free(known);
-    if (done) drop_waiting(s, n);
-    return done;
+    if (!s->opened) return;
+    drop_waiting(s, n);
+    wr_kept_fini(&s->kept);
+}
+
+static bool two_phase_tick(wr_op *op)
+{
+    two_phase *s = op->kernel_state;
+    if (op->home->mono_ns < op->due_mono_ns) return true;
+    if (s->opened)
+        commit_complete(op);
+    else
+        take_over(op);
+    return true;
+}
+
+static bool two_phase_opened(const wr_op *op)
+{
+    const two_phase *s = op->kernel_state;
+    return s->opened;
 }
 
 static wr_err two_phase_open(wr_op *op, wr_errinfo *info)
@@ -346,9 +334,8 @@ static wr_err two_phase_open(wr_op *op, wr_errinfo *info)
     WR_TRY(taker_init(op, info));
     s->called = true;
     if (op->def->open != NULL && call(op, op->def->open, NULL, 1, 0) == 0) says_false(op, "open");
-    s->opened = !wr_op_failed(op) && take_over(op);
-    wr_kept_fini(&s->kept);
-    return s->opened ? WR_OK : wr_fail(info, op->failure.code, "%s", op->failure.text);
+    if (!wr_op_failed(op)) take_over(op);
+    return wr_op_failed(op) ? wr_fail(info, op->failure.code, "%s", op->failure.text) : WR_OK;
 }
 
 /* ---- records ---- */
@@ -429,6 +416,7 @@ const wr_kernel wr_kernel_two_phase = {
     .load = two_phase_load,
     .complete = two_phase_complete,
     .settled = two_phase_settled,
+    .opened = two_phase_opened,
     .flush = two_phase_flush,
     .close = two_phase_close,
 };

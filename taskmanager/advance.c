@@ -175,7 +175,7 @@ static bool tick(wr_tasklet *t)
 {
     for (uint32_t i = 0; i < t->ops; i++) {
         wr_op *op = &t->op[i];
-        if (op->due_ns > t->home->now_ns || op->kernel->tick == NULL) continue;
+        if (!wr_op_due(op) || op->kernel->tick == NULL) continue;
         wr_op_tick(op);
         return true;
     }
@@ -225,8 +225,7 @@ void wr_advance_waits(const wr_tasklet *t, int64_t *until_mono_ns)
     for (uint32_t i = 0; i < t->ops; i++) {
         const wr_op *op = &t->op[i];
         int64_t      until = INT64_MAX;
-        if (op->due_ns != INT64_MAX && op->kernel->tick != NULL)
-            until = t->home->mono_ns + (op->due_ns > t->home->now_ns ? op->due_ns - t->home->now_ns : 0);
+        if (op->kernel->tick != NULL) until = wr_op_due_at(op);
         if (a->times > 0 && is_time(op)) {
             int64_t at = wr_time_idle_at(op);
             if (at != INT64_MAX) until = t->home->mono_ns + (at > a->clock_ns ? at - a->clock_ns : 0);

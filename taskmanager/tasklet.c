@@ -18,7 +18,7 @@ enum wr_called wr_tasklet_leave(wr_tasklet *t, wr_task_state state)
 {
     wr_capture_stop(t); /* before its tables go */
     /* close may fail as well, but after the first failure nobody wants to hear of it */
-    for (uint32_t i = t->opened; i > 0; i--) {
+    for (uint32_t i = t->ops; i > t->ops - t->opened - t->opening; i--) {
         wr_op *op = &t->op[i - 1];
         bool   ok = !wr_op_failed(op);
         if (op->kernel->close != NULL) op->kernel->close(op);
@@ -29,6 +29,7 @@ enum wr_called wr_tasklet_leave(wr_tasklet *t, wr_task_state state)
         }
     }
     t->opened = 0;
+    t->opening = false;
     become(t, state);
     return WR_CALLED_DONE;
 }
@@ -70,7 +71,7 @@ static enum wr_called finish(wr_tasklet *t)
         wr_op *op = &t->op[i];
         if (op->kernel->settled == NULL || wr_op_failed(op) || op->kernel->settled(op)) continue;
         waits = true;
-        if (op->due_ns > t->home->now_ns) continue;
+        if (!wr_op_due(op)) continue;
         wr_op_tick(op);
         return wr_tasklet_failed(t) ? wr_tasklet_leave(t, WR_TASK_FAILED) : WR_CALLED_PROGRESS;
     }
@@ -162,29 +163,38 @@ static void end_again(wr_tasklet *t)
         t->ended = true;
 }
 
+/* The next operator, or a step of it when it was not ready at once. *waits: it has to be called again later. */
+static wr_err open_next(wr_tasklet *t, bool *waits, wr_errinfo *info)
+{
+    uint32_t i = t->ops - t->opened - 1;
+    wr_op   *op = &t->op[i];
+    if (!t->opening) {
+        t->opening = true; /* also when it fails: it is closed */
+        WR_TRY(wr_op_open(op, info));
+    } else if (wr_op_due(op)) {
+        wr_op_tick(op);
+        if (wr_op_failed(op)) return wr_fail(info, op->failure.code, "%s", op->failure.text);
+    }
+    *waits = op->kernel->opened != NULL && !op->kernel->opened(op);
+    if (*waits) return WR_OK;
+    if (t->ended_before >> i & 1) op->due_ns = INT64_MAX; /* clock timers that its end left never fire */
+    t->opened++;
+    t->opening = false;
+    return WR_OK;
+}
+
+/* Sinks first: what is emitted while a source opens finds its way ready. */
 static enum wr_called open_all(wr_tasklet *t)
 {
-    /* Sinks first: what is emitted while a source opens finds its way ready. */
-    for (uint32_t i = t->ops; i > 0; i--) {
-        wr_op     *op = &t->op[i - 1];
-        wr_errinfo info = {0};
-        wr_err     err = wr_op_open(op, &info);
-        if (err != WR_OK) {
-            t->failure = info;
-            if (t->failure.code == WR_OK) t->failure.code = err;
-            for (uint32_t k = i - 1; k < t->ops; k++) {
-                if (t->op[k].kernel->close != NULL) t->op[k].kernel->close(&t->op[k]);
-                wr_op_close_resources(&t->op[k]);
-            }
-            become(t, WR_TASK_FAILED);
-            return WR_CALLED_DONE;
-        }
-        if (t->ended_before >> (i - 1) & 1) op->due_ns = INT64_MAX; /* clock timers that its end left never fire */
-    }
-    t->opened = t->ops;
-    wr_advance_open(t);
     wr_errinfo info = {0};
-    wr_err     err = t->barriers.folder != NULL ? wr_capture_mark(t, &info) : WR_OK;
+    bool       waits = false;
+    while (t->opened < t->ops) {
+        wr_err err = open_next(t, &waits, &info);
+        if (err != WR_OK) return fail_begin(t, err, &info);
+        if (waits) return WR_CALLED_IDLE;
+    }
+    wr_advance_open(t);
+    wr_err err = t->barriers.folder != NULL ? wr_capture_mark(t, &info) : WR_OK;
     if (err != WR_OK) return fail_begin(t, err, &info);
     if (t->enumerator != NULL) t->discover_mono_ns = wr_enumerator_rests(t->enumerator) ? INT64_MAX : t->home->mono_ns;
     end_again(t);
@@ -313,12 +323,13 @@ void wr_tasklet_waits(const wr_tasklet *t, int *fd, uint32_t *fds, int64_t *unti
     int      wanted = -1;
     uint32_t state = atomic_load_explicit(&t->state, memory_order_relaxed);
     if (state >= WR_TASK_FINISHED) return;
-    for (uint32_t i = 0; i < t->opened; i++) {
+    for (uint32_t i = t->ops - t->opened - t->opening; i < t->ops; i++) {
         const wr_op *op = &t->op[i];
-        if (op->kernel->settled == NULL || op->due_ns == INT64_MAX) continue;
-        int64_t at = t->home->mono_ns + (op->due_ns > t->home->now_ns ? op->due_ns - t->home->now_ns : 0);
+        if (op->kernel->settled == NULL && op->kernel->opened == NULL) continue;
+        int64_t at = wr_op_due_at(op);
         if (at < *until_mono_ns) *until_mono_ns = at;
     }
+    if (t->opened < t->ops) return;
     if (t->ended || (command_of(t) & WR_COMMAND_PAUSE)) return;
     if (t->enumerator != NULL)
         until = t->discover_mono_ns;

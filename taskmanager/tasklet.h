@@ -45,7 +45,8 @@ typedef struct wr_tasklet {
     const char        *restore_folder;
     uint64_t           ended_before;    /* bit i: operator i had ended when the snapshot was taken: no results again */
     bool               finishing;       /* ordered to finish without further results */
-    uint32_t           opened;          /* operators whose open succeeded */
+    uint32_t           opened;          /* operators that are open: the last ones of the chain, all when it runs */
+    bool               opening;         /* the one before them: its open was called, and it is not ready yet */
     uint32_t           ending;          /* the operator that gives its last results; ops: all did */
     bool               ended, said_end; /* all inputs did; the outputs know it */
     bool               quiet;           /* idle, and everything open was sent */

@@ -415,7 +415,11 @@ int64_t wr_worker_due(const wr_worker *w)
 {
     int64_t due = INT64_MAX;
     for (uint32_t i = 0; i < w->ops; i++) {
-        if (w->op[i]->due_ns < due) due = w->op[i]->due_ns;
+        const wr_op *op = w->op[i];
+        if (op->due_ns < due) due = op->due_ns;
+        if (op->due_mono_ns == INT64_MAX) continue;
+        int64_t at = op->home->now_ns + (op->due_mono_ns - op->home->mono_ns);
+        if (at < due) due = at;
     }
     return due;
 }

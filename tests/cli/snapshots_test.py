@@ -325,6 +325,33 @@ class Snapshots(Case):
         self.assertLess(time.monotonic() - begun, 30, "20 tries take a minute")
         self.assertFalse(os.path.exists(self.path("committed")))
 
+    def begin_again(self):
+        """What the last snapshot holds is committed before anything else, and refused for now."""
+        run = self.stubborn()
+        run.kill()
+        run.wait()
+        os.remove(self.path("asked"))
+        run = self.begin("run", "stubborn.so", "--snapshots", self.snapshots, "--snapshot-interval", "50ms")
+        self.wait_until(lambda: os.path.exists(self.path("asked")), "a commit at the start")
+        return run
+
+    def test_a_commit_at_the_start_holds_up_no_cancel(self):
+        run = self.begin_again()
+        begun = time.monotonic()
+        run.send_signal(signal.SIGTERM)
+        self.wait_until(lambda: "STOPPING" in self.weir("list").out or run.poll() is not None, "it stops")
+        run.send_signal(signal.SIGTERM)
+        got = self.end(run, 130)
+        self.assertLess(time.monotonic() - begun, 8, f"20 tries take a minute {got}")
+        self.assertNotIn("did not return", got.err)
+
+    def test_a_commit_at_the_start_comes_first(self):
+        run = self.begin_again()
+        self.write("let", "")
+        self.wait_until(lambda: len(self.read("committed").split()) > 1 if os.path.exists(self.path("committed")) else False, "further commits")
+        run.send_signal(signal.SIGINT)
+        self.end(run, 0)
+
     def test_exactly_once_needs_a_source_that_reads_again(self):
         text = chain("strict").replace('"file:links"', '"file:links", .guarantee = WEIR_EXACTLY_ONCE')
         self.build("strict", text.replace('"generator:?count=1000&keys=10"', '"stdin:", .format = WEIR_CSV'))

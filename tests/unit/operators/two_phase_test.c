@@ -203,8 +203,8 @@ static void settle(task *t, uint32_t ticks)
 {
     for (; ticks > 0; ticks--) {
         assert_false(t->op.kernel->settled(&t->op));
-        assert_true(t->op.due_ns > t->home.now_ns && t->op.due_ns < INT64_MAX);
-        t->home.now_ns = t->op.due_ns;
+        assert_true(t->op.due_mono_ns > t->home.mono_ns && t->op.due_mono_ns < INT64_MAX);
+        t->home.mono_ns = t->op.due_mono_ns;
         t->op.kernel->tick(&t->op);
     }
     assert_true(t->op.kernel->settled(&t->op));
@@ -283,18 +283,18 @@ static void retries_are_due_later_and_end(void **state)
     w.verdict[0] = WEIR_RETRY;
     w.verdicts = 1;
     w.log[0] = 0;
-    assert_int_equal(t.op.due_ns, INT64_MAX);
+    assert_int_equal(t.op.due_mono_ns, INT64_MAX);
     t.op.kernel->complete(&t.op, 1);
-    assert_true(t.op.due_ns > t.home.now_ns && t.op.due_ns < INT64_MAX);
+    assert_true(t.op.due_mono_ns > t.home.mono_ns && t.op.due_mono_ns < INT64_MAX);
     write_some(&t, 1);
     barrier(&t, 2, WR_SNAPSHOT);
     t.op.kernel->complete(&t.op, 2); /* waits for the retry, and goes with it */
     t.op.kernel->tick(&t.op);
     said("commit 1:1 at 1;prepare;");
-    t.home.now_ns = t.op.due_ns;
+    t.home.mono_ns = t.op.due_mono_ns;
     t.op.kernel->tick(&t.op);
     said("commit 1:1 2:1 at 2;");
-    assert_int_equal(t.op.due_ns, INT64_MAX);
+    assert_int_equal(t.op.due_mono_ns, INT64_MAX);
     write_some(&t, 1);
     barrier(&t, 3, WR_SNAPSHOT);
     t.op.kernel->complete(&t.op, 2);
@@ -305,7 +305,7 @@ static void retries_are_due_later_and_end(void **state)
             t.op.kernel->complete(&t.op, 3);
         else
             t.op.kernel->tick(&t.op);
-        t.home.now_ns = t.op.due_ns;
+        t.home.mono_ns = t.op.due_mono_ns;
     }
     assert_int_equal(t.op.failure.code, WR_USER_FAIL);
     assert_non_null(strstr(t.op.failure.text, "1 prepared write of snapshot 3 cannot be committed, and it was tried"));
@@ -362,8 +362,21 @@ static void a_restart_commits_and_recovers(void **state)
     w.verdicts = 1;
     assert_int_equal(wr_op_open(&t.op, NULL), WR_OK);
     assert_true(wr_two_phase_restored(&t.op));
-    said("open shop L1 orders 0/1;commit 5:1 6:2 at 7;commit 5:1 6:2 at 7;recover 0/1: 5:1 6:2;"
-         "recover 1/1: 5:1 6:2;");
+    said("open shop L1 orders 0/1;commit 5:1 6:2 at 7;");
+    /* Nobody waits within a call: its slot has other tasks. */
+    assert_false(t.op.kernel->opened(&t.op));
+    assert_true(wr_op_due_at(&t.op) == t.op.due_mono_ns && t.op.due_mono_ns > t.home.mono_ns);
+    t.home.now_ns += INT64_C(3600000000000); /* whatever becomes of the wall clock */
+    assert_false(wr_op_due(&t.op));
+    t.op.kernel->tick(&t.op);
+    said("");
+    t.home.now_ns -= INT64_C(7200000000000);
+    t.home.mono_ns = t.op.due_mono_ns;
+    assert_true(wr_op_due(&t.op));
+    t.op.kernel->tick(&t.op);
+    said("commit 5:1 6:2 at 7;recover 0/1: 5:1 6:2;recover 1/1: 5:1 6:2;");
+    assert_true(t.op.kernel->opened(&t.op));
+    assert_true(wr_op_due_at(&t.op) == INT64_MAX);
     write_some(&t, 1);
     barrier(&t, 8, WR_SNAPSHOT);
     assert_int_equal(t.saved.items, 1); /* those of before are done */
@@ -377,6 +390,24 @@ static void a_restart_commits_and_recovers(void **state)
                       : "open shop L1 orders 2/3;recover 2/3:;");
         end(&t);
     }
+    for (uint32_t i = 0; i < 2; i++) free(item[i].data);
+}
+
+/* Closed while it is still trying, and never committed: the next start does it. */
+static void canceled_while_it_opens(void **state)
+{
+    (void)state;
+    wr_item        item[2];
+    wr_manifest_op saved = saved_by_two(item);
+    task           t;
+    make(&t, 0, 1, true);
+    assert_int_equal(t.op.kernel->load(&t.op, &saved, "", NULL), WR_OK);
+    w.verdict[0] = WEIR_RETRY;
+    w.verdicts = 1;
+    assert_int_equal(wr_op_open(&t.op, NULL), WR_OK);
+    w.log[0] = 0;
+    end(&t);
+    said("close;");
     for (uint32_t i = 0; i < 2; i++) free(item[i].data);
 }
 
@@ -484,6 +515,7 @@ int main(void)
         cmocka_unit_test(retries_are_due_later_and_end),
         cmocka_unit_test(lost_fails_the_job),
         cmocka_unit_test(a_restart_commits_and_recovers),
+        cmocka_unit_test(canceled_while_it_opens),
         cmocka_unit_test(ids_may_begin_below_the_restored_one),
         cmocka_unit_test(what_does_not_fit_is_refused),
         cmocka_unit_test(false_fails_the_task),
