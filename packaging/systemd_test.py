@@ -103,7 +103,8 @@ def boot(build, work):
 
 
 def outside(build):
-    if os.geteuid() != 0 or not shutil.which('systemd-nspawn') or not os.path.exists('/usr/lib/systemd/systemd'):
+    needed = ('/usr/lib/systemd/systemd', '/usr/bin/python3', '/usr/bin/setpriv')
+    if os.geteuid() != 0 or not shutil.which('systemd-nspawn') or not all(map(os.path.exists, needed)):
         skip('it needs root, systemd and systemd-nspawn')
     with tempfile.TemporaryDirectory(prefix='weir-systemd-') as work:
         os.chmod(work, 0o755)
