@@ -326,8 +326,10 @@ static wr_err prepare(wr_supervisor *s, wr_errinfo *info)
         return wr_fail(info, WR_LIMIT, "the folder's path is too long; %.200s", s->folder);
     WR_TRY(wr_tm_folder_make(s->env, s->folder, info));
     WR_TRY(lock_folder(s, info));
+    wr_tm_path(path, s->folder, "litter");
+    wr_tm_litter_init(&s->litter, s->env, path, s->tm);
     wr_tm_path(path, s->folder, "jobs"); /* of workers of a former process, which ended with it */
-    wr_tm_folder_remove(s->env, path);
+    wr_tm_litter_put(&s->litter, path);
     wr_tm_path(path, s->folder, "blobs");
     WR_TRY(wr_tm_blobs_new(&s->blobs, s->env, path, ask_blob, s, info));
     return open_data_port(s, info);

@@ -2,6 +2,7 @@
 #ifndef WR_TASKMANAGER_SUPERVISOR_PARTS_H
 #define WR_TASKMANAGER_SUPERVISOR_PARTS_H
 #include "taskmanager/blobs.h"
+#include "taskmanager/litter.h"
 #include "taskmanager/supervisor.h"
 
 enum { WR_TM_BEATS_MAX = 64, WR_TM_PAST_MAX = 64 };
@@ -62,7 +63,8 @@ struct wr_supervisor {
     int                  lock; /* descriptor + 1 of the folder's lock; 0: none */
     wr_acceptor         *acceptor;
     wr_tm_blobs         *blobs;
-    bool                 busy; /* there are files to look at, or to copy: step comes back at once */
+    wr_tm_litter         litter; /* working folders that are over */
+    bool                 busy;   /* there are files to look at, or to copy: step comes back at once */
     wr_tm_worker       **worker;
     uint32_t             workers;
     wr_tm_past           past[WR_TM_PAST_MAX];

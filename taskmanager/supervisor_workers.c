@@ -10,7 +10,8 @@
 #define MS INT64_C(1000000)
 
 enum {
-    END_MS = 10000, /* a worker that was released and has not ended by then is killed */
+    END_MS = 10000,    /* a worker that was released and has not ended by then is killed */
+    BUILDS_MS = 10000, /* for its own report, that much longer than it may be silent */
     FETCH_AHEAD = 16
 };
 
@@ -67,7 +68,7 @@ static void leave(wr_supervisor *s, wr_tm_worker *w)
         break;
     }
     remember(s, w->job, w->attempt);
-    if (w->folder[0] != 0) wr_tm_folder_remove(s->env, w->folder);
+    if (w->folder[0] != 0) wr_tm_litter_put(&s->litter, w->folder);
     s->count.ended++;
     wr_tm_worker_free(s, w);
 }
@@ -196,7 +197,7 @@ static wr_err make_folder(wr_supervisor *s, wr_tm_worker *w, wr_errinfo *info)
     int n = snprintf(w->folder, sizeof w->folder, "%s/jobs/%016llx-%u", s->folder, (unsigned long long)w->job,
                      w->attempt);
     if (n >= (int)sizeof w->folder) return wr_fail(info, WR_LIMIT, "the folder's path is too long; %.200s", s->folder);
-    wr_tm_folder_remove(s->env, w->folder);
+    wr_tm_litter_put(&s->litter, w->folder);
     return wr_tm_folder_make(s->env, w->folder, info);
 }
 
@@ -400,12 +401,19 @@ static void take_ends(wr_supervisor *s)
     }
 }
 
+/* A worker that builds the pipeline cannot speak meanwhile: it looks at its time by itself, and says where it hangs. */
+static int64_t silent_at(const wr_supervisor *s, const wr_tm_worker *w)
+{
+    if (w->state != WR_TM_RUNS || s->config.hang_ms <= 0) return INT64_MAX;
+    return w->said_ns + (s->config.hang_ms + (w->stats.kind == 0 ? BUILDS_MS : 0)) * MS;
+}
+
 static void end_what_is_due(wr_supervisor *s, wr_tm_worker *w)
 {
     int64_t now = wr_tm_now(s), hang = s->config.hang_ms * MS;
     if (now >= w->end_by_ns) {
         kill_worker(s, w);
-    } else if (w->state == WR_TM_RUNS && hang > 0 && now - w->said_ns >= hang) {
+    } else if (now >= silent_at(s, w)) {
         wr_fail(&w->why, WR_CRASH, "the worker process did not say anything for %lld s; it was killed",
                 (long long)(hang / (1000 * MS)));
         kill_worker(s, w);
@@ -423,6 +431,7 @@ void wr_tm_step_workers(wr_supervisor *s)
         else
             end_what_is_due(s, s->worker[i - 1]);
     }
+    if (wr_tm_litter_step(&s->litter)) s->busy = true;
 }
 
 int64_t wr_tm_workers_due(const wr_supervisor *s)
@@ -431,8 +440,7 @@ int64_t wr_tm_workers_due(const wr_supervisor *s)
     for (uint32_t i = 0; i < s->workers; i++) {
         const wr_tm_worker *w = s->worker[i];
         if (w->end_by_ns < at) at = w->end_by_ns;
-        int64_t silent = w->said_ns + s->config.hang_ms * MS;
-        if (w->state == WR_TM_RUNS && s->config.hang_ms > 0 && silent < at) at = silent;
+        if (silent_at(s, w) < at) at = silent_at(s, w);
     }
     return at;
 }
