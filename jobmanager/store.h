@@ -40,8 +40,8 @@ void   wr_store_close(wr_store *s); /* NULL is nothing */
  * it will not, and its data files may go, unless *uncertain (may be NULL) says that nobody knows: nothing is deleted
  * by this store any more then. */
 wr_err wr_store_commit(wr_store *s, const wr_manifest *m, bool *uncertain, wr_errinfo *info);
-/* From now on a sweep keeps files that the manifests that it deletes have named, and no other one: as spares, one for each
- * subtask, so many and of so many bytes altogether, which the next snapshots overwrite. None, 0, also takes away
+/* From now on a sweep keeps files that the manifests that it deletes have named, and no other one: as spares, one for
+ * each subtask, so many and of so many bytes altogether, which the next snapshots overwrite. None, 0, also takes away
  * those that there are; so it is at first. */
 void wr_store_keep_spares(wr_store *s, uint32_t files, uint64_t bytes);
 /* Deletes manifests that are not in keep[], then data files that no manifest left names, and temps. Never: savepoints;

@@ -6,15 +6,15 @@
 
 enum { VERSION_ALIKE = 1, VERSION_APART };
 
-/* What a snapshot keeps besides the table, per subtask. Behind it, in version 2, come ranges of key groups: subtasks may
- * have come to different times, and after a restore a subtask can have key groups of several. */
+/* What a snapshot keeps besides the table, per subtask. Behind it, in version 2, come ranges of key groups: subtasks
+ * may have come to different times, and after a restore a subtask can have key groups of several. */
 typedef struct saved_windows {
     int64_t version, kind, size, slide, offset, clock, rows, places;
     int64_t fired, dead, clock_ns; /* fired: of the key group that is furthest behind */
     int64_t acc;                   /* of the accumulator's fields: rings are kept as bytes */
 } saved_windows;
 
-/* Up to `end`, which is not in it; from the range before, or the subtask's first key group. Ascending, up to its last. */
+/* Up to `end`, which is not in it; from the range before, or the subtask's first key group. Ascending, to its last. */
 typedef struct saved_range {
     int64_t end, fired;
 } saved_range;

@@ -18,8 +18,8 @@ void wr_name_manifest(char to[WR_FILE_NAME_BYTES], uint32_t epoch, uint64_t id);
 void wr_name_state(char to[WR_FILE_NAME_BYTES], uint32_t epoch, uint64_t id, uint32_t node, const char *uid,
                    uint32_t subtask);
 
-/* "r-0000001a-000000000000002c-3-count-words-0.wst": a file of that name, starting with 's', which no manifest names any
- * more and whose room waits for the next one of the same subtask. */
+/* "r-0000001a-000000000000002c-3-count-words-0.wst": the file of that name, with 's', which no manifest names any more
+ * and whose room waits for the next one of the same subtask. */
 void wr_name_spare(char to[WR_FILE_NAME_BYTES], const char *state);
 /* Of a state file or spare: what stands behind epoch and id, the same for all files of a subtask; else "". */
 const char *wr_name_task(const char *name);
