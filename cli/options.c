@@ -44,6 +44,7 @@ static const flag FLAGS[] = {
      AT(ship)},
     {'w', 'f', FLAG_BOOL, "follow", NULL, "go on with what comes", AT(follow)},
     {'u', 0, FLAG_BOOL, "undo", NULL, "take work again", AT(undo)},
+    {'W', 0, FLAG_BOOL, "wait", NULL, "wait for slots that are not there yet; the job goes on meanwhile", AT(wait)},
     {'t', 0, FLAG_NUMBER, "taskmanagers", "N", "how many TaskManagers; default 1", AT(taskmanagers)},
     {'y', 0, FLAG_NUMBER, "parallelism-default", "N", "for graph-here", AT(parallelism_default)},
     {'z', 0, FLAG_NUMBER, "slots", "N", "slots of each; default 2", AT(slots)},

@@ -31,7 +31,7 @@ typedef struct wr_options {
     uint32_t           snapshots_keep;                  /* 0: not said */
     int64_t            snapshot_interval_ns, snapshot_timeout_ns, timeout_ns; /* 0: not said */
     bool               fresh, allow_non_restored, drain, check;
-    bool               json, quiet, detached, follow, undo;
+    bool               json, quiet, detached, follow, undo, wait;
     const char        *name, *config;
     uint32_t           taskmanagers, slots; /* of `weir cluster start`; 0: not said */
     wr_settings        settings;

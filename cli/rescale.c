@@ -105,6 +105,7 @@ static int rescale(wr_link *l, const wr_options *o, fetched *f, const wr_child_g
                             .job = f->job != 0 ? job : o->file,
                             .path = "",
                             .json = o->json,
+                            .follow = o->wait,
                             .parallelism = o->parallelism,
                             .spec = f->spec};
     if (wr_link_ask(l, &ask, false, NULL, NULL, &reply, &info) != WR_OK) return wr_cli_fail(&info);

@@ -110,7 +110,7 @@ static void say_slots(const wr_why_input *in, wr_why_answer *a)
     else
         wr_why_say(a, WR_WHY_SLOTS, "it waits for slots: it needs %u, %u of %u are free, %u %s missing%s%s; %s",
                    in->slots, p->free_slots, p->slots, missing, missing == 1 ? "is" : "are", drains, others,
-                   in->slots > p->slots ? "start a TaskManager, or submit it with less parallelism"
+                   in->slots > p->slots ? "start a TaskManager, or lower its parallelism: weir rescale"
                                         : "start a TaskManager, or end another job");
 }
 

@@ -193,10 +193,10 @@ typedef struct wr_request { /* REQUEST: members that a verb does not use are emp
                          "why", "top", "logs", "wait", "graph", "taskmanagers", "drain", "undrain", "config" */
     const char *job;  /* an id, the beginning of one, or a name; "" */
     const char *path; /* savepoint, stop */
-    bool        json, drain, all, follow;
-    uint32_t    parallelism; /* rescale */
-    uint64_t    offset;      /* logs */
-    wr_job_spec spec;        /* submit, rescale: module.name is not NULL */
+    bool        json, drain, all, follow; /* follow: of rescale: wait for slots that are not there */
+    uint32_t    parallelism;              /* rescale */
+    uint64_t    offset;                   /* logs */
+    wr_job_spec spec;                     /* submit, rescale: module.name is not NULL */
 } wr_request;
 
 typedef struct wr_reply { /* REPLY, PROGRESS */

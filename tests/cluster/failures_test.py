@@ -2,10 +2,13 @@
 is not concerned goes on."""
 import os
 import random
+import shutil
 import signal
+import subprocess
 import time
 
 import kit
+from cluster import WEIR
 from kit import Cluster, wait_until
 from proxy import Proxy
 
@@ -190,6 +193,61 @@ class Failures(kit.Case):
             wait_until(lambda: c.state(job) in ("RESTARTING", "CREATED"), "the job has nowhere to run")
             for i in range(2):
                 c.start_taskmanager(number=i)
+            self.finish(c, job)
+
+    def test_a_rescale_waits_for_a_taskmanager(self):
+        with Cluster(taskmanagers=1, slots=2, snapshot_interval="200ms") as c:
+            job = self.start(c, 2)
+            got = c.weir("rescale", job, "-p", "3")
+            self.assertEqual(got.code, 1, got)
+            self.assertIn("E0902 LIMIT", got.err)
+            self.assertIn("would need 3 slots, and there are 2", got.err)
+            self.assertEqual(c.info(job)["slots"], 2)
+            waits = subprocess.Popen([WEIR, "rescale", job, "-p", "3", "--wait"], cwd=c.folder, env=c.env, stdout=subprocess.PIPE)
+            try:
+                wait_until(lambda: "is to be rescaled" in c.jobmanager.tail(), "the rescale to wait")
+                self.assertEqual(c.state(job), "RUNNING")
+                c.start_taskmanager().ready()
+                self.assertIn(b"parallelism 3", waits.communicate(timeout=60)[0])
+                self.assertEqual(waits.returncode, 0)
+            finally:
+                waits.kill()
+                waits.wait()
+                waits.stdout.close()
+            self.assertEqual(c.info(job)["slots"], 3)
+            self.finish(c, job)
+            self.assertEqual(c.info(job)["exceptions"], [])
+
+    def test_a_job_goes_on_with_the_slots_that_are_left(self):
+        with Cluster(taskmanagers=2, slots=1, snapshot_interval="200ms") as c:
+            job = self.start(c, 2)
+            c.workers()
+            c.taskmanagers[0].kill()
+            wait_until(lambda: "1 is missing" in c.weir("why", job).out, lambda: f"it waits: {c.weir('why', job).out}")
+            self.expect(c.weir("rescale", job, "-p", "2"), 1, "would need 2 slots")
+            self.expect(c.weir("rescale", job, "-p", "1"), 0, "parallelism 1")
+            self.assertEqual(c.info(job)["slots"], 1)
+            self.finish(c, job)
+
+    def test_a_jobmanager_steps_down_for_a_later_one(self):
+        with Cluster(taskmanagers=2, slots=2, snapshot_interval="200ms") as c:
+            job = self.start(c)
+            c.jobmanager.kill()
+            shutil.copytree(c.path("jobmanager"), c.path("old"))
+            for _ in range(2):  # each leads after the one before
+                c.start_jobmanager()
+                wait_until(lambda: len(c.json("taskmanagers")) == 2, "the TaskManagers come")
+                c.jobmanager.kill()
+            os.rename(c.path("jobmanager"), c.path("new"))
+            os.rename(c.path("old"), c.path("jobmanager"))
+            old = c.start_jobmanager()
+            wait_until(lambda: not old.alive(), lambda: f"it ends: {c.logs()}")
+            self.assertEqual(old.popen.returncode, 2)
+            self.assertIn("obeys a JobManager that leads after this one", old.tail())
+            old.kill()
+            os.rename(c.path("jobmanager"), c.path("old"))
+            os.rename(c.path("new"), c.path("jobmanager"))
+            c.start_jobmanager()
             self.finish(c, job)
 
 

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-enum { MOST = 6, ACTIONS = MOST + 8, CANCEL_MS = 3000 };
+enum { MOST = 6, ACTIONS = MOST + 8, CANCEL_MS = 3000, DEPLOY_MS = 5000 };
 
 typedef struct bench {
     wr_core_job   job;
@@ -27,7 +27,8 @@ static void begin_with(bench *b, wr_restart_config restart)
     b->random = 1;
     wr_core_job_init(&b->job, b->execution, MOST, b->now_ms);
     assert_int_equal(wr_restart_complete(&restart, true, NULL), WR_OK);
-    const wr_core_job_config config = {.restart = restart, .cancel_timeout_ms = CANCEL_MS};
+    const wr_core_job_config config = {
+        .restart = restart, .cancel_timeout_ms = CANCEL_MS, .deploy_timeout_ms = DEPLOY_MS};
     wr_core_job_configure(&b->job, &config);
 }
 
@@ -90,6 +91,54 @@ static void run(bench *b)
     granted(b, 1, 4);
     all(b, 1, WR_EXEC_INITIALIZING);
     all(b, 1, WR_EXEC_RUNNING);
+}
+
+/* What was sent may be read by nobody: then the attempt fails, and what came of it ends. */
+static void test_something_is_heard_of_what_is_deployed(void **state)
+{
+    (void)state;
+    bench b;
+    begin(&b);
+    step(&b, (wr_job_event){.kind = WR_JOB_SUBMIT});
+    assert_true(wr_core_job_due(&b.job) == INT64_MAX);
+    granted(&b, 1, 4);
+    assert_true(wr_core_job_due(&b.job) == b.now_ms + DEPLOY_MS);
+    for (uint32_t i = 0; i < 3; i++) report(&b, 1, i, WR_EXEC_INITIALIZING, WR_OK);
+    b.now_ms += DEPLOY_MS - 1;
+    step(&b, (wr_job_event){.kind = WR_JOB_TICK});
+    assert_int_equal(b.job.state, WR_JOB_RUNNING);
+    b.now_ms++;
+    step(&b, (wr_job_event){.kind = WR_JOB_TICK});
+    assert_int_equal(b.job.state, WR_JOB_FAILING);
+    assert_true(did(&b, WR_JOB_DO_CANCEL));
+    assert_int_equal(b.job.cause.code, WR_TIMEOUT);
+    assert_int_equal(b.job.failed_subtask, 3);
+    assert_non_null(strstr(b.job.cause.text, "1 of 4 subtasks were deployed"));
+    begin(&b); /* what takes its time to load is waited for */
+    step(&b, (wr_job_event){.kind = WR_JOB_SUBMIT});
+    granted(&b, 1, 4);
+    all(&b, 1, WR_EXEC_INITIALIZING);
+    assert_true(wr_core_job_due(&b.job) == INT64_MAX);
+    b.now_ms += 10 * DEPLOY_MS;
+    step(&b, (wr_job_event){.kind = WR_JOB_TICK});
+    assert_int_equal(b.job.state, WR_JOB_RUNNING);
+}
+
+/* The shell found out that its number was used already. */
+static void test_a_number_that_is_used_already_is_stepped_over(void **state)
+{
+    (void)state;
+    bench b;
+    begin(&b);
+    step(&b, (wr_job_event){.kind = WR_JOB_SUBMIT});
+    wr_core_job_number(&b.job, 7);
+    wr_core_job_number(&b.job, 3);
+    granted(&b, 1, 4);
+    assert_int_equal(b.job.state, WR_JOB_CREATED);
+    granted(&b, 7, 4);
+    assert_int_equal(b.job.state, WR_JOB_RUNNING);
+    all(&b, 7, WR_EXEC_INITIALIZING);
+    assert_true(did(&b, WR_JOB_DO_GO));
 }
 
 static void test_first_attempt(void **state)
@@ -405,8 +454,9 @@ typedef struct onlooker {
     bool         open;                               /* the deployed attempt was not released */
     bool         went, stopped, stop_ordered, cancel_ordered, fatal, restart_ordered, failed;
     bool         final[MOST], canceled[MOST], loaded[MOST], known[MOST], adopted;
-    int64_t      canceled_ms;
-    uint32_t     notes, releases, goes, kills, wants, adoptions;
+    bool         heard[MOST];
+    int64_t      canceled_ms, deployed_ms;
+    uint32_t     silences, notes, releases, goes, kills, wants, adoptions;
 } onlooker;
 
 static bool over(const onlooker *o)
@@ -420,6 +470,8 @@ static void look_deploy(onlooker *o, const wr_job_action *a)
 {
     if (a->attempt != o->deployed) { /* the first of its attempt */
         assert_false(o->open);       /* two attempts never run side by side */
+        memset(o->heard, 0, sizeof o->heard);
+        o->deployed_ms = o->b.now_ms;
         assert_int_equal(a->attempt, o->wanted);
         o->wanted = 0;
         o->deployed = a->attempt;
@@ -525,6 +577,7 @@ static void say_report(onlooker *o)
         o->final[subtask] = true;
     }
     if (counts && to <= WR_EXEC_FINISHED) o->loaded[subtask] = true;
+    if (counts) o->heard[subtask] = true;
     wr_err code = CODE[wr_prng_below(&o->random, wr_prng_one_in(&o->random, 10) ? 4 : 3)];
     report(&o->b, attempt, subtask, to, code);
 }
@@ -575,7 +628,20 @@ static void say_adopt(onlooker *o)
     o->open = true;
     o->adoptions++;
     memset(o->final, 0, sizeof o->final);
+    memset(o->heard, 1, sizeof o->heard); /* of these it is known that they were */
     step(&o->b, (wr_job_event){.kind = WR_JOB_ADOPT, .attempt = 3, .subtasks = o->subtasks});
+}
+
+static void say_tick(onlooker *o)
+{
+    bool silent = false;
+    for (uint32_t i = 0; i < o->subtasks && o->b.now_ms - o->deployed_ms >= DEPLOY_MS; i++)
+        silent |= !o->heard[i] && !o->final[i];
+    if (silent && is_failing(o)) {
+        o->failed = true;
+        o->silences++;
+    }
+    step(&o->b, (wr_job_event){.kind = WR_JOB_TICK});
 }
 
 static void say_something(onlooker *o)
@@ -590,7 +656,7 @@ static void say_something(onlooker *o)
     else if (what < 80)
         say_granted(o);
     else if (what < 96)
-        step(&o->b, (wr_job_event){.kind = WR_JOB_TICK});
+        say_tick(o);
     else if (what < 97)
         say_order(o, WR_JOB_STOP);
     else if (what < 98)
@@ -631,7 +697,7 @@ static void go_well(onlooker *o)
 static void test_random_events(void **state)
 {
     (void)state;
-    uint32_t seen[WR_JOB_STATES] = {0}, notes = 0, goes = 0, kills = 0, wants = 0, adoptions = 0;
+    uint32_t seen[WR_JOB_STATES] = {0}, notes = 0, goes = 0, kills = 0, wants = 0, adoptions = 0, silences = 0;
     for (uint64_t seed = 0; seed < 20000; seed++) {
         onlooker o = {.random = wr_prng_of(seed), .job = WR_JOB_CREATED};
         begin_with(&o.b, (wr_restart_config){.strategy = WR_RESTART_NONE + (uint32_t)(seed % 4), .attempts = 6});
@@ -652,15 +718,19 @@ static void test_random_events(void **state)
         kills += o.kills;
         wants += o.wants;
         adoptions += o.adoptions;
+        silences += o.silences;
     }
     assert_true(seen[WR_JOB_FINISHED] > 1000 && seen[WR_JOB_FAILED] > 1000 && seen[WR_JOB_CANCELED] > 1000);
     assert_true(notes > 5000 && goes > 5000 && kills > 500 && wants > 20000 && adoptions > 1000);
+    assert_true(silences > 100);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_first_attempt),
+        cmocka_unit_test(test_something_is_heard_of_what_is_deployed),
+        cmocka_unit_test(test_a_number_that_is_used_already_is_stepped_over),
         cmocka_unit_test(test_failure_restarts),
         cmocka_unit_test(test_some_failures_are_for_good),
         cmocka_unit_test(test_root_cause),

@@ -134,7 +134,7 @@ static void waits_for_slots(void **state)
     s->in.pool = (wr_pool_sums){.tms = 3, .draining = 1, .slots = 2, .free_slots = 2, .waiting = 2, .wanted = 7};
     says(s, 0, WR_WHY_SLOTS,
          "2 of 2 are free, 1 is missing; 1 TaskManager takes no work: drained; 2 jobs wait for 7 slots; start a "
-         "TaskManager, or submit it with less parallelism");
+         "TaskManager, or lower its parallelism: weir rescale");
     assert_int_equal(s->a.lines, 1);
     free(s);
 }
