@@ -68,7 +68,7 @@ typedef enum wr_pool_event_kind {
                      wr_core_pool_claim_of, and ask again later */
     WR_POOL_RESERVE, /* job, slots: of its next attempt. What it lacks is kept for it, beside what it has, until that
                         attempt is granted or FORGET. Beyond wr_core_pool_reach, or without room for another claim,
-                        nothing happens; again: what was reserved before is free */
+                        nothing happens; again: what was reserved before is free; 0: only that */
     WR_POOL_HOLDS,   /* job, attempt, slots, place: what it has already (after a restart of the JobManager). Slots of
                          a TaskManager that is not here are taken when it joins; again: what was given up is back */
     WR_POOL_FREED,   /* job, attempt, tm: the worker there is no more. keep: the job will restart and keeps the slots */

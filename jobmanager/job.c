@@ -505,7 +505,10 @@ void wr_jm_settle_job(wr_jm_job *j, bool *more)
         j->restart = false;
         *more = true;
         bool fits = j->respec ? wr_jm_rescale_fits(j) : wr_jm_move_fits(j);
-        if (fits && keep_restart(j)) wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_RESTART});
+        if (fits && keep_restart(j))
+            wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_RESTART});
+        else if (fits) /* what was reserved for it is free again */
+            wr_jm_pool(j->jm, (wr_pool_event){.kind = WR_POOL_RESERVE, .job = j->id});
     }
 }
 

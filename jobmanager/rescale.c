@@ -185,8 +185,10 @@ void wr_jm_rescales(wr_jobmanager *jm)
 {
     wr_errinfo none = {0};
     for (uint32_t i = 0; i < jm->jobs; i++) {
-        wr_jm_job  *j = jm->job[i];
-        wr_jm_wait *w = j->short_of_slots ? asker(j) : NULL;
+        wr_jm_job           *j = jm->job[i];
+        wr_jm_wait          *w = j->short_of_slots ? asker(j) : NULL;
+        const wr_ledger_job *l = wr_ledger_find(jm->ledger, j->id);
+        if (l == NULL || l->stopping != 0) continue; /* it is on its way to its end */
         if (w != NULL && (runs(j) || rests(j)) && enough_slots(j, j->slots_next, &none) == WR_OK) begin(j, w);
     }
 }

@@ -56,8 +56,8 @@ static uint32_t widest(const wr_ledger_job *l, const wr_jm_job *j)
 /* Of all its time, also before this JobManager's. */
 static uint32_t restarts_of(wr_jobmanager *jm, const wr_ledger_job *l)
 {
-    uint32_t before = wr_jm_attempts_before(jm, l->spec.snapshots, l) + 1;
-    return l->attempt > before ? l->attempt - before : 0;
+    uint32_t first = l->first != 0 ? l->first : wr_jm_attempts_before(jm, l->spec.snapshots, l) + 1;
+    return l->attempt > first ? l->attempt - first : 0;
 }
 
 static int64_t up_ms(const wr_jobmanager *jm, const wr_ledger_job *l)

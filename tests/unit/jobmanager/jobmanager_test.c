@@ -255,6 +255,8 @@ static void test_attempts_go_on_when_the_ledger_is_lost(void **state)
         gone(2, job, 2 * i + 1, true);
         pass_ms(200);
         assert_int_equal(last(WR_MSG_DEPLOY, 0)->attempt, 2 * i + 2);
+        request("info", job, true);
+        expect_text("\"restarts\":1,");
         close_jm();
         snprintf(lost, sizeof lost, "%s/lost%u", folder, i);
         assert_int_equal(rename(own, lost), 0);
@@ -1114,6 +1116,32 @@ static void test_a_rescale_that_cannot_be_kept_is_refused(void **state)
     assert_int_equal(last(WR_MSG_DEPLOY, 0)->deploy.places, 2);
 }
 
+static int failing_ledger(void *self, int file)
+{
+    char    link[64], path[4096];
+    ssize_t n;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    n = readlink(link, path, sizeof path - 1);
+    path[n > 0 ? n : 0] = 0;
+    return disk_fails && strstr(path, "/ledger") != NULL ? -EIO : wr_env_real()->fsync(self, file);
+}
+
+/* As above, but it is not even ended; and the slots that were reserved for it are free again. */
+static void test_a_rescale_that_cannot_begin_leaves_the_slots(void **state)
+{
+    (void)state;
+    uint64_t job = running_at(3);
+    rescale(job, 3, false);
+    env.fsync = failing_ledger;
+    disk_fails = true;
+    ack_all(job, 1, subtasks[1]);
+    disk_fails = false;
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_IO);
+    assert_int_equal(orders(WR_DO_CANCEL), 0);
+    submit("other", 1);
+    assert_non_null(last(WR_MSG_DEPLOY, 1));
+}
+
 /* The end of a job that could not be kept is kept later: the next JobManager does not run it again. */
 static void test_an_end_is_kept_in_the_end(void **state)
 {
@@ -1264,6 +1292,7 @@ int main(void)
                                        T(test_who_comes_back_late_is_canceled),
                                        T(test_finish_is_said_again_to_a_running_job),
                                        T(test_a_rescale_that_cannot_be_kept_is_refused),
+                                       T(test_a_rescale_that_cannot_begin_leaves_the_slots),
                                        T(test_no_attempt_begins_without_its_snapshot),
                                        T(test_a_folder_that_is_not_there_is_waited_for),
                                        T(test_an_end_is_kept_in_the_end),
