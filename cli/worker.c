@@ -67,14 +67,15 @@ static wr_err give_restore(void *self, const char *job, const weir_pipeline *p, 
     return WR_OK;
 }
 
-static wr_err load(void *self, const wr_deploy *deploy, const wr_manifest *restore, const wr_exec **exec,
-                   wr_errinfo *info)
+/* Opens it and runs its build function. */
+static wr_err build(worker *w, const wr_job_spec *spec, const wr_manifest *restore, wr_errinfo *info)
 {
-    worker            *w = self;
-    const wr_job_spec *spec = &deploy->spec;
-    wr_module          module;
-    WR_TRY(load_connectors(spec, info));
-    WR_TRY(wr_module_open(&module, spec->module.name, info));
+    wr_module module;
+    wr_crash_in("what runs when the pipeline's file is loaded");
+    wr_err err = load_connectors(spec, info);
+    if (err == WR_OK) err = wr_module_open(&module, spec->module.name, info);
+    wr_crash_in(NULL);
+    if (err != WR_OK) return err;
     const wr_prepare_spec prepare = {.name = module.descriptor->name,
                                      .build = module.descriptor->build,
                                      .args = spec->arg,
@@ -85,10 +86,21 @@ static wr_err load(void *self, const wr_deploy *deploy, const wr_manifest *resto
                                      .parallelism_default = spec->parallelism_default,
                                      .origin = give_restore,
                                      .self = (void *)(uintptr_t)restore};
-    WR_TRY(wr_prepare(&w->prepared, &prepare, info));
+    return wr_prepare(&w->prepared, &prepare, info);
+}
+
+/* On the thread that everything else waits for: the supervisor does not hear of this worker meanwhile. */
+static wr_err load(void *self, const wr_deploy *deploy, const wr_manifest *restore, const wr_exec **exec,
+                   wr_errinfo *info)
+{
+    worker *w = self;
+    int     signal = w->hang_ms > 0 ? wr_crash_hang_signal((unsigned)(w->hang_ms / 1000)) : 0;
+    wr_watchdog_alone(w->hang_ms, signal);
+    wr_err err = build(w, &deploy->spec, restore, info);
+    wr_watchdog_alone_off();
+    if (err != WR_OK) return err;
     *exec = w->prepared.exec;
     if (w->hang_ms <= 0) return WR_OK;
-    int signal = wr_crash_hang_signal((unsigned)(w->hang_ms / 1000));
     return wr_watchdog_new(&w->watchdog, w->env, *exec, w->hang_ms, signal, info);
 }
 

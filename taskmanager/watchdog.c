@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #define REPORT_NS_MAX INT64_C(25000000000) /* then the process ends without one */
@@ -99,7 +100,7 @@ void wr_watchdog_step(wr_watchdog *d, const wr_worker *w)
         if (t->own_thread || t->place >= d->exec->slots) continue;
         d->sum[t->place] += s.busy_ns + s.idle_ns + s.back_pressured_ns + s.state;
         d->live[t->place] |= s.state < WR_TASK_FINISHED;
-        d->starts[t->place] |= s.state < WR_TASK_RUNNING; /* loading large state is one call, and takes its time */
+        d->starts[t->place] |= s.state < WR_TASK_LOADED; /* loading large state is one call, and takes its time */
     }
     for (uint32_t i = 0; i < d->exec->slots; i++) {
         watched *slot = &d->slot[i];
@@ -124,4 +125,25 @@ void wr_watchdog_free(wr_watchdog *d)
     free(d->live);
     free(d->starts);
     free(d);
+}
+
+/* ---- outside of slots ---- */
+
+static timer_t alone;
+static bool    alone_on;
+
+void wr_watchdog_alone(int64_t hang_ms, int signal)
+{
+    struct sigevent         event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = signal};
+    const struct itimerspec when = {.it_value = {.tv_sec = hang_ms / 1000, .tv_nsec = hang_ms % 1000 * 1000000}};
+    event._sigev_un._tid = gettid();
+    if (hang_ms <= 0 || signal == 0 || timer_create(CLOCK_MONOTONIC, &event, &alone) != 0) return;
+    alone_on = true;
+    timer_settime(alone, 0, &when, NULL);
+}
+
+void wr_watchdog_alone_off(void)
+{
+    if (alone_on) timer_delete(alone);
+    alone_on = false;
 }

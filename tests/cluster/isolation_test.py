@@ -44,6 +44,38 @@ WEIR_PIPELINE(bad, p)
     weir_sink(weir_apply(bad, weir_rebalance(events)), "file:none", .name = "none", .guarantee = WEIR_AT_LEAST_ONCE);
 }
 """
+# Code of the pipeline that is no record's: in the worker only, or every client would hang as well.
+HANGS = kit.HEAD + """
+#include <string.h>
+#include <weir/io.h>
+static bool hangs(const char *how, const char *here)
+{
+    char  words[64] = "";
+    FILE *file = fopen("/proc/self/cmdline", "r");
+    fread(words, 1, sizeof words - 1, file);
+    fclose(file);
+    return strcmp(how, here) == 0 && strcmp(words + strlen(words) + 1, "worker") == 0;
+}
+__attribute__((noinline)) static void for_ever(void) { for (;;) sleep(1000); }
+WEIR_RECORD(event, (uint64_t, n))
+typedef struct book { uint64_t rows; } book;
+static char how[32];
+static bool book_open(book *b, weir_ctx *ctx) { (void)b, (void)ctx; if (hangs(how, "open")) for_ever(); return true; }
+static bool book_flush(book *b, weir_ctx *ctx) { (void)b, (void)ctx; return true; }
+static void book_close(book *b, weir_ctx *ctx) { (void)b, (void)ctx; }
+WEIR_SINK(keeps, event, in, book, b, ctx, book_open, book_flush, book_close)
+{
+    (void)ctx;
+    b->rows += in->n;
+}
+WEIR_PIPELINE(pending, p)
+{
+    snprintf(how, sizeof how, "%s", weir_arg(weir_args_of(p), "how", "none"));
+    if (hangs(how, "build")) for_ever();
+    event_stream events = weir_source(event, p, "generator:?count=1000", .name = "events");
+    weir_write(keeps, events, .blocking = WEIR_ON_SLOT);
+}
+"""
 # What each must say: the cause, and the operator with its place where the code itself is to blame.
 SAYS = {
     "segv": (r"SIGSEGV, address 0x8: a null pointer; operator bad, subtask \d of 2 \(declared at bad\.c:\d+\), record \d+ of \d+ .*n=3000",
@@ -86,6 +118,16 @@ class Isolation(kit.Case):
                 mine = [n for n in numbers if n % 4 == split]
                 self.assertEqual(mine, list(range(split, 4 * len(mine), 4)))
             wait_until(lambda: not c.workers(), "workers end after their jobs")
+
+    def test_what_hangs_before_the_first_record(self):
+        with Cluster(taskmanagers=2, slots=1, hang_timeout="1s") as c:
+            pending = c.build("pending", HANGS)
+            for how, says in (("build", r"did not return for 1 s; in the build function of pending"),
+                              ("open", r"did not return for 1 s; operator keeps, subtask \d of 2, in its open function")):
+                with self.subTest(how):
+                    self.expect(c.weir("submit", pending, "-n", how, "-p", "2", "--restart", "none", "--", f"how={how}"), 5, "E0506 CRASH", says,
+                                r"at .*pending\.c:\d+")
+            c.weir("submit", pending, "-p", "2", code=0)
 
     def test_a_restart_strategy_applies(self):
         with Cluster(taskmanagers=1, slots=2) as c:

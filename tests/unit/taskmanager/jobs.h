@@ -146,7 +146,8 @@ WEIR_UNUSED_ static void jobs_notify(void *self)
     pthread_mutex_unlock(&r->lock);
 }
 
-WEIR_UNUSED_ static void jobs_new(jobs_run *r, const wr_env *env)
+/* waits: its tasks wait in LOADED, as in a cluster. */
+WEIR_UNUSED_ static void jobs_new_waiting(jobs_run *r, const wr_env *env, bool waits)
 {
     wr_errinfo info = {0};
     memset(r, 0, sizeof *r);
@@ -154,12 +155,25 @@ WEIR_UNUSED_ static void jobs_new(jobs_run *r, const wr_env *env)
     pthread_cond_init(&r->told, NULL);
     r->pipeline = wr_job_new("jobs", NULL, 0);
     jobs_build(r->pipeline);
-    wr_job_settings   settings = {.parallelism = jobs.parallelism};
-    wr_worker_options options = {.env = env, .job = "jobs", .seed = 1, .notify = jobs_notify, .self = r};
+    wr_job_settings settings = {.parallelism = jobs.parallelism};
+    static bool     here[64]; /* all slots: only a part of a job waits */
+    memset(here, waits, sizeof here);
+    wr_worker_options options = {.env = env,
+                                 .job = "jobs",
+                                 .seed = 1,
+                                 .notify = jobs_notify,
+                                 .self = r,
+                                 .here = waits ? here : NULL,
+                                 .wait_go = waits};
     if (wr_job_finish(r->pipeline, &settings, &r->job, &info) != WR_OK ||
         wr_exec_new(r->job, &r->exec, &info) != WR_OK || wr_worker_new(&r->worker, r->exec, &options, &info) != WR_OK) {
         fail_msg("%s", info.text);
     }
+}
+
+WEIR_UNUSED_ static void jobs_new(jobs_run *r, const wr_env *env)
+{
+    jobs_new_waiting(r, env, false);
 }
 
 WEIR_UNUSED_ static void jobs_start(jobs_run *r)

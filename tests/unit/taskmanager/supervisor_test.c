@@ -512,6 +512,21 @@ static void a_silent_worker_is_killed(void **state)
     assert_true(!gone->gone.clean && gone->gone.info.code == WR_CRASH);
 }
 
+/* One that has said nothing at all may be in the pipeline's build function: it says so itself, a little later. */
+static void a_worker_that_builds_is_given_more_time(void **state)
+{
+    world     *w = *state;
+    wr_message beat = {.kind = WR_MSG_HEARD, .seq = 1};
+    join(w);
+    run_one(w, 11, 1);
+    for (int i = 1; i <= 40; i++) {
+        assert_false(w->processes.process[0].killed);
+        fake_now_ns += 1000 * (int64_t)MS;
+        tell(w, &beat);
+    }
+    assert_true(w->processes.process[0].killed);
+}
+
 /* ---- logs ---- */
 
 static void write_text(const char *path, const char *text)
@@ -625,6 +640,7 @@ int main(void)
         TEST(a_late_last_word_counts),
         TEST(what_happens_without_a_connection_is_told_later),
         TEST(a_silent_worker_is_killed),
+        TEST(a_worker_that_builds_is_given_more_time),
         TEST(logs),
         TEST(logs_of_running_jobs_stay),
         TEST(garbage_is_counted),

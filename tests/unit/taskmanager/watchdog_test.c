@@ -1,6 +1,7 @@
 /* The watchdog: who moves, waits or loads is left alone; a slot that stands still ends the process. */
 #include "taskmanager/watchdog.h"
 #include "tests/unit/taskmanager/jobs.h"
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,15 +21,20 @@ typedef struct world {
     wr_watchdog *dog;
 } world;
 
-static void begin(world *w)
+static void begin_waiting(world *w, bool waits)
 {
     wr_errinfo info = {0};
     now_ns = 1000000 * (int64_t)MS;
     w->env = *wr_env_real();
     w->env.mono_ns = clock_of_test;
     jobs_reset(2, 2, UINT64_MAX);
-    jobs_new(&w->run, &w->env);
+    jobs_new_waiting(&w->run, &w->env, waits);
     assert_int_equal(wr_watchdog_new(&w->dog, &w->env, w->run.exec, HANG_MS, 0, &info), WR_OK);
+}
+
+static void begin(world *w)
+{
+    begin_waiting(w, false);
 }
 
 static void end(world *w)
@@ -98,12 +104,67 @@ static void who_stands_still_ends_the_process(void **state)
     }
 }
 
+/* What opens, once all have loaded, is code of the pipeline. */
+static void who_stands_still_when_it_opens_ends_the_process(void **state)
+{
+    (void)state;
+    world w;
+    int   status = 0;
+    begin_waiting(&w, true);
+    go(&w, 20 * HANG_MS, UINT32_MAX); /* LOADED, and waits for the others: however long */
+    assert_true(jobs.seen == 0);
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        go(&w, 3 * HANG_MS, 1);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), WR_EXIT_JOB_FAILED);
+    wr_worker_go(w.run.worker);
+    go(&w, 20 * HANG_MS, UINT32_MAX);
+    assert_true(jobs.seen > 1000);
+    end(&w);
+}
+
+static void leave_with_7(int number)
+{
+    (void)number;
+    _exit(7);
+}
+
+static void code_outside_of_slots_is_watched(void **state)
+{
+    (void)state;
+    for (int off = 0; off < 2; off++) {
+        int status = 0;
+        fflush(NULL);
+        pid_t child = fork();
+        if (child == 0) {
+            signal(SIGUSR1, leave_with_7);
+            wr_watchdog_alone(off ? 1000000 : 1, SIGUSR1);
+            if (!off)
+                for (;;) pause();
+            wr_watchdog_alone_off();
+            wr_watchdog_alone(1000000, SIGUSR1); /* once more */
+            wr_watchdog_alone_off();
+            _exit(0);
+        }
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), off ? 0 : 7);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_moves_is_left_alone),
         cmocka_unit_test(who_loads_is_left_alone),
         cmocka_unit_test(who_stands_still_ends_the_process),
+        cmocka_unit_test(who_stands_still_when_it_opens_ends_the_process),
+        cmocka_unit_test(code_outside_of_slots_is_watched),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
