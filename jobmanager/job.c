@@ -1,6 +1,7 @@
 /* The shell of one job's machine: what workers say becomes events, actions become messages and records. */
 #include "base/check.h"
 #include "base/log.h"
+#include "base/sabotage.h"
 #include "jobmanager/inside.h"
 #include <stdlib.h>
 #include <string.h>
@@ -156,7 +157,7 @@ static wr_err prepare_next(wr_jm_job *j, const wr_job_spec *spec, wr_errinfo *in
     const uint32_t       before = wr_jm_attempts_before(j->jm, spec->snapshots, l);
     const uint32_t       attempt = before < j->core.attempt ? j->core.attempt : before + 1;
     WR_TRY(wr_jm_run_prepare(j->jm, &j->run, spec, WR_JM_NEXT, attempt, info));
-    if (o->finished || o->base >= j->newest) return WR_OK;
+    if (o->finished || o->base >= j->newest || wr_sabotage.missing_is_new) return WR_OK;
     wr_fail(info, WR_IO, "snapshot %llu was complete, and the folder does not have it; %s; is it mounted?",
             (unsigned long long)j->newest, o->folder);
     wr_jm_run_free(&j->run);
