@@ -108,18 +108,32 @@ static int64_t fresh_mark(const wr_windows *k, int64_t mark)
     return kept == 0 ? 0 : (int64_t)((uint64_t)low << WR_PLACE_BITS | kept);
 }
 
-/* Takes a place for a slice that has none, in an entry that has been marked. NULL: it belongs into the list. */
+/* The slices of a mark that is not empty. */
+static void span_of_mark(const wr_windows *k, int64_t mark, int64_t *low, int64_t *high)
+{
+    *low = *high = mark >> WR_PLACE_BITS;
+    for (uint32_t d = 0; d < k->type.places; d++) {
+        if ((uint64_t)mark >> wr_place_of(k, *low + d) & 1) *high = *low + d;
+    }
+}
+
+/* Whether a slice belongs into the list: it is too far behind those that have places. The mark is a fresh one. */
+static bool is_behind(const wr_windows *k, int64_t mark, int64_t slice)
+{
+    int64_t low, high;
+    if (mark == 0) return false;
+    span_of_mark(k, mark, &low, &high);
+    return slice < low && high - slice >= k->type.places;
+}
+
+/* Takes a place for a slice that has none and is not behind, in an entry that has been marked. */
 static char *claim(wr_op *op, wr_windows *k, char *state, int64_t slice)
 {
     int64_t *mark = wr_mark_of(k, state), now = fresh_mark(k, *mark);
     uint32_t places = k->type.places, place = wr_place_of(k, slice);
     *mark = now;
     while (now != 0) {
-        int64_t low = now >> WR_PLACE_BITS, high = low;
-        for (uint32_t d = 0; d < places; d++) {
-            if ((uint64_t)now >> wr_place_of(k, low + d) & 1) high = low + d;
-        }
-        if (slice < low && high - slice >= places) return NULL;
+        int64_t low = now >> WR_PLACE_BITS;
         if (slice < low || slice - low < places) {
             if (slice < low) low = slice;
             *mark = (int64_t)((uint64_t)low << WR_PLACE_BITS | ((uint64_t)now & ((1u << WR_PLACE_BITS) - 1)) |
@@ -137,10 +151,10 @@ static char *claim(wr_op *op, wr_windows *k, char *state, int64_t slice)
 /* A slice that has no place in this entry yet. */
 static char *place_or_row(wr_op *op, wr_windows *k, char *state, int64_t slice, uint8_t *fresh)
 {
-    weir_rows   rows;
+    weir_rows rows;
+    if (is_behind(k, fresh_mark(k, *wr_mark_of(k, state)), slice)) return far_open(op, k, state, slice, fresh);
     const char *row = wr_far_find(op, k, state, slice, &rows);
     char       *acc = claim(op, k, state, slice);
-    if (acc == NULL) return far_open(op, k, state, slice, fresh);
     *fresh = row == NULL;
     bool owns = op->def->kind == WEIR_OP_REDUCE; /* what lies there is its to release */
     if (row == NULL) {
@@ -262,6 +276,10 @@ static uint32_t to_places(wr_op *op, wr_windows *k, int64_t slice, const uint32_
     uint32_t misses = look_at_places(p, k->state, pick, n, miss);
     if (misses == 0) return 0;
     misses = claim_all(p, k->state, k->fresh, miss, misses, owns ? 0 : k->type.acc_bytes / 8);
+    for (uint32_t j = 0; j < misses; j++) { /* rows of lists come from memory */
+        char *state = (char *)k->state[miss[j]] - p.acc;
+        wr_cell_list_ask(op->table, state, wr_windows_list(k, state));
+    }
     for (uint32_t j = 0; j < misses; j++) {
         uint32_t i = miss[j];
         char    *state = (char *)k->state[i] - p.acc;

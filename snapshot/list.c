@@ -160,6 +160,16 @@ const void *wr_cell_list_last(const wr_table *table, const void *state, const we
     return rows_of(plan, last) + (uint64_t)(last->first + last->count - 1) * plan->element->size;
 }
 
+void wr_cell_list_ask(const wr_table *table, const void *state, const weir_cell *cell)
+{
+    if (cell->count == 0) return;
+    const wr_cell_plan *plan = wr_cell_of(table, state, cell);
+    uint32_t            group = wr_table_state_group(table, state);
+    const char         *head = (const char *)chunk_at(plan, position_of(plan, group, (uint32_t)cell->body));
+    __builtin_prefetch(head, 1);
+    __builtin_prefetch(head + WR_CACHE_LINE, 1);
+}
+
 void wr_list_rows_remove(wr_table *table, void *state, wr_cell_plan *plan, weir_cell *cell, weir_rows *rows)
 {
     uint32_t group = wr_table_state_group(table, state), link = (uint32_t)rows->reserved[1], size = plan->element->size;

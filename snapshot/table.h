@@ -136,6 +136,8 @@ bool      wr_cell_rows_refill(weir_rows *rows, size_t size);
 void wr_cell_rows_remove(wr_table *table, void *state, weir_cell *cell, weir_rows *rows);
 /* The row of a list that weir_rows gave last, for writing; it stays where it is until wr_table_settle. */
 void *wr_cell_list_open(wr_table *table, void *state, weir_cell *cell, const weir_rows *rows);
+/* The first rows of a list will be looked at soon. */
+void wr_cell_list_ask(const wr_table *table, const void *state, const weir_cell *cell);
 /* The row added last, not for writing; NULL: none. */
 const void *wr_cell_list_last(const wr_table *table, const void *state, const weir_cell *cell);
 /* `to` is a record of this type that lies in a state of the table, or in a row of one of its lists, where its strings
