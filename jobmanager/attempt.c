@@ -61,6 +61,7 @@ static wr_err open_origin(wr_jobmanager *jm, wr_jm_run *run, const wr_job_spec *
                                .job = spec->name,
                                .folder = taken ? spec->snapshots : NULL,
                                .next = how != WR_JM_ADOPTED,
+                               .runs = how == WR_JM_ADOPTED,
                                .attempt = run->attempt};
     if (taken && first) make_parents(jm->env, spec->snapshots);
     if (taken && !first && !wr_sabotage.missing_is_new) WR_TRY(still_there(jm->env, spec->snapshots, info));

@@ -78,6 +78,7 @@ typedef struct wr_jm_job {
     bool       moving;      /* a snapshot is under way, behind which it leaves a TaskManager that is drained */
     int64_t    move_ms;     /* when to look again */
     char      *stop_target; /* of a stop with a savepoint */
+    bool       stop_tried;  /* so there may be a part of it */
     uint64_t   stop_ticket;
     uint64_t   last_snapshot; /* of a stop */
     char      *spec_next;     /* rescale: the new specification, until the snapshot is there */

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/sabotage.h"
 #include "jobmanager/inside.h"
+#include "jobmanager/savepoint.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -202,11 +203,25 @@ static void want(wr_jm_job *j)
     }
 }
 
+/* Where the savepoint of a stop goes; NULL: nowhere. It was looked at before the stop was ordered: what is wrong now is
+ * told, and the job stops all the same. Its last snapshot is as good. */
+static const char *stop_target(wr_jm_job *j)
+{
+    const wr_env *env = j->jm->env;
+    wr_errinfo    info = {0};
+    if (j->stop_target == NULL) return NULL;
+    if (j->stop_tried) wr_savepoint_clear(env, j->stop_target, wr_journal_lineage(j->run.origin.journal));
+    j->stop_tried = true;
+    if (wr_savepoint_may_write(env, j->stop_target, &info) == WR_OK) return j->stop_target;
+    wr_jm_answered(j, j->stop_ticket, 0, &info);
+    return NULL;
+}
+
 static void stop_sources(wr_jm_job *j)
 {
     const wr_ledger_job *l = wr_ledger_find(j->jm->ledger, j->id);
     if (j->coordinator != NULL && wr_coordinator_taken(j->coordinator) && !j->quiet)
-        wr_coordinator_stop(j->coordinator, j->stop_ticket, l->stopping == WR_LEDGER_DRAIN, j->stop_target);
+        wr_coordinator_stop(j->coordinator, j->stop_ticket, l->stopping == WR_LEDGER_DRAIN, stop_target(j));
     else if (!j->quiet)
         order(j, WR_DO_STOP_SOURCES, 0);
 }

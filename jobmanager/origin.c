@@ -139,7 +139,7 @@ static wr_err choose(wr_origin *o, const wr_origin_config *config, wr_errinfo *i
         o->restores = true;
         o->base = o->manifest.id;
     }
-    if (!o->restores) return WR_OK;
+    if (!o->restores || config->runs) return WR_OK;
     WR_TRY(wr_savepoint_check_kept(o->env, o->files, &o->manifest, info));
     /* What loads large files checks every block that it takes, and no task runs before all are loaded: reading them
      * twice would only double the time of a restart. */

@@ -15,6 +15,7 @@ typedef struct wr_origin_config {
     const char   *restore; /* start from this one: what wr_store_load takes; NULL:
                           the folder's newest */
     bool          fresh;   /* a new lineage, whatever the folder has */
+    bool          runs;    /* its tasks have begun with it already: its files are not read again, as time is short */
     bool          next;    /* this and attempt: as in wr_journal_config */
     uint32_t      attempt;
 } wr_origin_config;

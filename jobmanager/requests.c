@@ -2,6 +2,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "jobmanager/inside.h"
+#include "jobmanager/savepoint.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -273,6 +274,10 @@ static void stop(wr_jobmanager *jm, uint64_t peer, const wr_message *m, const wr
         return;
     }
     bool again = l->stopping != 0;
+    if (!again && m->ask.path[0] != 0 && wr_savepoint_may_write(jm->env, m->ask.path, &info) != WR_OK) {
+        wr_jm_reply(jm, peer, m->request, &info, l->id, 0); /* the job goes on */
+        return;
+    }
     if (!again && wr_ledger_stopping(jm->ledger, l->id, m->ask.drain ? WR_LEDGER_DRAIN : WR_LEDGER_STOP, m->ask.path,
                                      &info) != WR_OK) {
         wr_jm_reply(jm, peer, m->request, &info, l->id, 0);

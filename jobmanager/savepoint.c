@@ -2,6 +2,7 @@
 #include "base/failpoint.h"
 #include "base/limits.h"
 #include "jobmanager/files.h"
+#include "jobmanager/store.h"
 #include "snapshot/kept.h"
 #include "snapshot/rows.h"
 #include "wire/names.h"
@@ -27,18 +28,80 @@ static bool is_anything(void *arg, const char *name)
     return false;
 }
 
+wr_err wr_savepoint_may_write(const wr_env *env, const char *target, wr_errinfo *info)
+{
+    wr_file_info about;
+    char         parent[WR_PATH_BYTES_MAX];
+    bool         full = false;
+    if (target[0] == 0) return wr_fail(info, WR_USAGE, "the savepoint's folder has no name");
+    int result = env->stat(env->self, target, &about);
+    if (result == 0 && about.is_folder) {
+        result = env->list(env->self, target, is_anything, &full);
+        if (result < 0) return wr_fail_errno(info, -result, "cannot list the folder %s", target);
+        if (full) return wr_fail(info, WR_CONFIG, "a savepoint gets a folder of its own; %s is not empty", target);
+        return WR_OK;
+    }
+    if (result == 0) result = -ENOTDIR;
+    if (result == -ENOENT) { /* it is made in a folder that is there */
+        WR_TRY(wr_path_folder(parent, target, info));
+        result = env->stat(env->self, parent, &about);
+        if (result == 0 && !about.is_folder) result = -ENOTDIR;
+    }
+    return result < 0 ? wr_fail_errno(info, -result, "cannot make the folder %s", target) : WR_OK;
+}
+
+/* ---- another try ---- */
+
+typedef struct leftovers {
+    const wr_env *env;
+    const char   *target;
+    uint32_t      removed; /* in this round */
+} leftovers;
+
+static bool of_a_savepoint(const char *name)
+{
+    size_t n = strlen(name);
+    bool   rows = strncmp(name, "state-", 6) == 0 && n > 5 && strcmp(name + n - 5, ".rows") == 0;
+    return rows || strncmp(name, "prepared-", 9) == 0 || strcmp(name, WR_SAVEPOINT_NAME) == 0 ||
+           strcmp(name, WR_SAVEPOINT_NAME ".tmp") == 0;
+}
+
+/* One per listing: a folder is not changed while it is read. */
+static bool remove_one(void *arg, const char *name)
+{
+    leftovers *l = arg;
+    char       path[WR_PATH_BYTES_MAX];
+    if (!of_a_savepoint(name) || wr_path_join(path, l->target, name, NULL) != WR_OK) return true;
+    if (l->env->unlink(l->env->self, path) < 0) return true;
+    l->removed++;
+    return false;
+}
+
+void wr_savepoint_clear(const wr_env *env, const char *target, const char *lineage)
+{
+    leftovers   l = {.env = env, .target = target};
+    char        path[WR_PATH_BYTES_MAX];
+    wr_manifest m;
+    if (wr_path_join(path, target, WR_SAVEPOINT_NAME, NULL) != WR_OK) return;
+    if (wr_store_read(env, path, &m, NULL) == WR_OK) {
+        bool ours = strcmp(m.lineage, lineage) == 0;
+        wr_manifest_free(&m);
+        if (!ours) return;
+    }
+    do {
+        l.removed = 0;
+        if (env->list(env->self, target, remove_one, &l) < 0) return;
+    } while (l.removed > 0);
+}
+
 static wr_err make_target(saving *s, wr_errinfo *info)
 {
     wr_file_info about;
-    bool         full = false;
+    WR_TRY(wr_savepoint_may_write(s->env, s->target, info));
     s->made = s->env->stat(s->env->self, s->target, &about) == -ENOENT;
     wr_err err = wr_folder_make(s->env, s->target, info);
     if (err != WR_OK && s->made) s->env->rmdir(s->env->self, s->target);
-    if (err != WR_OK) return err;
-    int result = s->env->list(s->env->self, s->target, is_anything, &full);
-    if (result < 0) return wr_fail_errno(info, -result, "cannot list the folder %s", s->target);
-    if (full) return wr_fail(info, WR_CONFIG, "a savepoint gets a folder of its own; %s is not empty", s->target);
-    return WR_OK;
+    return err;
 }
 
 /* "state-3-count-words.rows": the number makes it the only one. */

@@ -14,6 +14,15 @@ wr_err wr_savepoint_write_until(const wr_env *env, const char *folder, const wr_
 wr_err wr_savepoint_write(const wr_env *env, const char *folder, const wr_manifest *full, const char *target,
                           wr_errinfo *info);
 
+/* Whether one could be written there, as far as can be seen without making anything: so that a job is not stopped for a
+ * savepoint that has no place. */
+wr_err wr_savepoint_may_write(const wr_env *env, const char *target, wr_errinfo *info);
+
+/* Makes room for another try of a stop whose savepoint goes there: files that an earlier one left, complete or not, are
+ * removed. The folder was empty when the stop was ordered. One of another lineage, and files that are not a savepoint's,
+ * stay. */
+void wr_savepoint_clear(const wr_env *env, const char *target, const char *lineage);
+
 /* The files that it keeps for its sinks (snapshot/kept.h): read, their checksums compared. WR_DAMAGED names the file.
  * Of an ordinary snapshot there are none. */
 wr_err wr_savepoint_check_kept(const wr_env *env, const char *folder, const wr_manifest *m, wr_errinfo *info);

@@ -83,6 +83,7 @@ void wr_jm_begin(wr_jm_job *j, const wr_ledger_job *l)
     if (stopping != 0 && stopping != WR_LEDGER_CANCEL) {
         j->stop_ticket = ++j->jm->tickets;
         if (l->target[0] != 0) j->stop_target = strdup(l->target);
+        j->stop_tried = true;
     }
     if (!adopt(j, l))
         wr_jm_feed(j, (wr_job_event){.kind = WR_JOB_SUBMIT, .attempt = l->attempt, .delay_ms = delay_left_ms(j, l)});

@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "jobmanager/ledger.h"
 #include "tests/unit/jobmanager/jobmanager_kit.h"
+#include <sys/stat.h>
 
 static uint64_t submit_with(uint32_t parallelism, const wr_job_spec *restart)
 {
@@ -92,6 +93,88 @@ static void test_a_stop_keeps_its_savepoint(void **state)
         answered |= outbox[i].m.kind == WR_MSG_REPLY && outbox[i].m.request == 6 && outbox[i].m.reply.snapshot == id &&
                     outbox[i].m.reply.info.code == WR_OK;
     assert_true(answered);
+}
+
+static void put_text(const char *in, const char *name, const char *text)
+{
+    char path[192];
+    snprintf(path, sizeof path, "%s/%s", in, name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+static bool is_there_a(const char *in, const char *name)
+{
+    char path[192];
+    snprintf(path, sizeof path, "%s/%s", in, name);
+    return access(path, F_OK) == 0;
+}
+
+/* The JobManager died while it wrote the savepoint: what it left is no savepoint, and nobody else's. */
+static void test_a_savepoint_that_was_begun_is_written_again(void **state)
+{
+    (void)state;
+    char     target[128];
+    uint64_t job = running_with(2, &(wr_job_spec){0});
+    snprintf(target, sizeof target, "%s/saved", folder);
+    ask_stop(job, target, false);
+    close_jm();
+    mkdir(target, 0700);
+    put_text(target, "state-7-some-uid.rows", "a part");
+    put_text(target, "prepared-3", "a part");
+    put_text(target, "savepoint.wman.tmp", "a part");
+    open_jm();
+    all_come_back(job, 1, subtasks[1]);
+    ack_all(job, 1, subtasks[1]);
+    pass_ms(1);
+    assert_int_equal(orders(WR_DO_FINISH), 2);
+    assert_true(is_there_a(target, "savepoint.wman") && !is_there_a(target, "state-7-some-uid.rows"));
+    other_jobmanager(); /* it is whole, and the job has not ended: once more */
+    all_come_back(job, 1, subtasks[1]);
+    uint64_t id = ack_all(job, 1, subtasks[1]);
+    pass_ms(1);
+    assert_true(is_there_a(target, "savepoint.wman"));
+    ask_stop(job, "", false);
+    finishes(job, 1, subtasks[1]);
+    bool answered = false;
+    for (uint32_t i = 0; i < outs; i++)
+        answered |= outbox[i].m.kind == WR_MSG_REPLY && outbox[i].m.request == 6 && outbox[i].m.reply.snapshot == id;
+    assert_true(answered);
+}
+
+/* What is not ours stays, and the job stops without its savepoint. */
+static void test_a_folder_that_others_use_is_left_alone(void **state)
+{
+    (void)state;
+    char     target[128];
+    uint64_t job = running_with(2, &(wr_job_spec){0});
+    snprintf(target, sizeof target, "%s/saved", folder);
+    ask_stop(job, target, false);
+    close_jm();
+    mkdir(target, 0700);
+    put_text(target, "my-notes", "important");
+    open_jm();
+    all_come_back(job, 1, subtasks[1]);
+    ack_all(job, 1, subtasks[1]);
+    pass_ms(1);
+    assert_int_equal(orders(WR_DO_FINISH), 2);
+    assert_true(is_there_a(target, "my-notes") && !is_there_a(target, "savepoint.wman"));
+    finishes(job, 1, subtasks[1]);
+}
+
+/* A job is not stopped for a savepoint that has no place. */
+static void test_a_stop_into_a_full_folder_is_refused(void **state)
+{
+    (void)state;
+    uint64_t job = running_with(2, &(wr_job_spec){0});
+    ask_stop(job, folder, false);
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_CONFIG);
+    assert_int_equal(orders(WR_DO_PAUSE_SOURCES), 0);
+    other_jobmanager();
+    all_come_back(job, 1, subtasks[1]);
+    assert_int_equal(orders(WR_DO_PAUSE_SOURCES), 0);
 }
 
 static void test_another_stop_is_refused(void **state)
@@ -354,11 +437,19 @@ static int begin_quietly(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_a_stop_keeps_its_savepoint), TEST(test_another_stop_is_refused),
-        TEST(test_draining_is_not_forgotten),  TEST(test_back_off_goes_on),
-        TEST(test_quiet_time_goes_on),         TEST(test_what_has_failed_does_not_begin_again),
-        TEST(test_a_rescale_goes_on),          TEST(test_a_rescale_goes_on_when_all_has_ended),
-        TEST(test_a_late_gone_says_why),       TEST(test_a_very_late_gone_says_why),
+        TEST(test_a_stop_keeps_its_savepoint),
+        TEST(test_a_savepoint_that_was_begun_is_written_again),
+        TEST(test_a_folder_that_others_use_is_left_alone),
+        TEST(test_a_stop_into_a_full_folder_is_refused),
+        TEST(test_another_stop_is_refused),
+        TEST(test_draining_is_not_forgotten),
+        TEST(test_back_off_goes_on),
+        TEST(test_quiet_time_goes_on),
+        TEST(test_what_has_failed_does_not_begin_again),
+        TEST(test_a_rescale_goes_on),
+        TEST(test_a_rescale_goes_on_when_all_has_ended),
+        TEST(test_a_late_gone_says_why),
+        TEST(test_a_very_late_gone_says_why),
     };
     int result = cmocka_run_group_tests(tests, NULL, NULL);
     free_graphs();

@@ -1,4 +1,5 @@
 /* Files of sinks in savepoints: copied, named, checked; every error at every step leaves nothing behind. */
+#include "jobmanager/origin.h"
 #include "jobmanager/savepoint.h"
 #include "snapshot/kept.h"
 #include "tests/unit/jobmanager/folder.h"
@@ -105,6 +106,28 @@ static void kept_and_checked(void **state)
     forget(&j);
 }
 
+/* What begins is checked to the last byte; what runs already is not held up by reading it all again. */
+static void not_read_again_for_who_runs(void **state)
+{
+    (void)state;
+    job        j;
+    wr_origin  o;
+    wr_errinfo info = {0};
+    char       path[160];
+    make(&j);
+    assert_int_equal(wr_savepoint_write(wr_env_real(), folder, &j.m, j.target, &info), WR_OK);
+    snprintf(path, sizeof path, "%s/prepared-0", j.target);
+    assert_int_equal(truncate(path, LARGE - 1), 0);
+    wr_origin_config config = {.env = wr_env_real(), .job = j.m.job, .restore = j.target};
+    assert_int_equal(wr_origin_open(&o, &config, &info), WR_DAMAGED);
+    config.runs = true;
+    wr_errinfo_init(&info);
+    assert_int_equal(wr_origin_open(&o, &config, &info), WR_OK);
+    assert_true(o.restores && o.manifest.id == j.m.id);
+    wr_origin_close(&o);
+    forget(&j);
+}
+
 static void assert_nothing_saved(const job *j)
 {
     wr_file_info about;
@@ -183,6 +206,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(kept_and_checked, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(not_read_again_for_who_runs, folder_begin, folder_end),
         cmocka_unit_test_setup_teardown(every_error, folder_begin, folder_end),
         cmocka_unit_test_setup_teardown(what_cannot_be_kept, folder_begin, folder_end),
         cmocka_unit_test(what_is_no_description),
