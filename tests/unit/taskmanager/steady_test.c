@@ -4,7 +4,9 @@
  *
  * Allocations are counted by malloc and its family defined here, per thread. System calls are counted where the engine
  * makes them: at its environment table (park, wake, files; a clock read is none, it stays in the process) and at the
- * calls of the C library that it uses directly (mmap and its family). */
+ * calls of the C library that it uses directly (mmap and its family). Where other programs take a slot's CPU away, the
+ * other slot has to park, and to be woken: a few calls for each time, which are no fault of the engine's. The system says
+ * how often that was. */
 #include "graph/exec.h"
 #include "taskmanager/worker.h"
 #include <errno.h>
@@ -15,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -129,11 +132,12 @@ static wr_env counting_env(void)
 
 /* ---- the job: two sources without end, counts by key on two slots, into nothing ---- */
 
-enum { SLOTS = 2, KEYS = 5000, WARM_UP = 40000, MEASURED = 20000, ATTEMPTS = 40 };
+enum { SLOTS = 2, KEYS = 5000, WARM_UP = 40000, MEASURED = 20000, ATTEMPTS = 10, CALLS_PER_LOSS = 8 };
 
 /* Of one slot; its source writes. A poll fills one batch. */
 typedef struct meter {
     uint64_t         polls, allocations, calls; /* the last two: at the end of the warm-up, then since */
+    uint64_t         losses;                    /* likewise: how often its CPU was taken away */
     _Atomic uint32_t done;
 } meter;
 static meter        meters[SLOTS];
@@ -163,16 +167,24 @@ static void feeder_close(feeder *f)
     (void)f;
 }
 
+static uint64_t losses_now(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_THREAD, &usage) == 0 ? (uint64_t)usage.ru_nivcsw : 0; /* 0 excuses nothing */
+}
+
 static void measure(meter *m)
 {
     m->polls++;
     if (m->polls == WARM_UP) {
         m->allocations = allocations;
         m->calls = calls;
+        m->losses = losses_now();
     }
     if (m->polls == WARM_UP + MEASURED) {
         m->allocations = allocations - m->allocations;
         m->calls = calls - m->calls;
+        m->losses = losses_now() - m->losses;
         atomic_store(&m->done, 1);
     }
 }
@@ -275,24 +287,28 @@ static void test_two_saturated_slots(void **state)
 #ifdef SANITIZED
     skip();
 #endif
-    /* Another program can take a slot's CPU away, and then the other slot must wait: the best of a few. */
+    /* The best of a few: a CPU that is lost can also be lost for long. */
     for (uint32_t attempt = 1;; attempt++) {
         steady     s;
         wr_errinfo info = {0};
-        bool       good = true;
+        uint64_t   sum_allocations = 0, sum_calls = 0, losses = 0;
         steady_new(&s);
         assert_int_equal(wr_worker_start(s.worker, &info), WR_OK);
         wait_until_measured();
         atomic_store(&enough, true);
         wr_worker_join(s.worker);
         for (uint32_t i = 0; i < SLOTS; i++) {
-            printf("slot %u: %lu allocations, %lu system calls in %d batches\n", i,
-                   (unsigned long)meters[i].allocations, (unsigned long)meters[i].calls, MEASURED);
-            good &= meters[i].allocations == 0 && meters[i].calls * 1000 < MEASURED;
+            printf("slot %u: %lu allocations, %lu system calls in %d batches; its CPU was lost %lu times\n", i,
+                   (unsigned long)meters[i].allocations, (unsigned long)meters[i].calls, MEASURED,
+                   (unsigned long)meters[i].losses);
+            sum_allocations += meters[i].allocations;
+            sum_calls += meters[i].calls;
+            losses += meters[i].losses;
         }
         steady_free(&s);
-        if (good) return;
-        if (attempt == ATTEMPTS) fail_msg("allocations or too many system calls in each of %d attempts", ATTEMPTS);
+        assert_int_equal(sum_allocations, 0);
+        if (sum_calls < SLOTS * MEASURED / 1000 + CALLS_PER_LOSS * losses) return;
+        if (attempt == ATTEMPTS) fail_msg("too many system calls in each of %d attempts", ATTEMPTS);
     }
 }
 
