@@ -5,8 +5,8 @@
  * Allocations are counted by malloc and its family defined here, per thread. System calls are counted where the engine
  * makes them: at its environment table (park, wake, files; a clock read is none, it stays in the process) and at the
  * calls of the C library that it uses directly (mmap and its family). Where other programs take a slot's CPU away, the
- * other slot has to park, and to be woken: a few calls for each time, which are no fault of the engine's. The system says
- * how often that was. */
+ * other slot has to park, and to be woken: a few calls for each time, which are no fault of the engine's. The system
+ * says how often that was. */
 #include "graph/exec.h"
 #include "taskmanager/worker.h"
 #include <errno.h>
