@@ -166,8 +166,8 @@ class Users(kit.Case):
         wait_until(lambda: len(of_user(user)) > 1, "it has started a process")
         c.wait_state(job, "FAILED")
         text = c.weir("info", job, code=0).out + c.weir("logs", job, code=0).out
-        self.assertRegex(text, r"SIGSEGV, address 0x8")
-        self.assertRegex(text, r"in leave +at .*leaves\.c:\d+")
+        self.assertRegex(text, r"SIGSEGV, address 0x8|AddressSanitizer: SEGV")
+        self.assertRegex(text, r"in (weir_user_)?leave +(at )?.*leaves\.c:\d+")
         wait_until(lambda: of_user(user) == [], "what it had started ends, too")
         logs = c.path(f"tm0/logs/{os.listdir(c.path('tm0/logs'))[0]}")
         self.assertEqual(mode_of(logs), (user, GROUP, 0o2750))
