@@ -170,6 +170,7 @@ static int run(const wr_prepared *prepared, const wr_options *options, beginning
     wr_progress   progress;
     wr_local     *local = NULL;
     if (wr_pin_parse(&pin, options->pin, prepared->exec->slots, &info) != WR_OK) return wr_cli_fail(&info);
+    if (wr_origin_begin(&b->origin, &info) != WR_OK) return wr_cli_fail(&info);
     const wr_local_options of_local = {.env = env,
                                        .state_max = options->state_max,
                                        .cpu = pin.on ? pin.cpu : NULL,

@@ -38,9 +38,11 @@ typedef struct state {
 struct wr_journal {
     const wr_env *env;
     char          folder[WR_PATH_BYTES_MAX], path[WR_PATH_BYTES_MAX];
-    int           lock, file; /* file: -1 after an error: the next record goes into a new file */
+    int           lock, whole; /* the lock file, the folder itself */
+    int           file;        /* -1 after an error: the next record goes into a new file */
     uint64_t      bytes;
-    state         now; /* durable */
+    state         now;     /* durable, but for what `pending` says */
+    bool          pending; /* opened fresh, and not begun: nothing is written */
 };
 
 /* ---- records ----------------------------------------------------------------------------------------------------- */
@@ -284,6 +286,16 @@ static wr_err append(wr_journal *j, const state *next, wr_errinfo *info)
 
 /* ---- opening ----------------------------------------------------------------------------------------------------- */
 
+static wr_err busy(const wr_journal *j, uint64_t holder, wr_errinfo *info)
+{
+    char who[40] = "another process";
+    if (holder != 0) snprintf(who, sizeof who, "process %llu", (unsigned long long)holder);
+    return wr_fail(info, WR_BUSY, "%s runs a job with these snapshots; %s; stop it first, or use another folder", who,
+                   j->folder);
+}
+
+/* The file says who has it. But files are removed by people who take them for left over: the folder is locked as well,
+ * where its file system can do that. */
 static wr_err lock(wr_journal *j, wr_errinfo *info)
 {
     char     path[WR_PATH_BYTES_MAX];
@@ -292,14 +304,11 @@ static wr_err lock(wr_journal *j, wr_errinfo *info)
     j->lock = j->env->open(j->env->self, path, WR_OPEN_READ_WRITE | WR_OPEN_CREATE);
     if (j->lock < 0) return wr_fail_errno(info, -j->lock, "cannot open %s", path);
     int result = j->env->lock(j->env->self, j->lock, &holder);
-    if (result == -EAGAIN) {
-        char who[40] = "another process";
-        if (holder != 0) snprintf(who, sizeof who, "process %llu", (unsigned long long)holder);
-        return wr_fail(info, WR_BUSY, "%s runs a job with these snapshots; %s; stop it first, or use another folder",
-                       who, j->folder);
-    }
+    if (result == -EAGAIN) return busy(j, holder, info);
     if (result < 0) return wr_fail_errno(info, -result, "cannot lock %s", path);
-    return WR_OK;
+    j->whole = j->env->open(j->env->self, j->folder, WR_OPEN_READ | WR_OPEN_FOLDER);
+    bool taken = j->whole >= 0 && j->env->hold(j->env->self, j->whole, true) == -EAGAIN;
+    return taken ? busy(j, 0, info) : WR_OK;
 }
 
 static void new_lineage(const wr_env *env, state *s)
@@ -327,16 +336,29 @@ static wr_err begin(wr_journal *j, const wr_journal_config *config, state *s, wr
     return WR_OK;
 }
 
+/* Whoever begins anew does not need what it said. */
+static wr_err begin_without(wr_journal *j, const wr_journal_config *config, state *s, const wr_errinfo *why)
+{
+    wr_log(WR_LOG_WARN, "%s; the journal is made anew", why->text);
+    memset(s, 0, sizeof *s);
+    return begin(j, config, s, NULL);
+}
+
 static wr_err load(wr_journal *j, const wr_journal_config *config, state *s, wr_errinfo *info)
 {
     wr_file_info about;
+    wr_errinfo   why = {0};
     char        *bytes;
     size_t       n, end = 0;
     if (j->env->stat(j->env->self, j->path, &about) == -ENOENT) return begin(j, config, s, info);
-    WR_TRY(wr_file_read(j->env, j->path, 2 * WR_JOURNAL_BYTES_MAX, &bytes, &n, info));
-    wr_err err = parse(s, bytes, n, j->path, &end, info);
-    free(bytes);
-    if (err != WR_OK || end == n) return err;
+    wr_err err = wr_file_read(j->env, j->path, 2 * WR_JOURNAL_BYTES_MAX, &bytes, &n, &why);
+    if (err == WR_OK) {
+        err = parse(s, bytes, n, j->path, &end, &why);
+        free(bytes);
+    }
+    if (err == WR_DAMAGED && config->fresh) return begin_without(j, config, s, &why);
+    if (err != WR_OK) return wr_fail(info, err, "%s", why.text);
+    if (end == n) return WR_OK;
     wr_log(WR_LOG_WARN, "the last record of the journal was cut off by a crash and is dropped; %s, offset %zu", j->path,
            end);
     if (s->ids < UINT64_MAX - SKIP_IDS) s->ids += SKIP_IDS;
@@ -376,7 +398,10 @@ static wr_err open_locked(wr_journal *j, const wr_journal_config *config, wr_err
         return wr_fail(info, WR_LIMIT, "no leader epoch is left; %s; use a new folder", j->folder);
     WR_TRY(count_attempts(j, config, &s, info));
     s.epoch++;
-    return rewrite(j, &s, info);
+    if (!config->fresh) return rewrite(j, &s, info);
+    j->now = s;
+    j->pending = true;
+    return WR_OK;
 }
 
 wr_err wr_journal_open(wr_journal **take, const wr_journal_config *config, wr_errinfo *info)
@@ -389,7 +414,7 @@ wr_err wr_journal_open(wr_journal **take, const wr_journal_config *config, wr_er
     wr_journal *j = calloc(1, sizeof *j);
     if (j == NULL) return wr_fail(info, WR_MEMORY, "out of memory: the journal");
     j->env = config->env;
-    j->lock = j->file = -1;
+    j->lock = j->whole = j->file = -1;
     snprintf(j->folder, sizeof j->folder, "%s", config->folder);
     wr_err err = wr_path_join(j->path, j->folder, WR_JOURNAL_NAME, info);
     if (err == WR_OK) err = wr_folder_make(j->env, j->folder, info);
@@ -403,10 +428,20 @@ wr_err wr_journal_open(wr_journal **take, const wr_journal_config *config, wr_er
     return WR_OK;
 }
 
+wr_err wr_journal_begin(wr_journal *j, wr_errinfo *info)
+{
+    const state next = j->now;
+    if (!j->pending) return WR_OK;
+    WR_TRY(rewrite(j, &next, info));
+    j->pending = false;
+    return WR_OK;
+}
+
 void wr_journal_close(wr_journal *j)
 {
     if (j == NULL) return;
     close_file(j);
+    if (j->whole >= 0) j->env->close(j->env->self, j->whole);
     if (j->lock >= 0) j->env->close(j->env->self, j->lock);
     free(j);
 }
@@ -438,7 +473,7 @@ bool wr_journal_finished(const wr_journal *j, uint64_t *snapshot)
 
 wr_err wr_journal_reserve(wr_journal *j, uint64_t up_to, wr_errinfo *info)
 {
-    check(!j->now.finished);
+    check(!j->now.finished && !j->pending);
     if (up_to <= j->now.ids) return WR_OK;
     state next = j->now;
     next.ids = up_to;
@@ -451,6 +486,7 @@ wr_err wr_journal_reserve(wr_journal *j, uint64_t up_to, wr_errinfo *info)
 
 wr_err wr_journal_finish(wr_journal *j, uint64_t snapshot, wr_errinfo *info)
 {
+    check(!j->pending);
     if (j->now.finished) return WR_OK;
     state next = j->now;
     next.finished = true;

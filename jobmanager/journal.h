@@ -22,6 +22,9 @@ typedef struct wr_journal_config {
  * durable, and the attempt with it. Of a finished job (and not fresh) nothing is written and wr_journal_finished is true; the caller says so
  * and closes. A record cut off by a crash is dropped; any other damage is WR_DAMAGED with the offset. */
 wr_err wr_journal_open(wr_journal **take, const wr_journal_config *config, wr_errinfo *info);
+/* Of a journal that was opened fresh: the new lineage is durable. Until then nothing is written, so that a start that
+ * comes to nothing leaves the job where it was. Of any other: nothing. Before ids are reserved. */
+wr_err wr_journal_begin(wr_journal *j, wr_errinfo *info);
 void   wr_journal_close(wr_journal *j); /* unlocks; NULL is nothing */
 
 uint32_t wr_journal_epoch(const wr_journal *j);

@@ -124,7 +124,7 @@ static wr_err list_known(wr_origin *o, wr_errinfo *info)
 static wr_err choose(wr_origin *o, const wr_origin_config *config, wr_errinfo *info)
 {
     bool newest = false;
-    if (o->journal != NULL)
+    if (o->journal != NULL && !config->fresh) /* else nothing of it counts, not even damage */
         WR_TRY(wr_store_newest(o->env, o->folder, wr_journal_lineage(o->journal), &o->manifest, &newest, info));
     if (newest && config->restore != NULL)
         return wr_fail(info, WR_CONFIG,
@@ -159,7 +159,11 @@ static wr_err open_folder(wr_origin *o, const wr_origin_config *config, wr_errin
     WR_TRY(wr_journal_open(&o->journal, &of_journal, info));
     if (wr_journal_finished(o->journal, &o->last)) {
         o->finished = true;
-        return WR_OK;
+        if (config->restore == NULL) return WR_OK;
+        return wr_fail(info, WR_CONFIG,
+                       "the job has finished, and %s has its last snapshot, %llu, which is newer than --restore %s; "
+                       "name another folder, or add --fresh to begin a new lineage with that one",
+                       o->folder, (unsigned long long)o->last, config->restore);
     }
     WR_TRY(wr_store_open(&o->store, config->env, o->folder, wr_journal_epoch(o->journal), info));
     return list_known(o, info);
@@ -177,6 +181,11 @@ wr_err wr_origin_open(wr_origin *o, const wr_origin_config *config, wr_errinfo *
 out:
     wr_origin_close(o);
     return err;
+}
+
+wr_err wr_origin_begin(wr_origin *o, wr_errinfo *info)
+{
+    return o->journal != NULL ? wr_journal_begin(o->journal, info) : WR_OK;
 }
 
 void wr_origin_unlock(wr_origin *o)

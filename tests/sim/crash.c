@@ -468,6 +468,7 @@ static bool build(process *p)
                                    .restore = restore};
     WR_GOTO(wr_job_finish(p->pipeline, &settings, &p->job, &info));
     WR_GOTO(wr_origin_match(&p->origin, p->job, false, &info));
+    WR_GOTO(wr_origin_begin(&p->origin, &info));
     WR_GOTO(wr_exec_new(p->job, &p->exec, &info));
     wr_coordinator_options of_snapshots = {.env = &w->env,
                                            .origin = &p->origin,

@@ -128,6 +128,58 @@ static void finished(void **state)
     wr_journal_close(j);
 }
 
+/* A start that comes to nothing leaves the job where it was. */
+static void fresh_is_written_when_it_begins(void **state)
+{
+    (void)state;
+    wr_errinfo  info = {0};
+    size_t      n = 0, m = 0;
+    char        lineage[40];
+    wr_journal *j = opened(false);
+    assert_int_equal(wr_journal_reserve(j, 8, &info), WR_OK);
+    assert_int_equal(wr_journal_finish(j, 7, &info), WR_OK);
+    wr_journal_close(j);
+    char *before = get_file("journal", &n);
+    j = opened(true);
+    wr_journal_close(j);
+    char *after = get_file("journal", &m);
+    assert_true(n == m && memcmp(before, after, n) == 0);
+    free(before);
+    free(after);
+    j = opened(true);
+    snprintf(lineage, sizeof lineage, "%s", wr_journal_lineage(j));
+    assert_int_equal(wr_journal_begin(j, &info), WR_OK);
+    assert_int_equal(wr_journal_begin(j, &info), WR_OK);
+    wr_journal_close(j);
+    j = opened(false);
+    assert_false(wr_journal_finished(j, NULL));
+    assert_string_equal(wr_journal_lineage(j), lineage);
+    assert_int_equal(wr_journal_epoch(j), 3);
+    assert_true(wr_journal_ids(j) == 8);
+    wr_journal_close(j);
+}
+
+/* Whoever begins anew needs nothing of a journal, nor of a manifest, that is damaged. */
+static void fresh_helps_out_of_damage(void **state)
+{
+    (void)state;
+    wr_errinfo  info;
+    char        name[WR_FILE_NAME_BYTES];
+    wr_journal *j;
+    wr_journal_close(opened(false));
+    wr_name_manifest(name, 6, 40);
+    put_file(name, "no manifest", 11);
+    put_file("journal", "no journal", 10);
+    assert_int_equal(begin(&j, wr_env_real(), "job", false, &info), WR_DAMAGED);
+    wr_log_setup(2, WR_LOG_ERROR, NULL);
+    j = opened(true);
+    assert_int_equal(wr_journal_epoch(j), 7);
+    assert_true(wr_journal_ids(j) >= 40);
+    assert_int_equal(wr_journal_begin(j, &info), WR_OK);
+    wr_journal_close(j);
+    wr_journal_close(opened(false));
+}
+
 static void one_at_a_time(void **state)
 {
     (void)state;
@@ -139,6 +191,9 @@ static void one_at_a_time(void **state)
     assert_non_null(strstr(info.text, pid));
     assert_non_null(strstr(info.text, folder));
     assert_int_equal(begin(&other, wr_env_real(), "job", true, &info), WR_BUSY);
+    assert_int_equal(unlink(in_folder("lock")), 0); /* by somebody who thinks that it was left over */
+    assert_int_equal(begin(&other, wr_env_real(), "job", false, &info), WR_BUSY);
+    assert_non_null(strstr(info.text, folder));
     wr_journal_close(j);
     wr_journal_close(opened(false));
 }
@@ -394,6 +449,8 @@ int main(void)
         TEST(one_job),
         TEST(lost),
         TEST(torn),
+        TEST(fresh_is_written_when_it_begins),
+        TEST(fresh_helps_out_of_damage),
         TEST(golden),
         TEST(every_flip_and_truncation),
         TEST(newer),
