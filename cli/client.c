@@ -319,6 +319,7 @@ static int control(const wr_options *options, uint32_t verb, const char *path)
     r->verb = verb;
     r->json = options->json;
     r->drain = options->drain;
+    if (path != NULL && path[0] == 0) WR_GOTO(wr_fail(&info, WR_USAGE, "a savepoint needs a folder to go to"));
     if (path != NULL) WR_GOTO(wr_absolute(r->path, path, &info));
     WR_GOTO(find_job(options->file, options->timeout_ns, &socket, &info));
     WR_GOTO(ask(socket, r, &p, options->file, &bytes, &reply, &info));

@@ -4,6 +4,7 @@
 #include "cli/control_wire.h"
 #include "cli/local.h"
 #include "jobmanager/history.h"
+#include "jobmanager/savepoint.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -234,6 +235,11 @@ static void obey(wr_control *c, peer *p, const wr_control_request *r)
     } else if (r->verb == WR_CONTROL_STOP) {
         if (snapshots == NULL && path != NULL) {
             reply(c, p, 0, &none, NULL, 0);
+            return;
+        }
+        wr_errinfo info = {0};
+        if (path != NULL && wr_savepoint_may_write(c->config.env, path, &info) != WR_OK) {
+            reply(c, p, 0, &info, NULL, 0); /* the job goes on: once it has ended, it can write none elsewhere */
             return;
         }
         uint64_t ticket = p->ticket;

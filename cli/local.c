@@ -63,8 +63,9 @@ static void snapshot_failed(void *self, const wr_snapshot_record *r)
         snprintf(place, sizeof place, "%.*s subtask %u, ", WR_NAME_BYTES_MAX, l->exec->vertex[t->vertex].name,
                  t->index);
     }
-    wr_log(WR_LOG_WARN, "snapshot %llu failed: %s; %sphase %s; the job goes on, and tries again",
-           (unsigned long long)r->id, r->why.text, place, wr_snapshot_phase_name(r->phase));
+    wr_log(WR_LOG_WARN, "%s %llu failed: %s; %sphase %s; the job goes on%s",
+           r->kind == WR_SAVEPOINT ? "savepoint" : "snapshot", (unsigned long long)r->id, r->why.text, place,
+           wr_snapshot_phase_name(r->phase), r->kind == WR_SAVEPOINT ? "" : ", and tries again");
 }
 
 static wr_err new_snapshots(wr_local *l, const wr_local_options *o, wr_worker_options *of_worker, wr_errinfo *info)

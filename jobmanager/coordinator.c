@@ -5,6 +5,7 @@
 #include "base/sabotage.h"
 #include "jobmanager/compose.h"
 #include "jobmanager/saving.h"
+#include "jobmanager/savepoint.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -285,6 +286,13 @@ static void finish(wr_coordinator *s)
     order(s, WR_DO_FINISH, NULL);
 }
 
+/* By its id: the next one may have begun in the same step. */
+static void tell_failure(wr_coordinator *s, uint64_t id)
+{
+    const wr_snapshot_record *r = wr_core_checkpoint_find(&s->machine, id);
+    if (s->options.failed != NULL && r != NULL) s->options.failed(s->options.self, r);
+}
+
 static void feed(wr_coordinator *s, wr_checkpoint_event event);
 
 /* One action; what must be told to the machine comes back in *then, with its
@@ -306,7 +314,7 @@ static void act(wr_coordinator *s, const wr_checkpoint_action *a, wr_checkpoint_
         forget_acks(s);
         s->failed = true;
         order_of(s, WR_DO_ABORT, a->id);
-        if (s->options.failed != NULL) s->options.failed(s->options.self, wr_core_checkpoint_record(&s->machine, 0));
+        tell_failure(s, a->id);
         break;
     case WR_CHECKPOINT_DO_MANIFEST:
         if (write_manifest(s, a, info) == WR_OK && s->saving != NULL) break; /* saved() goes on */
@@ -430,6 +438,11 @@ wr_err wr_coordinator_finished(wr_coordinator *s, wr_errinfo *info)
 void wr_coordinator_request(wr_coordinator *s, uint64_t ticket, uint32_t kind, const char *folder)
 {
     static const wr_errinfo none = {WR_MEMORY, "no place to remember the request; ask again later"};
+    wr_errinfo info = {0};
+    if (kind == WR_SAVEPOINT && wr_savepoint_may_write(s->env, folder, &info) != WR_OK) {
+        answer(s, ticket, 0, &info);
+        return;
+    }
     if (kind == WR_SAVEPOINT && !keep_target(s, ticket, folder)) {
         answer(s, ticket, 0, &none);
         return;

@@ -64,6 +64,13 @@ const wr_snapshot_record *wr_core_checkpoint_record(const wr_core_checkpoint *m,
     return &m->record[(m->records - 1 - i) % WR_SNAPSHOT_HISTORY];
 }
 
+const wr_snapshot_record *wr_core_checkpoint_find(const wr_core_checkpoint *m, uint64_t id)
+{
+    const wr_snapshot_record *r = NULL;
+    for (uint32_t i = 0; (r = wr_core_checkpoint_record(m, i)) != NULL && r->id != id; i++) {}
+    return r;
+}
+
 static bool under_way(const wr_core_checkpoint *m)
 {
     return m->phase == WR_CHECKPOINT_ACKS || m->phase == WR_CHECKPOINT_MANIFEST;

@@ -170,6 +170,8 @@ int64_t wr_core_checkpoint_due(const wr_core_checkpoint *m);
 uint64_t wr_core_checkpoint_newest(const wr_core_checkpoint *m);
 /* Line i of the history, 0 is the newest; NULL: no more. */
 const wr_snapshot_record *wr_core_checkpoint_record(const wr_core_checkpoint *m, uint32_t i);
+/* NULL: it is not among the last ones. */
+const wr_snapshot_record *wr_core_checkpoint_find(const wr_core_checkpoint *m, uint64_t id);
 void                      wr_core_checkpoint_check(const wr_core_checkpoint *m);
 
 #endif
