@@ -2,6 +2,7 @@
 #include "base/check.h"
 #include "base/text.h"
 #include "cli/lines.h"
+#include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -330,6 +331,20 @@ static wr_err load(wr_options *options, wr_errinfo *info)
     return WR_OK;
 }
 
+/* What is printed to a full disk is not printed, whatever the verb. */
+static int all_is_printed(int exit_code)
+{
+    wr_errinfo info = {0};
+    errno = 0;
+    bool good = fflush(stdout) == 0 && ferror(stdout) == 0;
+    if (good || exit_code != WR_EXIT_OK) return exit_code;
+    if (errno != 0)
+        wr_fail_errno(&info, errno, "cannot write to standard output");
+    else
+        wr_fail(&info, WR_IO, "cannot write to standard output: it did not take all"); /* why is long forgotten */
+    return wr_cli_fail(&info);
+}
+
 int wr_cli_main(int argc, char *const argv[])
 {
     wr_errinfo info = {0};
@@ -348,7 +363,7 @@ int wr_cli_main(int argc, char *const argv[])
     if (wr_options_parse(&options, verb, argc - 2, argv + 2, &help, &info) != WR_OK) return wr_cli_fail(&info);
     if (help) {
         print_verb(stdout, verb);
-        return WR_EXIT_OK;
+        return all_is_printed(WR_EXIT_OK);
     }
     if (verb->groups != 0 && load(&options, &info) != WR_OK) {
         wr_settings_free(&options.settings);
@@ -356,5 +371,5 @@ int wr_cli_main(int argc, char *const argv[])
     }
     int exit_code = verb->run(&options);
     wr_settings_free(&options.settings);
-    return exit_code;
+    return all_is_printed(exit_code);
 }

@@ -4,13 +4,15 @@
 #include "cli/options.h"
 #include "jobmanager/store.h"
 #include "snapshot/image.h"
+#include "snapshot/key.h"
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
 /* ---- values as JSON ---------------------------------------------------------------------------------------------- */
 
-static void put_base64(wr_json *j, const char *key, const weir_str *s)
+/* *n of them; NULL: no memory. The caller frees it. */
+static char *base64_of(const weir_str *s, size_t *n)
 {
     static const char digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     const uint8_t    *b = (const uint8_t *)weir_str_data(s);
@@ -23,7 +25,15 @@ static void put_base64(wr_json *j, const char *key, const weir_str *s)
         *to++ = left > 1 ? digit[word >> 6 & 63] : '=';
         *to++ = left > 2 ? digit[word & 63] : '=';
     }
-    wr_json_bytes(j, key, text, text != NULL ? (size_t)(to - text) : 0);
+    *n = text != NULL ? (size_t)(to - text) : 0;
+    return text;
+}
+
+static void put_base64(wr_json *j, const char *key, const weir_str *s)
+{
+    size_t n;
+    char  *text = base64_of(s, &n);
+    wr_json_bytes(j, key, text, n);
     free(text);
 }
 
@@ -170,11 +180,14 @@ static void put_key(wr_json *j, const wr_manifest_op *op, const void *key)
 
 /* A snapshot that is looked at, and the line of the state that it has come to. Owner: the main thread. */
 typedef struct look {
-    wr_manifest m;
-    char        folder[WR_PATH_BYTES_MAX];
-    FILE       *memory;
-    char       *line; /* `bytes` of them; the key's text is [key_at, key_end) */
-    size_t      bytes, key_at, key_end;
+    wr_manifest   m;
+    char          folder[WR_PATH_BYTES_MAX];
+    FILE         *memory;
+    char         *line; /* `bytes` of them */
+    size_t        bytes;
+    const void   *key; /* whose line it is: a record in which only the key is set */
+    XXH3_state_t *hash;
+    const char   *wanted; /* NULL: every key */
     /* Each state of the operators called `uid` (NULL: all). False ends the walk. */
     bool (*each)(struct look *l, const wr_manifest_op *op, void *arg);
     void *arg;
@@ -186,13 +199,15 @@ static wr_err open_look(look *l, const char *path, wr_errinfo *info)
     memset(l, 0, sizeof *l);
     WR_TRY(wr_store_load(env, path, &l->m, l->folder, info));
     l->memory = open_memstream(&l->line, &l->bytes);
-    return l->memory != NULL ? WR_OK : wr_fail(info, WR_MEMORY, "out of memory: %s", path);
+    l->hash = XXH3_createState();
+    return l->memory != NULL && l->hash != NULL ? WR_OK : wr_fail(info, WR_MEMORY, "out of memory: %s", path);
 }
 
 static void close_look(look *l)
 {
     wr_manifest_free(&l->m);
     if (l->memory != NULL) fclose(l->memory);
+    if (l->hash != NULL) (void)XXH3_freeState(l->hash);
     free(l->line);
 }
 
@@ -203,14 +218,59 @@ static void make_line(look *l, const wr_manifest_op *op, const wr_table *table, 
     wr_json_init_file(&j, l->memory);
     wr_json_object(&j, NULL);
     wr_json_str(&j, "operator", op->uid);
-    l->key_at = (size_t)ftell(l->memory);
     put_key(&j, op, key);
-    l->key_end = (size_t)ftell(l->memory);
+    l->key = key;
     put_state(&j, op->state, table, state);
     wr_json_end(&j);
     size_t n = (size_t)ftell(l->memory);
     fflush(l->memory);
     l->bytes = n;
+}
+
+/* Whether `want` begins with the field's text, and how much of it that is. Strings stand for themselves, whatever bytes
+ * they have; everything else as JSON prints it. */
+static bool field_is(uint32_t kind, const void *at, const char *want, size_t *n)
+{
+    char        text[WR_TEXT_NUMBER_MAX + 8];
+    const char *is = text;
+    char       *bytes = NULL;
+    uint64_t    value = kind < WEIR_STR ? wr_key_widen(kind, at) : 0;
+    weir_str    s;
+    switch (kind) {
+    case WEIR_BOOL: *n = (size_t)snprintf(text, sizeof text, value != 0 ? "true" : "false"); break;
+    case WEIR_I8:
+    case WEIR_I16:
+    case WEIR_I32:
+    case WEIR_I64: *n = wr_text_of_i64(text, (int64_t)value); break;
+    case WEIR_TIME:
+        *n = (int64_t)value == WEIR_NO_TIME ? (size_t)snprintf(text, sizeof text, "null")
+                                            : wr_text_of_time(text, (int64_t)value);
+        break;
+    case WEIR_STR:
+    case WEIR_BYTES:
+        memcpy(&s, at, sizeof s);
+        *n = s.len;
+        is = weir_str_data(&s);
+        if (kind == WEIR_BYTES) is = bytes = base64_of(&s, n);
+        break;
+    default: *n = wr_text_of_u64(text, value);
+    }
+    bool same = is != NULL && strncmp(want, is, *n) == 0 && memchr(is, 0, *n) == NULL;
+    free(bytes);
+    return same;
+}
+
+/* Several fields are joined by commas. */
+static bool key_is(const wr_manifest_op *op, const void *key, const char *want)
+{
+    for (uint32_t i = 0; i < op->key.count; i++) {
+        const weir_key_field *f = &op->key.field[i];
+        size_t                n;
+        if (i > 0 && *want++ != ',') return false;
+        if (!field_is(f->kind, (const char *)key + f->offset, want, &n)) return false;
+        want += n;
+    }
+    return *want == 0;
 }
 
 static wr_err walk_op(look *l, const wr_manifest_op *op, bool *go_on, wr_errinfo *info)
@@ -221,6 +281,7 @@ static wr_err walk_op(look *l, const wr_manifest_op *op, bool *go_on, wr_errinfo
     wr_errinfo       why = {0};
     WR_TRY(wr_image_reader_new(&r, wr_env_real(), l->folder, op, info));
     while (*go_on && wr_image_reader_next(r, &table, &key, &state, &why)) {
+        if (l->wanted != NULL && !key_is(op, key, l->wanted)) continue;
         make_line(l, op, table, key, state);
         *go_on = l->each(l, op, l->arg);
     }
@@ -319,40 +380,9 @@ static bool print_line(look *l, const wr_manifest_op *op, void *arg)
     return fwrite(l->line, 1, l->bytes, stdout) == l->bytes;
 }
 
-/* KEY is the value of the key's field, or several joined by commas, as JSON prints them without quotes. */
-typedef struct wanted {
-    const char *key;
-    uint64_t    found;
-} wanted;
-
-static bool key_is(const look *l, const char *want)
-{
-    char   bare[2 * WR_NAME_BYTES_MAX + 512];
-    size_t n = 0;
-    /* ,"key":{"a":5,"b":"x"} */
-    const char *at = memchr(l->line + l->key_at, '{', l->key_end - l->key_at), *end = l->line + l->key_end - 1;
-    if (at == NULL) return false;
-    for (at++; at < end;) {
-        const char *colon = at + 1;
-        while (colon < end && *colon != '"') colon++;
-        at = colon + 2;
-        if (n > 0 && n < sizeof bare) bare[n++] = ',';
-        bool quoted = at < end && *at == '"';
-        for (at += quoted; at < end && (quoted ? *at != '"' : *at != ','); at++) {
-            if (quoted && *at == '\\') at++;
-            if (n < sizeof bare) bare[n++] = *at;
-        }
-        at += quoted;
-        if (at < end && *at == ',') at++;
-    }
-    return n == strlen(want) && memcmp(bare, want, n) == 0;
-}
-
 static bool print_wanted(look *l, const wr_manifest_op *op, void *arg)
 {
-    wanted *w = arg;
-    if (!key_is(l, w->key)) return true;
-    w->found++;
+    ++*(uint64_t *)arg;
     return print_line(l, op, NULL);
 }
 
@@ -367,11 +397,22 @@ typedef struct prints {
     bool     full;
 } prints;
 
+/* The key by its values: strings that JSON cannot say would look alike. */
 static print print_of(const look *l, const wr_manifest_op *op)
 {
-    XXH64_hash_t uid = XXH3_64bits(op->uid, strlen(op->uid));
-    return (print){XXH3_128bits_withSeed(l->line + l->key_at, l->key_end - l->key_at, uid),
-                   XXH3_128bits(l->line, l->bytes)};
+    (void)XXH3_128bits_reset(l->hash);
+    (void)XXH3_128bits_update(l->hash, op->uid, strlen(op->uid) + 1);
+    for (uint32_t i = 0; i < op->key.count; i++) {
+        const weir_key_field *f = &op->key.field[i];
+        const char           *at = (const char *)l->key + f->offset;
+        weir_str              s = {0};
+        uint64_t              value;
+        if (f->kind >= WEIR_STR) memcpy(&s, at, sizeof s);
+        value = f->kind >= WEIR_STR ? s.len : wr_key_widen(f->kind, at);
+        (void)XXH3_128bits_update(l->hash, &value, sizeof value);
+        if (s.len > 0) (void)XXH3_128bits_update(l->hash, weir_str_data(&s), s.len);
+    }
+    return (print){XXH3_128bits_digest(l->hash), XXH3_128bits(l->line, l->bytes)};
 }
 
 static bool collect(look *l, const wr_manifest_op *op, void *arg)
@@ -449,10 +490,35 @@ static wr_err diff(look *a, look *b, bool json, wr_errinfo *info)
 
 /* ---- the verb ---------------------------------------------------------------------------------------------------- */
 
+static wr_err too_many(const char *argument, wr_errinfo *info)
+{
+    return wr_fail(info, WR_USAGE,
+                   "one argument too many: %s; usage: weir state PATH [ls | dump [OPERATOR] | get OPERATOR KEY | diff "
+                   "OTHER]",
+                   argument);
+}
+
+static wr_err get(look *l, const char *uid, const char *key, wr_errinfo *info)
+{
+    uint64_t              found = 0;
+    const wr_manifest_op *op = wr_manifest_find(&l->m, uid);
+    if (op != NULL && op->layers == 0 && op->key.count == 0)
+        return wr_fail(info, WR_NOT_FOUND,
+                       "operator '%s' keeps no state by key; %s; `weir state PATH ls` shows who does", uid, l->folder);
+    l->each = print_wanted;
+    l->arg = &found;
+    l->wanted = key;
+    WR_TRY(walk(l, uid, info));
+    return found > 0
+               ? WR_OK
+               : wr_fail(info, WR_NOT_FOUND, "operator '%s' has no state of key '%.200s'; %s", uid, key, l->folder);
+}
+
 static wr_err run(look *l, const wr_options *o, wr_errinfo *info)
 {
     const char *what = o->second != NULL ? o->second : "ls";
     if (strcmp(what, "ls") == 0) {
+        if (o->third != NULL) return too_many(o->third, info);
         if (o->json)
             list_json(l);
         else
@@ -460,23 +526,19 @@ static wr_err run(look *l, const wr_options *o, wr_errinfo *info)
         return WR_OK;
     }
     if (strcmp(what, "dump") == 0) {
+        if (o->fourth != NULL) return too_many(o->fourth, info);
         l->each = print_line;
         return walk(l, o->third, info);
     }
     if (strcmp(what, "get") == 0) {
         if (o->third == NULL || o->fourth == NULL)
             return wr_fail(info, WR_USAGE, "of which operator and key? usage: weir state PATH get OPERATOR KEY");
-        wanted w = {.key = o->fourth};
-        l->each = print_wanted;
-        l->arg = &w;
-        WR_TRY(walk(l, o->third, info));
-        if (w.found > 0) return WR_OK;
-        return wr_fail(info, WR_NOT_FOUND, "operator '%s' has no state of key '%s'; %s", o->third, o->fourth,
-                       l->folder);
+        return get(l, o->third, o->fourth, info);
     }
     if (strcmp(what, "diff") == 0) {
         look other = {0};
         if (o->third == NULL) return wr_fail(info, WR_USAGE, "against which one? usage: weir state PATH diff OTHER");
+        if (o->fourth != NULL) return too_many(o->fourth, info);
         wr_err err = open_look(&other, o->third, info);
         if (err == WR_OK) err = diff(l, &other, o->json, info);
         close_look(&other);
@@ -493,10 +555,5 @@ int wr_cli_state(const wr_options *options)
     wr_err     err = open_look(&l, options->file, &info);
     if (err == WR_OK) err = run(&l, options, &info);
     close_look(&l);
-    if (err != WR_OK) return wr_cli_fail(&info);
-    if (fflush(stdout) != 0) {
-        wr_fail(&info, WR_IO, "cannot write standard output");
-        return wr_cli_fail(&info);
-    }
-    return WR_EXIT_OK;
+    return err == WR_OK ? WR_EXIT_OK : wr_cli_fail(&info);
 }

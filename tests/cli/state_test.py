@@ -2,8 +2,9 @@
 import json
 import os
 import shutil
+import subprocess
 
-from kit import HEAD, Case, main
+from kit import HEAD, WEIR, Case, main
 
 PIPELINE = HEAD.replace("WEIR_STATE(counter, (int64_t, seen))", "STATE") + """
 WEIR_FLAT_MAP(split, line, in, word, out)
@@ -50,6 +51,19 @@ WEIR_PIPELINE(keyed, p)
 }
 """
 
+# A key of each kind; what has state of one field.
+ODD_KEYS = """#include <weir/pipeline.h>
+WEIR_RECORD(row, (weir_str, text), (int32_t, n), (bool, b), (weir_time, at))
+WEIR_RECORD(seen, (uint64_t, n))
+WEIR_STATE(counter, (uint64_t, seen))
+WEIR_KEYED(count, row, in, counter, state, seen, out) { (void)in; seen_emit(out, (seen){ ++state->seen }); }
+WEIR_PIPELINE(keys, p)
+{
+    row_stream rows = weir_source(row, p, "file:keys.csv", .format = WEIR_CSV, .name = "rows");
+    weir_sink(weir_apply(count, weir_key_by(rows, text, n, b, at)), "blackhole:", .name = "out");
+}
+"""
+
 
 class State(Case):
     @classmethod
@@ -89,6 +103,43 @@ class State(Case):
         self.error(self.weir("state", where, "dump", "nobody"), 1, 402, "NOT_FOUND", "no operator 'nobody'")
         self.error(self.weir("state", where, "got"), 2, 101, "USAGE", "unknown: got")
         self.error(self.weir("state", self.path("nowhere")), 1, 402, "NOT_FOUND", "nowhere")
+
+    def test_every_key_is_found(self):
+        """By what it is, not by how JSON has to write it; where fields are empty, long, or no UTF-8."""
+        self.build("keys", ODD_KEYS)
+        texts = [b"a", b"x,y", b'quo"te', b"tab\there", "\u00fcn\u00ef".encode(), b"", b"back\\slash", b"L" * 5000, b"\x01",
+                 b"bad\xff", b"bad\xfe", b"a,-1"]
+        csv = lambda t: b'"' + t.replace(b'"', b'""') + b'"'
+        at = b"2026-01-02T03:04:05.500Z"
+        rows = [b",".join((csv(t), str(-1 - n).encode(), b"true" if n % 2 else b"false", at)) for n, t in enumerate(texts)]
+        for name, some in (("odd", rows), ("other", [row.replace(b"bad\xff", b"bad\xfd") for row in rows])):
+            self.write("keys.csv", b"\n".join(some) + b"\n")
+            self.expect(self.weir("run", "-q", "-p", "2", "keys.so", "--snapshots", name), 0)
+        for n, text in enumerate(texts):
+            key = text + b"," + str(-1 - n).encode() + (b",true" if n % 2 else b",false") + b",2026-01-02T03:04:05.500Z"
+            got = subprocess.run([WEIR, "state", "odd", "get", "count", key], cwd=self.folder, capture_output=True, check=False)
+            self.assertEqual(0, got.returncode, (key, got))
+            row = json.loads(got.stdout)
+            self.assertEqual((-1 - n, bool(n % 2), 1), (row["key"]["n"], row["key"]["b"], row["state"]["seen"]), key)
+            for wrong in (key + b",", key[:-1], b"," + key, key.replace(b"true", b"false") if n % 2 else key + b"x"):
+                got = subprocess.run([WEIR, "state", "odd", "get", "count", wrong], cwd=self.folder, capture_output=True, check=False)
+                self.assertEqual((1, b""), (got.returncode, got.stdout), wrong)
+        self.assertEqual("1 keys gone, 1 new, 0 changed", self.weir("state", "odd", "diff", "other").out.splitlines()[-1])
+        self.assertEqual("0 keys gone, 0 new, 0 changed\n", self.weir("state", "odd", "diff", "odd").out)
+
+    def test_arguments_and_output(self):
+        where = self.snapshot("used")
+        for extra in (("ls", "x"), ("dump", "COUNT", "x"), ("diff", where, "x")):
+            self.error(self.weir("state", where, *extra), 2, 101, "USAGE", "one argument too many: x")
+        self.error(self.weir("state", where, "get", "lines", "a"), 1, 402, "NOT_FOUND", "'lines' keeps no state by key")
+        self.write("in.txt", "".join(f"word-{n}\n" for n in range(5000)))
+        self.expect(self.weir("run", "-q", "one.so", "--snapshots", "many", "--set", "out=blackhole:"), 0)
+        for verb in (("state", "many", "dump"), ("state", where), ("restore", where, "one.so", "--check"), ("check", "one.so"), ("help",),
+                     ("help", "run"), ("config",), ("plan", "one.so")):
+            with open("/dev/full", "wb") as full:
+                got = subprocess.run([WEIR, *verb], cwd=self.folder, stdout=full, stderr=subprocess.PIPE, check=False)
+            self.assertEqual(got.returncode, 1, (verb, got))
+            self.assertIn(b"error[E0401 IO]: cannot write to standard output", got.stderr, verb)
 
     def test_differences(self):
         one, two = self.snapshot("first"), self.snapshot("second", "a b a a\nc\n")
