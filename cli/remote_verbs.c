@@ -85,7 +85,7 @@ static int tell(const wr_options *o, const wr_request *ask, const wr_reply *r)
     if (r->out_bytes > 0) {
         fwrite(r->out, 1, r->out_bytes, stdout);
         if (r->out[r->out_bytes - 1] != '\n') fputc('\n', stdout);
-    } else if (r->info.code == WR_OK && !wait) {
+    } else if (r->info.code == WR_OK && !wait && strcmp(ask->verb, "logs") != 0) { /* whose pieces have come */
         say_done(o, ask, r);
     }
     if (wait && r->job != 0 && o->json) say_end(r);

@@ -4,7 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { UPLOADS = 16, HEX = 2 * WR_DIGEST_BYTES };
+enum { UPLOADS = 16, HEX = 2 * WR_DIGEST_BYTES, CLAIMS_MAX = 65536 };
+enum {
+    CLAIM_MS = 120000, /* who has lost its connection dials again, and submits then */
+    SWEEP_MS = 3600000 /* jobs are forgotten, and with them their files */
+};
 
 /* One that is on its way. Part of a wr_blobs. */
 typedef struct upload {
@@ -16,10 +20,20 @@ typedef struct upload {
     wr_sha256 *sum;
 } upload;
 
+/* Somebody has shipped it, or was told that it is there, and may be about to submit a job with it. */
+typedef struct claim {
+    uint64_t peer; /* 0: its connection has gone */
+    int64_t  until_ms;
+    uint8_t  digest[WR_DIGEST_BYTES];
+} claim;
+
 struct wr_blobs {
     const wr_env *env;
     char          folder[WR_PATH_BYTES_MAX];
     upload        upload[UPLOADS];
+    claim        *claim;
+    uint32_t      claims, room;
+    int64_t       swept_ms;
 };
 
 static void hex_of(char to[HEX + 1], const uint8_t digest[WR_DIGEST_BYTES])
@@ -66,16 +80,65 @@ static bool digest_of(const char *name, uint8_t digest[WR_DIGEST_BYTES])
     return true;
 }
 
+static int64_t now_ms(const wr_blobs *b)
+{
+    return b->env->mono_ns(b->env->self) / 1000000;
+}
+
+static void add_claim(wr_blobs *b, uint64_t peer, const uint8_t digest[WR_DIGEST_BYTES])
+{
+    for (uint32_t i = 0; i < b->claims; i++)
+        if (b->claim[i].peer == peer && memcmp(b->claim[i].digest, digest, WR_DIGEST_BYTES) == 0) return;
+    if (b->claims == CLAIMS_MAX) return; /* it may be swept, and is shipped again */
+    if (b->claims == b->room) {
+        claim *more = realloc(b->claim, (2 * b->room + 64) * sizeof *more);
+        if (more == NULL) return;
+        b->claim = more;
+        b->room = 2 * b->room + 64;
+    }
+    claim *c = &b->claim[b->claims++];
+    *c = (claim){.peer = peer, .until_ms = INT64_MAX};
+    memcpy(c->digest, digest, WR_DIGEST_BYTES);
+}
+
+static bool claimed(const wr_blobs *b, const uint8_t digest[WR_DIGEST_BYTES])
+{
+    for (uint32_t i = 0; i < b->claims; i++)
+        if (memcmp(b->claim[i].digest, digest, WR_DIGEST_BYTES) == 0) return true;
+    return false;
+}
+
+static bool comes(const wr_blobs *b, const char *name)
+{
+    for (uint32_t i = 0; i < UPLOADS; i++) {
+        const char *slash = b->upload[i].peer != 0 ? strrchr(b->upload[i].path, '/') : NULL;
+        if (slash != NULL && strcmp(slash + 1, name) == 0) return true;
+    }
+    return false;
+}
+
+int64_t wr_blobs_due_ms(const wr_blobs *b)
+{
+    int64_t at = b->swept_ms + SWEEP_MS;
+    for (uint32_t i = 0; i < b->claims; i++)
+        if (b->claim[i].until_ms < at) at = b->claim[i].until_ms;
+    return at;
+}
+
 void wr_blobs_sweep(wr_blobs *b, bool (*named)(void *self, const uint8_t digest[WR_DIGEST_BYTES]), void *self)
 {
     found   f = {0};
     uint8_t digest[WR_DIGEST_BYTES];
     char    path[WR_PATH_BYTES_MAX];
+    b->swept_ms = now_ms(b);
+    for (uint32_t i = b->claims; i > 0; i--)
+        if (b->claim[i - 1].until_ms <= b->swept_ms) b->claim[i - 1] = b->claim[--b->claims];
     b->env->list(b->env->self, b->folder, collect, &f);
     for (uint32_t i = 0; i < f.n; i++) {
         size_t n = strlen(f.name[i]);
         bool   temp = n > 4 && strcmp(f.name[i] + n - 4, ".tmp") == 0;
-        if (!temp && (!digest_of(f.name[i], digest) || named(self, digest))) continue;
+        if (temp ? comes(b, f.name[i]) : !digest_of(f.name[i], digest) || named(self, digest) || claimed(b, digest))
+            continue;
         if (wr_path_join(path, b->folder, f.name[i], NULL) == WR_OK) b->env->unlink(b->env->self, path);
     }
     free(f.name);
@@ -113,13 +176,24 @@ void wr_blobs_close(wr_blobs *b)
 {
     if (b == NULL) return;
     for (uint32_t i = 0; i < UPLOADS; i++) drop(b, &b->upload[i]);
+    free(b->claim);
     free(b);
+}
+
+static void drop_of(wr_blobs *b, uint64_t peer)
+{
+    for (uint32_t i = 0; i < UPLOADS; i++)
+        if (b->upload[i].peer == peer) drop(b, &b->upload[i]);
 }
 
 void wr_blobs_peer_gone(wr_blobs *b, uint64_t peer)
 {
-    for (uint32_t i = 0; i < UPLOADS; i++)
-        if (b->upload[i].peer == peer) drop(b, &b->upload[i]);
+    drop_of(b, peer);
+    for (uint32_t i = 0; i < b->claims; i++) {
+        if (b->claim[i].peer != peer) continue;
+        b->claim[i].peer = 0;
+        b->claim[i].until_ms = now_ms(b) + CLAIM_MS;
+    }
 }
 
 bool wr_blobs_has(const wr_blobs *b, const uint8_t digest[WR_DIGEST_BYTES], uint64_t bytes)
@@ -137,7 +211,7 @@ static wr_err begin(wr_blobs *b, uint64_t peer, const wr_blob *piece, upload **t
     if (piece->bytes > WR_BLOB_BYTES_MAX)
         return wr_fail(info, WR_LIMIT, "a file of %llu bytes is too large to be shipped; the limit is %llu",
                        (unsigned long long)piece->bytes, (unsigned long long)WR_BLOB_BYTES_MAX);
-    wr_blobs_peer_gone(b, peer);
+    drop_of(b, peer);
     for (uint32_t i = 0; i < UPLOADS && u == NULL; i++)
         if (b->upload[i].peer == 0) u = &b->upload[i];
     if (u == NULL) return wr_fail(info, WR_LIMIT, "%d files are being shipped already; try again", UPLOADS);
@@ -193,7 +267,10 @@ wr_err wr_blobs_put(wr_blobs *b, uint64_t peer, const wr_blob *piece, uint64_t *
     upload *u = NULL;
     wr_err  err = WR_OK;
     *have = piece->bytes;
-    if (piece->offset == 0 && wr_blobs_has(b, piece->digest, piece->bytes)) return WR_OK;
+    if (piece->offset == 0 && wr_blobs_has(b, piece->digest, piece->bytes)) {
+        add_claim(b, peer, piece->digest);
+        return WR_OK;
+    }
     for (uint32_t i = 0; i < UPLOADS; i++)
         if (b->upload[i].peer == peer) u = &b->upload[i];
     if (piece->offset == 0) {
@@ -209,10 +286,13 @@ wr_err wr_blobs_put(wr_blobs *b, uint64_t peer, const wr_blob *piece, uint64_t *
     }
     WR_GOTO(add(b, u, piece, info));
     *have = u->have;
-    if (u->have == u->bytes) WR_GOTO(end(b, u, info));
+    if (u->have == u->bytes) {
+        WR_GOTO(end(b, u, info));
+        add_claim(b, peer, piece->digest);
+    }
     return WR_OK;
 out:
-    wr_blobs_peer_gone(b, peer);
+    drop_of(b, peer);
     return err;
 }
 

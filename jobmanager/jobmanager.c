@@ -312,6 +312,19 @@ static void meanwhile(void *self)
     }
 }
 
+/* Jobs that are known have it. */
+static bool named(void *self, const uint8_t digest[WR_DIGEST_BYTES])
+{
+    const wr_jobmanager *jm = self;
+    const wr_ledger_job *l;
+    for (uint32_t i = 0; (l = wr_ledger_job_at(jm->ledger, i)) != NULL; i++) {
+        if (memcmp(l->spec.module.digest, digest, WR_DIGEST_BYTES) == 0) return true;
+        for (uint32_t k = 0; k < l->spec.files; k++)
+            if (memcmp(l->spec.file[k].digest, digest, WR_DIGEST_BYTES) == 0) return true;
+    }
+    return false;
+}
+
 static bool next(wr_jobmanager *jm, wr_peer_event *e)
 {
     if (jm->helds == 0) return jm->peers->next(jm->peers->self, e);
@@ -340,6 +353,7 @@ void wr_jobmanager_step(wr_jobmanager *jm)
         wr_jm_pool(jm, (wr_pool_event){.kind = WR_POOL_TICK});
     for (uint32_t i = 0; i < jm->jobs; i++) wr_jm_job_due(jm->job[i]);
     wr_jm_logs_due(jm);
+    if (wr_jm_now_ms(jm) >= wr_blobs_due_ms(jm->blobs)) wr_blobs_sweep(jm->blobs, named, jm);
     settle(jm);
 }
 
@@ -369,22 +383,11 @@ int64_t wr_jobmanager_wait_ns(const wr_jobmanager *jm)
         if (of_snapshots >= 0 && !j->quiet) wait = least(wait, of_snapshots);
     }
     wait = least(wait, until_ns(jm, wr_jm_logs_next_ms(jm)));
+    wait = least(wait, until_ns(jm, wr_blobs_due_ms(jm->blobs)));
     return wait == INT64_MAX ? -1 : wait;
 }
 
 /* ---- beginning and end ---- */
-
-static bool named(void *self, const uint8_t digest[WR_DIGEST_BYTES])
-{
-    const wr_jobmanager *jm = self;
-    const wr_ledger_job *l;
-    for (uint32_t i = 0; (l = wr_ledger_job_at(jm->ledger, i)) != NULL; i++) {
-        if (memcmp(l->spec.module.digest, digest, WR_DIGEST_BYTES) == 0) return true;
-        for (uint32_t k = 0; k < l->spec.files; k++)
-            if (memcmp(l->spec.file[k].digest, digest, WR_DIGEST_BYTES) == 0) return true;
-    }
-    return false;
-}
 
 static void take_jobs_back(wr_jobmanager *jm)
 {

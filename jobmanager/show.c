@@ -328,8 +328,14 @@ static void folder_of(FILE *file, wr_jobmanager *jm, const wr_ledger_job *l, boo
     if (json) {
         wr_json_init_file(&j, file);
         wr_json_object(&j, NULL);
-        wr_json_str(&j, "folder", l->spec.snapshots);
+        wr_json_str(&j, "folder", l->spec.snapshots); /* the members of a job that runs, as far as they are known */
+        wr_json_null(&j, "restored");
         wr_json_u64(&j, "newest", n > 0 ? list[0].id : 0);
+        wr_json_null(&j, "completed");
+        wr_json_null(&j, "failed");
+        wr_json_null(&j, "failed_in_a_row");
+        wr_json_array(&j, "history");
+        wr_json_end(&j);
         wr_json_array(&j, "kept");
         for (uint32_t i = 0; i < n; i++) wr_json_u64(&j, NULL, list[i].id);
         wr_json_end(&j);

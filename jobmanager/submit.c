@@ -1,5 +1,6 @@
 /* Jobs that come, or leave a TaskManager. */
 #include "base/check.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "jobmanager/inside.h"
 #include "jobmanager/store.h"
@@ -199,14 +200,54 @@ void wr_jm_moves(wr_jobmanager *jm)
     }
 }
 
+/* What becomes of the jobs there. NULL without memory. */
+static char *tell_drain(wr_jobmanager *jm, const wr_jm_tm *t, bool on, bool json, size_t *n)
+{
+    wr_json j;
+    char   *out = NULL;
+    FILE   *file = open_memstream(&out, n);
+    if (file == NULL) return NULL;
+    wr_json_init_file(&j, file);
+    if (json) {
+        wr_json_object(&j, NULL);
+        wr_json_str(&j, "taskmanager", t->name);
+        wr_json_printf(&j, "tm", "%016llx", (unsigned long long)t->tm);
+        wr_json_bool(&j, "draining", on);
+        wr_json_array(&j, "jobs");
+    } else {
+        fprintf(file, on ? "%s takes no new work\n" : "%s takes work again\n", t->name);
+    }
+    for (uint32_t i = 0; i < jm->jobs && on; i++) {
+        const wr_jm_job     *job = jm->job[i];
+        const wr_ledger_job *l = wr_ledger_find(jm->ledger, job->id);
+        if (l == NULL || slots_on_drained(job) == 0) continue;
+        bool moves = l->spec.snapshots[0] != 0;
+        if (json) {
+            wr_json_object(&j, NULL);
+            wr_json_printf(&j, "id", "%016llx", (unsigned long long)job->id);
+            wr_json_str(&j, "job", job->name);
+            wr_json_bool(&j, "moves", moves);
+            wr_json_end(&j);
+        } else {
+            fprintf(file, "%016llx %s %s\n", (unsigned long long)job->id, job->name,
+                    moves ? "moves as soon as there are slots elsewhere"
+                          : "takes no snapshots, and stays until it ends");
+        }
+    }
+    if (json) {
+        wr_json_end(&j);
+        wr_json_end(&j);
+    }
+    fclose(file);
+    return out;
+}
+
 void wr_jm_drain(wr_jobmanager *jm, uint64_t peer, wr_message *m, bool on)
 {
     wr_jm_tm  *t = tm_named(jm, m->ask.path[0] != 0 ? m->ask.path : m->ask.job);
     wr_errinfo info = {0};
-    char      *out = NULL;
-    size_t     n = 0;
     if (t == NULL) {
-        wr_fail(&info, WR_NOT_FOUND, "there is no TaskManager %s; weir info shows those that there are",
+        wr_fail(&info, WR_NOT_FOUND, "there is no TaskManager %s; weir taskmanagers shows those that there are",
                 m->ask.path[0] != 0 ? m->ask.path : m->ask.job);
         wr_jm_reply(jm, peer, m->request, &info, 0, 0);
         return;
@@ -217,25 +258,7 @@ void wr_jm_drain(wr_jobmanager *jm, uint64_t peer, wr_message *m, bool on)
     }
     wr_log(WR_LOG_INFO, "TaskManager %s %s", t->name, on ? "is drained" : "takes work again");
     wr_jm_pool(jm, (wr_pool_event){.kind = WR_POOL_DRAIN, .tm = t->tm, .on = on});
-    FILE *file = open_memstream(&out, &n);
-    if (file == NULL) {
-        wr_jm_reply(jm, peer, m->request, NULL, 0, 0);
-        return;
-    }
-    fprintf(file, on ? "%s takes no new work\n" : "%s takes work again\n", t->name);
-    for (uint32_t i = 0; i < jm->jobs && on; i++) {
-        const wr_jm_job     *j = jm->job[i];
-        const wr_ledger_job *l = wr_ledger_find(jm->ledger, j->id);
-        if (l == NULL || slots_on_drained(j) == 0) continue;
-        fprintf(file, "%016llx %s %s\n", (unsigned long long)j->id, j->name,
-                l->spec.snapshots[0] != 0 ? "moves as soon as there are slots elsewhere"
-                                          : "takes no snapshots, and stays until it ends");
-    }
-    fclose(file);
-    if (m->ask.json) {
-        free(out);
-        out = strdup("{}\n");
-        n = 3;
-    }
+    size_t n = 0;
+    char  *out = tell_drain(jm, t, on, m->ask.json, &n);
     wr_jm_reply_text(jm, peer, m->request, out, n);
 }

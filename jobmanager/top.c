@@ -35,6 +35,7 @@ void wr_jm_times_of(const wr_jm_job *j, uint32_t vertex, wr_jm_times *sum)
     for (uint32_t i = 0; i < v->parallelism; i++) {
         wr_stats_task t;
         for (uint32_t k = 0; k < j->workers; k++) {
+            if (j->worker[k].gone) continue; /* what it did last it does no more */
             if (!times_of(&j->worker[k], v->first_subtask + i, &t)) continue;
             double all = (double)t.busy_ns + (double)t.idle_ns + (double)t.back_pressured_ns;
             sum->subtasks++;
@@ -83,7 +84,7 @@ void wr_jm_flow_of(const wr_jm_job *j, uint32_t node, wr_jm_flow *sum)
                 sum->held = o->held;
                 sum->stands = old != NULL && old->watermark == o->watermark;
             }
-            if (old == NULL || seconds <= 0) continue;
+            if (old == NULL || seconds <= 0 || w->gone) continue;
             sum->rated = true;
             sum->in_rate += o->in > old->in ? (double)(o->in - old->in) / seconds : 0;
             sum->out_rate += o->out > old->out ? (double)(o->out - old->out) / seconds : 0;

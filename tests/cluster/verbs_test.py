@@ -28,6 +28,19 @@ WEIR_PIPELINE(lines, p)
     weir_sink(lines, "file:copies", .name = "copies");
 }
 """
+SAYS = kit.HEAD + """
+WEIR_RECORD(event, (uint64_t, n))
+WEIR_FILTER(leave, event, in)
+{
+    if (in->n == 500) { printf("about to leave\\n"); exit(3); }
+    return true;
+}
+WEIR_PIPELINE(says, p)
+{
+    event_stream events = weir_source(event, p, "generator:?count=1000", .name = "events");
+    weir_sink(weir_apply(leave, events), "blackhole:", .name = "out");
+}
+"""
 
 
 class Verbs(kit.Case):
@@ -134,6 +147,42 @@ class Verbs(kit.Case):
             self.assertEqual((os.path.exists(c.path("none")), os.path.exists(c.path("snapshots"))), (False, False))
             with open(c.path("kept"), encoding="utf-8") as file:  # one file, since nothing is committed in parts
                 self.assertEqual(len(file.readlines()), 10)
+
+    def test_what_reads_has_json(self):
+        with Cluster(taskmanagers=2, slots=1, snapshot_interval="200ms") as c:
+            job = c.submit(c.build("counts", kit.COUNTS), "-p", "2", "--set", "tallies=file:tallies")
+            wait_until(lambda: c.snapshots(job) > 0, "a snapshot")
+            running = c.json("snapshots", job)
+            drained = c.json("drain", "tm0")
+            self.assertEqual((drained["taskmanager"], drained["draining"], drained["jobs"]), ("tm0", True, [{"id": job, "job": "counts", "moves": True}]))
+            undrained = c.json("drain", "tm0", "--undo")
+            self.assertEqual((undrained["draining"], undrained["jobs"]), (False, []))
+            self.expect(c.weir("drain", "nobody"), 1, "weir taskmanagers shows")
+            c.weir("stop", job, code=0)
+            stopped = c.json("snapshots", job)
+            self.assertEqual(set(running) - set(stopped), set())
+            self.assertGreaterEqual(stopped["newest"], running["newest"])
+
+    def test_logs(self):
+        """Of each attempt, wherever it was; also after the JobManager was started again; as text, as JSON, and followed."""
+        with Cluster(taskmanagers=2, slots=1) as c:
+            says = c.build("says", SAYS)
+            with subprocess.Popen([kit.cluster.WEIR, "submit", says, "--restart", "fixed", "--restart-attempts", "1", "--restart-delay", "10ms",
+                                   "-d", "-q"], cwd=c.folder, env=c.env, stdout=subprocess.PIPE, text=True) as submit:
+                job = submit.communicate()[0].strip()
+            with subprocess.Popen([kit.cluster.WEIR, "logs", job, "-f"], cwd=c.folder, env=c.env, stdout=subprocess.PIPE, text=True) as follow:
+                followed = follow.communicate(timeout=60)[0]
+            self.assertEqual(c.state(job), "FAILED")
+            for text in (c.weir("logs", job, code=0).out, followed):
+                self.assertEqual(text.count("about to leave"), 2, text)
+                self.assertEqual(text.count("it called exit(3)"), 2, text)
+            c.jobmanager.kill()
+            c.start_jobmanager()
+            wait_until(lambda: len(c.json("taskmanagers")) == 2, "they come back")
+            self.assertEqual(c.weir("logs", job, code=0).out.count("about to leave"), 2)
+            pieces = [json.loads(line) for line in c.weir("logs", job, "--json", code=0).out.splitlines()]
+            self.assertEqual("".join(piece["text"] for piece in pieces).count("about to leave"), 2)
+            self.assertLessEqual({piece["taskmanager"] for piece in pieces}, {"tm0", "tm1"})
 
     def test_wait_as_json(self):
         with Cluster(taskmanagers=1, slots=1) as c:

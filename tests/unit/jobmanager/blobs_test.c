@@ -1,0 +1,186 @@
+/* The store of shipped files: what no job has in the end goes, and what somebody is about to submit a job with stays. */
+#include "jobmanager/blobs.h"
+#include "net/mac.h"
+#include <ftw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static wr_env    env;
+static int64_t   now_ns;
+static char      folder[64];
+static wr_blobs *blobs;
+static bool      in_job[4]; /* by file */
+
+static int64_t fake_now(void *self)
+{
+    (void)self;
+    return now_ns;
+}
+
+static void describe(uint32_t file, char text[32], wr_blob *b)
+{
+    memset(b, 0, sizeof *b);
+    b->bytes = (uint64_t)snprintf(text, 32, "the content of file %u", file);
+    wr_sha256 *sum = wr_sha256_new();
+    wr_sha256_add(sum, text, b->bytes);
+    wr_sha256_end(sum, b->digest);
+}
+
+static bool here(uint32_t file)
+{
+    char    text[32];
+    wr_blob b;
+    describe(file, text, &b);
+    return wr_blobs_has(blobs, b.digest, b.bytes);
+}
+
+/* Half of it, or all of it. */
+static void ship(uint64_t peer, uint32_t file, bool whole)
+{
+    char       text[32];
+    wr_blob    b;
+    uint64_t   have = 0;
+    wr_errinfo info = {0};
+    describe(file, text, &b);
+    b.data = text;
+    b.data_bytes = (uint32_t)(whole ? b.bytes : b.bytes / 2);
+    if (wr_blobs_put(blobs, peer, &b, &have, &info) != WR_OK) fail_msg("%s", info.text);
+    assert_int_equal(have, b.data_bytes);
+}
+
+static bool named(void *self, const uint8_t digest[WR_DIGEST_BYTES])
+{
+    (void)self;
+    for (uint32_t i = 0; i < 4; i++) {
+        char    text[32];
+        wr_blob b;
+        describe(i, text, &b);
+        if (in_job[i] && memcmp(b.digest, digest, sizeof b.digest) == 0) return true;
+    }
+    return false;
+}
+
+/* As the JobManager does. Whether it was due. */
+static bool pass(int64_t ms)
+{
+    now_ns += ms * 1000000;
+    if (now_ns / 1000000 < wr_blobs_due_ms(blobs)) return false;
+    wr_blobs_sweep(blobs, named, NULL);
+    assert_true(wr_blobs_due_ms(blobs) > now_ns / 1000000);
+    return true;
+}
+
+static int begin(void **state)
+{
+    wr_errinfo info = {0};
+    (void)state;
+    env = *wr_env_real();
+    env.mono_ns = fake_now;
+    now_ns = 1000000000;
+    memset(in_job, 0, sizeof in_job);
+    snprintf(folder, sizeof folder, "/tmp/weir-blobs-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    assert_int_equal(wr_blobs_open(&blobs, &env, folder, &info), WR_OK);
+    wr_blobs_sweep(blobs, named, NULL);
+    return 0;
+}
+
+static int remove_one(const char *path, const struct stat *about, int kind, struct FTW *where)
+{
+    (void)about, (void)kind, (void)where;
+    return remove(path);
+}
+
+static int finish(void **state)
+{
+    (void)state;
+    wr_blobs_close(blobs);
+    return nftw(folder, remove_one, 4, FTW_DEPTH | FTW_PHYS);
+}
+
+static void what_no_job_has_goes_behind_its_client(void **state)
+{
+    (void)state;
+    ship(7, 0, true);
+    ship(7, 1, true);
+    in_job[1] = true;
+    assert_false(pass(600000)); /* it is still there, and may submit */
+    wr_blobs_peer_gone(blobs, 7);
+    assert_false(pass(60000)); /* it may dial again */
+    assert_true(here(0) && here(1));
+    assert_true(pass(60000));
+    assert_true(!here(0) && here(1));
+}
+
+/* Who ships what is there already counts on it as well. */
+static void who_was_told_that_it_is_there_has_it(void **state)
+{
+    (void)state;
+    char       text[32];
+    wr_blob    b;
+    uint64_t   have;
+    wr_errinfo info = {0};
+    ship(7, 0, true);
+    wr_blobs_peer_gone(blobs, 7);
+    pass(100000);
+    describe(0, text, &b);
+    b.data = text;
+    b.data_bytes = 1;
+    assert_int_equal(wr_blobs_put(blobs, 8, &b, &have, &info), WR_OK);
+    assert_int_equal(have, b.bytes);
+    assert_true(pass(100000)); /* the first one's time is over */
+    assert_true(here(0));
+    wr_blobs_peer_gone(blobs, 8);
+    assert_true(pass(120000));
+    assert_false(here(0));
+}
+
+static void what_is_on_its_way_stays(void **state)
+{
+    (void)state;
+    char       text[32];
+    wr_blob    b;
+    uint64_t   have;
+    wr_errinfo info = {0};
+    ship(7, 0, true);
+    wr_blobs_peer_gone(blobs, 7);
+    ship(8, 1, false);
+    assert_true(pass(120000));
+    assert_false(here(0));
+    describe(1, text, &b);
+    b.offset = b.bytes / 2;
+    b.data = text + b.offset;
+    b.data_bytes = (uint32_t)(b.bytes - b.offset);
+    assert_int_equal(wr_blobs_put(blobs, 8, &b, &have, &info), WR_OK);
+    assert_true(here(1));
+}
+
+/* Jobs are forgotten, and nobody says so here. */
+static void files_of_forgotten_jobs_go(void **state)
+{
+    (void)state;
+    ship(7, 0, true);
+    in_job[0] = true;
+    wr_blobs_peer_gone(blobs, 7);
+    assert_true(pass(120000));
+    assert_true(here(0));
+    in_job[0] = false;
+    assert_false(pass(3000000));
+    assert_true(pass(600000));
+    assert_false(here(0));
+}
+
+int main(void)
+{
+#define T(NAME) cmocka_unit_test_setup_teardown(NAME, begin, finish)
+    const struct CMUnitTest tests[] = {T(what_no_job_has_goes_behind_its_client),
+                                       T(who_was_told_that_it_is_there_has_it), T(what_is_on_its_way_stays),
+                                       T(files_of_forgotten_jobs_go)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
