@@ -101,6 +101,7 @@ static void power_fails(world *w)
         if (w->jm[i].alive) sim_jm_kill(&w->jm[i]);
     }
     sim_disk_restart(w->disk, true);
+    if (sim_disk_unmounted(w->disk)) sim_disk_mount(w->disk);
     w->broken = false;
 }
 
@@ -149,16 +150,36 @@ static void part_something(world *w)
 static void disk_goes_bad(world *w)
 {
     sim_faults *f = sim_disk_faults(w->disk);
-    switch (below(w, 5)) {
+    switch (below(w, 6)) {
     case 0: f->write_error = 1 + (uint32_t)below(w, 20); break;
     case 1: f->sync_error = 1 + (uint32_t)below(w, 5); break;
     case 2: f->full = true; break;
     case 3: f->slow_ns = 1 + (int64_t)below(w, 3000000); break;
+    case 4: f->look_error = 1 + (uint32_t)below(w, 12); break;
     default: f->read_error = 1 + (uint32_t)below(w, 20); break;
     }
     w->broken = true;
     w->calm_ns = w->clock.now_ns + some_time(w);
     sim_note(w, "the disk misbehaves");
+}
+
+/* The folder of the snapshots is empty, or not there, while the job is to go on in it. */
+static void unmount(world *w)
+{
+    char               path[64] = "/snapshots";
+    const client_node *c = &w->client;
+    if (c->job == 0 || c->ending != ENDS_ITSELF || c->over_job != 0 || w->completed == 0) return;
+    if (sim_disk_unmounted(w->disk)) return;
+    if (one_in(w, 2)) snprintf(path, sizeof path, "/snapshots/sim%u", c->folder);
+    if (!sim_disk_is_folder(w->disk, path)) return;
+    sim_note(w, "%s is not mounted", path);
+    sim_disk_unmount(w->disk, path, one_in(w, 2));
+    w->result->unmounts++;
+    w->broken = true;
+    w->calm_ns = w->clock.now_ns + some_time(w);
+    worker_node *k = some_worker(w);
+    if (k != NULL && !one_in(w, 3)) sim_worker_kill(k, 9);
+    if (some_jm(w)->alive && one_in(w, 2)) sim_jm_kill(some_jm(w));
 }
 
 /* In the middle of a storage call that comes soon. */
@@ -181,7 +202,7 @@ static void make_fault(world *w)
     tm_node     *tm = &w->tm[below(w, TMS)];
     w->faults--;
     w->fault_ns = w->clock.now_ns + (int64_t)below(w, one_in(w, 3) ? 100000000 : 15000000);
-    switch (below(w, 12)) {
+    switch (below(w, 13)) {
     case 0:
     case 1:
         if (n != NULL) sim_worker_kill(n, 9);
@@ -218,6 +239,7 @@ static void make_fault(world *w)
         w->result->breaks++;
         break;
     case 9: disk_goes_bad(w); break;
+    case 11: unmount(w); break;
     case 10:
         sim_note(w, "power fails everywhere");
         power_fails(w);
@@ -237,6 +259,7 @@ static void calm(world *w)
     }
     for (uint32_t i = 0; i < WORKERS; i++) sim_worker_wake(&w->worker[i]);
     *sim_disk_faults(w->disk) = (sim_faults){0};
+    if (sim_disk_unmounted(w->disk)) sim_disk_mount(w->disk);
     if (w->broken) sim_note(w, "the disk is well");
     w->broken = false;
 }

@@ -7,7 +7,7 @@
 typedef struct sim_cluster_result {
     uint64_t crashes, snapshots, restores, records; /* restores: attempts that began with a snapshot */
     uint64_t steps, attempts, leaders, pauses, partitions, breaks, powers, messages, bytes, rescales, savepoints;
-    uint64_t states, stops, drains, cancels, forks, ends; /* ends: a job's end was asked for again later */
+    uint64_t states, stops, drains, cancels, forks, ends, unmounts; /* ends: a job's end was asked for again later */
     uint64_t trace;
     bool     violated;
     char     why[1024];

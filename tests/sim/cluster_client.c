@@ -105,6 +105,7 @@ static bool disk_was_well(const world *w)
 static void submit_again(client_node *c)
 {
     world *w = c->w;
+    if (sim_disk_unmounted(w->disk)) sim_disk_mount(w->disk); /* who submits looks whether his folder is there */
     w->errors_before = sim_disk_stats_of(w->disk)->errors;
     c->submit = wr_prng_next(&w->random) | 1;
     c->job = c->ends = 0;
@@ -238,7 +239,8 @@ static void ask_something(client_node *c)
     char     path[64];
     uint64_t request = 1000 + ++c->ticket;
     c->ask_ns = w->clock.now_ns + (int64_t)below(w, 40000000);
-    if (c->endings > 0 && c->ending == ENDS_ITSELF && c->over_job == 0 && w->completed > 0 && one_in(w, 2)) {
+    if (c->endings > 0 && c->ending == ENDS_ITSELF && c->over_job == 0 && w->completed > 0 &&
+        !sim_disk_unmounted(w->disk) && one_in(w, 2)) {
         c->endings--;
         c->ending = 1 + (uint32_t)below(w, ENDINGS - 1);
         c->asked = c->ends = request;

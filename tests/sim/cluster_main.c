@@ -28,9 +28,10 @@ static bool *switch_of(const char *name)
     static const struct {
         const char *name;
         bool       *on;
-    } all[] = {SWITCH(stale_epoch),      SWITCH(no_lease),       SWITCH(ids_not_durable),
-               SWITCH(ledger_late),      SWITCH(credit_leak),    SWITCH(two_leaders),
-               SWITCH(ack_before_fsync), SWITCH(skip_alignment), SWITCH(commit_early)};
+    } all[] = {SWITCH(stale_epoch),  SWITCH(no_lease),           SWITCH(ids_not_durable),  SWITCH(ledger_late),
+               SWITCH(credit_leak),  SWITCH(two_leaders),        SWITCH(ack_before_fsync), SWITCH(skip_alignment),
+               SWITCH(commit_early), SWITCH(missing_is_new),     SWITCH(lose_dirty_bit),   SWITCH(skip_undo),
+               SWITCH(skip_recover), SWITCH(abort_committables), SWITCH(lose_split),       SWITCH(position_behind)};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         if (strcmp(all[i].name, name) == 0) return all[i].on;
     }
@@ -149,6 +150,7 @@ static void add(sim_cluster_result *sum, const sim_cluster_result *r)
     sum->cancels += r->cancels;
     sum->forks += r->forks;
     sum->ends += r->ends;
+    sum->unmounts += r->unmounts;
 }
 
 int main(int count, char **texts)
@@ -174,10 +176,10 @@ int main(int count, char **texts)
     printf("steps %" PRIu64 " attempts %" PRIu64 " leaders %" PRIu64 " pauses %" PRIu64 " partitions %" PRIu64
            " breaks %" PRIu64 " powers %" PRIu64 " rescales %" PRIu64 " savepoints %" PRIu64 " messages %" PRIu64
            " bytes %" PRIu64 " stops %" PRIu64 " drains %" PRIu64 " cancels %" PRIu64 " forks %" PRIu64 " ends %" PRIu64
-           " states %" PRIu64 "\n",
+           " states %" PRIu64 " unmounts %" PRIu64 "\n",
            sum.steps, sum.attempts, sum.leaders, sum.pauses, sum.partitions, sum.breaks, sum.powers, sum.rescales,
-           sum.savepoints, sum.messages, sum.bytes, sum.stops, sum.drains, sum.cancels, sum.forks, sum.ends,
-           sum.states);
+           sum.savepoints, sum.messages, sum.bytes, sum.stops, sum.drains, sum.cancels, sum.forks, sum.ends, sum.states,
+           sum.unmounts);
     printf("seeds %" PRIu64 " crashes %" PRIu64 " snapshots %" PRIu64 " restores %" PRIu64 " records %" PRIu64
            " violations %" PRIu64 "\n",
            o.seeds, sum.crashes, sum.snapshots, sum.restores, sum.records, violations);

@@ -19,8 +19,9 @@ static uint64_t seed(world *w)
 
 void sim_jm_start(jm_node *n)
 {
-    world     *w = n->w;
-    wr_errinfo info = {0};
+    world         *w = n->w;
+    wr_errinfo     info = {0};
+    const uint64_t errors = sim_disk_stats_of(w->disk)->errors;
     sim_host_init(&n->host, &w->clock, w->net, MACHINE_JM, seed(w));
     n->port = sim_port_new(w->net, &n->host, "jm:6123", 0, sim_watch_jm, n);
     n->host.env.parker_init(n->host.env.self, &n->parker);
@@ -44,7 +45,7 @@ void sim_jm_start(jm_node *n)
     }
     sim_note(w, "a JobManager cannot begin: %s", info.text);
     bool other = w->jm[n == w->jm].alive; /* it must not: the other one has the ledger */
-    if (err != WR_OK && !n->host.dead && !other && sim_disk_stats_of(w->disk)->errors == w->errors_before)
+    if (err != WR_OK && !n->host.dead && !other && sim_disk_stats_of(w->disk)->errors == errors)
         sim_violate(w, "a JobManager cannot begin: %s", info.text);
     n->alive = err == WR_OK;
     if (!n->alive) n->jm = NULL;
@@ -360,8 +361,9 @@ int64_t sim_worker_due_ns(worker_node *n)
 
 void sim_tm_start(tm_node *n)
 {
-    world     *w = n->w;
-    wr_errinfo info = {0};
+    world         *w = n->w;
+    wr_errinfo     info = {0};
+    const uint64_t errors = sim_disk_stats_of(w->disk)->errors;
     sim_host_init(&n->host, &w->clock, w->net, MACHINE_TM + n->index, seed(w));
     n->incarnation = ++w->incarnations;
     n->ends = 0;
@@ -390,7 +392,7 @@ void sim_tm_start(tm_node *n)
     n->paused_ns = 0;
     sim_note(w, "%s begins%s%s", n->name, err != WR_OK ? ", and cannot: " : "", info.text);
     if (n->alive && !n->host.dead) return;
-    if (err != WR_OK && !n->host.dead && sim_disk_stats_of(w->disk)->errors == w->errors_before)
+    if (err != WR_OK && !n->host.dead && sim_disk_stats_of(w->disk)->errors == errors)
         sim_violate(w, "%s cannot begin: %s", n->name, info.text);
     sim_tm_kill(n);
 }

@@ -243,13 +243,16 @@ void sim_inject(world *w)
 {
     jm_node       *jm = w->jm[1].alive ? &w->jm[1] : &w->jm[0];
     tm_node       *tm = &w->tm[below(w, TMS)];
-    uint32_t       newest = w->attempts > 0 ? w->attempt[w->attempts - 1].attempt : 0;
+    uint32_t       newest = 0;
     uint64_t       leader = w->top_leader[tm->index];
     wr_task_report report = {.subtask = 0, .state = WR_TASK_FAILED};
     wr_message     m = {.job = w->client.job, .leader = jm->leader};
     char          *bytes;
     size_t         n;
     w->inject_ns = w->clock.now_ns + (int64_t)below(w, 8000000);
+    for (uint32_t i = 0; i < w->attempts; i++) {
+        if (w->attempt[i].job == m.job && w->attempt[i].attempt > newest) newest = w->attempt[i].attempt;
+    }
     if (one_in(w, 2) && newest >= 2 && jm->alive) {
         m.kind = one_in(w, 2) ? WR_MSG_REPORT : WR_MSG_GONE;
         m.attempt = newest - 1;

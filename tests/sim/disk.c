@@ -49,6 +49,8 @@ struct sim_disk {
     sim_clock     *clock;
     wr_prng        random;
     inode         *all, *root;
+    inode         *hidden, *above; /* not mounted; the folder that it is in */
+    char           mount[64];      /* its name there */
     handle         handle[HANDLES];
     bool           dead;
     uint64_t       die_in;
@@ -351,6 +353,7 @@ static int disk_open(void *self, const char *path, int flags)
     if (free_one < 0) return -EMFILE;
     i = walk(d, path, &folder, &name);
     if (i == NULL && (folder == NULL || (flags & WR_OPEN_CREATE) == 0)) return -ENOENT;
+    if (i != NULL && one_in(d, d->faults.look_error)) return wr_prng_one_in(&d->random, 2) ? -EIO : -EACCES;
     if (i != NULL && (flags & WR_OPEN_CREATE) && (flags & WR_OPEN_EXCLUSIVE)) return -EEXIST;
     if (i != NULL && i->folder != ((flags & WR_OPEN_FOLDER) != 0)) return i->folder ? -EISDIR : -ENOTDIR;
     if (i == NULL) {
@@ -516,6 +519,7 @@ static int disk_stat(void *self, const char *path, wr_file_info *info)
     int         error = enter(d);
     if (error < 0) return error;
     inode *i = walk(d, path, &folder, &name);
+    if (i != NULL && one_in(d, d->faults.look_error)) return wr_prng_one_in(&d->random, 2) ? -EIO : -EACCES;
     if (i == NULL) return -ENOENT;
     *info = (wr_file_info){
         .bytes = (int64_t)i->bytes, .changed_ns = i->changed_ns, .is_file = !i->folder, .is_folder = i->folder};
@@ -531,7 +535,7 @@ static int disk_list(void *self, const char *path, bool (*each)(void *arg, const
     if (error < 0) return error;
     inode *i = walk(d, path, &folder, &name);
     if (i == NULL || !i->folder) return i == NULL ? -ENOENT : -ENOTDIR;
-    if (one_in(d, d->faults.read_error)) return -EIO;
+    if (one_in(d, d->faults.read_error) || one_in(d, d->faults.look_error)) return -EIO;
     entries copy = {0};
     copy_entries(&copy, &i->now);
     for (uint32_t k = copy.n; k > 1; k--) { /* in no order */
@@ -753,6 +757,7 @@ static void sweep(sim_disk *d)
 {
     for (inode *i = d->all; i != NULL; i = i->next) i->marked = false;
     mark(d->root);
+    if (d->hidden != NULL) mark(d->hidden);
     for (inode **at = &d->all; *at != NULL;) {
         inode *i = *at;
         if (i->marked) {
@@ -790,6 +795,33 @@ void sim_disk_restart(sim_disk *d, bool power)
     d->faults = (sim_faults){0};
 }
 
+void sim_disk_unmount(sim_disk *d, const char *path, bool missing)
+{
+    const char *name;
+    inode      *empty = missing ? NULL : new_inode(d, true);
+    check(d->hidden == NULL);
+    d->hidden = walk(d, path, &d->above, &name);
+    check(d->hidden != NULL && d->above != NULL && strlen(name) < sizeof d->mount);
+    memcpy(d->mount, name, strlen(name) + 1);
+    set_entry(&d->above->now, d->mount, empty);
+    set_entry(&d->above->before, d->mount, empty);
+    d->stats.errors++;
+}
+
+void sim_disk_mount(sim_disk *d)
+{
+    check(d->hidden != NULL);
+    set_entry(&d->above->now, d->mount, d->hidden);
+    copy_entries(&d->above->before, &d->above->now); /* and nothing that happened in its place is done again */
+    clear_log(d->above);
+    d->hidden = NULL;
+}
+
+bool sim_disk_unmounted(const sim_disk *d)
+{
+    return d->hidden != NULL;
+}
+
 void sim_disk_die_in(sim_disk *d, uint64_t calls)
 {
     d->die_in = calls;
@@ -813,6 +845,14 @@ void sim_disk_names(sim_disk *d, const char *path, void (*each)(void *arg, const
     const char *name;
     inode      *i = walk(d, path, &folder, &name);
     for (uint32_t k = 0; i != NULL && k < i->now.n; k++) each(arg, i->now.at[k].name);
+}
+
+bool sim_disk_is_folder(sim_disk *d, const char *path)
+{
+    inode      *folder;
+    const char *name;
+    inode      *i = walk(d, path, &folder, &name);
+    return i != NULL && i->folder;
 }
 
 bool sim_disk_content(sim_disk *d, const char *path, const char **bytes, size_t *n)

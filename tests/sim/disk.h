@@ -16,6 +16,7 @@ typedef struct sim_clock sim_clock;
 /* What goes wrong from now on; one in so many calls, 0: never. */
 typedef struct sim_faults {
     uint32_t read_error, write_error, sync_error; /* -EIO */
+    uint32_t look_error;                          /* of stat, of list, and of open of what is there: -EIO or -EACCES */
     bool     full;                                /* what would grow fails with -ENOSPC, perhaps after a part */
     int64_t  slow_ns;                             /* a call takes up to so long */
 } sim_faults;
@@ -41,6 +42,12 @@ sim_disk_stats *sim_disk_stats_of(sim_disk *disk);
 /* Fills in the storage functions; self of the table is the clock. */
 void sim_disk_env(wr_env *env);
 
+/* A file system that is not mounted: its folder is there and empty, or (missing) not there. What is open stays open. Not
+ * while another one is. */
+void sim_disk_unmount(sim_disk *disk, const char *folder, bool missing);
+void sim_disk_mount(sim_disk *disk); /* the same again; what was put into its place meanwhile is hidden */
+bool sim_disk_unmounted(const sim_disk *disk);
+
 /* One of several processes dies: what it has in the background may or may not come to the disk; nothing else does. */
 void sim_disk_kill_io(sim_disk *disk, wr_io *io);
 /* When something that it was given is done next; INT64_MAX: it has nothing. */
@@ -48,6 +55,7 @@ int64_t sim_disk_io_due_ns(const wr_io *io);
 
 /* For those who look at the disk from outside; no fault, no time. The bytes live until the disk changes. */
 void     sim_disk_names(sim_disk *disk, const char *folder, void (*each)(void *arg, const char *name), void *arg);
+bool     sim_disk_is_folder(sim_disk *disk, const char *path);
 bool     sim_disk_content(sim_disk *disk, const char *path, const char **bytes, size_t *n);
 uint64_t sim_disk_hash(const sim_disk *disk); /* of all names, and the bytes of results */
 #endif
