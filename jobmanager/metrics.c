@@ -42,6 +42,20 @@ static void of_operator(FILE *f, const char *name, const wr_jm_job *j, uint32_t 
 
 /* ---- the JobManager's ---- */
 
+static void jobs_by_state(FILE *f, wr_jobmanager *jm)
+{
+    const wr_ledger_job *l;
+    uint32_t             n[WR_JOB_STATES] = {0};
+    for (uint32_t i = 0; (l = wr_ledger_job_at(jm->ledger, i)) != NULL; i++) {
+        const wr_jm_job *j = wr_jm_job_of(jm, l->id);
+        uint32_t         state = l->state != 0 || j == NULL ? l->state : (uint32_t)j->core.state;
+        if (state < WR_JOB_STATES) n[state]++;
+    }
+    head(f, "weir_jobs", "gauge", "Jobs in each state, ended ones as long as they are remembered.");
+    for (uint32_t s = 1; s < WR_JOB_STATES; s++)
+        fprintf(f, "weir_jobs{state=\"%s\"} %u\n", wr_job_state_name((wr_job_state)s), n[s]);
+}
+
 static void of_cluster(FILE *f, wr_jobmanager *jm)
 {
     wr_pool_sums   sums;
@@ -54,6 +68,7 @@ static void of_cluster(FILE *f, wr_jobmanager *jm)
     head(f, "weir_slots", "gauge", "Slots of TaskManagers that take work.");
     fprintf(f, "weir_slots{state=\"free\"} %u\nweir_slots{state=\"used\"} %u\n", sums.free_slots,
             sums.slots > sums.free_slots ? sums.slots - sums.free_slots : 0);
+    jobs_by_state(f, jm);
     head(f, "weir_jobs_waiting", "gauge", "Jobs that wait for slots.");
     fprintf(f, "weir_jobs_waiting %u\n", sums.waiting);
     head(f, "weir_heartbeat_age_seconds", "gauge", "Since the last heartbeat of each TaskManager.");
@@ -102,7 +117,8 @@ static void states(FILE *f, wr_jobmanager *jm)
 typedef double (*figure_of_job)(const wr_jm_job *j);
 static double restarts(const wr_jm_job *j)
 {
-    return j->attempt > 0 ? j->attempt - 1 : 0;
+    const wr_ledger_job *l = wr_ledger_find(j->jm->ledger, j->id);
+    return l != NULL ? wr_jm_restarts_of(j->jm, l) : 0;
 }
 static const wr_core_checkpoint *machine(const wr_jm_job *j)
 {

@@ -54,7 +54,7 @@ static uint32_t widest(const wr_ledger_job *l, const wr_jm_job *j)
 }
 
 /* Of all its time, also before this JobManager's. */
-static uint32_t restarts_of(wr_jobmanager *jm, const wr_ledger_job *l)
+uint32_t wr_jm_restarts_of(wr_jobmanager *jm, const wr_ledger_job *l)
 {
     uint32_t first = l->first != 0 ? l->first : wr_jm_attempts_before(jm, l->spec.snapshots, l) + 1;
     return l->attempt > first ? l->attempt - first : 0;
@@ -175,7 +175,7 @@ static void json_job(wr_json *j, wr_jobmanager *jm, const wr_ledger_job *l, bool
     wr_json_str(j, "state", state_of(l, job));
     wr_json_f64(j, "seconds", (double)up_ms(jm, l) * 1e-3);
     wr_json_u64(j, "attempt", l->attempt);
-    wr_json_u64(j, "restarts", restarts_of(jm, l));
+    wr_json_u64(j, "restarts", wr_jm_restarts_of(jm, l));
     wr_json_u64(j, "parallelism", widest(l, job));
     wr_json_u64(j, "slots", slots_of(job));
     wr_json_i64(j, "submitted_ms", l->submitted_wall_ms);
@@ -208,7 +208,7 @@ static void text_job(FILE *file, wr_jobmanager *jm, const wr_ledger_job *l)
     char             up[WR_TEXT_NUMBER_MAX + 1];
     wr_text_of_duration(up, up_ms(jm, l) / 1000 * 1000000000);
     fprintf(file, "%016llx  %-24s %-12s %6u %8u %10s\n", (unsigned long long)l->id, l->spec.name, state_of(l, j),
-            slots_of(j), restarts_of(jm, l), up);
+            slots_of(j), wr_jm_restarts_of(jm, l), up);
 }
 
 char *wr_jm_show_list(wr_jobmanager *jm, uint64_t nobody, bool json, size_t *n)

@@ -1,0 +1,85 @@
+/* What top and /metrics say of a job whose workers are gone, and of one that begins where another ended. */
+#include "tests/unit/jobmanager/jobmanager_kit.h"
+
+static void expect_metric(const char *part)
+{
+    size_t n;
+    char  *text = wr_jobmanager_read(jm, "metrics", &n);
+    assert_non_null(text);
+    if (strstr(text, part) == NULL) fail_msg("no '%s' in %s", part, text);
+    free(text);
+}
+
+static void stats(uint64_t tm, uint64_t job, uint32_t attempt, uint64_t in, uint64_t busy_ns)
+{
+    wr_stats_task     t = {.subtask = 1, .busy_ns = busy_ns, .idle_ns = 1000};
+    wr_stats_operator o = {.node = 1, .subtask = 0, .in = in, .watermark = WEIR_NO_TIME};
+    wr_message        m = {.kind = WR_MSG_STATS, .job = job, .attempt = attempt};
+    m.stats = (wr_stats){.task = &t, .tasks = 1, .op = &o, .ops = 1, .rss_bytes = 4096};
+    say(tm, &m);
+}
+
+/* A job that waits to start again does nothing, however busy its last attempt was. */
+static void workers_that_are_gone_do_nothing(void **state)
+{
+    (void)state;
+    join(1, 1);
+    uint64_t job = submit("numbers", 1);
+    run_all(job, 1, subtasks[0]);
+    stats(1, job, 1, 1000, 0);
+    now_ns += 2000000000;
+    stats(1, job, 1, 5000, 1000);
+    request("top", job, true);
+    expect_text("\"in_per_second\":2000,");
+    expect_metric("weir_jobs{state=\"RUNNING\"} 1\n");
+    expect_metric("weir_jobs{state=\"RESTARTING\"} 0\n");
+    gone(1, job, 1, false);
+    request("top", job, true);
+    expect_text("\"busiest\":0,");
+    expect_text("\"in_per_second\":0,");
+    expect_text("\"in\":5000,");
+    expect_metric("weir_jobs{state=\"RUNNING\"} 0\n");
+    expect_metric("weir_jobs{state=\"RESTARTING\"} 1\n");
+}
+
+/* Attempts are counted on in a folder of snapshots; restarts are this job's own. */
+static void restarts_are_the_jobs_own(void **state)
+{
+    (void)state;
+    char path[128];
+    snprintf(path, sizeof path, "%s/mine", folder);
+    join(1, 1);
+    wr_message m = submit_message("numbers", 1);
+    m.ask.spec.snapshots = path;
+    for (uint32_t attempt = 1; attempt < 3; attempt++) {
+        m.request = 1000 + attempt;
+        say(CLIENT, &m);
+        uint64_t job = last(WR_MSG_REPLY, CLIENT)->reply.job;
+        if (job == 0) fail_msg("%s", last(WR_MSG_REPLY, CLIENT)->reply.info.text);
+        assert_int_equal(last(WR_MSG_DEPLOY, 1)->attempt, attempt);
+        expect_metric("weir_job_restarts_total{job=\"numbers\",id=");
+        size_t n;
+        char  *text = wr_jobmanager_read(jm, "metrics", &n), id[64];
+        snprintf(id, sizeof id, "weir_job_restarts_total{job=\"numbers\",id=\"%016llx\"} 0\n", (unsigned long long)job);
+        if (strstr(text, id) == NULL) fail_msg("no '%s' in %s", id, text);
+        free(text);
+        request("cancel", job, false);
+        report_all(job, attempt, subtasks[0], WR_TASK_CANCELED);
+        gone(1, job, attempt, true);
+        forget_sent();
+    }
+}
+
+static int end_all(void **state)
+{
+    (void)state;
+    free_graphs();
+    return 0;
+}
+
+int main(void)
+{
+#define T(NAME) cmocka_unit_test_setup_teardown(NAME, begin, finish)
+    const struct CMUnitTest tests[] = {T(workers_that_are_gone_do_nothing), T(restarts_are_the_jobs_own)};
+    return cmocka_run_group_tests(tests, NULL, end_all);
+}
