@@ -11,6 +11,7 @@ enum {
     QUANTUM_WAITING = 1 << 20,
     SHARE = 4,          /* a quarter of the time while records wait, three in a hurry */
     CREDIT_NS = 300000, /* no more piles up */
+    SPARE_SHARE = 8,    /* a slot with an eighth of its time to spare is not saturated */
     ROOM_SHARE = 2,     /* old bytes: at most as many as the state has, and half of what --state-max leaves */
     LAYERS_MAX = 16,    /* increments over one full file */
     CHAIN_SHARE = 2     /* they have at most half of its bytes */
@@ -200,10 +201,23 @@ static wr_err make_writer(wr_tasklet *t, const wr_barrier *b, wr_errinfo *info)
     return WR_OK;
 }
 
+/* A slot that has had time to spare since the last barrier lets records come first, and spends old bytes for it: it
+ * will catch up. One that has none is late anyway: it captures early, as each old byte that need not be saved is time
+ * won. */
+static void judge_load(wr_tasklet *t)
+{
+    wr_capture_state *c = &t->barriers.capture;
+    int64_t           now = t->home->env->mono_ns(t->home->env->self), spare = t->home->spare_ns;
+    c->patient = (spare - c->judged_spare_ns) * SPARE_SHARE >= now - c->judged_mono_ns;
+    c->judged_spare_ns = spare;
+    c->judged_mono_ns = now;
+}
+
 wr_err wr_capture_start(wr_tasklet *t, const wr_barrier *b, wr_ack *ack, wr_errinfo *info)
 {
     wr_capture_state *c = &t->barriers.capture;
     check(c->writer == NULL);
+    judge_load(t);
     settle_last(t, b->base);
     c->barrier = *b;
     c->full = !may_be_increment(&c->chain, b);
@@ -215,7 +229,7 @@ wr_err wr_capture_start(wr_tasklet *t, const wr_barrier *b, wr_ack *ack, wr_erri
     }
     c->chain.last_increment = !c->full;
     c->ack = ack;
-    c->credit_ns = 0;
+    c->credit_ns = -CREDIT_NS; /* right behind a barrier each record costs its old bytes: those come first */
     if (c->ns_per_byte == 0) c->ns_per_byte = NS_PER_BYTE_FIRST;
     c->began_mono_ns = c->stepped_mono_ns = t->home->env->mono_ns(t->home->env->self);
     return WR_OK;
@@ -258,9 +272,8 @@ static uint64_t without(uint64_t bytes, uint64_t part)
     return bytes > part ? bytes - part : 0;
 }
 
-/* Old bytes are what lets records come before capturing: with a bound of a quarter of the state, a slot at half load
- * whose keys are all written stood for hundreds of milliseconds in each snapshot. */
-static bool undo_above(const wr_tasklet *t, uint32_t quarters)
+/* Whether there are more old bytes than so many eighths of what they may be. */
+static bool undo_above(const wr_tasklet *t, uint32_t eighths)
 {
     const wr_budget *budget = t->home->budget;
     uint64_t         undo = wr_image_writer_undo_bytes(t->barriers.capture.writer);
@@ -269,7 +282,7 @@ static bool undo_above(const wr_tasklet *t, uint32_t quarters)
         uint64_t room = without(budget->bytes_max, without(budget->bytes, undo));
         if (most > room / ROOM_SHARE) most = room / ROOM_SHARE;
     }
-    return undo > most / 4 * quarters;
+    return undo > most / 8 * eighths;
 }
 
 /* Memory or time for the snapshot runs out. Old bytes are given up only when all is captured, so that waiting for fewer
@@ -279,7 +292,7 @@ static bool hurries(const wr_tasklet *t)
     const wr_capture_state *c = &t->barriers.capture;
     if (wr_image_writer_captured(c->writer)) return false; /* nothing of ours makes it faster */
     int64_t timeout = t->barriers.timeout_ns;
-    return undo_above(t, 3) || (timeout > 0 && t->home->mono_ns - c->began_mono_ns > timeout / 2);
+    return undo_above(t, c->patient ? 6 : 1) || (timeout > 0 && t->home->mono_ns - c->began_mono_ns > timeout / 2);
 }
 
 /* How many bytes may be captured now; 0: later. */
@@ -317,6 +330,7 @@ bool wr_capture_step(wr_tasklet *t, bool waiting)
     int64_t            end = env->mono_ns(env->self);
     c->stepped_mono_ns = end;
     c->credit_ns -= (double)(end - now);
+    if (waiting) t->home->spare_ns += end - now;
     if (c->credit_ns < -CREDIT_NS) c->credit_ns = -CREDIT_NS; /* what the system took is not ours to pay back */
     if (step == WR_IMAGE_MORE) note_speed(c, (double)(end - now) / (double)bytes);
     if (step == WR_IMAGE_DURABLE) durable(t, end);
@@ -326,7 +340,8 @@ bool wr_capture_step(wr_tasklet *t, bool waiting)
 
 bool wr_capture_first(wr_tasklet *t, uint32_t *called)
 {
-    if (wr_image_writer_captured(t->barriers.capture.writer) || !undo_above(t, 4)) return false;
+    if (wr_image_writer_captured(t->barriers.capture.writer) || !undo_above(t, t->barriers.capture.patient ? 8 : 2))
+        return false;
     /* Storage that is slow wakes us. */
     *called = wr_capture_step(t, true) ? WR_CALLED_PROGRESS : WR_CALLED_BLOCKED;
     return true;

@@ -29,6 +29,8 @@ typedef struct wr_capture_state {
     int64_t          began_mono_ns, stepped_mono_ns; /* stepped: when the last step ended */
     double           credit_ns;                      /* what capturing may take now, while records wait */
     double           ns_per_byte;                    /* smoothed */
+    int64_t          judged_mono_ns, judged_spare_ns; /* at the last barrier */
+    bool             patient;                         /* the slot has time to spare: records come first */
     bool             full;
     wr_chain         chain;
     uint32_t         named_by; /* number + 1 of the operator that names the files; 0: no tables. Frozen once it runs */

@@ -176,6 +176,7 @@ static void idle(wr_slot *s, bool *done)
         for (int i = 0; i < 16; i++) relax();
         if (wr_slot_round(s, done) || *done) {
             note_arrival(s, s->home.mono_ns);
+            s->home.spare_ns += s->home.mono_ns - from;
             return;
         }
         /* Where other workers may be on this host: nobody counted CPUs for all of them. */
@@ -191,7 +192,9 @@ static void idle(wr_slot *s, bool *done)
     } else {
         park(s);
     }
-    note_arrival(s, s->home.env->mono_ns(s->home.env->self));
+    int64_t now = s->home.env->mono_ns(s->home.env->self);
+    note_arrival(s, now);
+    s->home.spare_ns += now - from;
 }
 
 void wr_slot_run(void *slot)

@@ -175,32 +175,67 @@ static void test_an_abort_ends_the_writing(void **state)
     snaps_free(&r);
 }
 
-/* The state is larger than what storage takes at once, so that old bytes pile up while it stands still. Then records
- * wait, and the job does not fail because of them. */
+enum {
+    MANY_KEYS = 600000
+}; /* a state larger than what storage takes at once: old bytes pile up while it stands still */
+
+/* Every key is written once while nothing can be stored. Returns how many records were taken, then lets storage go on,
+ * and sees that all comes to a good end. */
+static uint64_t taken_while_stalled(snaps_run *r, wr_budget *budget)
+{
+    stalled = true;
+    snaps_shot *s = trigger(r, 1, 0);
+    snaps_settle(r);
+    uint64_t before = snaps.seen[0];
+    snaps.may[0] += MANY_KEYS;
+    for (int i = 0; i < 100000; i++) snaps_step(r);
+    uint64_t count = snaps.seen[0] - before;
+    assert_false(budget->exceeded);
+    stalled = false;
+    assert_true(taken(r, s));
+    snaps_settle(r);
+    assert_int_equal(snaps.seen[0], before + MANY_KEYS);
+    assert_false(budget->exceeded);
+    return count;
+}
+
+static wr_op *sums_of(snaps_run *r)
+{
+    return wr_worker_op(r->worker, snaps_node(r, "sums")->id, 0);
+}
+
+static void test_a_saturated_slot_captures_before_old_bytes_are_many(void **state)
+{
+    (void)state;
+    snaps_run r;
+    begin(&r, MANY_KEYS, MANY_KEYS);
+    uint64_t count = taken_while_stalled(&r, sums_of(&r)->home->budget);
+    assert_true(count < MANY_KEYS); /* records wait */
+    assert_true(count > 0);         /* but not from the first old byte on */
+    snaps_free(&r);
+}
+
+static void test_a_slot_with_time_to_spare_lets_records_come_first(void **state)
+{
+    (void)state;
+    snaps_run r;
+    begin(&r, MANY_KEYS, MANY_KEYS);
+    sums_of(&r)->home->spare_ns = INT64_MAX / 64;
+    assert_int_equal(taken_while_stalled(&r, sums_of(&r)->home->budget), MANY_KEYS);
+    snaps_free(&r);
+}
+
 static void test_old_bytes_leave_room_under_state_max(void **state)
 {
     (void)state;
-    enum { KEYS = 600000 };
     snaps_run r;
-    begin(&r, KEYS, KEYS);
-    const wr_node *node = snaps_node(&r, "sums");
-    wr_op         *op = wr_worker_op(r.worker, node->id, 0);
-    wr_budget     *budget = op->home->budget;
+    begin(&r, MANY_KEYS, MANY_KEYS);
+    wr_budget *budget = sums_of(&r)->home->budget;
     budget->bytes_max = budget->bytes + budget->bytes / 4;
-    stalled = true;
-    snaps_shot *s = trigger(&r, 1, 0);
-    snaps_settle(&r);
-    uint64_t before = snaps.seen[0];
-    snaps.may[0] += KEYS;
-    for (int i = 0; i < 100000; i++) snaps_step(&r);
-    assert_true(snaps.seen[0] < before + KEYS); /* it waits */
-    assert_true(snaps.seen[0] > before);        /* but not from the first old byte on */
-    assert_false(budget->exceeded);
-    stalled = false;
-    assert_true(taken(&r, s));
-    snaps_settle(&r);
-    assert_int_equal(snaps.seen[0], before + KEYS);
-    assert_false(budget->exceeded);
+    sums_of(&r)->home->spare_ns = INT64_MAX / 64;
+    uint64_t count = taken_while_stalled(&r, budget);
+    assert_true(count < MANY_KEYS);
+    assert_true(count > 0);
     snaps_free(&r);
 }
 
@@ -277,6 +312,8 @@ int main(void)
         cmocka_unit_test(test_a_folder_that_is_gone_fails_the_snapshot_only),
         cmocka_unit_test(test_the_next_snapshot_ends_one_that_is_still_written),
         cmocka_unit_test(test_an_abort_ends_the_writing),
+        cmocka_unit_test(test_a_saturated_slot_captures_before_old_bytes_are_many),
+        cmocka_unit_test(test_a_slot_with_time_to_spare_lets_records_come_first),
         cmocka_unit_test(test_old_bytes_leave_room_under_state_max),
         cmocka_unit_test(test_increments_hold_what_changed),
         cmocka_unit_test(test_a_savepoint_is_full_and_no_base),
