@@ -8,6 +8,7 @@
 #include "net/mac.h"
 #include "wire/control.h"
 #include "wire/task.h"
+#include <errno.h>
 #include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -364,6 +365,32 @@ static inline void free_graphs(void)
 {
     for (uint32_t i = 0; i < 3; i++) free(graph[i]);
     free(wide_graph);
+}
+
+/* A job of that parallelism, on two TaskManagers of two slots. */
+static inline uint64_t running(uint32_t parallelism)
+{
+    join(1, 2);
+    join(2, 2);
+    uint64_t job = submit("numbers", parallelism);
+    run_all(job, 1, subtasks[parallelism - 1]);
+    return job;
+}
+
+static inline void drain(const char *verb, uint64_t tm)
+{
+    char       name[17];
+    wr_message m = {.kind = WR_MSG_REQUEST, .request = 5};
+    snprintf(name, sizeof name, "%016llx", (unsigned long long)tm);
+    m.ask = (wr_request){.verb = verb, .job = "", .path = name};
+    say(CLIENT, &m);
+}
+
+static bool disk_fails; /* of failing_fsync */
+
+static inline int failing_fsync(void *self, int file)
+{
+    return disk_fails ? -EIO : wr_env_real()->fsync(self, file);
 }
 
 #endif
