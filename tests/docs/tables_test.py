@@ -78,7 +78,7 @@ def size(text, source):
     if text.startswith('WR_') and '(' not in text:
         return size(re.search(rf'^#define {text}\s+([^/\n]+)', source, re.M).group(1), source)
     unit = {'KiB': 1 << 10, 'MiB': 1 << 20, 'ns': 1, 'us': 1000, 'ms': 10**6}
-    found = re.fullmatch(r'WR_([KM])IB\((\d+)\)|(\d+)(?: (KiB|MiB|B|ns|us|ms))?', text)
+    found = re.fullmatch(r'WR_([KM])IB\((\d+)(?:ULL)?\)|(\d+)(?: (KiB|MiB|B|ns|us|ms))?', text)
     if not found:
         raise ValueError(f'not a size: {text!r}')
     if found.group(1):

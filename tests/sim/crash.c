@@ -418,7 +418,7 @@ static wr_err open_origin(process *p, wr_errinfo *info)
     p->open = true;
     uint64_t newest = p->origin.restores ? p->origin.manifest.id : 0;
     bool     other = w->savepoint > 0 && !p->origin.finished && newest <= w->savepoint && one_in(w, 2);
-    if (w->forked && !p->origin.restores) other = true;
+    if (w->forked && !p->origin.restores && !p->origin.finished) other = true;
     if (!other) {
         /* Sinks end what they prepared for a savepoint and nobody committed: it is of no use any more. */
         if (newest != w->savepoint) w->savepoint = 0;
