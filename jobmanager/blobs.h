@@ -18,8 +18,8 @@ wr_err wr_blobs_put(wr_blobs *b, uint64_t peer, const wr_blob *piece, uint64_t *
 wr_err wr_blobs_get(const wr_blobs *b, const wr_blob *want, wr_blob *piece, wr_errinfo *info);
 /* What it was sending goes. */
 void wr_blobs_peer_gone(wr_blobs *b, uint64_t peer);
-/* Deletes what `named` does not know, but for what somebody ships now, or has shipped for a job that may still come: until
- * a while after its connection has gone. */
+/* Deletes what `named` does not know, but for what somebody ships now, or has shipped for a job that may still come:
+ * until a while after its connection has gone. */
 void wr_blobs_sweep(wr_blobs *b, bool (*named)(void *self, const uint8_t digest[WR_DIGEST_BYTES]), void *self);
 /* When that is to be done again: something was shipped for no job, or it is long ago. Monotonic. */
 int64_t wr_blobs_due_ms(const wr_blobs *b);

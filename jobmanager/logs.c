@@ -1,6 +1,6 @@
-/* `weir logs`: a job's logs on all TaskManagers: any of them may have had an attempt of it, also before this JobManager
- * was there. Each is asked for the next piece when the last one has come, so that a client which is slow is not flooded;
- * a follower asks again after a while, those that have come since, too. */
+/* `weir logs`: a job's logs on all TaskManagers: any of them may have had an attempt of it, also before this
+ * JobManager was there. Each is asked for the next piece when the last one has come, so that a client which is slow is
+ * not flooded; a follower asks again after a while, those that have come since, too. */
 #include "base/check.h"
 #include "base/json.h"
 #include "jobmanager/inside.h"

@@ -127,10 +127,12 @@ static wr_err choose(wr_origin *o, const wr_origin_config *config, wr_errinfo *i
     if (o->journal != NULL && !config->fresh) /* else nothing of it counts, not even damage */
         WR_TRY(wr_store_newest(o->env, o->folder, wr_journal_lineage(o->journal), &o->manifest, &newest, info));
     if (newest && config->restore != NULL)
-        return wr_fail(info, WR_CONFIG,
-                       "%s has newer results of this job (snapshot %llu) than --restore %s; leave --restore out to go "
-                       "on with them, or add --fresh to begin a new lineage with that one",
-                       o->folder, (unsigned long long)o->manifest.id, config->restore);
+        return wr_fail(
+            info, WR_CONFIG,
+            "%s has newer results of this job (snapshot %llu) than --restore %s; leave --restore out to go "
+            "on with them, or begin a new lineage with that one: weir run by --fresh, weir submit by another "
+            "folder in --snapshots",
+            o->folder, (unsigned long long)o->manifest.id, config->restore);
     if (config->restore != NULL) {
         WR_TRY(wr_store_load(o->env, path_of(config->restore), &o->manifest, o->files, info));
         o->restores = true;

@@ -1,8 +1,8 @@
 /* taskmanager/watchdog.h: finds a slot whose user code does not return, and makes its thread say where it is. A slot
  * that works, waits or is held up moves a counter of one of its tasks at least every WR_PARK_NS_MAX: one that moves
  * none
- * is within a call. Code on a thread of its own may block as long as it likes; so may a task that loads its state, which
- * is one call, however long. */
+ * is within a call. Code on a thread of its own may block as long as it likes; so may a task that loads its state,
+ * which is one call, however long. */
 #ifndef WR_TASKMANAGER_WATCHDOG_H
 #define WR_TASKMANAGER_WATCHDOG_H
 #include "taskmanager/worker.h"

@@ -2,6 +2,7 @@
 is not concerned goes on."""
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -183,6 +184,38 @@ class Failures(kit.Case):
             c.start_taskmanager().ready()
             self.expect(c.weir("wait", waiting), 0)
             self.finish(c, job)
+
+    def test_a_damaged_snapshot_is_named_and_nothing_starts_from_it(self):
+        """Nor silently from an older one; that takes somebody's word."""
+        with Cluster(taskmanagers=2, slots=1, snapshot_interval="1h") as c:
+            counts, kept = c.build("counts", kit.COUNTS), c.path("kept")
+            where = ("-p", "2", "--set", "events=generator:?keys=100&splits=8&rate=5000", "--set", "tallies=file:tallies", "--restart-delay", "50ms")
+            job = c.submit(counts, *where, "--snapshots", kept)
+            c.wait_state(job, "RUNNING")
+            for number in (1, 2):
+                self.expect(c.weir("snapshot", job), 0, f"snapshot {number} of")
+            older, newest = sorted(name for name in os.listdir(kept) if name.endswith(".wman"))
+            with open(os.path.join(kept, newest), "rb") as file:
+                name = re.findall(rb"s-[0-9a-f-]+-count-\d+\.wst", file.read())[-1].decode()
+            with open(os.path.join(kept, name), "r+b") as file:
+                file.seek(-100, os.SEEK_END)
+                byte = file.read(1)
+                file.seek(-100, os.SEEK_END)
+                file.write(bytes([byte[0] ^ 1]))
+            os.kill(c.workers()[0], signal.SIGKILL)
+            c.wait_state(job, "FAILED")
+            info = c.info(job)
+            self.assertEqual(info["cause"]["code"], "E0601", info)
+            self.assertRegex(info["cause"]["text"], re.escape(name) + ".*offset")
+            self.expect(c.weir("why", job), 0, "DAMAGED.*" + re.escape(name), "trying again cannot help")
+            self.expect(c.weir("submit", counts, *where, "--snapshots", kept), 1, "E0601 DAMAGED.*" + re.escape(name))
+            old = os.path.join(kept, older)
+            self.expect(c.weir("submit", counts, *where, "--snapshots", kept, "--restore", old), 2, "another folder in --snapshots")
+            again = c.submit(counts, *where, "--snapshots", c.path("new"), "--restore", old)
+            wait_until(lambda: c.info(again)["snapshots"] is not None, "it begins")
+            c.wait_state(again, "RUNNING")
+            self.assertEqual(c.json("snapshots", again)["restored"], 1)
+            c.weir("cancel", again, code=0)
 
     def test_all_taskmanagers_are_killed_and_others_come(self):
         with Cluster(taskmanagers=2, slots=2, snapshot_interval="200ms") as c:

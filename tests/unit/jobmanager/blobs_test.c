@@ -1,4 +1,4 @@
-/* The store of shipped files: what no job has in the end goes, and what somebody is about to submit a job with stays. */
+/* The store of shipped files: what no job has in the end goes; what somebody is about to submit a job with stays. */
 #include "jobmanager/blobs.h"
 #include "net/mac.h"
 #include <ftw.h>
