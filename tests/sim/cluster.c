@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+bool sim_shared_fate;
+
 enum { STEPS_MAX = 500000, CONTROL_EVERY = 6, IDLE_STEPS = 8 };
 
 void sim_violate(world *w, const char *format, ...)
@@ -264,6 +266,19 @@ static void calm(world *w)
     w->broken = false;
 }
 
+/* Its process crashes whenever it has come to something. */
+static void crash_the_other(world *w)
+{
+    for (uint32_t i = 0; i < WORKERS; i++) {
+        worker_node *n = &w->worker[i];
+        if (!n->used || !n->other || wr_agent_worker(n->agent) == NULL || !one_in(w, 60)) continue;
+        sim_worker_kill(n, 11);
+        w->result->others++;
+        worker_node *ours = some_worker(w);
+        if (sim_shared_fate && ours != NULL && w->attempts < 2) sim_worker_kill(ours, 11);
+    }
+}
+
 /* ---- steps ---- */
 
 static void step_jm(jm_node *n)
@@ -385,7 +400,8 @@ static void step(world *w)
         w->idle = IDLE_STEPS / 2;
         if (!sweep(w)) wait_for_something(w);
     }
-    if (w->result->restores == 0 && w->completed > 0 && one_in(w, w->plan->effort > 0 ? 50 : 200)) {
+    if (w->others) crash_the_other(w);
+    if (w->result->restores == 0 && w->completed > 0 && !w->alone && one_in(w, w->plan->effort > 0 ? 50 : 200)) {
         worker_node *n = some_worker(w); /* it was over before anything could happen to it */
         if (n != NULL) sim_worker_kill(n, 9);
         w->result->crashes += n != NULL;
@@ -454,6 +470,22 @@ static void end_all(world *w)
     sim_client_free(w);
 }
 
+/* Another job, with one slot. Now and then it is all that happens: ours must not notice. */
+static void plan_the_other(world *w)
+{
+    sim_plan *p = &w->variant[OTHER];
+    w->others = one_in(w, 4);
+    w->alone = w->others && one_in(w, 2);
+    if (!w->others) return;
+    if (w->alone) w->faults = 0;
+    sim_plan_make(p, w->plan->seed + 77, 0, true);
+    p->ending = SIM_TO_THE_END;
+    for (uint32_t i = 0; i < p->nodes; i++) {
+        p->node[i].parallelism = 1;
+        p->node[i].vault = true; /* its results are its own */
+    }
+}
+
 void sim_cluster_run(const sim_plan *plan, bool trace, sim_cluster_result *result)
 {
     world *w = calloc(1, sizeof *w);
@@ -470,6 +502,7 @@ void sim_cluster_run(const sim_plan *plan, bool trace, sim_cluster_result *resul
     for (uint32_t i = 1; i < VARIANTS; i++) sim_plan_rescale(&w->variant[i], plan, plan->seed * VARIANTS + i);
     w->faults = 1 + (uint32_t)below(w, 5) + plan->effort;
     w->fault_ns = w->clock.now_ns + (int64_t)below(w, 30000000);
+    plan_the_other(w);
     begin(w);
     while (!w->finished && !result->violated) {
         step(w);
@@ -477,6 +510,8 @@ void sim_cluster_run(const sim_plan *plan, bool trace, sim_cluster_result *resul
     }
     for (uint32_t i = 0; i < WORKERS; i++) sim_note_read(&w->worker[i]);
     result->drains += w->drained;
+    result->alone = w->alone;
+    if (w->alone && w->attempts > 1) sim_violate(w, "only the other job crashed, and ours began %u times", w->attempts);
     if (!result->violated) check_output(w, true);
     if (result->violated) describe(w);
     result->messages = sim_net_stats_of(w->net)->messages;
@@ -485,5 +520,6 @@ void sim_cluster_run(const sim_plan *plan, bool trace, sim_cluster_result *resul
     sim_net_free(w->net);
     sim_disk_free(w->disk);
     sim_vault_free(&w->vault);
+    sim_vault_free(&w->other_vault);
     free(w);
 }

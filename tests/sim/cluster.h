@@ -9,9 +9,13 @@ typedef struct sim_cluster_result {
     uint64_t steps, attempts, leaders, pauses, partitions, breaks, powers, messages, bytes, rescales, savepoints;
     uint64_t states, stops, drains, cancels, forks, ends, unmounts; /* ends: a job's end was asked for again later */
     uint64_t trace;
+    uint64_t others; /* crashes of another job */
+    bool     alone;  /* and nothing else happened */
     bool     violated;
     char     why[1024];
 } sim_cluster_result;
+
+extern bool sim_shared_fate; /* sabotage: what crashes takes others with it */
 
 /* trace: a line per event on standard output. */
 void sim_cluster_run(const sim_plan *plan, bool trace, sim_cluster_result *result);

@@ -26,7 +26,7 @@ static void say(client_node *c, wr_message *m)
 }
 
 /* The job as `weir submit` describes it: the build function runs here too. */
-static void specify(client_node *c, wr_job_spec *spec)
+static void specify(client_node *c, wr_job_spec *spec, uint32_t variant)
 {
     world           *w = c->w;
     static sim_world user;
@@ -35,7 +35,8 @@ static void specify(client_node *c, wr_job_spec *spec)
     char            *graph;
     size_t           n;
     memset(&user, 0, sizeof user);
-    user.plan = &w->variant[c->variant];
+    user.plan = &w->variant[variant];
+    user.vault = &w->vault;
     user.exact = true;
     sim_world_now = &user;
     weir_pipeline *p = wr_job_new("sim", NULL, 0);
@@ -49,11 +50,12 @@ static void specify(client_node *c, wr_job_spec *spec)
     }
     wr_job_free(p);
     static char snapshots[64], restore[64];
-    snprintf(snapshots, sizeof snapshots, "/snapshots/sim%u", c->folder);
-    snprintf(restore, sizeof restore, c->saved != 0 ? "/save/%" PRIu64 : "", c->saved);
+    bool        other = variant == OTHER;
+    snprintf(snapshots, sizeof snapshots, "/snapshots/sim%u", other ? OTHERS_FOLDER : c->folder);
+    snprintf(restore, sizeof restore, c->saved != 0 && !other ? "/save/%" PRIu64 : "", c->saved);
     *spec = (wr_job_spec){.name = "sim",
                           .module = {.name = "sim.so"},
-                          .parallelism = 1 + c->variant,
+                          .parallelism = 1 + variant,
                           .parallelism_default = 2,
                           .graph = graph,
                           .graph_bytes = (uint32_t)n,
@@ -74,7 +76,7 @@ static void ask(client_node *c, const char *verb, uint64_t request, const char *
     wr_message m = {
         .kind = WR_MSG_REQUEST, .request = request, .ask = {.verb = verb, .job = id, .path = path, .drain = c->drain}};
     bool with_spec = strcmp(verb, "submit") == 0 || strcmp(verb, "rescale") == 0;
-    if (with_spec) specify(c, &spec);
+    if (with_spec) specify(c, &spec, request == c->other ? OTHER : c->variant);
     if (strcmp(verb, "submit") == 0) m.ask.job = "";
     if (with_spec) m.ask.spec = spec;
     say(c, &m);
@@ -88,7 +90,8 @@ void sim_client_start(world *w)
     sim_host_init(&c->host, &w->clock, w->net, MACHINE_CLIENT, wr_prng_next(&w->random));
     c->port = sim_port_new(w->net, &c->host, NULL, WR_ROLE_CLIENT, NULL, NULL);
     c->ask_ns = w->clock.now_ns + (int64_t)below(w, 60000000);
-    c->endings = (uint32_t)below(w, 4);
+    c->endings = w->alone ? 0 : (uint32_t)below(w, 4);
+    c->other = w->others ? wr_prng_next(&w->random) | 1 : 0;
 }
 
 void sim_client_free(world *w)
@@ -197,7 +200,12 @@ static void take_reply(client_node *c, const wr_message *m)
             sim_note(w, "job %016" PRIx64 " is taken", c->job);
             ask(c, "wait", c->submit + 1, "");
             if (c->ends != 0) ask_for_end(c);
+            if (c->other != 0) ask(c, "submit", c->other, "");
         }
+    } else if (c->other != 0 && m->request == c->other) {
+        if (m->reply.info.code != WR_OK && disk_was_well(w))
+            sim_violate(w, "the other job is not taken: %s", m->reply.info.text);
+        if (m->reply.info.code != WR_OK) c->other = 0;
     } else if (c->ends != 0 && m->request == c->ends) {
         take_end(c, &m->reply);
     } else if (m->request == c->submit + 1) {

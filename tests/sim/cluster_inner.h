@@ -8,7 +8,7 @@
 #include "tests/sim/host.h"
 #include "tests/sim/net.h"
 
-enum { TMS = 3, WORKERS = 32, GIFTS = 64, ENDS = 32, SEEN = 256, VARIANTS = 3 };
+enum { TMS = 3, WORKERS = 32, GIFTS = 64, ENDS = 32, SEEN = 256, VARIANTS = 3, OTHER = VARIANTS, OTHERS_FOLDER = 1000 };
 enum { MACHINE_JM = 0, MACHINE_TM = 1, MACHINE_CLIENT = MACHINE_TM + TMS };
 enum { SLOTS = 3, RESTS = SIM_NODES * SIM_SUBTASKS + SLOTS, LOOKS_EVERY_NS = 1000000 }; /* RESTS: own threads, too */
 enum { HEARTBEAT_MS = 3, LEASE_MS = 15, SILENT_MS = 20, CANCEL_MS = 8 };
@@ -41,6 +41,7 @@ typedef struct worker_node {
     uint64_t       parent; /* incarnation of the supervisor that started it */
     uint64_t       process, job, leader;
     uint32_t       attempt;
+    bool           other;                          /* of the other job */
     int64_t        starts_ns, paused_ns, lease_ns; /* lease_ns: what it was told last; 0: nothing yet */
     uint32_t       overdue;                        /* so often it was stepped when its lease was over */
     gift           gift[GIFTS];
@@ -93,6 +94,7 @@ typedef struct client_node {
     uint32_t  ending;   /* enum ending: what it asked for */
     uint64_t  ends;     /* number of that request, and 0 when it was answered */
     uint32_t  folder;   /* of the snapshots; each start from a savepoint has another one */
+    uint64_t  other;    /* request of another job, which crashes again and again; 0: there is none */
     uint64_t  saved;    /* request of the savepoint that the next job begins with, or 0 */
     bool      drain;    /* of the request that is being made */
     uint64_t  over_job; /* it has heard of the end of this one */
@@ -114,7 +116,7 @@ typedef struct seen_id {
 /* What all processes share. */
 struct world {
     const sim_plan     *plan;
-    sim_plan            variant[VARIANTS];
+    sim_plan            variant[VARIANTS + 1]; /* the last one is the other job's */
     sim_clock           clock;
     sim_disk           *disk;
     sim_net            *net;
@@ -140,6 +142,10 @@ struct world {
     uint64_t            leader;                        /* greatest one that anything came from */
     uint64_t            read[SIM_SOURCES][SIM_SPLITS]; /* how far the newest attempt's sources came */
     bool                drained;
+    bool                others, alone; /* there is another job; nothing but it crashes */
+    uint64_t            other_job;
+    sim_vault           other_vault;
+    uint32_t            newest;             /* attempt of our job */
     uint64_t            top_leader[TMS];    /* greatest one that a message to that TaskManager came from */
     bool                finished, injected; /* injected: a message from the past has come to the JobManager */
     int64_t             inject_ns;

@@ -32,6 +32,7 @@ static bool *switch_of(const char *name)
                SWITCH(credit_leak),  SWITCH(two_leaders),        SWITCH(ack_before_fsync), SWITCH(skip_alignment),
                SWITCH(commit_early), SWITCH(missing_is_new),     SWITCH(lose_dirty_bit),   SWITCH(skip_undo),
                SWITCH(skip_recover), SWITCH(abort_committables), SWITCH(lose_split),       SWITCH(position_behind)};
+    if (strcmp(name, "shared_fate") == 0) return &sim_shared_fate;
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         if (strcmp(all[i].name, name) == 0) return all[i].on;
     }
@@ -40,6 +41,7 @@ static bool *switch_of(const char *name)
 
 static bool enough(const sim_cluster_result *r)
 {
+    if (r->alone) return r->others >= 1 && r->records >= RECORDS_MIN;
     return r->crashes + r->pauses + r->partitions + r->breaks >= 1 && r->attempts >= 2 && r->restores >= 1 &&
            r->snapshots >= SNAPSHOTS_MIN && r->records >= RECORDS_MIN;
 }
@@ -151,6 +153,7 @@ static void add(sim_cluster_result *sum, const sim_cluster_result *r)
     sum->forks += r->forks;
     sum->ends += r->ends;
     sum->unmounts += r->unmounts;
+    sum->others += r->others;
 }
 
 int main(int count, char **texts)
@@ -164,22 +167,23 @@ int main(int count, char **texts)
     mallopt(M_TRIM_THRESHOLD, 1 << 30);
     wr_log_setup(o.trace ? 2 : -1, WR_LOG_ERROR, NULL); /* that things fail is what is wanted here */
     if (o.sabotage != NULL) return run_sabotaged(&o);
-    uint64_t           violations = 0;
+    uint64_t           violations = 0, alone = 0;
     sim_cluster_result sum = {0};
     for (uint64_t i = 0; i < o.seeds; i++) {
         sim_cluster_result r;
         if (!run_seed(o.seed + i, &o, &r)) violations++;
         if (o.seeds == 1) printf("trace %016" PRIx64 "\n", r.trace);
         add(&sum, &r);
+        alone += r.alone;
         fflush(stdout);
     }
     printf("steps %" PRIu64 " attempts %" PRIu64 " leaders %" PRIu64 " pauses %" PRIu64 " partitions %" PRIu64
            " breaks %" PRIu64 " powers %" PRIu64 " rescales %" PRIu64 " savepoints %" PRIu64 " messages %" PRIu64
            " bytes %" PRIu64 " stops %" PRIu64 " drains %" PRIu64 " cancels %" PRIu64 " forks %" PRIu64 " ends %" PRIu64
-           " states %" PRIu64 " unmounts %" PRIu64 "\n",
+           " states %" PRIu64 " unmounts %" PRIu64 " others %" PRIu64 " alone %" PRIu64 "\n",
            sum.steps, sum.attempts, sum.leaders, sum.pauses, sum.partitions, sum.breaks, sum.powers, sum.rescales,
            sum.savepoints, sum.messages, sum.bytes, sum.stops, sum.drains, sum.cancels, sum.forks, sum.ends, sum.states,
-           sum.unmounts);
+           sum.unmounts, sum.others, alone);
     printf("seeds %" PRIu64 " crashes %" PRIu64 " snapshots %" PRIu64 " restores %" PRIu64 " records %" PRIu64
            " violations %" PRIu64 "\n",
            o.seeds, sum.crashes, sum.snapshots, sum.restores, sum.records, violations);

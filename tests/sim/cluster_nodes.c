@@ -72,7 +72,9 @@ static wr_err load(void *self, const wr_deploy *d, const wr_manifest *restore, c
     worker_node  *n = self;
     const wr_job *job = NULL;
     uint32_t      variant = d->spec.parallelism - 1; /* says which one */
-    check(variant < VARIANTS);
+    check(variant <= OTHER);
+    n->other = variant == OTHER;
+    if (n->other) n->user->vault = &n->w->other_vault;
     n->plan = n->w->variant[variant];
     n->user->plan = &n->plan;
     sim_world_now = n->user;
@@ -187,7 +189,7 @@ static bool process_ended(void *self, wr_process_end *end)
 void sim_note_read(const worker_node *n)
 {
     world *w = n->w;
-    if (!n->used || w->attempts == 0 || n->attempt != w->attempt[w->attempts - 1].attempt) return;
+    if (!n->used || n->other || w->newest == 0 || n->attempt != w->newest) return;
     for (uint32_t i = 0; i < SIM_SOURCES; i++) {
         for (uint32_t s = 0; s < SIM_SPLITS; s++) {
             if (n->user->position[i][s] != UINT64_MAX) w->read[i][s] = n->user->position[i][s];
@@ -210,7 +212,7 @@ static void worker_over(worker_node *n, int signal, int exit_code)
     sim_port_free(n->port);
     n->host.env.parker_fini(n->host.env.self, &n->parker);
     for (uint32_t i = 0; i < SIM_SOURCES; i++) {
-        for (uint32_t s = 0; s < SIM_SPLITS; s++) w->result->records += n->user->emitted[i][s];
+        for (uint32_t s = 0; s < SIM_SPLITS && !n->other; s++) w->result->records += n->user->emitted[i][s];
     }
     free(n->user);
     if (tm->alive && tm->incarnation == n->parent && tm->ends < ENDS) {

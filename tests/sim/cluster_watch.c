@@ -107,6 +107,8 @@ static void see_go(world *w, const wr_message *m)
 static void see_deploy(world *w, const wr_message *m)
 {
     const uint32_t folder = folder_of(m->deploy.spec.snapshots);
+    if (folder == OTHERS_FOLDER) w->other_job = m->job;
+    if (folder == OTHERS_FOLDER) return;
     for (uint32_t i = 0; i < w->attempts; i++) {
         const seen_attempt *a = &w->attempt[i];
         if (a->attempt != m->attempt || a->folder != folder) continue;
@@ -120,6 +122,7 @@ static void see_deploy(world *w, const wr_message *m)
     *a = (seen_attempt){.leader = m->leader, .job = m->job, .attempt = m->attempt, .folder = folder};
     memcpy(a->secret, m->deploy.secret, sizeof a->secret);
     snprintf(a->restore, sizeof a->restore, "%s", m->deploy.restore_manifest);
+    w->newest = a->attempt;
     see_restore(w, a);
     note_positions(w, a);
     if (m->job == w->client.over_job && m->leader > w->over_leader)
@@ -136,6 +139,7 @@ static void see_trigger(world *w, const wr_message *m)
     const seen_attempt *a = attempt_of(w, m);
     const uint64_t      id = m->order.barrier.id;
     const uint32_t      folder = a != NULL ? a->folder : w->client.folder;
+    if (m->job == w->other_job) return;
     for (uint32_t i = 0; i < w->ids; i++) {
         if (w->id[i].id != id || w->id[i].folder != folder) continue;
         if (w->id[i].attempt != m->attempt || w->id[i].leader != m->leader)
