@@ -72,7 +72,7 @@ static bool read_numbers(const char *at, part_name *to)
 {
     unsigned number, end = 0;
     uint64_t epoch;
-    if (sscanf(at, "%5u-%10lu-%5u-%6u.%n", &to->subtask, &epoch, &to->attempt, &number, (int *)&end) == 4 && end >= 30)
+    if (sscanf(at, "%5u-%10lu-%10u-%6u.%n", &to->subtask, &epoch, &to->attempt, &number, (int *)&end) == 4 && end >= 30)
         return true;
     end = 0;
     to->attempt = 0;

@@ -292,6 +292,35 @@ static void a_zombie_does_not_touch_files_of_the_next_attempt(void **unused)
     folder_remove(&f);
 }
 
+/* A job that fails once a minute comes to six digits within three months. */
+static void attempts_may_have_many_digits(void **unused)
+{
+    (void)unused;
+    folder f = folder_make();
+    task   one, next;
+    begin(&one, &f, "");
+    one.d.home.attempt = 123456;
+    write_numbers(&one, 0, 2);
+    barrier(&one, 1);
+    complete(&one, 1);
+    write_numbers(&one, 2, 4);
+    assert_int_equal(hidden(&f, ".open"), 1);
+    prepare_task(&next, &f, "", 0, 1);
+    next.d.home.attempt = 123455; /* an older one, which wakes up */
+    if (!start(&next, &one.saved, 1, 1)) fail_msg("%s", next.d.problem.text);
+    assert_int_equal(hidden(&f, ".open"), 1);
+    kill_task(&next);
+    kill_task(&one);
+    prepare_task(&next, &f, "", 0, 1);
+    next.d.home.attempt = 123457;
+    if (!start(&next, &one.saved, 1, 1)) fail_msg("%s", next.d.problem.text);
+    assert_int_equal(hidden(&f, ".open"), 0);
+    reader_sees(&f, "0 1 ");
+    forget_items(&one);
+    end(&next);
+    folder_remove(&f);
+}
+
 static int64_t lease_clock_ns;
 static int64_t lease_clock(void *self)
 {
@@ -513,6 +542,7 @@ int main(void)
         cmocka_unit_test(rolls_by_size_and_time),
         cmocka_unit_test(a_restart_finishes_what_the_snapshot_holds),
         cmocka_unit_test(a_zombie_does_not_touch_files_of_the_next_attempt),
+        cmocka_unit_test(attempts_may_have_many_digits),
         cmocka_unit_test(without_a_lease_nothing_is_published),
         cmocka_unit_test(results_may_be_taken_away),
         cmocka_unit_test(heirs_of_subtasks),
