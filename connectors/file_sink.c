@@ -182,7 +182,17 @@ static bool choose(file_sink *f, weir_ctx *ctx)
     bool                 rolls = given(endpoint, "roll-bytes") || given(endpoint, "roll-every");
     uint32_t             guarantee = op->node->guarantee;
     bool                 less = guarantee == WEIR_AT_LEAST_ONCE || guarantee == WEIR_BEST_EFFORT;
-    f->exact = guarantee == WEIR_EXACTLY_ONCE || (!less && (rolls || op->home->snapshots));
+    /* What goes on from a snapshot has prepared files, whether it takes snapshots itself or not. */
+    bool restored = wr_two_phase_restored(op);
+    f->exact = guarantee == WEIR_EXACTLY_ONCE || (!less && (rolls || op->home->snapshots || restored));
+    if (!f->exact && wr_two_phase_waiting(op) > 0) {
+        wr_op_fail(
+            wr_host_op(ctx), WR_STATE,
+            "the snapshot has files that were prepared exactly once, and .guarantee asks for less now: they would "
+            "be lost; sink %s (%s); give it the guarantee back, or another uid",
+            endpoint->name, endpoint->uri);
+        return false;
+    }
     if (!less || !rolls) return true;
     wr_op_fail(wr_host_op(ctx), WR_OPTION,
                "roll-bytes and roll-every are for exactly once, and .guarantee asks for less; sink %s (%s); leave out "

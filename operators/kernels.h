@@ -13,6 +13,8 @@ wr_err wr_windows_match(const wr_node *node, const wr_manifest_op *saved, wr_err
 
 /* A two-phase sink that has found itself in the snapshot from which the job starts. */
 bool wr_two_phase_restored(const wr_op *op);
+/* How many writes it has prepared that are not committed; while it opens, those of the snapshot. */
+uint32_t wr_two_phase_waiting(const wr_op *op);
 /* A sink whose committables speak of files says so in its open. The function gives a committable's file, which is kept
  * by savepoints: `path` is where it is, `name` how the sink finds it again (WR_PATH_BYTES_MAX bytes each). False: it
  * has none. */

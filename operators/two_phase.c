@@ -392,6 +392,12 @@ bool wr_two_phase_restored(const wr_op *op)
     return s != NULL && s->was > 0;
 }
 
+uint32_t wr_two_phase_waiting(const wr_op *op)
+{
+    const two_phase *s = op->kernel_state;
+    return s != NULL ? s->waiting : 0;
+}
+
 void wr_two_phase_files(wr_op *op, wr_sink_file *file_of)
 {
     two_phase *s = op->kernel_state;
