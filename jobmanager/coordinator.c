@@ -4,8 +4,8 @@
 #include "base/log.h"
 #include "base/sabotage.h"
 #include "jobmanager/compose.h"
-#include "jobmanager/saving.h"
 #include "jobmanager/savepoint.h"
+#include "jobmanager/saving.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -242,6 +242,7 @@ static void sweep(wr_coordinator *s)
     uint64_t                  keep[WR_SNAPSHOTS_KEEP_MAX + 2];
     uint32_t                  n = 0;
     wr_errinfo                info = {0};
+    if (wr_journal_replaced(s->origin->journal, &info)) return; /* nothing there is ours to delete */
     for (uint32_t i = 0; i < m->completeds; i++) keep[n++] = m->completed[i].id;
     if (m->newest != 0) keep[n++] = m->newest;
     wr_store_keep_spares(s->origin->store, m->finished ? 0 : WR_SPARE_FILES_MAX, WR_SPARE_BYTES_MAX);
@@ -306,6 +307,10 @@ static void act(wr_coordinator *s, const wr_checkpoint_action *a, wr_checkpoint_
         break;
     case WR_CHECKPOINT_DO_TRIGGER:
         forget_acks(s);
+        if (wr_journal_replaced(s->origin->journal, info)) {
+            *then = (wr_checkpoint_event){.kind = WR_CHECKPOINT_REFUSED, .id = a->id, .info = info};
+            break;
+        }
         if (s->failed) sweep_failed(s, a->barrier.id);
         s->triggered_ns = s->env->wall_ns(s->env->self);
         order(s, WR_DO_TRIGGER, &a->barrier);
@@ -438,7 +443,7 @@ wr_err wr_coordinator_finished(wr_coordinator *s, wr_errinfo *info)
 void wr_coordinator_request(wr_coordinator *s, uint64_t ticket, uint32_t kind, const char *folder)
 {
     static const wr_errinfo none = {WR_MEMORY, "no place to remember the request; ask again later"};
-    wr_errinfo info = {0};
+    wr_errinfo              info = {0};
     if (kind == WR_SAVEPOINT && wr_savepoint_may_write(s->env, folder, &info) != WR_OK) {
         answer(s, ticket, 0, &info);
         return;

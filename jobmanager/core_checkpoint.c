@@ -356,6 +356,12 @@ static void subtask_ended(wr_core_checkpoint *m, uint32_t subtask)
     m->ended++;
 }
 
+static void refused(wr_core_checkpoint *m, const wr_checkpoint_event *e, out *o)
+{
+    if (m->phase == WR_CHECKPOINT_ACKS && e->id == m->pending.barrier.id)
+        fail_pending(m, WR_SNAPSHOT_NOBODY, WR_PHASE_START, e->info, o);
+}
+
 static void ack(wr_core_checkpoint *m, const wr_ack *a, out *o)
 {
     wr_pending_snapshot *p = &m->pending;
@@ -445,6 +451,7 @@ uint32_t wr_core_checkpoint_step(wr_core_checkpoint *m, const wr_checkpoint_even
     case WR_CHECKPOINT_ENDED: subtask_ended(m, event->subtask); break;
     case WR_CHECKPOINT_IDS_DONE: ids_done(m, event, &o); break;
     case WR_CHECKPOINT_MANIFEST_DONE: manifest_done(m, event, &o); break;
+    case WR_CHECKPOINT_REFUSED: refused(m, event, &o); break;
     case WR_CHECKPOINT_CLOSE: close_all(m, &o); break;
     default: check(!"an event of a kind that there is not");
     }

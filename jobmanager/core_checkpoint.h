@@ -117,6 +117,7 @@ typedef enum wr_checkpoint_event_kind {
     WR_CHECKPOINT_ENDED,         /* a subtask has no more input and gave all results */
     WR_CHECKPOINT_IDS_DONE,      /* the answer to DO_IDS: info */
     WR_CHECKPOINT_MANIFEST_DONE, /* the answer to DO_MANIFEST: id, info */
+    WR_CHECKPOINT_REFUSED,       /* instead of DO_TRIGGER: id, info */
     WR_CHECKPOINT_CLOSE          /* the job is ending in another way: nothing begins or completes any more */
 } wr_checkpoint_event_kind;
 

@@ -484,6 +484,23 @@ wr_err wr_journal_reserve(wr_journal *j, uint64_t up_to, wr_errinfo *info)
     return append(j, &next, info);
 }
 
+bool wr_journal_replaced(const wr_journal *j, wr_errinfo *info)
+{
+    state      s = {0};
+    wr_errinfo why = {0};
+    char      *bytes;
+    size_t     n, end;
+    if (wr_file_read(j->env, j->path, 2 * WR_JOURNAL_BYTES_MAX, &bytes, &n, &why) != WR_OK) return false;
+    wr_err err = parse(&s, bytes, n, j->path, &end, &why);
+    free(bytes);
+    if (err != WR_OK || (s.epoch == j->now.epoch && strcmp(s.lineage, j->now.lineage) == 0)) return false;
+    wr_fail(info, WR_BUSY,
+            "%s is another folder than the one that this job began with, and another job may be at work there; put the "
+            "old one back",
+            j->folder);
+    return true;
+}
+
 wr_err wr_journal_finish(wr_journal *j, uint64_t snapshot, wr_errinfo *info)
 {
     check(!j->pending);

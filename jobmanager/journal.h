@@ -19,8 +19,9 @@ typedef struct wr_journal_config {
 } wr_journal_config;
 
 /* Locks the folder for this process (WR_BUSY names the one that has it), reads the journal, makes a new leader epoch
- * durable, and the attempt with it. Of a finished job (and not fresh) nothing is written and wr_journal_finished is true; the caller says so
- * and closes. A record cut off by a crash is dropped; any other damage is WR_DAMAGED with the offset. */
+ * durable, and the attempt with it. Of a finished job (and not fresh) nothing is written and wr_journal_finished is
+ * true; the caller says so and closes. A record cut off by a crash is dropped; any other damage is WR_DAMAGED with the
+ * offset, but does not stop who begins fresh. */
 wr_err wr_journal_open(wr_journal **take, const wr_journal_config *config, wr_errinfo *info);
 /* Of a journal that was opened fresh: the new lineage is durable. Until then nothing is written, so that a start that
  * comes to nothing leaves the job where it was. Of any other: nothing. Before ids are reserved. */
@@ -37,6 +38,9 @@ uint64_t wr_journal_ids(const wr_journal *j);
  * written then. */
 wr_err wr_journal_reserve(wr_journal *j, uint64_t up_to, wr_errinfo *info);
 bool   wr_journal_finished(const wr_journal *j, uint64_t *snapshot); /* which one was the last; may be NULL */
+/* Whether another journal stands where this one was opened: somebody renamed the folder, and another job may run in a
+ * new one of that name. `info` says so. False when nothing can be read there: whoever writes next hears why. */
+bool   wr_journal_replaced(const wr_journal *j, wr_errinfo *info);
 wr_err wr_journal_finish(wr_journal *j, uint64_t snapshot, wr_errinfo *info);
 
 /* What the bytes of a journal say; good_bytes < n: the last record was cut off. Pure. Any thread. */

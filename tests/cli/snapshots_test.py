@@ -240,6 +240,42 @@ class Snapshots(Case):
         second, _ = self.result()
         self.assertEqual(sorted(first + second), list(range(100000)))
 
+    def test_what_was_prepared_comes_without_snapshots_too(self):
+        """Whoever goes on from a savepoint, or a snapshot, and takes none: what sinks had prepared is not lost."""
+        self.build("loose", chain().replace('"file:links"', '"file:links", .guarantee = WEIR_AT_LEAST_ONCE'))
+        run = self.begin(*self.args(rate=20000, interval="1h"))
+        self.wait_until(lambda: "RUNNING" in self.weir("list").out, "the job is listed")
+        self.wait_until(lambda: os.path.isdir(self.path(self.links)) and os.listdir(self.path(self.links)), "records")
+        saved = f"{self.snapshots}-saved"
+        self.expect(self.weir("savepoint", "chain", saved), 0)
+        self.assertTrue([name for name in os.listdir(self.path(saved)) if name.startswith("prepared-")])
+        run.kill()
+        run.wait()
+        for p in ("1", "3"):
+            args = ["run", "chain.so", "-p", p, "--restore", saved, "--set", "events=generator:?count=100000&keys=500&splits=2",
+                    "--set", f"links=file:{self.links}-{p}"]
+            self.expect(self.weir(*args), 0, r"goes on from snapshot")
+            links, self.links = self.links, f"{self.links}-{p}"
+            self.exact()
+            self.links = links
+        args[args.index("chain.so")] = "loose.so"
+        self.error(self.weir(*args, "-q"), 7, 603, "STATE", "prepared exactly once", "'?links'?")
+
+    def test_no_stop_for_a_savepoint_without_a_place(self):
+        """Where it cannot be written is seen before the job ends, and no snapshot fails for it."""
+        run = self.begin(*self.args(rate=5000, interval="1h"))
+        self.wait_until(lambda: "RUNNING" in self.weir("list").out, "the job is listed")
+        self.write("a-file", "x")
+        for place, number, name in (("a-file", 402, "NOT_FOUND"), ("not/there", 402, "NOT_FOUND"), (self.snapshots, 102, "CONFIG")):
+            for verb in (("stop", "chain", "--savepoint", place), ("stop", "chain", "--drain", "--savepoint", place), ("savepoint", "chain", place)):
+                got = self.weir(*verb)
+                self.expect(got, 2 if number == 102 else 1, rf"error\[E0{number} {name}\]: .*{place}")
+        self.expect(self.weir("savepoint", "chain", ""), 2)
+        self.assertIsNone(run.poll(), "the job goes on")
+        self.assertEqual(json.loads(self.weir("snapshots", "chain", "--json").out)["failed"], 0)
+        self.expect(self.weir("stop", "chain", "--savepoint", f"{self.snapshots}-good"), 0)
+        self.end(run, 0)
+
     def test_savepoints_keep_what_sinks_prepared(self):
         """A savepoint commits nothing; a restart from an older snapshot removes what that one does not know; and yet the
         savepoint has everything: in the same folder, in another one, and where the old one cannot be reached."""
@@ -439,6 +475,91 @@ class Snapshots(Case):
             file.write(bytes([byte[0] ^ 0x40]))
         self.expect(self.weir(*self.args()), 1, r"error\[E0601 DAMAGED\]: .*" + re.escape(state) + r".*offset")
         self.assertFalse([n for n in os.listdir(self.path(self.links)) if "goes on" in n])
+
+    def damaged(self, name):
+        with open(self.path(name), "r+b") as file:
+            file.seek(40)
+            byte = file.read(1)
+            file.seek(40)
+            file.write(bytes([byte[0] ^ 1]))
+
+    def test_a_fresh_start_that_comes_to_nothing(self):
+        """It changes nothing: the same command without --fresh goes on where the job was."""
+        run = self.begin(*self.args(rate=50000))
+        self.until_snapshots(run, 2)
+        self.expect(self.weir("stop", "chain"), 0)
+        self.end(run, 0)
+        bad = f"{self.snapshots}-bad"
+        shutil.copytree(self.path(self.snapshots), self.path(bad))
+        self.damaged(os.path.join(bad, self.manifests()[-1]))
+        journal = self.read(os.path.join(self.snapshots, "journal"))
+        self.error(self.weir(*self.args("--fresh", "--restore", "nowhere")), 1, 402, "NOT_FOUND", "nowhere")
+        self.error(self.weir(*self.args("--fresh", "--restore", bad)), 1, 601, "DAMAGED", "offset")
+        self.error(self.weir(*self.args("--fresh", "--restore", self.snapshots, pipeline="renamed.so")), 7, 603, "STATE", "follow")
+        self.error(self.weir(*self.args("--fresh", "--pin", "x")), 2, 101, "USAGE")
+        got = self.weir(*self.args("--fresh", "--set", "nothing=print:"))
+        self.assertEqual(got.code, 2, got)
+        self.assertEqual(self.read(os.path.join(self.snapshots, "journal")), journal)
+        self.expect(self.weir(*self.args()), 0, r"goes on from snapshot")
+        self.exact()
+
+    def test_fresh_helps_out_of_damage(self):
+        """As docs/operations.md says: from an older snapshot, or from the beginning."""
+        run = self.begin(*self.args(rate=50000))
+        self.until_snapshots(run, 3)
+        run.kill()
+        self.end(run, -signal.SIGKILL)
+        older, newest = self.manifests()[-2:]
+        for what, place in (("manifest", newest), ("journal", "journal")):
+            with self.subTest(damaged=what):
+                folder, links = f"{self.snapshots}-{what}", f"{self.links}-{what}"
+                shutil.copytree(self.path(self.snapshots), self.path(folder))
+                self.damaged(os.path.join(folder, place))
+                args = self.args()
+                args[args.index(self.snapshots)] = folder
+                args[args.index(f"links=file:{self.links}")] = f"links=file:{links}"
+                self.expect(self.weir(*args), 1, r"E0601 DAMAGED.*" + re.escape(place))
+                self.expect(self.weir(*args, "--fresh", "--restore", os.path.join(folder, older)), 0, r"goes on from snapshot")
+                shutil.rmtree(self.path(links))
+                self.damaged(os.path.join(folder, "journal"))
+                self.expect(self.weir(*args, "--fresh"), 0, r"the journal is made anew", r"chain finished after")
+                kept, self.links = self.links, links
+                self.exact()
+                self.links = kept
+                self.expect(self.weir(*args), 0, r"has finished")
+
+    def test_a_finished_job_is_not_restored_into(self):
+        self.expect(self.weir(*self.args(count=1000)), 0)
+        got = self.weir(*self.args("--restore", "nowhere"))
+        self.error(got, 2, 102, "CONFIG", "has finished", "--fresh")
+        self.error(self.weir(*self.args("--restore", self.snapshots)), 2, 102, "CONFIG", "has finished", "--fresh")
+
+    def test_a_folder_that_others_have_now(self):
+        """Renamed while the job runs, and another run makes a new one of that name: neither touches the other's files."""
+        args = self.args(rate=20000)
+        run = self.begin(*args)
+        self.until_snapshots(run)
+        folder, away = self.path(self.snapshots), self.path(self.snapshots + "-away")
+        os.rename(folder, away)
+        other = list(args)
+        other[other.index(f"links=file:{self.links}")] = f"links=file:{self.links}-other"
+        second = self.begin(*other)
+        self.until_snapshots(second, 3)
+        answers = lambda: json.loads(self.weir("snapshots", str(run.pid), "--json").out)
+        self.wait_until(lambda: answers()["failed_in_a_row"] >= 2, "the first one's fail")
+        failed = [r["failure"]["text"] for r in answers()["history"] if r["outcome"] == "failed"]
+        self.assertTrue(any("another folder" in text for text in failed), failed)
+        second.kill()
+        second.wait()
+        self.expect(self.weir(*other), 0, r"goes on from snapshot")
+        links, self.links = self.links, self.links + "-other"
+        self.exact()
+        self.links = links
+        shutil.rmtree(folder)
+        os.rename(away, folder)
+        self.wait_until(lambda: answers()["failed_in_a_row"] == 0 or run.poll() is not None, "recovery")
+        self.end(run, 0)
+        self.exact()
 
     def test_a_failure_harms_nobody(self):
         run = self.begin(*self.args(rate=20000))

@@ -210,6 +210,33 @@ static void test_stale_late_and_repeated_acks(void **state)
     assert_int_equal(r->acked, 1);
 }
 
+/* The shell cannot even send it: nobody's fault among the subtasks, and the next one is tried. */
+static void test_refused(void **state)
+{
+    (void)state;
+    bench      b;
+    wr_errinfo why = {0};
+    begin(&b);
+    wr_fail(&why, WR_BUSY, "the folder is another one");
+    tick(&b, INTERVAL);
+    wr_barrier n = triggered(&b);
+    step(&b, (wr_checkpoint_event){.kind = WR_CHECKPOINT_REFUSED, .id = n.id + 1, .info = &why}); /* of none */
+    assert_int_equal(b.actions, 0);
+    step(&b, (wr_checkpoint_event){.kind = WR_CHECKPOINT_REFUSED, .id = n.id, .info = &why});
+    assert_int_equal(find(&b, WR_CHECKPOINT_DO_ABORT)->id, n.id);
+    const wr_snapshot_record *r = wr_core_checkpoint_find(&b.m, n.id);
+    assert_int_equal(r->outcome, WR_SNAPSHOT_FAILED);
+    assert_int_equal(r->failed_subtask, WR_SNAPSHOT_NOBODY);
+    assert_int_equal(r->phase, WR_PHASE_START);
+    assert_string_equal(r->why.text, "the folder is another one");
+    assert_null(wr_core_checkpoint_find(&b.m, n.id + 1));
+    ack(&b, n.id, 0, false); /* stale */
+    assert_null(find(&b, WR_CHECKPOINT_DO_MANIFEST));
+    tick(&b, 10 * INTERVAL);
+    n = triggered(&b);
+    complete(&b, n.id);
+}
+
 static void test_declined(void **state)
 {
     (void)state;
@@ -664,6 +691,7 @@ int main(void)
         cmocka_unit_test(test_ids_are_durable_first),
         cmocka_unit_test(test_pause_and_one_at_a_time),
         cmocka_unit_test(test_stale_late_and_repeated_acks),
+        cmocka_unit_test(test_refused),
         cmocka_unit_test(test_declined),
         cmocka_unit_test(test_manifest_fails),
         cmocka_unit_test(test_requests),

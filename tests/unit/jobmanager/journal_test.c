@@ -180,6 +180,31 @@ static void fresh_helps_out_of_damage(void **state)
     wr_journal_close(opened(false));
 }
 
+static void a_folder_that_was_replaced(void **state)
+{
+    (void)state;
+    char        away[200];
+    wr_errinfo  info = {0};
+    wr_journal *other, *j = opened(false);
+    assert_false(wr_journal_replaced(j, &info));
+    assert_int_equal(wr_journal_reserve(j, 8, &info), WR_OK);
+    assert_false(wr_journal_replaced(j, &info));
+    snprintf(away, sizeof away, "%s-away", folder);
+    assert_int_equal(rename(folder, away), 0);
+    assert_false(wr_journal_replaced(j, &info)); /* there is nothing */
+    other = opened(false);
+    assert_true(wr_journal_replaced(j, &info));
+    assert_int_equal(info.code, WR_BUSY);
+    assert_non_null(strstr(info.text, folder));
+    assert_false(wr_journal_replaced(other, &info));
+    wr_journal_close(other);
+    wr_env_real()->list(NULL, folder, folder_remove, folder);
+    assert_int_equal(rmdir(folder), 0);
+    assert_int_equal(rename(away, folder), 0);
+    assert_false(wr_journal_replaced(j, &info));
+    wr_journal_close(j);
+}
+
 static void one_at_a_time(void **state)
 {
     (void)state;
@@ -449,6 +474,7 @@ int main(void)
         TEST(one_job),
         TEST(lost),
         TEST(torn),
+        TEST(a_folder_that_was_replaced),
         TEST(fresh_is_written_when_it_begins),
         TEST(fresh_helps_out_of_damage),
         TEST(golden),
