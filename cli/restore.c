@@ -91,9 +91,15 @@ int wr_cli_restore(const wr_options *options)
                 options->second, options->file);
         return wr_cli_fail(&info);
     }
-    wr_err err = wr_store_load(wr_env_real(), options->file, &m, folder, &info);
-    if (err != WR_OK) return wr_cli_fail(&info);
-    err = check_files(&m, folder, &info);
+    enum { LOOKS = 8 };
+    wr_err err = WR_NOT_FOUND;
+    for (uint32_t i = 0; i < LOOKS && err == WR_NOT_FOUND; i++) { /* the job may run, and retire what is looked at */
+        if (i > 0) wr_manifest_free(&m);
+        info = (wr_errinfo){0};
+        err = wr_store_load(wr_env_real(), options->file, &m, folder, &info);
+        if (err != WR_OK) return wr_cli_fail(&info);
+        err = check_files(&m, folder, &info);
+    }
     int code = err == WR_OK ? match(options, &m) : wr_cli_fail(&info);
     wr_manifest_free(&m);
     return code;

@@ -187,7 +187,8 @@ typedef struct look {
     size_t        bytes;
     const void   *key; /* whose line it is: a record in which only the key is set */
     XXH3_state_t *hash;
-    const char   *wanted; /* NULL: every key */
+    bool          printed, lost; /* lost: a file of it is not there any more */
+    const char   *wanted;        /* NULL: every key */
     /* Each state of the operators called `uid` (NULL: all). False ends the walk. */
     bool (*each)(struct look *l, const wr_manifest_op *op, void *arg);
     void *arg;
@@ -279,13 +280,17 @@ static wr_err walk_op(look *l, const wr_manifest_op *op, bool *go_on, wr_errinfo
     const wr_table  *table;
     const void      *key, *state;
     wr_errinfo       why = {0};
-    WR_TRY(wr_image_reader_new(&r, wr_env_real(), l->folder, op, info));
+    if (wr_image_reader_new(&r, wr_env_real(), l->folder, op, &why) != WR_OK) {
+        l->lost |= why.code == WR_NOT_FOUND;
+        return wr_fail(info, why.code, "%s", why.text);
+    }
     while (*go_on && wr_image_reader_next(r, &table, &key, &state, &why)) {
         if (l->wanted != NULL && !key_is(op, key, l->wanted)) continue;
         make_line(l, op, table, key, state);
         *go_on = l->each(l, op, l->arg);
     }
     wr_image_reader_free(r);
+    l->lost |= why.code == WR_NOT_FOUND;
     return why.code == WR_OK ? WR_OK : wr_fail(info, why.code, "%s", why.text);
 }
 
@@ -377,6 +382,7 @@ static bool print_line(look *l, const wr_manifest_op *op, void *arg)
 {
     (void)op;
     (void)arg;
+    l->printed = true;
     return fwrite(l->line, 1, l->bytes, stdout) == l->bytes;
 }
 
@@ -450,6 +456,7 @@ static bool print_difference(look *l, const wr_manifest_op *op, void *arg)
     if (same != NULL && XXH128_isEqual(same->line, own.line)) return true;
     s->added += same == NULL;
     s->changed += same != NULL;
+    l->printed = true;
     if (s->json)
         printf("{\"side\":\"%c\",%.*s", s->sign, (int)(l->bytes - 1), l->line + 1);
     else
@@ -541,6 +548,8 @@ static wr_err run(look *l, const wr_options *o, wr_errinfo *info)
         if (o->fourth != NULL) return too_many(o->fourth, info);
         wr_err err = open_look(&other, o->third, info);
         if (err == WR_OK) err = diff(l, &other, o->json, info);
+        l->printed |= other.printed;
+        l->lost |= other.lost;
         close_look(&other);
         return err;
     }
@@ -550,10 +559,23 @@ static wr_err run(look *l, const wr_options *o, wr_errinfo *info)
 
 int wr_cli_state(const wr_options *options)
 {
-    wr_errinfo info = {0};
-    look       l;
-    wr_err     err = open_look(&l, options->file, &info);
-    if (err == WR_OK) err = run(&l, options, &info);
-    close_look(&l);
+    enum { LOOKS = 8 };
+    wr_errinfo info = {0}, why = {0};
+    bool       again = true;
+    wr_err     err = WR_OK;
+    for (uint32_t i = 1; again; i++) { /* the job may run, and retire a snapshot while it is looked at */
+        look l;
+        why = (wr_errinfo){0};
+        err = open_look(&l, options->file, &why);
+        if (err == WR_OK) err = run(&l, options, &why);
+        again = l.lost && !l.printed && i < LOOKS;
+        if (l.lost)
+            wr_fail(&info, err,
+                    "%s; if a job has retired the snapshot meanwhile: look at a savepoint, or let it keep more",
+                    why.text);
+        else
+            info = why;
+        close_look(&l);
+    }
     return err == WR_OK ? WR_EXIT_OK : wr_cli_fail(&info);
 }

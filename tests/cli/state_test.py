@@ -64,6 +64,17 @@ WEIR_PIPELINE(keys, p)
 }
 """
 
+BUSY = """#include <weir/pipeline.h>
+WEIR_RECORD(event, (uint64_t, n), (uint64_t, key))
+WEIR_STATE(counter, (uint64_t, seen))
+WEIR_KEYED(count, event, in, counter, state, event, out) { state->seen++; event_emit(out, *in); }
+WEIR_PIPELINE(busy, p)
+{
+    event_stream events = weir_source(event, p, "generator:?keys=20000&rate=200000", .name = "events");
+    weir_sink(weir_apply(count, weir_key_by(events, key)), "blackhole:", .name = "out");
+}
+"""
+
 
 class State(Case):
     @classmethod
@@ -126,6 +137,26 @@ class State(Case):
                 self.assertEqual((1, b""), (got.returncode, got.stdout), wrong)
         self.assertEqual("1 keys gone, 1 new, 0 changed", self.weir("state", "odd", "diff", "other").out.splitlines()[-1])
         self.assertEqual("0 keys gone, 0 new, 0 changed\n", self.weir("state", "odd", "diff", "odd").out)
+
+    def test_the_job_may_run_meanwhile(self):
+        """It retires snapshots while they are looked at; what was asked for comes all the same."""
+        self.build("busy", BUSY)
+        run = self.start("run", "busy.so", "-q", "-p", "2", "--snapshots", "busy", "--snapshot-interval", "5ms", "--snapshots-keep", "1")
+        try:
+            self.wait_until(lambda: self.weir("state", "busy").code == 0, "a snapshot")
+            for _ in range(60):
+                got = self.expect(self.weir("state", "busy", "dump"), 0)
+                self.assertGreater(len(got.out.splitlines()), 0)
+            for _ in range(10):
+                self.expect(self.weir("restore", "busy", "busy.so", "--check"), 0)
+            self.assertIsNone(run.poll())
+        finally:
+            run.kill()
+            run.communicate()
+        gone = sorted(name for name in os.listdir(self.path("busy")) if name.endswith(".wst"))
+        for name in gone:
+            os.remove(os.path.join(self.path("busy"), name))
+        self.error(self.weir("state", "busy", "dump"), 1, 402, "NOT_FOUND", "retired the snapshot meanwhile")
 
     def test_arguments_and_output(self):
         where = self.snapshot("used")
