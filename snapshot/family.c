@@ -7,6 +7,7 @@
 
 #define RANGE_BYTES_MAX  (UINT64_C(256) << 30)
 #define RANGE_BYTES_MIN  (UINT64_C(64) << 20)
+#define SCARCE_SHARE     8u
 #define AHEAD_FROM_BYTES (UINT64_C(8) << 20) /* the helper's lead must not dwarf the table */
 #define HUGE_FROM_BYTES  (UINT64_C(1) << 20) /* smaller tables must not take 2 MiB each */
 
@@ -17,13 +18,20 @@ void wr_budget_add(wr_budget *budget, uint64_t *table_bytes, int64_t bytes)
     if (budget->bytes_max != 0 && budget->bytes > budget->bytes_max) budget->exceeded = true;
 }
 
+/* Where address space is scarce (ulimit -v, valgrind), whoever came first would take all of it: an eighth of what there
+ * is leaves enough for those that come. */
 uint64_t wr_family_reserve(void **at, uint64_t most, uint64_t least)
 {
-    for (uint64_t bytes = most; bytes >= least; bytes /= 2) {
-        *at = wr_mem_reserve(bytes);
-        if (*at != NULL) return bytes;
+    uint64_t bytes = most;
+    while ((*at = wr_mem_reserve(bytes)) == NULL) {
+        if (bytes / 2 < least) return 0;
+        bytes /= 2;
     }
-    return 0;
+    if (bytes == most || bytes / SCARCE_SHARE < least) return bytes;
+    wr_mem_release(*at, bytes);
+    bytes = bytes / SCARCE_SHARE & ~(uint64_t)(WR_HUGE_BYTES - 1);
+    *at = wr_mem_reserve(bytes);
+    return *at != NULL ? bytes : 0;
 }
 
 /* No table is larger than the machine's memory or its budget; address space is not free either. */
