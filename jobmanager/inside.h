@@ -166,6 +166,7 @@ uint64_t wr_jm_random(wr_jobmanager *jm);
 /* leader is put in. An error: it cannot be made; nothing was sent. */
 wr_err     wr_jm_try_send(wr_jobmanager *jm, uint64_t peer, wr_message *m, wr_errinfo *info);
 void       wr_jm_send(wr_jobmanager *jm, uint64_t peer, wr_message *m); /* or it is logged */
+void       wr_jm_close(wr_jobmanager *jm, uint64_t peer);               /* the connection; no CLOSED event follows */
 wr_jm_job *wr_jm_job_of(wr_jobmanager *jm, uint64_t id); /* NULL: it ended before our time, or never was */
 wr_jm_tm  *wr_jm_tm_of(wr_jobmanager *jm, uint64_t tm);
 void       wr_jm_pool(wr_jobmanager *jm, wr_pool_event event);
@@ -280,12 +281,12 @@ void wr_jm_times_of(const wr_jm_job *j, uint32_t vertex, wr_jm_times *sum);
 void wr_jm_flow_of(const wr_jm_job *j, uint32_t node, wr_jm_flow *sum);
 
 /* ---- show.c ---- */
-char *wr_jm_show_list(wr_jobmanager *jm, uint64_t nobody, bool json, size_t *n);
+char    *wr_jm_show_list(wr_jobmanager *jm, uint64_t nobody, bool json, size_t *n);
 uint32_t wr_jm_restarts_of(wr_jobmanager *jm, const wr_ledger_job *l);
 char    *wr_jm_show_job(wr_jobmanager *jm, uint64_t id, bool json, size_t *n);
-char *wr_jm_show_snapshots(wr_jobmanager *jm, uint64_t id, bool json, size_t *n);
-char *wr_jm_show_taskmanagers(wr_jobmanager *jm, uint64_t nobody, bool json, size_t *n);
-char *wr_jm_show_top(wr_jobmanager *jm, uint64_t id, bool json, size_t *n);
-char *wr_jm_show_why(wr_jobmanager *jm, uint64_t id, bool json, size_t *n);
+char    *wr_jm_show_snapshots(wr_jobmanager *jm, uint64_t id, bool json, size_t *n);
+char    *wr_jm_show_taskmanagers(wr_jobmanager *jm, uint64_t nobody, bool json, size_t *n);
+char    *wr_jm_show_top(wr_jobmanager *jm, uint64_t id, bool json, size_t *n);
+char    *wr_jm_show_why(wr_jobmanager *jm, uint64_t id, bool json, size_t *n);
 
 #endif

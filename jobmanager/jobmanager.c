@@ -197,7 +197,7 @@ static bool of_client(uint32_t kind)
 /* It was greeted, so it is no stranger; but what it says cannot be taken. */
 static void turn_out(wr_jobmanager *jm, uint64_t peer, const char *how)
 {
-    jm->peers->close(jm->peers->self, peer);
+    wr_jm_close(jm, peer);
     wr_jm_tm *t = wr_jm_tm_of_peer(jm, peer);
     if (t != NULL) wr_jm_tm_lost(jm, t->tm, true, how);
     wr_blobs_peer_gone(jm->blobs, peer);
@@ -327,12 +327,28 @@ static bool named(void *self, const uint8_t digest[WR_DIGEST_BYTES])
 
 static bool next(wr_jobmanager *jm, wr_peer_event *e)
 {
-    if (jm->helds == 0) return jm->peers->next(jm->peers->self, e);
-    *e = jm->held[jm->held_first];
-    jm->held_first = (jm->held_first + 1) % jm->held_room;
-    jm->helds--;
-    if (e->kind == WR_PEER_MESSAGE) jm->held_bytes -= e->n;
-    return true;
+    while (jm->helds > 0) {
+        *e = jm->held[jm->held_first];
+        jm->held_first = (jm->held_first + 1) % jm->held_room;
+        jm->helds--;
+        if (e->kind == WR_PEER_MESSAGE) jm->held_bytes -= e->n;
+        if (e->kind != 0) return true;
+    }
+    return jm->peers->next(jm->peers->self, e);
+}
+
+void wr_jm_close(wr_jobmanager *jm, uint64_t peer)
+{
+    jm->peers->close(jm->peers->self, peer);
+    for (uint32_t i = 0; i < jm->helds; i++) { /* nothing is heard of it any more */
+        wr_peer_event *e = &jm->held[(jm->held_first + i) % jm->held_room];
+        if (e->peer != peer || e->kind == 0) continue;
+        if (e->kind == WR_PEER_MESSAGE) {
+            jm->held_bytes -= e->n;
+            free(e->bytes);
+        }
+        *e = (wr_peer_event){0};
+    }
 }
 
 void wr_jobmanager_step(wr_jobmanager *jm)
@@ -461,6 +477,7 @@ out:
 void wr_jobmanager_free(wr_jobmanager *jm)
 {
     if (jm == NULL) return;
+    jm->leader = 0; /* it leads nobody any more, and answers nothing meanwhile */
     for (uint32_t i = 0; i < jm->jobs; i++) wr_jm_job_free(jm->job[i]);
     while (jm->wait != NULL) wr_jm_wait_end(jm, jm->wait);
     for (uint32_t i = 0; i < jm->tms; i++) {

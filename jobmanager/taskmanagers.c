@@ -43,7 +43,7 @@ void wr_jm_tm_lost(wr_jobmanager *jm, uint64_t tm, bool in_pool, const char *how
     if (t == NULL) return;
     wr_fail(&info, WR_UNREACHABLE, "TaskManager %s is lost: %s", t->name, how);
     wr_log(WR_LOG_WARN, "%s", info.text);
-    jm->peers->close(jm->peers->self, t->peer);
+    wr_jm_close(jm, t->peer);
     forget(jm, tm);
     wr_jm_logs_lost(jm, tm);
     if (in_pool) wr_jm_pool(jm, (wr_pool_event){.kind = WR_POOL_LEAVE, .tm = tm});
@@ -104,7 +104,7 @@ static void refuse(wr_jobmanager *jm, uint64_t peer, wr_err err, const char *why
     wr_message m = {.kind = WR_MSG_REFUSED};
     wr_fail(&m.refused, err, "%s", why);
     wr_jm_send(jm, peer, &m);
-    jm->peers->close(jm->peers->self, peer);
+    wr_jm_close(jm, peer);
 }
 
 static wr_jm_tm *add(wr_jobmanager *jm, uint64_t peer, const wr_register *r)

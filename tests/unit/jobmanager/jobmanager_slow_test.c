@@ -199,6 +199,41 @@ static void test_a_connection_that_ends_meanwhile(void **state)
     expect_text("TaskManager host:1 is lost");
 }
 
+/* Whoever is closed by us is not heard any more, though its words came before that. */
+static void test_words_of_who_was_closed(void **state)
+{
+    (void)state;
+    join(1, 2);
+    wr_message    m = submit_message("numbers", 1);
+    wr_message    late = {.kind = WR_MSG_REGISTER,
+                          .reg = {.tm = 9, .name = "h", .data = "h:1", .http = "", .slots = 2, .pid = 1}};
+    wr_peer_event garbage = {
+        .kind = WR_PEER_MESSAGE, .role = WR_ROLE_TASKMANAGER, .peer = 9, .bytes = strdup("no"), .n = 2};
+    put(CLIENT, &m);
+    put_beat(1, 1);
+    inbox[in_count++] = garbage;
+    put(9, &late);
+    disk_hangs_for(1);
+    settle_down();
+    disk_went_on();
+    assert_true(closes == 1 && closed[0] == 9);
+    assert_null(last(WR_MSG_REGISTERED, 9));
+}
+
+/* It ends, and has forgotten all TaskManagers: it says nothing any more, however long its files take. */
+static void test_the_end(void **state)
+{
+    (void)state;
+    join(1, 2);
+    forget_sent();
+    put_beat(1, 1);
+    now_ns += INT64_C(1000000000);
+    wr_jobmanager_free(jm);
+    jm = NULL;
+    assert_int_equal(outs, 0);
+    in_first = in_count = 0;
+}
+
 #define TEST(NAME) cmocka_unit_test_setup_teardown(NAME, begin_slow, finish)
 int main(void)
 {
@@ -206,6 +241,8 @@ int main(void)
         TEST(test_the_ledger),
         TEST(test_nobody_is_lost_by_a_slow_manifest),
         TEST(test_a_connection_that_ends_meanwhile),
+        TEST(test_words_of_who_was_closed),
+        TEST(test_the_end),
     };
     int result = cmocka_run_group_tests(tests, NULL, NULL);
     free_graphs();
