@@ -324,14 +324,15 @@ static void note_report(wr_tm_worker *w, const wr_task_report *r)
     w->task[w->tasks++] = *r;
 }
 
-/* A worker speaks for its own attempt only. */
+/* A worker speaks for its own attempt only, and knows of no leader that we do not: the JobManager would step down. */
 static void take_message(wr_supervisor *s, wr_tm_worker *w, char *bytes, size_t n)
 {
     wr_message m;
     wr_errinfo info = {0};
     bool       pass = false;
-    if (wr_message_decode(&m, bytes, n, &info) != WR_OK || m.job != w->job || m.attempt != w->attempt) {
-        if (info.code == WR_OK) wr_message_free(&m);
+    bool       read = wr_message_decode(&m, bytes, n, &info) == WR_OK;
+    if (!read || m.job != w->job || m.attempt != w->attempt || m.leader > s->leader) {
+        if (read) wr_message_free(&m);
         s->count.garbage++;
         free(bytes);
         return;

@@ -269,6 +269,23 @@ static void messages_pass(void **state)
     assert_int_equal(r->worker[0].task[1].state, WR_TASK_RUNNING);
 }
 
+/* A JobManager that heard of a later leader would end: no user code may say that to it. */
+static void a_worker_does_not_speak_of_later_leaders(void **state)
+{
+    world         *w = *state;
+    wr_task_report task = {.subtask = 0, .state = WR_TASK_RUNNING};
+    wr_message     m = {.kind = WR_MSG_REPORT, .job = 11, .attempt = 1, .report = {.task = &task, .tasks = 1}};
+    join(w);
+    run_one(w, 11, 1);
+    const uint64_t ours = fake_said(&w->jm, WR_MSG_HEARTBEAT)->leader;
+    m.leader = ours + 1;
+    worker_says(w, 1, &m);
+    assert_int_equal(fake_count(&w->jm, WR_MSG_REPORT), 0);
+    m.leader = ours;
+    worker_says(w, 1, &m);
+    assert_int_equal(fake_count(&w->jm, WR_MSG_REPORT), 1);
+}
+
 /* Behind the registration, which says how far it was: else nobody would ever hear of it. */
 static void reports_while_it_registers_are_not_lost(void **state)
 {
@@ -629,6 +646,7 @@ int main(void)
         TEST(old_and_repeated_deployments_have_no_effect),
         TEST(a_process_that_cannot_be_started_is_told),
         TEST(messages_pass),
+        TEST(a_worker_does_not_speak_of_later_leaders),
         TEST(reports_while_it_registers_are_not_lost),
         TEST(leases_are_renewed_by_round_trips_only),
         TEST(connections_wait_for_their_worker),
