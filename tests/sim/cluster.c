@@ -39,6 +39,13 @@ void sim_note(world *w, const char *format, ...)
 
 /* ---- what readers see ---- */
 
+/* A job that has finished leaves nothing unfinished, of its own and of those that were stopped before it. */
+static void no_hidden(void *arg, const char *name)
+{
+    world *w = arg;
+    if (name[0] == '.') sim_violate(w, "at the end a sink's folder still has %s", name);
+}
+
 static void check_output(world *w, bool all)
 {
     uint64_t     emitted[SIM_SOURCES][SIM_SPLITS] = {0};
@@ -57,6 +64,7 @@ static void check_output(world *w, bool all)
             sim_vault_read(&w->vault, n->source, &got);
         else if (!sim_output_read(w->disk, folder, &got, why, sizeof why))
             sim_violate(w, "%s", why);
+        if (all && !n->vault && w->result->forks == 0) sim_disk_names(w->disk, folder, no_hidden, w);
         const char *wrong = sim_output_compare(&got, &expected.sink[n->source], !all, n->ordered, text);
         if (wrong != NULL) sim_violate(w, "sink %s, %s: %s", n->uid, all ? "at the end" : "after a crash", wrong);
         sim_items_free(&got);

@@ -5,12 +5,15 @@
 #include "graph/remote.h"
 #include "jobmanager/core_job.h"
 #include "jobmanager/core_restart.h"
+#include "net/mac.h"
 #include "tests/sim/cluster_inner.h"
 #include "wire/names.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { PIECES = 1000000 }; /* their requests have numbers from here on */
 
 static void say(client_node *c, wr_message *m)
 {
@@ -53,8 +56,10 @@ static void specify(client_node *c, wr_job_spec *spec, uint32_t variant)
     bool        other = variant == OTHER;
     snprintf(snapshots, sizeof snapshots, "/snapshots/sim%u", other ? OTHERS_FOLDER : c->folder);
     snprintf(restore, sizeof restore, c->saved != 0 && !other ? "/save/%" PRIu64 : "", c->saved);
+    wr_blob_ref module = {.name = "sim.so", .bytes = other ? 0 : c->file_bytes};
+    if (!other) memcpy(module.digest, c->digest, sizeof module.digest);
     *spec = (wr_job_spec){.name = "sim",
-                          .module = {.name = "sim.so"},
+                          .module = module,
                           .parallelism = 1 + variant,
                           .parallelism_default = 2,
                           .graph = graph,
@@ -83,6 +88,67 @@ static void ask(client_node *c, const char *verb, uint64_t request, const char *
     if (with_spec) free((char *)(uintptr_t)spec.graph);
 }
 
+/* ---- the file that a job is made of ---- */
+
+static void make_file(client_node *c)
+{
+    wr_prng    r = wr_prng_of(c->w->plan->seed * 64 + c->files++);
+    wr_sha256 *sum = wr_sha256_new();
+    uint64_t   most = wr_prng_one_in(&r, 12) ? 3 * (uint64_t)WR_BLOB_PIECE_BYTES : 4000;
+    c->file_bytes = 1 + wr_prng_below(&r, most);
+    c->file = realloc(c->file, c->file_bytes);
+    check(c->file != NULL && sum != NULL);
+    for (uint64_t i = 0; i < c->file_bytes; i++) c->file[i] = (char)wr_prng_next(&r);
+    wr_sha256_add(sum, c->file, c->file_bytes);
+    wr_sha256_end(sum, c->digest);
+}
+
+static void put_piece(client_node *c, uint64_t offset)
+{
+    uint64_t   left = c->file_bytes - offset;
+    wr_message m = {.kind = WR_MSG_BLOB_PUT, .request = c->put = PIECES + ++c->ticket};
+    memcpy(m.blob.digest, c->digest, sizeof m.blob.digest);
+    m.blob.bytes = c->file_bytes;
+    m.blob.offset = offset;
+    m.blob.data = c->file + offset;
+    m.blob.data_bytes = left < WR_BLOB_PIECE_BYTES ? (uint32_t)left : WR_BLOB_PIECE_BYTES;
+    say(c, &m);
+}
+
+/* The file goes first, as often as the JobManager says that it has not got it. */
+static void submit(client_node *c)
+{
+    put_piece(c, 0);
+}
+
+static bool disk_was_well(const world *w);
+
+static void take_piece(client_node *c, const wr_reply *r)
+{
+    world *w = c->w;
+    c->put = 0;
+    if (r->info.code != WR_OK && disk_was_well(w)) sim_violate(w, "a file is not taken: %s", r->info.text);
+    if (r->info.code != WR_OK || r->snapshot > c->file_bytes)
+        put_piece(c, 0);
+    else if (r->snapshot < c->file_bytes)
+        put_piece(c, r->snapshot);
+    else
+        ask(c, "submit", c->submit, "");
+}
+
+/* What user code opens is what was shipped. */
+void sim_check_file(world *w, const char *folder)
+{
+    char        path[WR_PATH_BYTES_MAX + 16];
+    const char *bytes;
+    size_t      n;
+    snprintf(path, sizeof path, "%s/sim.so", folder);
+    bool same = sim_disk_content(w->disk, path, &bytes, &n) && n == w->client.file_bytes &&
+                memcmp(bytes, w->client.file, n) == 0;
+    if (!same) sim_violate(w, "%s is not what was shipped", path);
+    w->result->files++;
+}
+
 void sim_client_start(world *w)
 {
     client_node *c = &w->client;
@@ -90,6 +156,7 @@ void sim_client_start(world *w)
     sim_host_init(&c->host, &w->clock, w->net, MACHINE_CLIENT, wr_prng_next(&w->random));
     c->port = sim_port_new(w->net, &c->host, NULL, WR_ROLE_CLIENT, NULL, NULL);
     c->ask_ns = w->clock.now_ns + (int64_t)below(w, 60000000);
+    make_file(c);
     c->endings = w->alone ? 0 : (uint32_t)below(w, 4);
     c->other = w->others ? wr_prng_next(&w->random) | 1 : 0;
 }
@@ -97,6 +164,7 @@ void sim_client_start(world *w)
 void sim_client_free(world *w)
 {
     sim_port_free(w->client.port);
+    free(w->client.file);
 }
 
 static bool disk_was_well(const world *w)
@@ -113,7 +181,8 @@ static void submit_again(client_node *c)
     c->submit = wr_prng_next(&w->random) | 1;
     c->job = c->ends = 0;
     c->ending = ENDS_ITSELF;
-    ask(c, "submit", c->submit, "");
+    if (one_in(w, 2)) make_file(c);
+    submit(c);
 }
 
 /* An end that was told is the end, whatever becomes of who told it. */
@@ -188,8 +257,10 @@ static void take_reply(client_node *c, const wr_message *m)
     if (m->request == c->submit) {
         /* It has snapshots of its own since, and goes on with those. */
         bool newer = m->reply.info.code == WR_CONFIG && c->saved != 0;
+        /* The file is gone again: nobody keeps it for ever for a job that does not come. */
+        bool gone = m->reply.info.code == WR_NOT_FOUND;
         if (newer) c->saved = 0;
-        if (m->reply.info.code != WR_OK && !newer && disk_was_well(w))
+        if (m->reply.info.code != WR_OK && !newer && !gone && disk_was_well(w))
             sim_violate(w, "the job is not taken: %s", m->reply.info.text);
         if (m->reply.info.code == WR_OK && c->job != 0 && c->job != m->reply.job)
             sim_violate(w, "job %016" PRIx64 " was taken, and now it is another one", c->job);
@@ -206,6 +277,10 @@ static void take_reply(client_node *c, const wr_message *m)
         if (m->reply.info.code != WR_OK && disk_was_well(w))
             sim_violate(w, "the other job is not taken: %s", m->reply.info.text);
         if (m->reply.info.code != WR_OK) c->other = 0;
+    } else if (c->put != 0 && m->request == c->put) {
+        take_piece(c, &m->reply);
+    } else if (m->request > PIECES && m->request <= PIECES + c->ticket) {
+        return; /* a piece of before */
     } else if (c->ends != 0 && m->request == c->ends) {
         take_end(c, &m->reply);
     } else if (m->request == c->submit + 1) {
@@ -228,7 +303,7 @@ static void take_event(client_node *c, wr_peer_event *e)
         c->again_ns = w->clock.now_ns + 1000000 + (int64_t)below(w, 5000000);
     } else if (e->kind == WR_PEER_OPENED) {
         c->opened = true;
-        ask(c, "submit", c->submit, ""); /* again: the answer is the same */
+        submit(c); /* again: the answer is the same */
     } else {
         wr_message m = {0};
         wr_errinfo info;

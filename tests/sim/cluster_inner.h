@@ -41,7 +41,8 @@ typedef struct worker_node {
     uint64_t       parent; /* incarnation of the supervisor that started it */
     uint64_t       process, job, leader;
     uint32_t       attempt;
-    bool           other;                          /* of the other job */
+    bool           other; /* of the other job */
+    char           folder[WR_PATH_BYTES_MAX];
     int64_t        starts_ns, paused_ns, lease_ns; /* lease_ns: what it was told last; 0: nothing yet */
     uint32_t       overdue;                        /* so often it was stepped when its lease was over */
     gift           gift[GIFTS];
@@ -90,13 +91,17 @@ typedef struct client_node {
     int64_t   again_ns, ask_ns; /* when it dials again; when it asks for something else */
     uint64_t  ticket;
     uint32_t  variant;
-    uint32_t  endings;  /* so many jobs may still be ended early */
-    uint32_t  ending;   /* enum ending: what it asked for */
-    uint64_t  ends;     /* number of that request, and 0 when it was answered */
-    uint32_t  folder;   /* of the snapshots; each start from a savepoint has another one */
-    uint64_t  other;    /* request of another job, which crashes again and again; 0: there is none */
-    uint64_t  saved;    /* request of the savepoint that the next job begins with, or 0 */
-    bool      drain;    /* of the request that is being made */
+    uint32_t  endings; /* so many jobs may still be ended early */
+    uint32_t  ending;  /* enum ending: what it asked for */
+    uint64_t  ends;    /* number of that request, and 0 when it was answered */
+    uint32_t  folder;  /* of the snapshots; each start from a savepoint has another one */
+    uint64_t  other;   /* request of another job, which crashes again and again; 0: there is none */
+    uint64_t  saved;   /* request of the savepoint that the next job begins with, or 0 */
+    bool      drain;   /* of the request that is being made */
+    char     *file;    /* the pipeline as it is shipped, another one for each job */
+    uint64_t  file_bytes, files;
+    uint8_t   digest[WR_DIGEST_BYTES];
+    uint64_t  put;      /* request of the piece that is on its way; 0: none is */
     uint64_t  over_job; /* it has heard of the end of this one */
 } client_node;
 
@@ -178,6 +183,7 @@ int64_t sim_worker_due_ns(worker_node *n);
 void sim_client_start(world *w);
 void sim_client_step(world *w);
 void sim_client_free(world *w);
+void sim_check_file(world *w, const char *folder); /* in a worker's */
 /* cluster_watch.c: what must never be said; called with each message when it arrives. */
 void sim_watch_tm(void *arg, const char *bytes, size_t n);
 void sim_watch_jm(void *arg, const char *bytes, size_t n);

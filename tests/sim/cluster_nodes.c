@@ -75,6 +75,7 @@ static wr_err load(void *self, const wr_deploy *d, const wr_manifest *restore, c
     check(variant <= OTHER);
     n->other = variant == OTHER;
     if (n->other) n->user->vault = &n->w->other_vault;
+    if (memcmp(d->spec.module.digest, n->w->client.digest, WR_DIGEST_BYTES) == 0) sim_check_file(n->w, n->folder);
     n->plan = n->w->variant[variant];
     n->user->plan = &n->plan;
     sim_world_now = n->user;
@@ -123,12 +124,12 @@ static wr_err process_start(void *self, const wr_process_spec *spec, uint64_t *p
     world       *w = tm->w;
     worker_node *n = w->worker;
     uint64_t     up;
-    (void)spec;
     while (n < w->worker + WORKERS && n->used) n++;
     check(n < w->worker + WORKERS);
     memset(n, 0, sizeof *n);
     *n = (worker_node){.w = w, .used = true, .tm = tm->index, .parent = tm->incarnation, .process = ++w->processes};
     sim_host_init(&n->host, &w->clock, w->net, MACHINE_TM + tm->index, seed(w));
+    snprintf(n->folder, sizeof n->folder, "%s", spec->folder);
     n->user = calloc(1, sizeof *n->user);
     check(n->user != NULL);
     memset(n->user->owner, 0xff, sizeof n->user->owner);
