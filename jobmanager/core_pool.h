@@ -57,13 +57,12 @@ typedef struct wr_core_pool {
 } wr_core_pool;
 
 typedef enum wr_pool_event_kind {
-    WR_POOL_JOIN =
-        1, /* tm, slots, on (it is drained): it registered. Again with the same number: harmless. Without room for another one
-                         nothing happens: see wr_core_pool_tm_of */
-    WR_POOL_LEAVE, /* tm: its connection closed */
-    WR_POOL_HEARD, /* tm: a heartbeat */
-    WR_POOL_DRAIN, /* tm, on */
-    WR_POOL_WANT,  /* job, attempt, slots, rank. What the job kept counts as free for it, and it is asked first. Without
+    WR_POOL_JOIN = 1, /* tm, slots, on (it is drained): it registered. Again with the same number: harmless. Without
+                         room for another one nothing happens: see wr_core_pool_tm_of */
+    WR_POOL_LEAVE,    /* tm: its connection closed */
+    WR_POOL_HEARD,    /* tm: a heartbeat */
+    WR_POOL_DRAIN,    /* tm, on */
+    WR_POOL_WANT, /* job, attempt, slots, rank. What the job kept counts as free for it, and it is asked first. Without
                      room for another claim what the job kept is given back for one; without that nothing happens: see
                      wr_core_pool_claim_of, and ask again later */
     WR_POOL_RESERVE, /* job, slots: of its next attempt. What it lacks is kept for it, beside what it has, until that

@@ -393,8 +393,8 @@ int64_t wr_jobmanager_wait_ns(const wr_jobmanager *jm)
     for (uint32_t i = 0; i < jm->jobs; i++) {
         const wr_jm_job *j = jm->job[i];
         int64_t          of_snapshots = j->coordinator != NULL ? wr_coordinator_wait_ns(j->coordinator) : -1;
-        const int64_t    at_ms[] = {
-               wr_core_job_due(&j->core), j->reconcile_ms, j->release_ms, j->late_ms, j->move_ms, j->end_ms, j->want_ms};
+        int64_t          of_job = least(wr_core_job_due(&j->core), j->late_ms);
+        const int64_t    at_ms[] = {of_job, j->reconcile_ms, j->release_ms, j->move_ms, j->end_ms, j->want_ms};
         for (uint32_t k = 0; k < sizeof at_ms / sizeof *at_ms; k++) wait = least(wait, until_ns(jm, at_ms[k]));
         if (of_snapshots >= 0 && !j->quiet) wait = least(wait, of_snapshots);
     }

@@ -19,8 +19,8 @@ wr_err wr_savepoint_write(const wr_env *env, const char *folder, const wr_manife
 wr_err wr_savepoint_may_write(const wr_env *env, const char *target, wr_errinfo *info);
 
 /* Makes room for another try of a stop whose savepoint goes there: files that an earlier one left, complete or not, are
- * removed. The folder was empty when the stop was ordered. One of another lineage, and files that are not a savepoint's,
- * stay. */
+ * removed. The folder was empty when the stop was ordered. One of another lineage stays, and so do files that are no
+ * savepoint's. */
 void wr_savepoint_clear(const wr_env *env, const char *target, const char *lineage);
 
 /* The files that it keeps for its sinks (snapshot/kept.h): read, their checksums compared. WR_DAMAGED names the file.
