@@ -120,10 +120,10 @@ class Isolation(kit.Case):
             wait_until(lambda: not c.workers(), "workers end after their jobs")
 
     def test_what_hangs_before_the_first_record(self):
-        with Cluster(taskmanagers=2, slots=1, hang_timeout="1s") as c:
+        with Cluster(taskmanagers=2, slots=1, hang_timeout="3s") as c:
             pending = c.build("pending", HANGS)
-            for how, says in (("build", r"did not return for 1 s; in the build function of pending"),
-                              ("open", r"did not return for 1 s; operator keeps, subtask \d of 2, in its open function")):
+            for how, says in (("build", r"did not return for 3 s; in the build function of pending"),
+                              ("open", r"did not return for 3 s; operator keeps, subtask \d of 2, in its open function")):
                 with self.subTest(how):
                     self.expect(c.weir("submit", pending, "-n", how, "-p", "2", "--restart", "none", "--", f"how={how}"), 5, "E0506 CRASH", says,
                                 r"at .*pending\.c:\d+")
