@@ -22,7 +22,7 @@ typedef struct wr_sabotage_switches {
     bool lose_split;         /* an enumerator does not save the splits that nobody has yet */
     bool position_behind;    /* a source saves the position that it had a batch ago */
     bool manifest_no_sync;   /* a manifest is published without syncing what it names */
-    bool recycle_early;      /* files are overwritten before it is durable that no manifest names them */
+    bool recycle_early;      /* files are overwritten that only older manifests name */
     /* Of the cluster. */
     bool stale_epoch;     /* messages of old attempts and old leaders are obeyed */
     bool no_lease;        /* a worker lives on when its lease is over */

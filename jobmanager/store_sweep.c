@@ -67,9 +67,18 @@ static void retire(wr_store *s, uint32_t epoch, uint64_t id)
     *m = s->mark[--s->marked];
 }
 
+static bool is_newest(const wr_store *s, uint32_t mark)
+{
+    for (uint32_t i = 0; i < s->marked; i++) {
+        if (s->mark[i].id > s->mark[mark].id) return false;
+    }
+    return true;
+}
+
 static bool is_marked(const wr_store *s, const char *name)
 {
     for (uint32_t i = 0; i < s->marked; i++) {
+        if (wr_sabotage.recycle_early && !is_newest(s, i)) continue;
         for (uint32_t k = 0; k < s->mark[i].count; k++) {
             if (strcmp(s->mark[i].name[k], name) == 0) return true;
         }
@@ -135,7 +144,7 @@ static wr_err sweep_manifests(wr_store *s, sweep *w, const wr_store_entry *list,
         retire(s, list[i].epoch, list[i].id);
         wr_failpoint("retention");
     }
-    if (!s->unsynced || wr_sabotage.recycle_early) return WR_OK;
+    if (!s->unsynced) return WR_OK;
     WR_TRY(wr_folder_sync(s->env, s->folder, info));
     s->unsynced = false;
     return WR_OK;
@@ -151,7 +160,7 @@ static enum fate fate_of(const wr_store *s, const sweep *w, const char *name, ui
     if (kind == WR_NAME_TEMP) return GOES;
     if (kind == WR_NAME_SPARE) return s->spare_files > 0 && w->pending - *id <= WR_SPARE_SNAPSHOTS ? MAY_SPARE : GOES;
     if (kind != WR_NAME_STATE || is_marked(s, name)) return STAYS;
-    return s->spare_files > 0 && is_retired(s, name) ? MAY_SPARE : GOES;
+    return s->spare_files > 0 && (is_retired(s, name) || wr_sabotage.recycle_early) ? MAY_SPARE : GOES;
 }
 
 static void add_spare(wr_store *s, sweep *w, const char *name, uint64_t id)
