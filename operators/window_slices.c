@@ -216,8 +216,9 @@ static inline __attribute__((always_inline)) uint32_t claim_loop(wr_placing p, v
         memcpy(&listed, state + p.list, 4);
         int64_t  base = mark >> WR_PLACE_BITS;
         uint64_t used = (uint64_t)mark & ((1u << WR_PLACE_BITS) - 1);
+        uint64_t lowest = UINT64_C(1) << ((uint64_t)base & (p.places - 1)); /* the place of slice `base` */
         bool     has = mark == p.first;
-        bool     over = (listed == 0) & ((used == 0) | (((used & (used - 1)) == 0) & (base < p.alive)));
+        bool     over = (listed == 0) & ((used == 0) | ((used == lowest) & (base < p.alive)));
         miss[rest] = i;
         if (__builtin_expect(!(has | over), 0)) {
             rest++;

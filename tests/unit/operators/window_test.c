@@ -558,14 +558,14 @@ static void tear_down(void)
     assert_int_equal(rmdir(t.folder), 0);
 }
 
-static void run(const char *what, const weir_op *def, weir_window_spec spec, uint32_t how, uint64_t seed)
+/* Records and time until all has fired. The operators are open. */
+static void feed(const char *what, uint64_t seed)
 {
-    set_up(def, spec, how, seed);
-    int64_t step = spec.window.size > 0 ? spec.window.size : WEIR_SECOND;
+    const weir_window_spec spec = t.spec;
+    int64_t                step = spec.window.size > 0 ? spec.window.size : WEIR_SECOND;
     int64_t now = below(2) ? -20 * step : (int64_t)below(1000) * step, delay = (int64_t)below(3) * step / 2, most = now;
     uint32_t keys = 1 + (uint32_t)below(40), events = 300 + (uint32_t)below(1200);
     bool     crawl = below(3) == 0; /* many records in a slice */
-    open_ops(1 + (uint32_t)below(SUBTASKS_RANDOM), NULL);
     while (t.n < events) {
         uint32_t from = t.n, batch = 1 + (uint32_t)below(below(3) ? 200 : 10);
         for (uint32_t i = 0; i < batch && t.n < events; i++) {
@@ -593,6 +593,13 @@ static void run(const char *what, const weir_op *def, weir_window_spec spec, uin
     expect_time(INT64_MAX);
     advance(INT64_MAX);
     compare(what, seed);
+}
+
+static void run(const char *what, const weir_op *def, weir_window_spec spec, uint32_t how, uint64_t seed)
+{
+    set_up(def, spec, how, seed);
+    open_ops(1 + (uint32_t)below(SUBTASKS_RANDOM), NULL);
+    feed(what, seed);
     tear_down();
 }
 
@@ -639,6 +646,26 @@ static void test_aggregates_that_retract(void **state)
     (void)state;
     all_of(&weir_op_rolling, "retract");
     all_of(&weir_op_rolling_large, "retract large");
+}
+/* The places of an entry are those of the snapshot that it came from: more than a window without lateness makes. */
+static void test_less_lateness_than_in_the_snapshot(void **state)
+{
+    (void)state;
+    const weir_op    *ops[] = {&weir_op_total, &weir_op_rolling, &weir_op_longest};
+    const weir_window windows[] = {weir_tumbling(WEIR_SECOND), weir_sliding(2 * WEIR_SECOND, WEIR_SECOND),
+                                   weir_sliding(3 * WEIR_SECOND, WEIR_SECOND),
+                                   weir_sliding(WEIR_SECOND, WEIR_SECOND / 10)};
+    for (uint64_t seed = 1; seed <= 48; seed++) {
+        char what[64];
+        snprintf(what, sizeof what, "less lateness, window %lu", (unsigned long)(seed / 3 % 4));
+        set_up(ops[seed % 3], (weir_window_spec){.window = windows[seed / 3 % 4], .lateness = 10 * WEIR_SECOND}, 1,
+               seed);
+        open_ops(2, NULL);
+        t.spec.lateness = t.node.window.lateness = 0;
+        go_over(1 + (uint32_t)below(SUBTASKS_RANDOM));
+        feed(what, seed);
+        tear_down();
+    }
 }
 static void test_reduce_with_strings(void **state)
 {
@@ -810,6 +837,7 @@ static int free_all(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_less_lateness_than_in_the_snapshot),
         cmocka_unit_test(test_aggregates),
         cmocka_unit_test(test_aggregates_that_retract),
         cmocka_unit_test(test_reduce_with_strings),
