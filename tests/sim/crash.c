@@ -9,7 +9,7 @@
 #include "snapshot/image.h"
 #include "taskmanager/slot.h"
 #include "taskmanager/tasklet.h"
-#include "wire/record.h"
+#include "tests/sim/states.h"
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -180,103 +180,6 @@ static void stirred(void *self)
     ((process *)self)->stirred = true;
 }
 
-/* ---- state after a restore ---- */
-
-static const weir_field *field_of(const weir_type *type, const char *name)
-{
-    for (uint32_t i = 0; i < type->fields; i++) {
-        if (strcmp(type->field[i].name, name) == 0) return &type->field[i];
-    }
-    return NULL;
-}
-
-static const wr_manifest_op *saved_op(const process *p, const char *uid)
-{
-    for (uint32_t i = 0; i < p->origin.manifest.ops; i++) {
-        if (strcmp(p->origin.manifest.op[i].uid, uid) == 0) return &p->origin.manifest.op[i];
-    }
-    return NULL;
-}
-
-/* How far each split had come. */
-static bool positions(process *p, uint64_t emitted[SIM_SOURCES][SIM_SPLITS])
-{
-    const sim_plan *plan = p->w->plan;
-    memset(emitted, 0, sizeof(uint64_t[SIM_SOURCES][SIM_SPLITS]));
-    for (uint32_t i = 0; i < plan->sources; i++) {
-        const sim_node       *n = &plan->node[i];
-        const wr_manifest_op *op = saved_op(p, n->uid);
-        if (op == NULL || op->state == NULL) return false;
-        const weir_field *index = field_of(op->state, "index"), *at = field_of(op->state, "at");
-        bool              listed = false, there[SIM_SPLITS] = {false};
-        char             *record = malloc(op->state->size + 64);
-        if (record == NULL || index == NULL || at == NULL) abort();
-        for (uint32_t k = 0; k < op->items; k++) {
-            const wr_item *item = &op->item[k];
-            listed |= item->kind == WR_ITEM_OWN;
-            if (item->kind != WR_ITEM_SPLIT && item->kind != WR_ITEM_ENUMERATOR) continue;
-            if (!wr_record_decode(op->state, item->data, item->bytes, record)) continue;
-            uint32_t number;
-            uint64_t position;
-            memcpy(&number, record + index->offset, sizeof number);
-            memcpy(&position, record + at->offset, sizeof position);
-            if (number >= n->splits) continue;
-            if (there[number]) violate(p->w, "split %u of %s is in a snapshot twice", number, n->uid);
-            there[number] = true;
-            emitted[n->source][number] = position;
-        }
-        for (uint32_t k = 0; k < n->splits && listed; k++) {
-            if (!there[k]) emitted[n->source][k] = n->records[k]; /* read to its end */
-        }
-        free(record);
-    }
-    return true;
-}
-
-static void digest_table(const sim_node *n, wr_table *table, sim_digest *d)
-{
-    void         *state[64];
-    wr_table_scan scan = {0};
-    for (uint32_t got; (got = wr_table_scan_next(table, &scan, state, NULL, 64)) > 0;) {
-        for (uint32_t i = 0; i < got; i++) {
-            uint64_t word[3] = {0};
-            size_t   size = wr_table_state_size(table);
-            memcpy(word, state[i], size < sizeof word ? size : sizeof word);
-            if (n->kind == SIM_CHAIN)
-                sim_digest_add(d, word[0], word[1]);
-            else if (n->kind == SIM_COUNT || n->kind == SIM_FORGET)
-                sim_digest_add(d, word[0], 0);
-            else
-                sim_digest_add(d, word[1], word[2]);
-        }
-    }
-}
-
-/* What windows give at the end comes subtask by subtask; the reference knows no such moment. */
-static bool behind_window(const sim_plan *plan, uint32_t node)
-{
-    const sim_node *n = &plan->node[node];
-    for (uint32_t i = 0; i < n->ins; i++) {
-        uint32_t from = n->in[i].node;
-        bool     window = plan->node[from].kind >= SIM_REDUCE && plan->node[from].kind <= SIM_TIMER;
-        if (window || behind_window(plan, from)) return true;
-    }
-    return false;
-}
-
-/* All that the node hangs on is read. */
-static bool may_have_ended(const sim_plan *plan, const sim_node *n, uint64_t emitted[SIM_SOURCES][SIM_SPLITS])
-{
-    for (uint32_t i = 0; i < plan->sources; i++) {
-        const sim_node *source = &plan->node[i];
-        if ((n->sources >> source->source & 1) == 0) continue;
-        for (uint32_t s = 0; s < source->splits; s++) {
-            if (emitted[source->source][s] < source->records[s]) return false;
-        }
-    }
-    return true;
-}
-
 /* Before anything runs: what was loaded is what the reference has after the same records, and event time has not gone
  * back. */
 static void check_states(process *p)
@@ -284,7 +187,8 @@ static void check_states(process *p)
     world     *w = p->w;
     uint64_t   emitted[SIM_SOURCES][SIM_SPLITS];
     sim_digest want[SIM_NODES];
-    if (!p->origin.restores || !positions(p, emitted)) return;
+    char       why[256] = "";
+    if (!p->origin.restores || !sim_positions(w->plan, &p->origin.manifest, emitted, why)) return;
     for (uint32_t i = 0; i < w->plan->sources; i++) {
         for (uint32_t s = 0; s < w->plan->node[i].splits; s++)
             note(w, "source %u split %u is at %" PRIu64 " of %" PRIu64, i, s, emitted[w->plan->node[i].source][s],
@@ -292,26 +196,13 @@ static void check_states(process *p)
     }
     sim_reference_states(w->plan, (const uint64_t(*)[SIM_SPLITS])emitted, want);
     for (uint32_t i = 0; i < w->plan->nodes; i++) {
-        const sim_node       *n = &w->plan->node[i];
-        const wr_manifest_op *saved = saved_op(p, n->uid);
-        if (n->kind < SIM_COUNT || n->kind > SIM_TIMER || saved == NULL) continue;
-        sim_digest got = {0};
-        uint32_t   tables = 0;
-        for (uint32_t k = 0; k < p->job->nodes; k++) {
-            if (strcmp(p->job->node[k].uid, n->uid) != 0) continue;
-            for (uint32_t s = 0; s < p->job->node[k].parallelism; s++) {
-                wr_op *op = wr_worker_op(p->worker, p->job->node[k].id, s);
-                if (saved->watermark != WEIR_NO_TIME && op->watermark < saved->watermark)
-                    violate(w, "%s subtask %u has event time %lld after a restore, and had %lld", n->uid, s,
-                            (long long)op->watermark, (long long)saved->watermark);
-                if (op->table == NULL) continue;
-                digest_table(n, op->table, &got);
-                tables++;
-            }
-        }
-        if (tables == 0 || n->kind >= SIM_TOTAL_ALL || behind_window(w->plan, i) ||
-            (n->kind > SIM_FORGET && may_have_ended(w->plan, n, emitted)))
+        const sim_node *n = &w->plan->node[i];
+        sim_digest      got = {0};
+        uint32_t        tables = 0;
+        if (n->kind < SIM_COUNT || n->kind > SIM_TIMER || wr_manifest_find(&p->origin.manifest, n->uid) == NULL)
             continue;
+        sim_digest_loaded(n, &p->origin.manifest, p->job, p->worker, &got, &tables, why);
+        if (tables == 0 || !sim_state_known(w->plan, i, emitted)) continue;
         w->result->states++;
         if (got.keys != want[i].keys || got.sum != want[i].sum)
             violate(
@@ -319,6 +210,7 @@ static void check_states(process *p)
                 n->uid, got.keys, p->origin.manifest.id, want[i].keys,
                 got.keys == want[i].keys ? ", with other values" : "");
     }
+    if (why[0] != 0) violate(w, "%s", why);
 }
 
 /* ---- what readers see ---- */
@@ -443,7 +335,9 @@ static wr_err open_origin(process *p, wr_errinfo *info)
 static void note_positions(process *p)
 {
     world *w = p->w;
-    if (!p->origin.restores || !positions(p, w->read)) memset(w->read, 0, sizeof w->read);
+    char   why[256];
+    if (!p->origin.restores || !sim_positions(w->plan, &p->origin.manifest, w->read, why))
+        memset(w->read, 0, sizeof w->read);
     for (uint32_t i = 0; i < SIM_SOURCES; i++) {
         for (uint32_t s = 0; s < SIM_SPLITS; s++) {
             if (w->user->position[i][s] != UINT64_MAX) w->read[i][s] = w->user->position[i][s];
