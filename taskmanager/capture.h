@@ -26,9 +26,9 @@ typedef struct wr_capture_state {
     wr_image_writer *writer; /* NULL: nothing is being written */
     wr_ack          *ack;    /* of the snapshot that is being written */
     wr_barrier       barrier;
-    int64_t          began_mono_ns, stepped_mono_ns; /* stepped: when the last step ended */
-    double           credit_ns;                      /* what capturing may take now, while records wait */
-    double           ns_per_byte;                    /* smoothed */
+    int64_t          began_mono_ns, stepped_mono_ns;  /* stepped: when the last step ended */
+    double           credit_ns;                       /* what capturing may take now, while records wait */
+    double           ns_per_byte;                     /* smoothed */
     int64_t          judged_mono_ns, judged_spare_ns; /* at the last barrier */
     bool             patient;                         /* the slot has time to spare: records come first */
     bool             full;
