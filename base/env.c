@@ -238,7 +238,10 @@ static int real_hold(void *self, int file, bool alone)
     (void)self;
     int result;
     RETRY(result, flock(file, (alone ? LOCK_EX : LOCK_SH) | LOCK_NB));
-    return result_of(result);
+    if (result < 0 || !alone) return result_of(result);
+    struct stat about; /* a hard link is a copy of the file to whoever made it */
+    if (fstat(file, &about) < 0) return result_of(-1);
+    return about.st_nlink > 1 ? -EAGAIN : 0;
 }
 
 /* ---- threads ---- */

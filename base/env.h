@@ -102,7 +102,8 @@ struct wr_env {
      * content is the holder's; or -EAGAIN when another process (or opening) has it, *holder: its number, 0: unknown. */
     int (*lock)(void *self, int file, uint64_t *holder);
     /* Until it is closed: nobody else has it so (`alone`; opened for writing), or nobody has it alone (opened for
-     * reading). 0; -EAGAIN: others stand against it; else the file system cannot. Never waits. */
+     * reading). 0; -EAGAIN: others stand against it, or (`alone`) it has another name, too; else the file system
+     * cannot. Never waits. */
     int (*hold)(void *self, int file, bool alone);
 
     /* Storage in the background. The queue belongs to the thread that made it; `parker` (may be NULL) is woken when

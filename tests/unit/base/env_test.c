@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -78,6 +79,14 @@ static void files(void **state)
     assert_int_equal(env->close(env->self, writer), 0);
     assert_int_equal(env->hold(env->self, reader, false), 0);
     assert_int_equal(env->close(env->self, reader), 0);
+    assert_int_equal(link(b, a), 0); /* whoever made it counts on what the file holds */
+    writer = env->open(env->self, b, WR_OPEN_WRITE);
+    assert_int_equal(env->hold(env->self, writer, true), -EAGAIN);
+    assert_int_equal(env->close(env->self, writer), 0);
+    assert_int_equal(env->unlink(env->self, a), 0);
+    writer = env->open(env->self, b, WR_OPEN_WRITE);
+    assert_int_equal(env->hold(env->self, writer, true), 0);
+    assert_int_equal(env->close(env->self, writer), 0);
     assert_int_equal(env->rename_new(env->self, b, b), -EEXIST);
     int got = env->rename_new(env->self, b, a);
     if (got != -EINVAL) { /* else this file system cannot */

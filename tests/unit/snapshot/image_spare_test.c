@@ -122,8 +122,19 @@ static void a_reader_is_not_disturbed(void **unused)
     info = (wr_errinfo){0};
     assert_int_equal(wr_image_file_open(&f, wr_env_real(), kit_folder, &file, &info), WR_OK);
     wr_image_file_close(&f);
+    /* A file that somebody has linked to keeps what it holds: so backups are made. */
+    snprintf(to, sizeof to, "%s/spare", kit_folder);
+    assert_int_equal(rename(from, to), 0);
+    snprintf(from, sizeof from, "%s/s-2-0.wst", kit_folder);
+    assert_int_equal(wr_image_reuse(wr_env_real(), kit_folder, "spare", "s-3-0.wst"), -EAGAIN);
+    assert_true(bytes_of("spare") == file.bytes);
+    assert_int_equal(unlink(to), 0);
     /* A name that is there is not taken from anybody. */
-    assert_int_equal(wr_image_reuse(wr_env_real(), kit_folder, file.name, "s-2-0.wst"), -EEXIST);
+    assert_int_equal(link(from, to), 0);
+    assert_int_equal(unlink(from), 0);
+    int there = wr_env_real()->open(NULL, from, WR_OPEN_WRITE | WR_OPEN_CREATE);
+    wr_env_real()->close(NULL, there);
+    assert_int_equal(wr_image_reuse(wr_env_real(), kit_folder, "spare", "s-2-0.wst"), -EEXIST);
     assert_true(wr_image_reuse(wr_env_real(), kit_folder, "nothing", "s-9-0.wst") == -ENOENT);
     kit_end(&k);
     (void)kit_clear();
