@@ -342,8 +342,10 @@ bool wr_capture_first(wr_tasklet *t, uint32_t *called)
 {
     if (wr_image_writer_captured(t->barriers.capture.writer) || !undo_above(t, t->barriers.capture.patient ? 8 : 2))
         return false;
+    int64_t spare_ns = t->home->spare_ns; /* records wait: the slot has no time to spare */
     /* Storage that is slow wakes us. */
     *called = wr_capture_step(t, true) ? WR_CALLED_PROGRESS : WR_CALLED_BLOCKED;
+    t->home->spare_ns = spare_ns;
     return true;
 }
 
