@@ -80,6 +80,7 @@ typedef struct wr_jm_job {
     char      *stop_target; /* of a stop with a savepoint */
     bool       stop_tried;  /* so there may be a part of it */
     uint64_t   stop_ticket;
+    wr_errinfo stop_why;      /* what of it could not be done, or WR_OK */
     uint64_t   last_snapshot; /* of a stop */
     char      *spec_next;     /* rescale: the new specification, until the snapshot is there */
     size_t     spec_next_bytes;
@@ -89,7 +90,8 @@ typedef struct wr_jm_job {
     bool       ended;
     uint32_t   end_state; /* which the ledger could not take: again at end_ms; INT64_MAX: it has it */
     int64_t    end_ms;
-    uint64_t   newest; /* snapshot that was complete: no later attempt begins before it */
+    bool       release_next; /* its workers, when it has */
+    uint64_t   newest;       /* snapshot that was complete: no later attempt begins before it */
 } wr_jm_job;
 
 enum wr_jm_wait_kind {
@@ -113,7 +115,7 @@ typedef struct wr_jm_wait {
     struct wr_jm_wait *next;
     uint64_t   peer, request, job, ticket, snapshot; /* ticket: of the coordinator, and the name of a log's asking */
     uint32_t   kind;                                 /* enum wr_jm_wait_kind */
-    bool       follow, taken;
+    bool       follow, taken, savepoint;             /* savepoint: of a stop, one was asked for */
     wr_jm_log *log;
     uint32_t   logs, told;       /* told: whose name stands above the last piece, + 1 */
     uint64_t   from;             /* of a log: where to begin */

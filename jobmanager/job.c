@@ -62,11 +62,30 @@ void wr_jm_end_in_ledger(wr_jm_job *j, wr_job_state state, const wr_errinfo *cau
     j->spec_next = NULL;
 }
 
+/* Released workers no longer know how it ended; nobody would, if we ended before the ledger took it. */
+static void release(wr_jm_job *j)
+{
+    j->release_next = j->end_ms != INT64_MAX;
+    if (j->release_next) return;
+    order(j, WR_DO_RELEASE, 0);
+    j->released = true;
+    j->release_ms = wr_jm_now_ms(j->jm) + j->jm->config.cancel_timeout_ms;
+}
+
+/* Nobody hears of an end that the ledger does not have: the next JobManager would begin it again. */
+static void tell_end(wr_jm_job *j, wr_job_state state)
+{
+    if (j->end_ms != INT64_MAX) return;
+    wr_origin_unlock(&j->run.origin);
+    wr_jm_told(j, state);
+}
+
 static void end_again(wr_jm_job *j)
 {
     wr_job_state state = (wr_job_state)j->end_state;
     wr_jm_end_in_ledger(j, state, state == WR_JOB_FINISHED ? NULL : &j->core.cause);
-    if (j->end_ms == INT64_MAX) wr_jm_told(j, state); /* to who asked since */
+    tell_end(j, state);
+    if (j->release_next) release(j);
 }
 
 /* What its next run in the same folder must find. */
@@ -96,11 +115,13 @@ static void told(wr_jm_job *j, wr_job_state state)
             note_finished(j);
         else if (j->coordinator != NULL)
             wr_coordinator_close(j->coordinator); /* what it still writes needs the folder */
+        j->quiet = true;
         wr_jm_end_in_ledger(j, state, state == WR_JOB_FINISHED ? NULL : &j->core.cause);
-        wr_origin_unlock(&j->run.origin);
         wr_jm_pool(jm, (wr_pool_event){.kind = WR_POOL_FORGET, .job = j->id});
+        tell_end(j, state);
+    } else {
+        wr_jm_told(j, state);
     }
-    wr_jm_told(j, state);
 }
 
 /* ---- actions ---- */
@@ -139,8 +160,7 @@ static void over_before(wr_jm_job *j)
     wr_jm_end_in_ledger(j, WR_JOB_FINISHED, NULL);
     wr_jm_pool(j->jm, (wr_pool_event){.kind = WR_POOL_FORGET, .job = j->id});
     j->last_snapshot = j->run.origin.last;
-    wr_origin_unlock(&j->run.origin);
-    wr_jm_told(j, WR_JOB_FINISHED);
+    tell_end(j, WR_JOB_FINISHED);
 }
 
 /* Its folder may not be what it was: a file system that is not mounted has no snapshots, and no error. */
@@ -220,6 +240,7 @@ static const char *stop_target(wr_jm_job *j)
 static void stop_sources(wr_jm_job *j)
 {
     const wr_ledger_job *l = wr_ledger_find(j->jm->ledger, j->id);
+    j->stop_why.code = WR_OK;
     if (j->coordinator != NULL && wr_coordinator_taken(j->coordinator) && !j->quiet)
         wr_coordinator_stop(j->coordinator, j->stop_ticket, l->stopping == WR_LEDGER_DRAIN, stop_target(j));
     else if (!j->quiet)
@@ -254,13 +275,6 @@ static void take_over(wr_jm_job *j)
     if (ids >= ABORTS_MAX && first < ids - ABORTS_MAX) first = ids - ABORTS_MAX;
     for (uint64_t id = first; id <= ids; id++) order(j, WR_DO_ABORT, id);
     if (j->quiet) order(j, WR_DO_FINISH, 0);
-}
-
-static void release(wr_jm_job *j)
-{
-    order(j, WR_DO_RELEASE, 0);
-    j->released = true;
-    j->release_ms = wr_jm_now_ms(j->jm) + j->jm->config.cancel_timeout_ms;
 }
 
 static void act(wr_jm_job *j, const wr_job_action *action, uint32_t n)

@@ -131,7 +131,11 @@ void wr_jm_told(wr_jm_job *j, wr_job_state state)
         next = w->next;
         if (w->job != j->id) continue;
         if (w->kind == WR_JM_WAIT_END && w->follow) wr_jm_progress(jm, w, line, (size_t)n);
-        if (wr_job_state_final(state)) end_of_job(jm, w, state, &j->core.cause, j->last_snapshot);
+        bool concerns = w->kind == WR_JM_WAIT_STOPPED && (w->savepoint || j->stop_target == NULL);
+        if (state == WR_JOB_FINISHED && concerns && j->stop_why.code != WR_OK)
+            end_with(jm, w, &j->stop_why, j->last_snapshot);
+        else if (wr_job_state_final(state))
+            end_of_job(jm, w, state, &j->core.cause, j->last_snapshot);
     }
 }
 
@@ -151,9 +155,12 @@ void wr_jm_answered(wr_jm_job *j, uint64_t ticket, uint64_t id, const wr_errinfo
     wr_jm_wait    *w = jm->wait;
     while (w != NULL && w->ticket != ticket) w = w->next;
     bool of_stop = ticket == j->stop_ticket;
-    if (of_stop && why == NULL) j->last_snapshot = id;
-    if (of_stop && why != NULL && why->code != WR_CANCELED)
+    if (of_stop && why == NULL) {
+        j->last_snapshot = id;
+    } else if (of_stop && why->code != WR_CANCELED) {
         wr_log(WR_LOG_WARN, "job %s is stopped, but not all that was asked for is done: %s", j->name, why->text);
+        j->stop_why = *why; /* for who asks later: also again, by another connection */
+    }
     if (w == NULL) return; /* who asked has gone */
     switch (w->kind) {
     case WR_JM_WAIT_STOPPED:
@@ -284,6 +291,7 @@ static void stop(wr_jobmanager *jm, uint64_t peer, const wr_message *m, const wr
         return;
     }
     wr_jm_wait *w = wr_jm_wait_new(jm, peer, m->request, l->id, WR_JM_WAIT_STOPPED);
+    if (w != NULL) w->savepoint = m->ask.path[0] != 0;
     if (again) return;
     j->stop_ticket = w != NULL ? w->ticket : ++jm->tickets; /* it is ordered now, whoever waits */
     if (m->ask.path[0] != 0) j->stop_target = strdup(m->ask.path);

@@ -164,6 +164,35 @@ static void test_a_folder_that_others_use_is_left_alone(void **state)
     finishes(job, 1, subtasks[1]);
 }
 
+/* Whoever asks for it: also the client whose connection broke, and who comes when that has failed already. */
+static void test_a_savepoint_that_failed_is_told_to_all(void **state)
+{
+    (void)state;
+    char     target[128];
+    uint64_t job = running_with(2, &(wr_job_spec){0});
+    snprintf(target, sizeof target, "%s/saved", folder);
+    ask_stop(job, target, false);
+    close_jm();
+    mkdir(target, 0700);
+    put_text(target, "my-notes", "important");
+    open_jm();
+    ask_stop(job, target, false);
+    ask_stop(job, "", false); /* has nothing to do with a savepoint */
+    all_come_back(job, 1, subtasks[1]);
+    ack_all(job, 1, subtasks[1]);
+    pass_ms(1);
+    ask_stop(job, target, false);
+    finishes(job, 1, subtasks[1]);
+    uint32_t failed = 0, good = 0;
+    for (uint32_t i = 0; i < outs; i++) {
+        if (outbox[i].m.kind != WR_MSG_REPLY || outbox[i].m.request != 6) continue;
+        failed += outbox[i].m.reply.info.code == WR_CONFIG;
+        good += outbox[i].m.reply.info.code == WR_OK;
+    }
+    assert_int_equal(failed, 2);
+    assert_int_equal(good, 1);
+}
+
 /* A job is not stopped for a savepoint that has no place. */
 static void test_a_stop_into_a_full_folder_is_refused(void **state)
 {
@@ -440,6 +469,7 @@ int main(void)
         TEST(test_a_stop_keeps_its_savepoint),
         TEST(test_a_savepoint_that_was_begun_is_written_again),
         TEST(test_a_folder_that_others_use_is_left_alone),
+        TEST(test_a_savepoint_that_failed_is_told_to_all),
         TEST(test_a_stop_into_a_full_folder_is_refused),
         TEST(test_another_stop_is_refused),
         TEST(test_draining_is_not_forgotten),
