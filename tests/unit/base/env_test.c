@@ -40,6 +40,34 @@ static bool first_only(void *arg, const char *name)
     return false;
 }
 
+/* The file `b`; `a` is a name that is not there. */
+static void holding(const char *a, const char *b)
+{
+    int reader = env->open(env->self, b, WR_OPEN_READ), other = env->open(env->self, b, WR_OPEN_READ);
+    int writer = env->open(env->self, b, WR_OPEN_WRITE);
+    assert_true(reader >= 0 && other >= 0 && writer >= 0);
+    assert_int_equal(env->hold(env->self, reader, false), 0);
+    assert_int_equal(env->hold(env->self, other, false), 0);
+    assert_int_equal(env->hold(env->self, writer, true), -EAGAIN);
+    assert_int_equal(env->close(env->self, reader), 0);
+    assert_int_equal(env->hold(env->self, writer, true), -EAGAIN);
+    assert_int_equal(env->close(env->self, other), 0);
+    assert_int_equal(env->hold(env->self, writer, true), 0);
+    reader = env->open(env->self, b, WR_OPEN_READ);
+    assert_int_equal(env->hold(env->self, reader, false), -EAGAIN);
+    assert_int_equal(env->close(env->self, writer), 0);
+    assert_int_equal(env->hold(env->self, reader, false), 0);
+    assert_int_equal(env->close(env->self, reader), 0);
+    assert_int_equal(link(b, a), 0); /* whoever made it counts on what the file holds */
+    writer = env->open(env->self, b, WR_OPEN_WRITE);
+    assert_int_equal(env->hold(env->self, writer, true), -EAGAIN);
+    assert_int_equal(env->close(env->self, writer), 0);
+    assert_int_equal(env->unlink(env->self, a), 0);
+    writer = env->open(env->self, b, WR_OPEN_WRITE);
+    assert_int_equal(env->hold(env->self, writer, true), 0);
+    assert_int_equal(env->close(env->self, writer), 0);
+}
+
 static void files(void **state)
 {
     (void)state;
@@ -64,29 +92,7 @@ static void files(void **state)
     assert_true(info.is_file && !info.is_folder && info.bytes == 5 && info.changed_ns > 0);
     assert_int_equal(env->rename(env->self, a, b), 0);
     assert_int_equal(env->stat(env->self, a, &info), -ENOENT);
-    int reader = env->open(env->self, b, WR_OPEN_READ), other = env->open(env->self, b, WR_OPEN_READ);
-    int writer = env->open(env->self, b, WR_OPEN_WRITE);
-    assert_true(reader >= 0 && other >= 0 && writer >= 0);
-    assert_int_equal(env->hold(env->self, reader, false), 0);
-    assert_int_equal(env->hold(env->self, other, false), 0);
-    assert_int_equal(env->hold(env->self, writer, true), -EAGAIN);
-    assert_int_equal(env->close(env->self, reader), 0);
-    assert_int_equal(env->hold(env->self, writer, true), -EAGAIN);
-    assert_int_equal(env->close(env->self, other), 0);
-    assert_int_equal(env->hold(env->self, writer, true), 0);
-    reader = env->open(env->self, b, WR_OPEN_READ);
-    assert_int_equal(env->hold(env->self, reader, false), -EAGAIN);
-    assert_int_equal(env->close(env->self, writer), 0);
-    assert_int_equal(env->hold(env->self, reader, false), 0);
-    assert_int_equal(env->close(env->self, reader), 0);
-    assert_int_equal(link(b, a), 0); /* whoever made it counts on what the file holds */
-    writer = env->open(env->self, b, WR_OPEN_WRITE);
-    assert_int_equal(env->hold(env->self, writer, true), -EAGAIN);
-    assert_int_equal(env->close(env->self, writer), 0);
-    assert_int_equal(env->unlink(env->self, a), 0);
-    writer = env->open(env->self, b, WR_OPEN_WRITE);
-    assert_int_equal(env->hold(env->self, writer, true), 0);
-    assert_int_equal(env->close(env->self, writer), 0);
+    holding(a, b);
     assert_int_equal(env->rename_new(env->self, b, b), -EEXIST);
     int got = env->rename_new(env->self, b, a);
     if (got != -EINVAL) { /* else this file system cannot */
