@@ -66,7 +66,8 @@ void wr_restart_init(wr_restart *r, const wr_restart_config *config, const wr_re
     for (uint32_t i = 0; i < r->failed; i++) r->at_ms[i] = past->at_ms[past->times - r->failed + i];
 }
 
-/* The oldest of the last `attempts` failures tells whether this one is one too many. */
+/* The oldest of the last `attempts` failures tells whether this one is one too many. One that is yet to come is of
+ * before the wall's clock was set back, and another JobManager's: nobody knows how long ago it was. */
 static bool too_often(wr_restart *r, int64_t now_ms)
 {
     uint32_t n = r->config.attempts;
@@ -74,7 +75,7 @@ static bool too_often(wr_restart *r, int64_t now_ms)
     int64_t  oldest = r->at_ms[r->failed % n];
     r->at_ms[r->failed % n] = now_ms;
     r->failed = r->failed + 1 < 2 * n ? r->failed + 1 : n; /* goes round without an end */
-    return full && now_ms - oldest < r->config.window_ms;
+    return full && oldest <= now_ms && now_ms - oldest < r->config.window_ms;
 }
 
 static int64_t next_delay(wr_restart *r, uint64_t random)

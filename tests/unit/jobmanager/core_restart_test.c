@@ -176,6 +176,19 @@ static void test_goes_on_after_a_takeover(void **state)
     assert_true(fails(&g, 51, 0, 0) == -1);
 }
 
+/* The clock of the wall, by which another JobManager knows of failures, was set back: no job ends for that. */
+static void test_a_clock_that_was_set_back(void **state)
+{
+    (void)state;
+    const wr_restart_config rate = {
+        .strategy = WR_RESTART_FAILURE_RATE, .attempts = 2, .window_ms = 1000, .delay_ms = 5};
+    const int64_t hour = 3600000, at_ms[2] = {hour, hour + 1};
+    wr_restart    r = of(rate, 0), next = again(&r, 0, at_ms, 2);
+    assert_int_equal(fails(&next, 100, 10, 0), 5);
+    assert_int_equal(fails(&next, 200, 10, 0), 5);
+    assert_int_equal(fails(&next, 300, 10, 0), -1); /* the third within a second */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -185,6 +198,7 @@ int main(void)
         cmocka_unit_test(test_goes_on_after_a_takeover),
         cmocka_unit_test(test_exponential),
         cmocka_unit_test(test_failure_rate),
+        cmocka_unit_test(test_a_clock_that_was_set_back),
         cmocka_unit_test(test_what_users_may_set),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
