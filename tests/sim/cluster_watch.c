@@ -88,7 +88,7 @@ static void check_states(world *w, const seen_attempt *a)
         w->result->states++;
         if (got.keys != want[i].keys || got.sum != want[i].sum)
             snprintf(why, sizeof why,
-                     "%s has %" PRIu64 " keys after the restore of %s, and the reference %" PRIu64 "%s", n->uid,
+                     "%s has %" PRIu64 " keys after the restore of %.100s, and the reference %" PRIu64 "%s", n->uid,
                      got.keys, a->restore, want[i].keys, got.keys == want[i].keys ? ", with other values" : "");
     }
     if (why[0] != 0) sim_violate(w, "%s", why);
