@@ -241,7 +241,7 @@ static int real_hold(void *self, int file, bool alone)
     if (result < 0 || !alone) return result_of(result);
     struct stat about; /* a hard link is a copy of the file to whoever made it */
     if (fstat(file, &about) < 0) return result_of(-1);
-    return about.st_nlink > 1 ? -EAGAIN : 0;
+    return S_ISREG(about.st_mode) && about.st_nlink > 1 ? -EAGAIN : 0; /* a folder always has several */
 }
 
 /* ---- threads ---- */

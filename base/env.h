@@ -101,9 +101,9 @@ struct wr_env {
     /* Exclusive, of a file opened for reading and writing, until it is closed or the process ends. 0, and the file's
      * content is the holder's; or -EAGAIN when another process (or opening) has it, *holder: its number, 0: unknown. */
     int (*lock)(void *self, int file, uint64_t *holder);
-    /* Until it is closed: nobody else has it so (`alone`; opened for writing), or nobody has it alone (opened for
-     * reading). 0; -EAGAIN: others stand against it, or (`alone`) it has another name, too; else the file system
-     * cannot. Never waits. */
+    /* Until it is closed: nobody else has it so (`alone`; opened for writing, or a folder), or nobody has it alone
+     * (opened for reading). 0; -EAGAIN: others stand against it, or (`alone`) it is a file that has another name, too;
+     * else the file system cannot. Never waits. */
     int (*hold)(void *self, int file, bool alone);
 
     /* Storage in the background. The queue belongs to the thread that made it; `parker` (may be NULL) is woken when

@@ -68,6 +68,25 @@ static void holding(const char *a, const char *b)
     assert_int_equal(env->close(env->self, writer), 0);
 }
 
+/* With folders in it it has more than one name, as file systems count. */
+static void holding_a_folder(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/weir-env-XXXXXX", below[64];
+    assert_non_null(mkdtemp(folder));
+    snprintf(below, sizeof below, "%s/below", folder);
+    assert_int_equal(env->mkdir(env->self, below), 0);
+    int one = env->open(env->self, folder, WR_OPEN_READ | WR_OPEN_FOLDER);
+    int two = env->open(env->self, folder, WR_OPEN_READ | WR_OPEN_FOLDER);
+    assert_int_equal(env->hold(env->self, one, true), 0);
+    assert_int_equal(env->hold(env->self, two, true), -EAGAIN);
+    assert_int_equal(env->close(env->self, one), 0);
+    assert_int_equal(env->hold(env->self, two, true), 0);
+    assert_int_equal(env->close(env->self, two), 0);
+    assert_int_equal(env->rmdir(env->self, below), 0);
+    assert_int_equal(env->rmdir(env->self, folder), 0);
+}
+
 static void files(void **state)
 {
     (void)state;
@@ -159,10 +178,8 @@ int main(void)
 {
     env = wr_env_real();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(clocks),
-        cmocka_unit_test(files),
-        cmocka_unit_test(threads),
-        cmocka_unit_test(parking),
+        cmocka_unit_test(clocks),  cmocka_unit_test(holding_a_folder), cmocka_unit_test(files),
+        cmocka_unit_test(threads), cmocka_unit_test(parking),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
