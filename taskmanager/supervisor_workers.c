@@ -224,7 +224,7 @@ static void send_worker(wr_supervisor *s, const wr_tm_worker *w, char *bytes, si
     s->config.workers->send(s->config.workers->self, w->peer, bytes, n);
 }
 
-static void send_lease(wr_supervisor *s, const wr_tm_worker *w)
+static void send_lease(wr_supervisor *s, const wr_tm_worker *w, uint64_t leader)
 {
     char      *bytes;
     size_t     n;
@@ -232,7 +232,7 @@ static void send_lease(wr_supervisor *s, const wr_tm_worker *w)
     wr_message m = {.kind = WR_MSG_LEASE,
                     .job = w->job,
                     .attempt = w->attempt,
-                    .leader = s->leader,
+                    .leader = leader,
                     .until_mono_ns = s->lease_until_ns};
     if (wr_message_encode(&m, &bytes, &n, &info) == WR_OK) send_worker(s, w, bytes, n);
 }
@@ -240,7 +240,7 @@ static void send_lease(wr_supervisor *s, const wr_tm_worker *w)
 void wr_tm_relay_lease(wr_supervisor *s)
 {
     for (uint32_t i = 0; i < s->workers; i++)
-        if (s->worker[i]->state == WR_TM_RUNS) send_lease(s, s->worker[i]);
+        if (s->worker[i]->state == WR_TM_RUNS) send_lease(s, s->worker[i], s->leader);
 }
 
 static wr_err start(wr_supervisor *s, wr_tm_worker *w, wr_errinfo *info)
@@ -256,7 +256,9 @@ static wr_err start(wr_supervisor *s, wr_tm_worker *w, wr_errinfo *info)
     WR_TRY(s->config.processes->start(s->config.processes->self, &process, &w->process, &w->peer, info));
     w->state = WR_TM_RUNS;
     w->said_ns = wr_tm_now(s);
-    send_lease(s, w); /* first: before it does anything */
+    /* First: before it does anything. As of who deployed it: while its files came there may have been another leader, and a
+     * worker that had heard of that one would not take what follows. */
+    send_lease(s, w, w->deployment.leader);
     send_worker(s, w, w->bytes, w->n);
     w->bytes = NULL;
     let_guests_in(s, w);

@@ -189,7 +189,9 @@ static void unmount(world *w)
     w->calm_ns = w->clock.now_ns + some_time(w);
     worker_node *k = some_worker(w);
     if (k != NULL && !one_in(w, 3)) sim_worker_kill(k, 9);
-    if (some_jm(w)->alive && one_in(w, 2)) sim_jm_kill(some_jm(w));
+    for (uint32_t i = 0; i < 2; i++) { /* what it holds open cannot be unmounted */
+        if (w->jm[i].alive) sim_jm_kill(&w->jm[i]);
+    }
 }
 
 /* In the middle of a storage call that comes soon. */

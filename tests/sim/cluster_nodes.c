@@ -75,7 +75,10 @@ static wr_err load(void *self, const wr_deploy *d, const wr_manifest *restore, c
     check(variant <= OTHER);
     n->other = variant == OTHER;
     if (n->other) n->user->vault = &n->w->other_vault;
-    if (memcmp(d->spec.module.digest, n->w->client.digest, WR_DIGEST_BYTES) == 0) sim_check_file(n->w, n->folder);
+    const tm_node *tm = &n->w->tm[n->tm]; /* the next one has cleared away what was the last one's */
+    bool           cared = tm->alive && tm->incarnation == n->parent;
+    if (cared && memcmp(d->spec.module.digest, n->w->client.digest, WR_DIGEST_BYTES) == 0)
+        sim_check_file(n->w, n->folder);
     n->plan = n->w->variant[variant];
     n->user->plan = &n->plan;
     sim_world_now = n->user;
