@@ -27,7 +27,7 @@ typedef struct wr_sabotage_switches {
     bool stale_epoch;     /* messages of old attempts and old leaders are obeyed */
     bool no_lease;        /* a worker lives on when its lease is over */
     bool ids_not_durable; /* snapshot ids are given before the journal has them */
-    bool missing_is_new;  /* a folder of snapshots that is not there begins anew; what cannot be looked at is not there */
+    bool missing_is_new;  /* a folder of snapshots that is not there begins anew */
     bool ledger_late;     /* the ledger is written behind the messages that it covers */
     bool credit_leak;     /* a data channel gives a credit twice */
     bool two_leaders;     /* the ledger's lock is not looked at, and any leader is obeyed */

@@ -256,8 +256,8 @@ static wr_err start(wr_supervisor *s, wr_tm_worker *w, wr_errinfo *info)
     WR_TRY(s->config.processes->start(s->config.processes->self, &process, &w->process, &w->peer, info));
     w->state = WR_TM_RUNS;
     w->said_ns = wr_tm_now(s);
-    /* First: before it does anything. As of who deployed it: while its files came there may have been another leader, and a
-     * worker that had heard of that one would not take what follows. */
+    /* First: before it does anything. As of who deployed it: there may have been another leader while its files came,
+     * and a worker that had heard of that one would not take what follows. */
     send_lease(s, w, w->deployment.leader);
     send_worker(s, w, w->bytes, w->n);
     w->bytes = NULL;

@@ -251,9 +251,8 @@ void sim_worker_step(worker_node *n)
 }
 
 /* ---- slots ----
- * A slot whose tasks had nothing to do is left alone, as its thread would park, until it is woken, something of its sockets or its
- * disk is due, or a time comes that one of its tasks waits for; and it looks again now and then, but so rarely that a job in which
- * a wake-up is lost stands out. */
+ * A slot whose tasks had nothing to do is left alone, as its thread would park, until it is woken, something of its
+ * sockets or its disk is due, or a time comes that one of its tasks waits for; and it looks again now and then. */
 
 static bool is_parked(const wr_slot *slot)
 {

@@ -42,8 +42,8 @@ sim_disk_stats *sim_disk_stats_of(sim_disk *disk);
 /* Fills in the storage functions; self of the table is the clock. */
 void sim_disk_env(wr_env *env);
 
-/* A file system that is not mounted: its folder is there and empty, or (missing) not there. What is open stays open. Not
- * while another one is. */
+/* A file system that is not mounted: its folder is there and empty, or (missing) not there. What is open stays open.
+ * Not while another one is. */
 void sim_disk_unmount(sim_disk *disk, const char *folder, bool missing);
 void sim_disk_mount(sim_disk *disk); /* the same again; what was put into its place meanwhile is hidden */
 bool sim_disk_unmounted(const sim_disk *disk);
