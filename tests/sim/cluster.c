@@ -186,12 +186,12 @@ static void unmount(world *w)
     sim_disk_unmount(w->disk, path, one_in(w, 2));
     w->result->unmounts++;
     w->broken = true;
-    w->calm_ns = w->clock.now_ns + some_time(w);
-    worker_node *k = some_worker(w);
-    if (k != NULL && !one_in(w, 3)) sim_worker_kill(k, 9);
+    w->calm_ns = w->clock.now_ns + 20000000 + some_time(w);
     for (uint32_t i = 0; i < 2; i++) { /* what it holds open cannot be unmounted */
         if (w->jm[i].alive) sim_jm_kill(&w->jm[i]);
     }
+    w->jm[0].starts_ns = w->clock.now_ns + (int64_t)below(w, 3000000); /* and the next one comes soon */
+    for (uint32_t i = 0; i < TMS && !one_in(w, 4); i++) kill_machine(w, &w->tm[i]);
 }
 
 /* In the middle of a storage call that comes soon. */
@@ -214,7 +214,7 @@ static void make_fault(world *w)
     tm_node     *tm = &w->tm[below(w, TMS)];
     w->faults--;
     w->fault_ns = w->clock.now_ns + (int64_t)below(w, one_in(w, 3) ? 100000000 : 15000000);
-    switch (below(w, 13)) {
+    switch (below(w, 14)) {
     case 0:
     case 1:
         if (n != NULL) sim_worker_kill(n, 9);
@@ -251,7 +251,8 @@ static void make_fault(world *w)
         w->result->breaks++;
         break;
     case 9: disk_goes_bad(w); break;
-    case 11: unmount(w); break;
+    case 11:
+    case 12: unmount(w); break;
     case 10:
         sim_note(w, "power fails everywhere");
         power_fails(w);
