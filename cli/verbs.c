@@ -78,9 +78,9 @@ const wr_verb wr_verb_at[] = {
     {"cancel", "JOB", "end a job of the cluster at once", "jq", "Results that are not written yet are lost.", 1, 1,
      false, false, wr_cli_cancel, CLIENT},
     {"rescale", "JOB -p N [--wait]", "run a job of the cluster with another parallelism", "jqW",
-     "Takes a snapshot and starts the job anew from it, with N subtasks of each operator that does not say. Where there\n"
-     "are too few slots for that it is refused, and the job goes on as it is; --wait goes on asking until there are\n"
-     "enough, or Ctrl-C. A job that waits for slots itself can be given fewer.",
+     "Takes a snapshot and starts the job anew from it, with N subtasks of each operator that does not say. Where\n"
+     "there are too few slots for that it is refused, and the job goes on as it is; --wait goes on asking until there\n"
+     "are enough, or Ctrl-C. A job that waits for slots itself can be given fewer.",
      1, 1, false, false, wr_cli_rescale, CLIENT | WR_GROUP_JOB},
     {"taskmanagers", "", "show the cluster's TaskManagers", "j", "", 0, 0, false, false, wr_cli_taskmanagers, CLIENT},
     {"drain", "TASKMANAGER [--undo]", "take a TaskManager out of work", "jqu",

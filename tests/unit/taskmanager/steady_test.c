@@ -306,9 +306,10 @@ static void test_two_saturated_slots(void **state)
             losses += meters[i].losses;
         }
         steady_free(&s);
-        assert_int_equal(sum_allocations, 0);
-        if (sum_calls < SLOTS * MEASURED / 1000 + CALLS_PER_LOSS * losses) return;
-        if (attempt == ATTEMPTS) fail_msg("too many system calls in each of %d attempts", ATTEMPTS);
+        /* Where a CPU was lost, more batches are on their way than ever before: the pool grows once more. */
+        assert_true(sum_allocations == 0 || losses != 0);
+        if (sum_allocations == 0 && sum_calls < SLOTS * MEASURED / 1000 + CALLS_PER_LOSS * losses) return;
+        if (attempt == ATTEMPTS) fail_msg("allocations, or too many system calls, in each of %d attempts", ATTEMPTS);
     }
 }
 
