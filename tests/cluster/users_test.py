@@ -48,6 +48,17 @@ def of_user(uid):
     return found
 
 
+def users_of(c):
+    """Of its workers that have become what they are; those that only begin are root."""
+    found = []
+    for pid in c.workers():
+        try:
+            found.append(int(words_of(pid, "Uid")[0]))
+        except OSError:
+            pass
+    return [uid for uid in found if uid != 0]
+
+
 def mode_of(path):
     about = os.lstat(path)
     return about.st_uid, about.st_gid, stat.S_IMODE(about.st_mode)
@@ -85,7 +96,7 @@ class Users(kit.Case):
         before = c.workers()
         job = c.submit(name + ".so", "-n", name + str(len(before)), "--snapshot-interval", "100ms", *args)
         c.wait_state(job, "RUNNING")
-        return job, next(pid for pid in c.workers() if pid not in before)
+        return job, wait_until(lambda: [pid for pid in c.workers() if pid not in before], "its worker")[0]
 
     def test_each_worker_is_a_user_of_its_own(self):
         c = self.begin(worker_groups=str(OTHER))
@@ -161,8 +172,7 @@ class Users(kit.Case):
         os.chown(c.path("open"), 0, GROUP)
         os.chmod(c.path("open"), 0o2770)
         job = c.submit("leaves.so", "-n", "leaves", "--set", f"none=file:{c.path('open/none')}")
-        worker = wait_until(c.workers, "a worker")[0]
-        user = int(words_of(worker, "Uid")[0])
+        user = wait_until(lambda: users_of(c), "a worker")[0]
         wait_until(lambda: len(of_user(user)) > 1, "it has started a process")
         c.wait_state(job, "FAILED")
         text = c.weir("info", job, code=0).out + c.weir("logs", job, code=0).out
