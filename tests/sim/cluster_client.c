@@ -55,7 +55,8 @@ static void specify(client_node *c, wr_job_spec *spec, uint32_t variant)
     static char snapshots[64], restore[64];
     bool        other = variant == OTHER;
     snprintf(snapshots, sizeof snapshots, "/snapshots/sim%u", other ? OTHERS_FOLDER : c->folder);
-    snprintf(restore, sizeof restore, c->saved != 0 && !other ? "/save/%" PRIu64 : "", c->saved);
+    restore[0] = 0;
+    if (c->saved != 0 && !other) snprintf(restore, sizeof restore, "/save/%" PRIu64, c->saved);
     wr_blob_ref module = {.name = "sim.so", .bytes = other ? 0 : c->file_bytes};
     if (!other) memcpy(module.digest, c->digest, sizeof module.digest);
     *spec = (wr_job_spec){.name = "sim",
