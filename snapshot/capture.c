@@ -89,7 +89,13 @@ static void save(wr_family *family, const uint32_t *position, uint32_t n)
     wr_budget_add(family->budget, family->table_bytes, (int64_t)(undo_bytes(family) - before));
 }
 
-/* Sets the dirty bits; those that were not set go to fresh[]. No branch: they are as good as a coin toss. */
+static void mark_all(const wr_family *family, const uint32_t *position, uint32_t n)
+{
+    uint64_t *dirty = family->capture.dirty;
+    for (uint32_t i = 0; i < n; i++) dirty[position[i] >> 6] |= UINT64_C(1) << (position[i] & 63);
+}
+
+/* The same; those that were not set go to fresh[]. No branch: they are as good as a coin toss. */
 static uint32_t set_dirty(const wr_family *family, const uint32_t *position, uint32_t n, uint32_t *fresh)
 {
     uint64_t *dirty = family->capture.dirty;
@@ -127,11 +133,11 @@ void wr_family_touch_all(wr_family *family, const uint32_t *position, uint32_t n
 {
     uint32_t fresh[WR_TOUCH_MAX];
     check(n <= WR_TOUCH_MAX);
-    if (family->mark == WR_MARK_OFF) return;
+    if (family->mark == WR_MARK_DIRTY) mark_all(family, position, n); /* nearly always, where snapshots are taken */
+    if (family->mark != WR_MARK_CAPTURE) return;
     for (uint32_t i = 0; i < n; i++) __builtin_prefetch(&family->capture.dirty[position[i] >> 6], 1);
     uint32_t count = set_dirty(family, position, n, fresh);
-    if (family->mark == WR_MARK_DIRTY || count == 0) return;
-    count = still_wanted(family, fresh, count);
+    if (count != 0) count = still_wanted(family, fresh, count);
     if (count != 0) save(family, fresh, count);
 }
 

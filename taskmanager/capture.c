@@ -207,7 +207,7 @@ static wr_err make_writer(wr_tasklet *t, const wr_barrier *b, wr_errinfo *info)
 static void judge_load(wr_tasklet *t)
 {
     wr_capture_state *c = &t->barriers.capture;
-    int64_t           now = t->home->env->mono_ns(t->home->env->self), spare = t->home->spare_ns;
+    int64_t           now = t->home->mono_ns, spare = t->home->spare_ns;
     c->patient = (spare - c->judged_spare_ns) * SPARE_SHARE >= now - c->judged_mono_ns;
     c->judged_spare_ns = spare;
     c->judged_mono_ns = now;
@@ -316,21 +316,21 @@ static void note_speed(wr_capture_state *c, double ns_per_byte)
     if (c->ns_per_byte < NS_PER_BYTE_LEAST) c->ns_per_byte = NS_PER_BYTE_LEAST; /* a clock that stands still */
 }
 
-bool wr_capture_step(wr_tasklet *t, bool waiting)
+static int64_t clock_of(const wr_tasklet *t)
+{
+    return t->home->env->mono_ns(t->home->env->self);
+}
+
+/* So many bytes from `now` on. False: storage has to be waited for. */
+static bool take(wr_tasklet *t, uint64_t bytes, int64_t now)
 {
     wr_capture_state *c = &t->barriers.capture;
-    const wr_env     *env = t->home->env;
-    int64_t           now = env->mono_ns(env->self);
-    uint64_t          bytes = quantum(t, waiting, now);
-    c->stepped_mono_ns = now;
-    if (bytes == 0) return false;
-    wr_errinfo info = {0};
+    wr_errinfo        info = {0};
     wr_failpoint("async-write");
     enum wr_image_step step = wr_image_writer_step(c->writer, bytes, &info);
-    int64_t            end = env->mono_ns(env->self);
+    int64_t            end = clock_of(t);
     c->stepped_mono_ns = end;
     c->credit_ns -= (double)(end - now);
-    if (waiting) t->home->spare_ns += end - now;
     if (c->credit_ns < -CREDIT_NS) c->credit_ns = -CREDIT_NS; /* what the system took is not ours to pay back */
     if (step == WR_IMAGE_MORE) note_speed(c, (double)(end - now) / (double)bytes);
     if (step == WR_IMAGE_DURABLE) durable(t, end);
@@ -338,14 +338,24 @@ bool wr_capture_step(wr_tasklet *t, bool waiting)
     return step != WR_IMAGE_WAIT;
 }
 
+bool wr_capture_step(wr_tasklet *t, bool waiting)
+{
+    wr_capture_state *c = &t->barriers.capture;
+    int64_t           now = clock_of(t);
+    uint64_t          bytes = quantum(t, waiting, now);
+    c->stepped_mono_ns = now;
+    if (bytes == 0) return false;
+    bool stepped = take(t, bytes, now);
+    if (waiting) t->home->spare_ns += c->stepped_mono_ns - now;
+    return stepped;
+}
+
 bool wr_capture_first(wr_tasklet *t, uint32_t *called)
 {
-    if (wr_image_writer_captured(t->barriers.capture.writer) || !undo_above(t, t->barriers.capture.patient ? 8 : 2))
-        return false;
-    int64_t spare_ns = t->home->spare_ns; /* records wait: the slot has no time to spare */
+    const wr_capture_state *c = &t->barriers.capture;
+    if (wr_image_writer_captured(c->writer) || !undo_above(t, c->patient ? 8 : 2)) return false;
     /* Storage that is slow wakes us. */
-    *called = wr_capture_step(t, true) ? WR_CALLED_PROGRESS : WR_CALLED_BLOCKED;
-    t->home->spare_ns = spare_ns;
+    *called = take(t, QUANTUM_WAITING, clock_of(t)) ? WR_CALLED_PROGRESS : WR_CALLED_BLOCKED;
     return true;
 }
 
