@@ -1,6 +1,7 @@
 #include "jobmanager/blobs.h"
 #include "jobmanager/files.h"
 #include "net/mac.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -305,8 +306,10 @@ wr_err wr_blobs_get(const wr_blobs *b, const wr_blob *want, wr_blob *piece, wr_e
     memset(piece, 0, sizeof *piece);
     memcpy(piece->digest, want->digest, sizeof piece->digest);
     WR_TRY(path_of(b, path, want->digest, info));
-    if (b->env->stat(b->env->self, path, &about) < 0)
+    int result = b->env->stat(b->env->self, path, &about);
+    if (result == -ENOENT)
         return wr_fail(info, WR_NOT_FOUND, "the JobManager does not have the file; submit the job again");
+    if (result < 0) return wr_fail_errno(info, -result, "the JobManager cannot look at the file; %s", path);
     piece->bytes = (uint64_t)about.bytes;
     piece->offset = want->offset < piece->bytes ? want->offset : piece->bytes;
     uint64_t rest = piece->bytes - piece->offset;

@@ -18,6 +18,7 @@ typedef struct fetch {
     uint64_t   bytes, offset;
     int64_t    wanted_ns, asked_ns; /* asked_ns: for the piece at `offset` */
     uint32_t   asks;                /* for it, unanswered */
+    uint64_t   first;               /* request of its first question: an error that answers an older one is stale */
     uint32_t   state;               /* enum wr_tm_blob_state */
     bool       looks;               /* COMES: first at the file that is there already */
     int        file;                /* descriptor + 1; 0: none */
@@ -28,8 +29,9 @@ typedef struct fetch {
 struct wr_tm_blobs {
     const wr_env *env;
     char         *folder;
-    void (*ask)(void *self, const wr_blob *what);
+    void (*ask)(void *self, uint64_t request, const wr_blob *what);
     void    *self;
+    uint64_t requests; /* ever sent */
     fetch   *fetch[FETCHES_MAX];
     uint32_t fetches;
 };
@@ -48,7 +50,7 @@ static bool path_of(const wr_tm_blobs *b, char path[WR_PATH_BYTES_MAX], const ui
 }
 
 wr_err wr_tm_blobs_new(wr_tm_blobs **take, const wr_env *env, const char *folder,
-                       void (*ask)(void *self, const wr_blob *what), void *self, wr_errinfo *info)
+                       void (*ask)(void *self, uint64_t request, const wr_blob *what), void *self, wr_errinfo *info)
 {
     *take = NULL;
     if (strlen(folder) > WR_PATH_BYTES_MAX - 2 * HEX_BYTES)
@@ -228,7 +230,7 @@ static void ask(wr_tm_blobs *b, fetch *f)
     memcpy(what.digest, f->digest, sizeof what.digest);
     f->asked_ns = b->env->mono_ns(b->env->self);
     f->asks++;
-    b->ask(b->self, &what);
+    b->ask(b->self, ++b->requests, &what);
 }
 
 static void ask_next(wr_tm_blobs *b, fetch *f)
@@ -263,6 +265,7 @@ static void begin(wr_tm_blobs *b, fetch *f)
         return;
     }
     f->file = file + 1;
+    f->first = b->requests + 1;
     ask_next(b, f);
 }
 
@@ -336,12 +339,13 @@ static int64_t write_all(const wr_tm_blobs *b, int file, const char *bytes, size
     return 0;
 }
 
-void wr_tm_blob_take(wr_tm_blobs *b, const wr_blob *piece)
+void wr_tm_blob_take(wr_tm_blobs *b, uint64_t request, const wr_blob *piece)
 {
     uint32_t at;
     fetch   *f = find(b, piece->digest, &at);
     if (f == NULL || f->state != WR_TM_BLOB_COMES || f->looks) return;
     if (piece->info.code != WR_OK) {
+        if (request < f->first) return; /* what was in the way then need not be now */
         f->why = piece->info;
         fail(b, f);
         return;

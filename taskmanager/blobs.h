@@ -7,9 +7,9 @@
 
 typedef struct wr_tm_blobs wr_tm_blobs; /* Owner: its supervisor */
 
-/* ask: sends BLOB_GET for this piece. */
+/* ask: sends BLOB_GET for this piece; requests only grow. */
 wr_err wr_tm_blobs_new(wr_tm_blobs **take, const wr_env *env, const char *folder,
-                       void (*ask)(void *self, const wr_blob *what), void *self, wr_errinfo *info);
+                       void (*ask)(void *self, uint64_t request, const wr_blob *what), void *self, wr_errinfo *info);
 void   wr_tm_blobs_free(wr_tm_blobs *b);
 
 enum wr_tm_blob_state { WR_TM_BLOB_COMES, WR_TM_BLOB_HERE, WR_TM_BLOB_FAILED };
@@ -29,8 +29,8 @@ void   wr_tm_blob_copy_end(wr_tm_blobs *b, wr_tm_copy *copy);
  * at. */
 bool    wr_tm_blobs_step(wr_tm_blobs *b);
 int64_t wr_tm_blobs_due_ns(const wr_tm_blobs *b); /* monotonic; INT64_MAX: nothing is due */
-/* A BLOB message. */
-void wr_tm_blob_take(wr_tm_blobs *b, const wr_blob *piece);
+/* A BLOB message: the answer to that request. */
+void wr_tm_blob_take(wr_tm_blobs *b, uint64_t request, const wr_blob *piece);
 /* There is a new connection: what was on its way is asked for again. */
 void wr_tm_blobs_again(wr_tm_blobs *b);
 

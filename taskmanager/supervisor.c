@@ -102,9 +102,9 @@ static void send_heartbeat(wr_supervisor *s)
     wr_tm_send(s, &m);
 }
 
-static void ask_blob(void *self, const wr_blob *what)
+static void ask_blob(void *self, uint64_t request, const wr_blob *what)
 {
-    wr_message m = {.kind = WR_MSG_BLOB_GET, .blob = *what};
+    wr_message m = {.kind = WR_MSG_BLOB_GET, .request = request, .blob = *what};
     wr_tm_send(self, &m);
 }
 
@@ -208,7 +208,7 @@ static void take_message(wr_supervisor *s, char *bytes, size_t n)
     case WR_MSG_DEPLOY: wr_tm_deploy(s, &m, bytes, n); return;
     case WR_MSG_ORDER: wr_tm_order(s, &m, bytes, n); break;
     case WR_MSG_KILL: wr_tm_kill(s, m.job, m.attempt); break;
-    case WR_MSG_BLOB: wr_tm_blob_take(s->blobs, &m.blob); break;
+    case WR_MSG_BLOB: wr_tm_blob_take(s->blobs, m.request, &m.blob); break;
     case WR_MSG_LOG_GET: wr_tm_log_tell(s, &m); break;
     default: break;
     }

@@ -50,7 +50,7 @@ static void answer_all(world *w)
         describe(&ref[k / (FILES + 1)][k % (FILES + 1)], k / (FILES + 1) + 1, k % (FILES + 1), name);
     for (uint32_t i = 0; i < w->jm.saids; i++) {
         const wr_message *ask = w->jm.said[i];
-        wr_message        m = {.kind = WR_MSG_BLOB, .leader = w->leader, .blob = ask->blob};
+        wr_message        m = {.kind = WR_MSG_BLOB, .leader = w->leader, .request = ask->request, .blob = ask->blob};
         for (uint32_t k = 0; ask->kind == WR_MSG_BLOB_GET && k < JOBS * (FILES + 1); k++) {
             uint32_t job = k / (FILES + 1), file = k % (FILES + 1);
             if (memcmp(ref[job][file].digest, ask->blob.digest, WR_DIGEST_BYTES) != 0) continue;

@@ -115,8 +115,8 @@ static inline void deploy(world *w, uint64_t job, uint32_t attempt)
 static inline void give_piece(world *w, uint32_t most)
 {
     const wr_message *ask = fake_said(&w->jm, WR_MSG_BLOB_GET);
-    wr_message        m = {.kind = WR_MSG_BLOB};
     assert_non_null(ask);
+    wr_message m = {.kind = WR_MSG_BLOB, .request = ask->request};
     assert_memory_equal(ask->blob.digest, w->digest, sizeof w->digest);
     m.blob = ask->blob;
     m.blob.bytes = sizeof w->blob;

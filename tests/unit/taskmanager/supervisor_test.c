@@ -181,19 +181,30 @@ static void files_that_are_there_are_looked_at(void **state)
     assert_int_equal(w->processes.count, 3);
 }
 
-static void a_file_that_is_not_there_fails_the_worker(void **state)
+static void give_error(world *w, const wr_message *ask)
 {
-    world     *w = *state;
-    wr_message m = {.kind = WR_MSG_BLOB};
-    join(w);
-    deploy(w, 11, 1);
-    m.blob = fake_said(&w->jm, WR_MSG_BLOB_GET)->blob;
+    wr_message m = {.kind = WR_MSG_BLOB, .request = ask->request, .blob = ask->blob};
     m.blob.bytes = sizeof w->blob;
     m.blob.data = "";
     m.blob.data_bytes = 0;
     wr_fail(&m.blob.info, WR_NOT_FOUND, "no such file");
     tell(w, &m);
+}
+
+static void a_file_that_is_not_there_fails_the_worker(void **state)
+{
+    world *w = *state;
+    join(w);
+    deploy(w, 11, 1);
+    const wr_message first = *fake_said(&w->jm, WR_MSG_BLOB_GET);
+    give_error(w, &first);
     assert_int_equal(fake_said(&w->jm, WR_MSG_GONE)->gone.info.code, WR_NOT_FOUND);
+    assert_int_equal(fake_count(&w->jm, WR_MSG_GONE), 1);
+    deploy(w, 12, 1);
+    give_error(w, &first); /* it was asked twice; the second answer comes when the file is there */
+    assert_int_equal(fake_count(&w->jm, WR_MSG_GONE), 1);
+    while (w->processes.count == 0) give_piece(w, 1000);
+    assert_int_equal(w->processes.process[0].job, 12);
 }
 
 static void old_and_repeated_deployments_have_no_effect(void **state)
