@@ -199,6 +199,17 @@ static wr_err start_saving(wr_coordinator *s, wr_manifest *m, const char *folder
     return err;
 }
 
+/* The folder may be unmounted under a living job, and mounted again: a snapshot that lies where no restart looks has
+ * not completed. */
+static wr_err commit(wr_coordinator *s, const wr_manifest *m, wr_errinfo *info)
+{
+    if (wr_journal_replaced(s->origin->journal, info)) return info->code;
+    WR_TRY(wr_store_commit(s->origin->store, m, NULL, info));
+    if (!wr_journal_replaced(s->origin->journal, info)) return WR_OK;
+    wr_store_doubt(s->origin->store); /* it may lie in either folder */
+    return info->code;
+}
+
 static wr_err write_manifest(wr_coordinator *s, const wr_checkpoint_action *a, wr_errinfo *info)
 {
     wr_manifest      m;
@@ -217,8 +228,7 @@ static wr_err write_manifest(wr_coordinator *s, const wr_checkpoint_action *a, w
         check(t != NULL);
         return start_saving(s, &m, t->folder, info); /* the acks stay until it is done */
     }
-    bool uncertain = false;
-    err = wr_store_commit(s->origin->store, &m, &uncertain, info);
+    err = commit(s, &m, info);
     if (err != WR_OK) {
         wr_manifest_free(&m);
         return err;

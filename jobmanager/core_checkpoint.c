@@ -71,6 +71,12 @@ const wr_snapshot_record *wr_core_checkpoint_find(const wr_core_checkpoint *m, u
     return r;
 }
 
+/* What the next one builds on. */
+static uint64_t base(const wr_core_checkpoint *m)
+{
+    return m->anew ? 0 : m->newest;
+}
+
 static bool under_way(const wr_core_checkpoint *m)
 {
     return m->phase == WR_CHECKPOINT_ACKS || m->phase == WR_CHECKPOINT_MANIFEST;
@@ -93,7 +99,7 @@ void wr_core_checkpoint_check(const wr_core_checkpoint *m)
         return;
     }
     check(p->barrier.id < m->next_id && p->barrier.id > wr_core_checkpoint_newest(m));
-    check(p->barrier.base == wr_core_checkpoint_newest(m));
+    check(p->barrier.base == base(m));
     check(p->tickets <= WR_SNAPSHOT_QUEUE_MAX && p->ended <= p->acked && p->acked <= m->config.subtasks);
     check((p->acked == m->config.subtasks) == (m->phase == WR_CHECKPOINT_MANIFEST));
     check(p->record->id == p->barrier.id && p->record->outcome == WR_SNAPSHOT_UNDER_WAY);
@@ -120,7 +126,7 @@ static wr_snapshot_record *new_record(wr_core_checkpoint *m, uint64_t id, uint32
     memset(r, 0, sizeof *r);
     memset(figures, 0, m->config.subtasks * sizeof *figures);
     r->id = id;
-    r->base = wr_core_checkpoint_newest(m);
+    r->base = base(m);
     r->kind = kind;
     r->outcome = WR_SNAPSHOT_UNDER_WAY;
     r->wall_ms = m->wall_ms;
@@ -183,6 +189,7 @@ static void retain(wr_core_checkpoint *m, uint64_t id)
 {
     m->completed[m->completeds++] = (wr_completed_snapshot){.id = id};
     m->newest = id;
+    m->anew = false;
     if (m->completeds <= m->config.keep) return;
     memmove(m->completed, m->completed + 1, (m->completeds - 1) * sizeof *m->completed);
     m->completeds--;
@@ -266,10 +273,9 @@ static void take_tickets(wr_core_checkpoint *m, wr_pending_snapshot *p)
 static void begin(wr_core_checkpoint *m, uint32_t kind, out *o)
 {
     wr_pending_snapshot *p = &m->pending;
-    *p = (wr_pending_snapshot){
-        .barrier = {.id = m->next_id++, .base = wr_core_checkpoint_newest(m), .kind = kind, .epoch = m->config.epoch},
-        .begun_ms = m->now_ms,
-        .paused = m->stopping};
+    *p = (wr_pending_snapshot){.barrier = {.id = m->next_id++, .base = base(m), .kind = kind, .epoch = m->config.epoch},
+                               .begun_ms = m->now_ms,
+                               .paused = m->stopping};
     p->record = new_record(m, p->barrier.id, kind);
     p->figures = m->figures + (size_t)(p->record - m->record) * m->config.subtasks;
     take_tickets(m, p);
@@ -402,10 +408,12 @@ static void ack(wr_core_checkpoint *m, const wr_ack *a, out *o)
 static void manifest_done(wr_core_checkpoint *m, const wr_checkpoint_event *e, out *o)
 {
     check(m->phase == WR_CHECKPOINT_MANIFEST && e->id == m->pending.barrier.id);
-    if (e->info != NULL && e->info->code != WR_OK)
-        fail_pending(m, WR_SNAPSHOT_NOBODY, WR_PHASE_MANIFEST, e->info, o);
-    else
+    if (e->info == NULL || e->info->code == WR_OK) {
         complete_pending(m, o);
+        return;
+    }
+    fail_pending(m, WR_SNAPSHOT_NOBODY, WR_PHASE_MANIFEST, e->info, o);
+    m->anew = m->anew || e->info->code == WR_DAMAGED; /* no increment mends that */
 }
 
 /* A manifest that is being written may be durable already: only its writer knows how that ends. */

@@ -91,6 +91,7 @@ typedef struct wr_core_checkpoint {
     bool                  stop_waits; /* somebody has that ticket */
     uint64_t              next_id, ids_durable;
     uint64_t              newest;        /* completed and ordinary: the base of the next */
+    bool                  anew;          /* but files are damaged: the next has no base */
     int64_t               next_ms;       /* when the next periodic one may begin */
     int64_t               not_before_ms; /* back-off */
     uint32_t              failures;      /* in a row */

@@ -490,8 +490,16 @@ bool wr_journal_replaced(const wr_journal *j, wr_errinfo *info)
     wr_errinfo why = {0};
     char      *bytes;
     size_t     n, end;
-    if (wr_file_read(j->env, j->path, 2 * WR_JOURNAL_BYTES_MAX, &bytes, &n, &why) != WR_OK) return false;
-    wr_err err = parse(&s, bytes, n, j->path, &end, &why);
+    if (j->pending) return false;
+    wr_err err = wr_file_read(j->env, j->path, 2 * WR_JOURNAL_BYTES_MAX, &bytes, &n, &why);
+    if (err == WR_NOT_FOUND) {
+        wr_fail(info, WR_NOT_FOUND,
+                "%s is not there, so this is not the folder that the job began with; mount it, or put it back",
+                j->path);
+        return true;
+    }
+    if (err != WR_OK) return false;
+    err = parse(&s, bytes, n, j->path, &end, &why);
     free(bytes);
     if (err != WR_OK || (s.epoch == j->now.epoch && strcmp(s.lineage, j->now.lineage) == 0)) return false;
     wr_fail(info, WR_BUSY,

@@ -225,6 +225,34 @@ static bool take_back(wr_store *s, const char *name)
     return wr_folder_sync(s->env, s->folder, &why) == WR_OK;
 }
 
+void wr_store_doubt(wr_store *s)
+{
+    s->uncertain = true;
+}
+
+/* Each task has said that its files are durable: where it sees the folder. */
+static wr_err files_there(const wr_store *s, const wr_manifest *m, wr_errinfo *info)
+{
+    for (uint32_t i = 0; i < m->ops; i++) {
+        for (uint32_t k = 0; k < m->op[i].layers; k++) {
+            const wr_state_file *file = &m->op[i].layer[k].file;
+            char                 path[WR_PATH_BYTES_MAX];
+            wr_file_info         about;
+            WR_TRY(wr_path_join(path, s->folder, file->name, info));
+            int result = s->env->stat(s->env->self, path, &about);
+            if (result == -ENOENT)
+                return wr_fail(info, WR_DAMAGED,
+                               "%s is not there, though the task that wrote it says so; is %s the same folder for all?",
+                               path, s->folder);
+            if (result < 0) return wr_fail_errno(info, -result, "cannot look at %s", path);
+            if (!about.is_file || about.bytes < 0 || (uint64_t)about.bytes != file->bytes)
+                return wr_fail(info, WR_DAMAGED, "%s has %lld bytes, the task that wrote it says %llu", path,
+                               (long long)about.bytes, (unsigned long long)file->bytes);
+        }
+    }
+    return WR_OK;
+}
+
 wr_err wr_store_commit(wr_store *s, const wr_manifest *m, bool *uncertain, wr_errinfo *info)
 {
     char       name[WR_FILE_NAME_BYTES], *bytes;
@@ -241,6 +269,7 @@ wr_err wr_store_commit(wr_store *s, const wr_manifest *m, bool *uncertain, wr_er
     WR_TRY(wr_manifest_encode(m, &bytes, &n, info));
     /* The data files' names first: a manifest that is found must find them. */
     wr_err err = wr_sabotage.manifest_no_sync ? WR_OK : wr_folder_sync(s->env, s->folder, info);
+    if (err == WR_OK) err = files_there(s, m, info);
     if (err == WR_OK) {
         wr_failpoint("manifest-begin");
         err = wr_file_publish(s->env, &what, bytes, n, &published, info);

@@ -187,7 +187,8 @@ static void unmount(world *w)
     w->result->unmounts++;
     w->broken = true;
     w->calm_ns = w->clock.now_ns + 20000000 + some_time(w);
-    for (uint32_t i = 0; i < 2; i++) { /* what it holds open cannot be unmounted */
+    if (one_in(w, 3)) return; /* lazily: what is open stays open */
+    for (uint32_t i = 0; i < 2; i++) {
         if (w->jm[i].alive) sim_jm_kill(&w->jm[i]);
     }
     w->jm[0].starts_ns = w->clock.now_ns + (int64_t)below(w, 3000000); /* and the next one comes soon */

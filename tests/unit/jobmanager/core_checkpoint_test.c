@@ -283,6 +283,33 @@ static void test_manifest_fails(void **state)
     assert_int_equal(wr_core_checkpoint_record(&b.m, 0)->phase, WR_PHASE_MANIFEST);
 }
 
+/* An increment to what is damaged would be as useless: the next one has no base, until one has completed. */
+static void test_damaged_files(void **state)
+{
+    (void)state;
+    const wr_errinfo why = {WR_DAMAGED, "a file is not there"};
+    bench            b;
+    begin(&b);
+    tick(&b, INTERVAL);
+    uint64_t first = triggered(&b).id;
+    complete(&b, first);
+    tick(&b, 10 * INTERVAL);
+    wr_barrier n = triggered(&b);
+    assert_int_equal(n.base, first);
+    ack_all(&b, n.id, false);
+    step(&b, (wr_checkpoint_event){.kind = WR_CHECKPOINT_MANIFEST_DONE, .id = n.id, .info = &why});
+    assert_int_equal(wr_core_checkpoint_newest(&b.m), first);
+    for (int i = 0; i < 2; i++) { /* a decline changes nothing */
+        tick(&b, 10 * INTERVAL);
+        n = triggered(&b);
+        assert_int_equal(n.base, 0);
+        if (i == 0) decline(&b, n.id, 0, WR_PHASE_SYNC);
+    }
+    complete(&b, n.id);
+    tick(&b, 10 * INTERVAL);
+    assert_int_equal(triggered(&b).base, n.id);
+}
+
 static void ask(bench *b, uint64_t ticket, uint32_t kind)
 {
     step(b, (wr_checkpoint_event){.kind = WR_CHECKPOINT_REQUEST, .ticket = ticket, .barrier_kind = kind});
@@ -530,6 +557,7 @@ typedef struct onlooker {
     uint64_t snapshots, aborts;
     uint32_t tickets, answers;
     bool     open[4096];
+    bool     anew;
 } onlooker;
 
 static void watch(onlooker *w, const bench *b)
@@ -545,7 +573,7 @@ static void watch(onlooker *w, const bench *b)
         case WR_CHECKPOINT_DO_TRIGGER:
             assert_true(w->pending == 0 && !w->closed && !w->finished); /* one at a time */
             assert_true(a->id > w->newest_id && a->id <= w->ids);       /* never twice, and durable */
-            assert_int_equal(a->barrier.base, w->completed);
+            assert_int_equal(a->barrier.base, w->anew ? 0 : w->completed);
             w->newest_id = w->pending = a->id;
             w->pending_kind = a->barrier.kind;
             w->pending_paused = w->paused;
@@ -611,7 +639,8 @@ static void random_ack(onlooker *w, bench *b, wr_prng *random)
 
 static void random_answer(onlooker *w, bench *b, wr_prng *random)
 {
-    wr_errinfo why = {wr_prng_next(random) % 8 == 0 ? WR_IO : WR_OK, ""};
+    static const wr_err error[8] = {WR_IO, WR_DAMAGED}; /* else WR_OK */
+    wr_errinfo          why = {error[wr_prng_next(random) % 8], ""};
     if (w->ids_asked) {
         w->ids_asked = false;
         if (why.code == WR_OK) w->ids += WR_SNAPSHOT_ID_BLOCK;
@@ -622,7 +651,9 @@ static void random_answer(onlooker *w, bench *b, wr_prng *random)
             w->pending = 0;
             w->manifest = false;
             if (w->pending_kind == WR_SNAPSHOT) w->completed = id;
+            if (w->pending_kind == WR_SNAPSHOT) w->anew = false;
         }
+        w->anew |= why.code == WR_DAMAGED;
         step(b, (wr_checkpoint_event){.kind = WR_CHECKPOINT_MANIFEST_DONE, .id = id, .info = &why});
     } else {
         return;
@@ -694,6 +725,7 @@ int main(void)
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_declined),
         cmocka_unit_test(test_manifest_fails),
+        cmocka_unit_test(test_damaged_files),
         cmocka_unit_test(test_requests),
         cmocka_unit_test(test_retention),
         cmocka_unit_test(test_stop),
