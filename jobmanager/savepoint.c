@@ -63,7 +63,7 @@ static bool of_a_savepoint(const char *name)
     size_t n = strlen(name);
     bool   rows = strncmp(name, "state-", 6) == 0 && n > 5 && strcmp(name + n - 5, ".rows") == 0;
     return rows || strncmp(name, "prepared-", 9) == 0 || strcmp(name, WR_SAVEPOINT_NAME) == 0 ||
-           strcmp(name, WR_SAVEPOINT_NAME ".tmp") == 0;
+           strcmp(name, WR_SAVEPOINT_NAME ".tmp") == 0 || strcmp(name, WR_CLAIM_NAME) == 0;
 }
 
 /* One per listing: a folder is not changed while it is read. */
@@ -77,12 +77,26 @@ static bool remove_one(void *arg, const char *name)
     return false;
 }
 
+/* Somebody else is writing there, or was when he was killed. */
+static bool claimed_by_another(const wr_env *env, const char *target, const char *lineage)
+{
+    char   path[WR_PATH_BYTES_MAX], *bytes;
+    size_t n;
+    if (wr_path_join(path, target, WR_CLAIM_NAME, NULL) != WR_OK) return true;
+    wr_err err = wr_file_read(env, path, WR_NAME_BYTES_MAX, &bytes, &n, NULL);
+    if (err != WR_OK) return err != WR_NOT_FOUND;
+    bool another = n > 0 && (n != strlen(lineage) || memcmp(bytes, lineage, n) != 0); /* cut off by a crash: nobody's */
+    free(bytes);
+    return another;
+}
+
 void wr_savepoint_clear(const wr_env *env, const char *target, const char *lineage)
 {
     leftovers   l = {.env = env, .target = target};
     char        path[WR_PATH_BYTES_MAX];
     wr_manifest m;
     if (wr_path_join(path, target, WR_SAVEPOINT_NAME, NULL) != WR_OK) return;
+    if (claimed_by_another(env, target, lineage)) return;
     if (wr_store_read(env, path, &m, NULL) == WR_OK) {
         bool ours = strcmp(m.lineage, lineage) == 0;
         wr_manifest_free(&m);
@@ -94,12 +108,48 @@ void wr_savepoint_clear(const wr_env *env, const char *target, const char *linea
     } while (l.removed > 0);
 }
 
+static void unlink_one(const saving *s, const char *name)
+{
+    char path[WR_PATH_BYTES_MAX];
+    if (wr_path_join(path, s->target, name, NULL) == WR_OK) s->env->unlink(s->env->self, path);
+}
+
+static bool is_no_claim(void *arg, const char *name)
+{
+    *(bool *)arg = strcmp(name, WR_CLAIM_NAME) != 0;
+    return !*(bool *)arg;
+}
+
+/* Two may be told to write into one empty folder. */
+static wr_err claim(saving *s, wr_errinfo *info)
+{
+    char   path[WR_PATH_BYTES_MAX];
+    bool   full = false;
+    size_t n = strlen(s->m.lineage);
+    WR_TRY(wr_path_join(path, s->target, WR_CLAIM_NAME, info));
+    int file = s->env->open(s->env->self, path, WR_OPEN_WRITE | WR_OPEN_CREATE | WR_OPEN_EXCLUSIVE);
+    if (file == -EEXIST)
+        return wr_fail(info, WR_CONFIG, "another savepoint is being written there; %s; it gets a folder of its own",
+                       s->target);
+    if (file < 0) return wr_fail_errno(info, -file, "cannot make %s", path);
+    int64_t put = s->env->write(s->env->self, file, s->m.lineage, n);
+    int     result = s->env->close(s->env->self, file);
+    if (put >= 0 && put != (int64_t)n) put = -EIO;
+    if (put >= 0) put = result;
+    if (put >= 0) put = s->env->list(s->env->self, s->target, is_no_claim, &full); /* he may be done already */
+    if (put >= 0 && !full) return WR_OK;
+    unlink_one(s, WR_CLAIM_NAME);
+    if (put < 0) return wr_fail_errno(info, (int)-put, "cannot write %s", path);
+    return wr_fail(info, WR_CONFIG, "a savepoint gets a folder of its own; %s is not empty", s->target);
+}
+
 static wr_err make_target(saving *s, wr_errinfo *info)
 {
     wr_file_info about;
     WR_TRY(wr_savepoint_may_write(s->env, s->target, info));
     s->made = s->env->stat(s->env->self, s->target, &about) == -ENOENT;
     wr_err err = wr_folder_make(s->env, s->target, info);
+    if (err == WR_OK) err = claim(s, info);
     if (err != WR_OK && s->made) s->env->rmdir(s->env->self, s->target);
     return err;
 }
@@ -239,18 +289,17 @@ static wr_err publish(saving *s, wr_errinfo *info)
 /* After an error: nothing that looks like a savepoint stays. */
 static void clean_up(saving *s)
 {
-    char path[WR_PATH_BYTES_MAX];
-    if (wr_path_join(path, s->target, WR_SAVEPOINT_NAME, NULL) == WR_OK) s->env->unlink(s->env->self, path);
+    char name[WR_FILE_NAME_BYTES];
+    unlink_one(s, WR_SAVEPOINT_NAME);
     for (uint32_t i = 0; i < s->m.ops; i++) {
-        char name[WR_FILE_NAME_BYTES];
         name_file(name, i, s->m.op[i].uid);
-        if (wr_path_join(path, s->target, name, NULL) == WR_OK) s->env->unlink(s->env->self, path);
+        unlink_one(s, name);
     }
     for (uint32_t i = 0; i < s->kept; i++) {
-        char name[WR_FILE_NAME_BYTES];
         name_kept(name, i);
-        if (wr_path_join(path, s->target, name, NULL) == WR_OK) s->env->unlink(s->env->self, path);
+        unlink_one(s, name);
     }
+    unlink_one(s, WR_CLAIM_NAME);
     if (s->made) s->env->rmdir(s->env->self, s->target);
 }
 
@@ -269,7 +318,10 @@ wr_err wr_savepoint_write_until(const wr_env *env, const char *folder, const wr_
     if (err == WR_OK) err = write_files(&s, full, stop, info);
     if (err == WR_OK) err = keep_files(&s, stop, info);
     if (err == WR_OK) err = publish(&s, info);
-    if (err != WR_OK) clean_up(&s);
+    if (err == WR_OK)
+        unlink_one(&s, WR_CLAIM_NAME); /* one that stays harms nobody */
+    else
+        clean_up(&s);
     wr_arena_fini(&s.arena);
     free(s.m.op);
     free(s.layer);

@@ -9,7 +9,8 @@
 #define WR_FILE_NAME_BYTES 64 /* with the zero byte; as wr_state_file.name */
 #define WR_JOURNAL_NAME    "journal"
 #define WR_LOCK_NAME       "lock"
-#define WR_SAVEPOINT_NAME  "savepoint.wman" /* the manifest in a savepoint's folder */
+#define WR_SAVEPOINT_NAME  "savepoint.wman"  /* the manifest in a savepoint's folder */
+#define WR_CLAIM_NAME      "savepoint.claim" /* while it is written: the lineage of whoever writes it */
 
 /* "m-0000001a-000000000000002c.wman" */
 void wr_name_manifest(char to[WR_FILE_NAME_BYTES], uint32_t epoch, uint64_t id);

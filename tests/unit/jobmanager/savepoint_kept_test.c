@@ -53,12 +53,17 @@ static void make(job *j)
     j->m.ops = 1;
 }
 
+static void forget_target(const job *j)
+{
+    wr_env_real()->list(NULL, j->target, folder_remove, (void *)(uintptr_t)j->target);
+    rmdir(j->target);
+}
+
 static void forget(job *j)
 {
     free(j->item[1].data);
     free(j->item[3].data);
-    wr_env_real()->list(NULL, j->target, folder_remove, j->target);
-    rmdir(j->target);
+    forget_target(j);
 }
 
 static void kept_and_checked(void **state)
@@ -153,11 +158,75 @@ static void every_error(void **state)
             break;
         }
         refused += err != WR_OK;
-        if (err == WR_OK) continue;
+        if (err == WR_OK) { /* only its claim could not be taken away */
+            forget_target(&j);
+            continue;
+        }
         assert_true(info.text[0] != 0);
         assert_nothing_saved(&j);
     }
     assert_true(refused >= 10 && refused < 90);
+    forget(&j);
+}
+
+/* Another job writes its savepoint into the same empty folder, between our looking at it and our writing. */
+static const char *comes_between; /* the file it makes */
+static const job  *between;
+
+static void put_into_target(const job *j, const char *name, const char *text)
+{
+    char path[WR_PATH_BYTES_MAX];
+    snprintf(path, sizeof path, "%s/%s", j->target, name);
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static bool in_target(const job *j, const char *name)
+{
+    char path[WR_PATH_BYTES_MAX];
+    snprintf(path, sizeof path, "%s/%s", j->target, name);
+    return access(path, F_OK) == 0;
+}
+
+static int other_comes(void *self, const char *path, bool (*each)(void *arg, const char *name), void *arg)
+{
+    int result = wr_env_real()->list(self, path, each, arg);
+    if (comes_between != NULL) put_into_target(between, comes_between, "another");
+    comes_between = NULL;
+    return result;
+}
+
+static void two_into_one_folder(void **state)
+{
+    (void)state;
+    job                      j;
+    wr_env                   env = *wr_env_real();
+    static const char *const theirs[] = {"savepoint.claim", "prepared-0", "savepoint.wman"};
+    env.list = other_comes;
+    make(&j);
+    between = &j;
+    for (size_t i = 0; i < 3; i++) {
+        wr_errinfo info = {0};
+        mkdir(j.target, 0700);
+        comes_between = theirs[i];
+        assert_int_equal(wr_savepoint_write(&env, folder, &j.m, j.target, &info), WR_CONFIG);
+        assert_null(comes_between);
+        assert_non_null(strstr(info.text, j.target));
+        assert_true(in_target(&j, theirs[i])); /* and nothing of ours */
+        assert_int_equal(in_target(&j, "savepoint.claim"), i == 0);
+        if (i == 0) wr_savepoint_clear(wr_env_real(), j.target, j.m.lineage);
+        assert_true(in_target(&j, theirs[i]));
+        forget_target(&j);
+    }
+    mkdir(j.target, 0700); /* what we left behind when we were killed */
+    put_into_target(&j, "savepoint.claim", j.m.lineage);
+    put_into_target(&j, "prepared-0", "");
+    wr_savepoint_clear(wr_env_real(), j.target, j.m.lineage);
+    wr_errinfo info = {0};
+    assert_int_equal(wr_savepoint_write(wr_env_real(), folder, &j.m, j.target, &info), WR_OK);
+    assert_false(in_target(&j, "savepoint.claim"));
     forget(&j);
 }
 
@@ -208,6 +277,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(kept_and_checked, folder_begin, folder_end),
         cmocka_unit_test_setup_teardown(not_read_again_for_who_runs, folder_begin, folder_end),
         cmocka_unit_test_setup_teardown(every_error, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(two_into_one_folder, folder_begin, folder_end),
         cmocka_unit_test_setup_teardown(what_cannot_be_kept, folder_begin, folder_end),
         cmocka_unit_test(what_is_no_description),
     };
