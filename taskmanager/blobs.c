@@ -129,7 +129,7 @@ static bool look(wr_tm_blobs *b, fetch *f)
 static void begin(wr_tm_blobs *b, fetch *f);
 
 /* When the answer to what was asked for is overdue. */
-static int64_t due_ns(const fetch *f)
+static int64_t overdue_ns(const fetch *f)
 {
     return f->state == WR_TM_BLOB_COMES && !f->looks ? f->asked_ns + ASK_NS : INT64_MAX;
 }
@@ -137,8 +137,10 @@ static int64_t due_ns(const fetch *f)
 int64_t wr_tm_blobs_due_ns(const wr_tm_blobs *b)
 {
     int64_t at = INT64_MAX;
-    for (uint32_t i = 0; i < b->fetches; i++)
-        if (due_ns(b->fetch[i]) < at) at = due_ns(b->fetch[i]);
+    for (uint32_t i = 0; i < b->fetches; i++) {
+        if (b->fetch[i]->looks) return 0;
+        if (overdue_ns(b->fetch[i]) < at) at = overdue_ns(b->fetch[i]);
+    }
     return at;
 }
 
@@ -172,7 +174,7 @@ bool wr_tm_blobs_step(wr_tm_blobs *b)
     bool    more = false;
     int64_t now = b->env->mono_ns(b->env->self);
     for (uint32_t i = 0; i < b->fetches; i++) {
-        if (now >= due_ns(b->fetch[i])) ask_again(b, b->fetch[i]);
+        if (now >= overdue_ns(b->fetch[i])) ask_again(b, b->fetch[i]);
         if (!b->fetch[i]->looks) continue;
         if (room == NULL) room = malloc(STEP_BYTES);
         check(room != NULL);

@@ -67,9 +67,11 @@ static inline int end(void **state)
     return 0;
 }
 
+/* Something has woken it; from then on it goes on only if it says so, as in a process. */
 static inline void step(world *w)
 {
-    for (int i = 0; i < 4; i++) wr_supervisor_step(w->s);
+    do wr_supervisor_step(w->s);
+    while (wr_supervisor_wait_ns(w->s) == 0 || w->processes.ends > 0);
 }
 
 static inline void tell(world *w, wr_message *m)

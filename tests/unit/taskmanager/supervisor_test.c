@@ -172,7 +172,6 @@ static void files_that_are_there_are_looked_at(void **state)
         uint32_t before = w->processes.count;
         join(w);
         deploy(w, 12, 1);
-        step(w);
         assert_int_equal(fake_count(&w->jm, WR_MSG_BLOB_GET), damaged);
         assert_int_equal(w->processes.count - before, !damaged);
     }
