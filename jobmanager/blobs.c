@@ -329,5 +329,6 @@ wr_err wr_blobs_get(const wr_blobs *b, const wr_blob *want, wr_blob *piece, wr_e
     if (piece->data_bytes == n) return WR_OK;
     free(data);
     piece->data = NULL;
+    piece->data_bytes = 0; /* an answer is made of the piece all the same */
     return wr_fail_errno(info, got < 0 ? (int)-got : 5, "the JobManager cannot read the file; %s", path);
 }

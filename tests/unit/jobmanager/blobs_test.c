@@ -1,6 +1,7 @@
 /* The store of shipped files: what no job has in the end goes; what somebody is about to submit a job with stays. */
 #include "jobmanager/blobs.h"
 #include "net/mac.h"
+#include <errno.h>
 #include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -161,6 +162,58 @@ static void what_is_on_its_way_stays(void **state)
     assert_true(here(1));
 }
 
+/* Each call of storage fails in turn; reads are short. What is answered is a whole piece, or nothing and why. */
+static uint32_t calls, fails_at;
+
+static bool fails(void)
+{
+    return ++calls == fails_at;
+}
+static int bad_stat(void *self, const char *path, wr_file_info *about)
+{
+    return fails() ? -EIO : wr_env_real()->stat(self, path, about);
+}
+static int bad_open(void *self, const char *path, int flags)
+{
+    return fails() ? -EIO : wr_env_real()->open(self, path, flags);
+}
+static int64_t bad_pread(void *self, int file, void *to, size_t bytes, int64_t offset)
+{
+    return fails() ? -EIO : wr_env_real()->pread(self, file, to, bytes > 10 ? 10 : bytes, offset);
+}
+
+static void what_cannot_be_read_is_not_sent(void **state)
+{
+    (void)state;
+    char     text[32];
+    wr_blob  want, piece;
+    uint32_t failures = 0;
+    ship(7, 0, true);
+    describe(0, text, &want);
+    env.stat = bad_stat;
+    env.open = bad_open;
+    env.pread = bad_pread;
+    for (fails_at = 1;; fails_at++) {
+        wr_errinfo info = {0};
+        calls = 0;
+        wr_err err = wr_blobs_get(blobs, &want, &piece, &info);
+        if (calls < fails_at) {
+            assert_int_equal(err, WR_OK);
+            assert_int_equal(piece.data_bytes, want.bytes);
+            assert_memory_equal(piece.data, text, want.bytes);
+            free((char *)(uintptr_t)piece.data);
+            break;
+        }
+        failures++;
+        assert_int_equal(err, WR_IO); /* the job is tried again: it is not missing */
+        assert_true(piece.data == NULL && piece.data_bytes == 0);
+    }
+    assert_true(failures >= 4);
+    fails_at = 0;
+    want.digest[0] ^= 1;
+    assert_int_equal(wr_blobs_get(blobs, &want, &piece, NULL), WR_NOT_FOUND);
+}
+
 /* Jobs are forgotten, and nobody says so here. */
 static void files_of_forgotten_jobs_go(void **state)
 {
@@ -181,6 +234,6 @@ int main(void)
 #define T(NAME) cmocka_unit_test_setup_teardown(NAME, begin, finish)
     const struct CMUnitTest tests[] = {T(what_no_job_has_goes_behind_its_client),
                                        T(who_was_told_that_it_is_there_has_it), T(what_is_on_its_way_stays),
-                                       T(files_of_forgotten_jobs_go)};
+                                       T(files_of_forgotten_jobs_go), T(what_cannot_be_read_is_not_sent)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
