@@ -27,10 +27,14 @@ static bool touch(wr_ahead *a, wr_ahead_range *r)
 {
     uint64_t used = atomic_load_explicit(&r->used, memory_order_acquire);
     if (r->done < used) r->done = used & ~(uint64_t)(WR_HUGE_BYTES - 1);
-    uint64_t most = used + LEAD_BYTES < r->bytes ? used + LEAD_BYTES : r->bytes;
+    uint64_t wanted = atomic_load_explicit(&r->wanted, memory_order_acquire), most = used + LEAD_BYTES;
+    if (most < wanted) most = wanted;
+    if (most > r->bytes) most = r->bytes;
+    if (a->refused) atomic_store_explicit(&r->ready, wanted, memory_order_release); /* advice only */
     if (a->refused || r->done + WR_AHEAD_STEP_BYTES > most) return false;
     if (madvise(r->base + r->done, WR_AHEAD_STEP_BYTES, MADV_POPULATE_WRITE) != 0) a->refused = true;
     r->done += WR_AHEAD_STEP_BYTES;
+    atomic_store_explicit(&r->ready, r->done, memory_order_release);
     return true;
 }
 
@@ -105,6 +109,15 @@ void wr_ahead_remove(wr_ahead_range *r)
     *at = r->next;
     pthread_mutex_unlock(&a->lock);
     r->ahead = NULL;
+}
+
+void wr_ahead_want(wr_ahead_range *r, uint64_t bytes)
+{
+    if (r->ahead == NULL || bytes <= atomic_load_explicit(&r->wanted, memory_order_relaxed)) return;
+    /* Whole steps are touched. */
+    bytes = (bytes + WR_AHEAD_STEP_BYTES - 1) & ~(WR_AHEAD_STEP_BYTES - 1);
+    atomic_store_explicit(&r->wanted, bytes < r->bytes ? bytes : r->bytes, memory_order_release);
+    wr_parker_wake(r->ahead->env, &r->ahead->parker);
 }
 
 void wr_ahead_tell(wr_ahead_range *r, uint64_t used)

@@ -4,6 +4,7 @@
 #ifndef WR_BASE_AHEAD_H
 #define WR_BASE_AHEAD_H
 #include "base/env.h"
+#include <stdatomic.h>
 
 typedef struct wr_ahead wr_ahead;
 
@@ -14,7 +15,8 @@ typedef struct wr_ahead_range {
     char                  *base;
     uint64_t               bytes, told;
     uint64_t               done; /* touched up to here; the helper's */
-    _Atomic uint64_t       used;
+    _Atomic uint64_t       used, wanted;
+    _Atomic uint64_t       ready; /* nothing below it costs a first touch any more */
 } wr_ahead_range;
 
 /* Any thread. The thread starts with the first range. NULL when out of memory, which is no error. */
@@ -25,6 +27,14 @@ void      wr_ahead_free(wr_ahead *ahead); /* after every range was removed; NULL
 void wr_ahead_add(wr_ahead *ahead, wr_ahead_range *range, void *base, uint64_t bytes, uint64_t used);
 void wr_ahead_remove(wr_ahead_range *range);
 void wr_ahead_tell(wr_ahead_range *range, uint64_t used); /* slow path of wr_ahead_used */
+/* The range will be used up to here: all of it is touched soon. */
+void wr_ahead_want(wr_ahead_range *range, uint64_t bytes);
+
+/* How much of it was. */
+static inline uint64_t wr_ahead_ready(const wr_ahead_range *range)
+{
+    return atomic_load_explicit(&((wr_ahead_range *)(uintptr_t)range)->ready, memory_order_acquire);
+}
 
 #define WR_AHEAD_STEP_BYTES (UINT64_C(4) << 20)
 

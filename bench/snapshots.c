@@ -3,14 +3,15 @@
  *
  *     generate -> key by key -> update -> (one record in 64) measure
  *
- *     weir run snapshots.so -p P --snapshots DIR --snapshot-interval T -- keys=K seconds=S [rate=R]
+ *     weir run snapshots.so -p P --snapshots DIR --snapshot-interval T -- keys=K seconds=S [rate=R warm=S]
  *
  * Every key is met before the clock starts. Prints at the end, as far as they were measured:
  *   seconds, count     of the sources from their common start to their end
  *   snapshots          barriers seen by sink 0
  *   pause_us           median of the time from a barrier until 8,192 records more were given, eight batches (one slot)
  *   gap_p99_us         of all times between two batches from a barrier until the snapshot was durable (one slot)
- *   p50_us ... p999_us from when a record was due to when it reached the sink (with rate) */
+ *   p50_us ... p999_us from when a record was due to when it reached the sink (with rate), but for the first `warm`
+ *                      seconds: the first snapshots touch memory that nobody has used before */
 #include "meter.h"
 #include <stdlib.h>
 
@@ -28,7 +29,7 @@ static struct {
     _Atomic uint64_t sent;
     _Atomic uint32_t ended, snapshots;
     _Atomic int64_t  end_ns;
-    int64_t          barrier_ns, batch_ns;
+    int64_t          barrier_ns, batch_ns, warm_ns;
     uint64_t         sent_now;     /* at batch_ns */
     uint64_t         barrier_sent; /* records before the barrier */
     _Atomic bool     open;         /* a snapshot is under way */
@@ -108,6 +109,7 @@ static bool generator_open(const part *at, generator *g, weir_ctx *ctx)
     g->keys = (uint64_t)weir_arg_i64(args, "keys", 1000000);
     g->rate = (uint64_t)weir_arg_i64(args, "rate", 0) / g->of;
     g->seconds_ns = weir_arg_i64(args, "seconds", 10) * WEIR_SECOND;
+    seen.warm_ns = weir_arg_i64(args, "warm", 0) * WEIR_SECOND;
     if (seen.gap == NULL) seen.gap = calloc(GAPS_MAX, sizeof *seen.gap);
     return seen.gap != NULL;
 }
@@ -214,7 +216,7 @@ static void gauge_close(gauge *m, weir_ctx *ctx)
 WEIR_SINK(measure, sample, in, gauge, m, ctx, gauge_open, gauge_flush, gauge_close)
 {
     (void)ctx;
-    if (in->due_ns == 0 || m->subtask != 0) return;
+    if (in->due_ns == 0 || m->subtask != 0 || in->due_ns < meter.start_ns + seen.warm_ns) return;
     seen.latency[bucket_of(meter_now_ns() - in->due_ns)]++;
     seen.latencies++;
 }

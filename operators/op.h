@@ -103,8 +103,9 @@ struct wr_home {
     wr_prng       random;
     int64_t       now_ns; /* wall clock, read once per call of a tasklet */
     int64_t       mono_ns;
-    int64_t       spare_ns; /* for so long the slot has had nothing to do but waiting and capturing */
-    uint64_t      epoch;    /* id of the newest barrier that the running tasklet has passed */
+    int64_t       spare_ns;       /* for so long the slot has had nothing to do but waiting for input and capturing */
+    bool          back_pressured; /* at the end of the last round: whoever it waits for is slower than its input */
+    uint64_t      epoch;          /* id of the newest barrier that the running tasklet has passed */
     uint64_t      split; /* whose records are being pushed: the number of a source's split, or WR_ORIGIN_CHANNEL | n */
     uint32_t      slot;
     uint32_t      attempt;                 /* of the job in a cluster; 0: it is not in one */

@@ -36,6 +36,7 @@ typedef struct split {
 struct weir_waker {
     const wr_env *env;
     wr_parker    *parker;
+    bool          given; /* to user code; set before other threads can have it */
 };
 
 /* Slot-owned. */
@@ -49,6 +50,7 @@ typedef struct source {
     void      *state[1];
     int64_t    wake_mono_ns; /* INT64_MAX: not asked for */
     int        wake_fd;      /* -1: none */
+    bool       sleeps;       /* its one split has nothing before that time, and nobody else can say otherwise */
     double     allowed;      /* records that rate_max allows now */
     int64_t    paced_mono_ns;
     weir_waker waker;
@@ -417,7 +419,10 @@ enum wr_polled wr_source_poll(wr_op *op)
 {
     source *s = op->kernel_state;
     if (s->count == 0) return WR_POLLED_EMPTY;
+    if (s->sleeps && s->count == 1 && s->wake_mono_ns > op->home->mono_ns)
+        return WR_POLLED_IDLE; /* else a slot with time to spare would look like one that is busy */
     if (s->wake_mono_ns <= op->home->mono_ns) s->wake_mono_ns = INT64_MAX;
+    s->sleeps = false;
     uint32_t room = source_pace(op, s);
     if (room == 0) return WR_POLLED_IDLE;
     if (s->next >= s->count) s->next = 0;
@@ -455,6 +460,7 @@ enum wr_polled wr_source_poll(wr_op *op)
         return s->count > 0 ? WR_POLLED_MORE : WR_POLLED_EMPTY;
     }
     s->next++;
+    s->sleeps = verdict == 1 && s->count == 1 && s->wake_mono_ns != INT64_MAX && s->wake_fd < 0 && !s->waker.given;
     if (verdict == 0) return WR_POLLED_MORE;
     for (uint32_t i = 0; i < s->count; i++) {
         if (!s->open[i]->idle) return WR_POLLED_MORE;
@@ -498,7 +504,9 @@ weir_waker *weir_waker_of(weir_ctx *ctx)
 {
     wr_op *op = ctx->engine;
     check(op->def->kind == WEIR_OP_SOURCE);
-    return &((source *)op->kernel_state)->waker;
+    source *s = op->kernel_state;
+    s->waker.given = true;
+    return &s->waker;
 }
 
 /* The slot polls its sources whenever it is awake, so waking it is all. */

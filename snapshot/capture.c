@@ -8,6 +8,11 @@
 #include <emmintrin.h>
 #endif
 
+enum {
+    UNDO_SHARE = 8, /* of the state: old bytes that there may be at once, whatever their memory costs */
+    UNDO_GROWTH = 16
+};
+
 /* ---- one family -------------------------------------------------------------------------------------------------- */
 
 static uint64_t bitmap_bytes(const wr_family *family)
@@ -40,9 +45,43 @@ static wr_err reserve_bits(wr_family *family, wr_errinfo *info)
     return WR_OK;
 }
 
+/* What is touched anywhere needs few pages: else each access walks the page table. And memory for old bytes must be
+ * there before: the first touch of it, with records waiting, can take longer than all the rest of a snapshot. */
+static void make_huge(wr_family *family)
+{
+    wr_capture *capture = &family->capture;
+    wr_ahead   *ahead = family->budget->ahead;
+    if (!family->huge || capture->huge) return;
+    capture->huge = true;
+    wr_family_huge(capture->dirty, bitmap_bytes(family));
+    wr_family_huge(capture->saved, bitmap_bytes(family));
+    wr_family_huge(capture->undo, heads_bytes(family));
+    wr_family_huge(capture->undo_bytes, capture->undo_reserved);
+    wr_family_huge(capture->undo_of, capture->undo_of_reserved);
+    wr_ahead_add(ahead, &capture->ahead_bytes, capture->undo_bytes, capture->undo_reserved, 0);
+    wr_ahead_add(ahead, &capture->ahead_of, capture->undo_of, capture->undo_of_reserved, 0);
+}
+
+/* Many times what the last one needed: all of it soon where all is written, and little where little is. */
+static void want_more(wr_family *family)
+{
+    wr_capture *capture = &family->capture;
+    uint64_t    records = UNDO_GROWTH * (uint64_t)capture->undo_last;
+    if (records < family->next / UNDO_SHARE) records = family->next / UNDO_SHARE;
+    if (records > family->next) records = family->next;
+    const wr_budget *budget = family->budget;
+    uint64_t         left = budget->bytes < budget->bytes_max ? budget->bytes_max - budget->bytes : 0;
+    uint64_t         most = left / 2 / (family->stride + sizeof(wr_undo));
+    if (budget->bytes_max != 0 && records > most) records = most;
+    wr_ahead_want(&capture->ahead_bytes, records * family->stride);
+    wr_ahead_want(&capture->ahead_of, records * sizeof(wr_undo));
+}
+
 static void release_bits(wr_family *family)
 {
     wr_capture *capture = &family->capture;
+    wr_ahead_remove(&capture->ahead_bytes);
+    wr_ahead_remove(&capture->ahead_of);
     wr_mem_release(capture->dirty, bitmap_bytes(family));
     wr_mem_release(capture->saved, bitmap_bytes(family));
     wr_mem_release(capture->undo, heads_bytes(family));
@@ -154,6 +193,7 @@ static void clear_bits(const wr_family *family, uint64_t *bits)
 static void family_begin(wr_family *family, bool full, bool marking)
 {
     wr_capture *capture = &family->capture;
+    make_huge(family);
     if (marking) {
         uint64_t *swap = capture->dirty;
         capture->dirty = capture->saved;
@@ -183,6 +223,7 @@ static void family_end(wr_family *family, bool marking)
     wr_capture *capture = &family->capture;
     memset(capture->undo, 0, ((family->next >> family->granule_log2) + 1) * sizeof *capture->undo);
     wr_budget_add(family->budget, family->table_bytes, -(int64_t)undo_bytes(family));
+    capture->undo_last = capture->undo_count;
     capture->undo_count = 0;
     if (!marking) clear_bits(family, capture->dirty);
     family->mark = marking ? WR_MARK_DIRTY : WR_MARK_OFF;
@@ -294,6 +335,28 @@ uint64_t wr_capture_undo_bytes(const wr_table *table)
         if (family != NULL) bytes += undo_bytes(family);
     }
     return bytes;
+}
+
+uint64_t wr_capture_undo_room(const wr_table *table)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < wr_capture_families(table); i++) {
+        const wr_family *family = wr_table_family(table, i);
+        if (family == NULL) continue;
+        uint64_t all = family->next * family->stride, ready = wr_ahead_ready(&family->capture.ahead_bytes);
+        if (!family->huge || family->budget->ahead == NULL || ready >= all)
+            bytes += 2 * all; /* more than there can be */
+        else
+            bytes += ready > all / UNDO_SHARE ? ready : all / UNDO_SHARE;
+    }
+    return bytes;
+}
+
+void wr_capture_want(wr_table *table)
+{
+    for (uint32_t i = 0; i < wr_capture_families(table); i++) {
+        if (wr_table_family(table, i) != NULL) want_more(wr_table_family(table, i));
+    }
 }
 
 void wr_capture_end(wr_table *table)

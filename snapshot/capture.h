@@ -26,6 +26,8 @@ wr_err         wr_capture_begin(wr_table *table, bool full, wr_errinfo *info);
 wr_group_image wr_capture_group(const wr_table *table, uint32_t group, uint32_t family); /* group: absolute */
 uint32_t       wr_capture_families(const wr_table *table);
 uint64_t       wr_capture_undo_bytes(const wr_table *table); /* saved bytes now */
+uint64_t       wr_capture_undo_room(const wr_table *table);  /* how many there may be before their memory is dear */
+void           wr_capture_want(wr_table *table);             /* has memory made ready for more; now or later */
 void           wr_capture_end(wr_table *table);
 void           wr_capture_outcome(wr_table *table, bool durable); /* after end, once, before the next begin */
 

@@ -40,11 +40,14 @@ typedef struct wr_capture {
     uint32_t *undo;  /* per granule: number of the newest undo record; 0: none; WR_UNDO_TAKEN */
     uint32_t *count; /* per group, at begin */
     uint32_t *free;
-    bool      full;       /* all entries, not only the saved bits */
-    wr_undo  *undo_of;    /* records 1, 2, 3 ... */
-    char     *undo_bytes; /* the old bytes of record n at n * stride */
-    uint32_t  undo_count;
+    bool      full;                            /* all entries, not only the saved bits */
+    bool      huge;                            /* the memory of these has huge pages */
+    wr_undo  *undo_of;                         /* records 1, 2, 3 ... */
+    char     *undo_bytes;                      /* the old bytes of record n at n * stride */
+    uint32_t  undo_count, undo_last;           /* undo_last: of the capture before */
     uint64_t  undo_reserved, undo_of_reserved; /* address space, in bytes */
+
+    wr_ahead_range ahead_bytes, ahead_of; /* of undo_bytes, of undo_of */
 } wr_capture;
 
 /* Owner: a table, its slot's thread. */

@@ -10,8 +10,9 @@ enum {
     QUANTUM_MOST = 256 << 10,
     QUANTUM_WAITING = 1 << 20,
     SHARE = 4,          /* a quarter of the time while records wait, three in a hurry */
+    SHARE_PATIENT = 16, /* records that wait for a slot with time to spare will not wait long */
     CREDIT_NS = 300000, /* no more piles up */
-    SPARE_SHARE = 8,    /* a slot with an eighth of its time to spare is not saturated */
+    SPARE_SHARE = 32,   /* a slot with so much of its time to spare is not saturated */
     ROOM_SHARE = 2,     /* old bytes: at most as many as the state has, and half of what --state-max leaves */
     LAYERS_MAX = 16,    /* increments over one full file */
     CHAIN_SHARE = 2     /* they have at most half of its bytes */
@@ -126,6 +127,13 @@ static int take_given(wr_tasklet *t, const wr_barrier *barrier)
     return c->file;
 }
 
+static uint64_t undo_room(const wr_tasklet *t)
+{
+    uint64_t bytes = 0;
+    EACH_TABLE(t, i) bytes += wr_capture_undo_room(t->op[i].table);
+    return bytes;
+}
+
 static uint64_t table_bytes(const wr_tasklet *t)
 {
     uint64_t bytes = 0;
@@ -220,6 +228,9 @@ wr_err wr_capture_start(wr_tasklet *t, const wr_barrier *b, wr_ack *ack, wr_erri
     judge_load(t);
     settle_last(t, b->base);
     c->barrier = *b;
+    if (c->patient) {
+        EACH_TABLE(t, i) wr_capture_want(t->op[i].table);
+    }
     c->full = !may_be_increment(&c->chain, b);
     c->chain.last = b->id;
     wr_err err = make_writer(t, b, info);
@@ -272,12 +283,13 @@ static uint64_t without(uint64_t bytes, uint64_t part)
     return bytes > part ? bytes - part : 0;
 }
 
-/* Whether there are more old bytes than so many eighths of what they may be. */
+/* Whether there are more old bytes than so many eighths of what they may be. Patience may cost as many as there are
+ * entries, once their memory is there. */
 static bool undo_above(const wr_tasklet *t, uint32_t eighths)
 {
     const wr_budget *budget = t->home->budget;
     uint64_t         undo = wr_image_writer_undo_bytes(t->barriers.capture.writer);
-    uint64_t         most = without(table_bytes(t), undo);
+    uint64_t         most = t->barriers.capture.patient ? undo_room(t) : without(table_bytes(t), undo);
     if (budget->bytes_max != 0) {
         uint64_t room = without(budget->bytes_max, without(budget->bytes, undo));
         if (most > room / ROOM_SHARE) most = room / ROOM_SHARE;
@@ -299,13 +311,12 @@ static bool hurries(const wr_tasklet *t)
 static uint64_t quantum(wr_tasklet *t, bool waiting, int64_t now)
 {
     wr_capture_state *c = &t->barriers.capture;
-    if (waiting) return QUANTUM_WAITING;
-    double others_ns = (double)(now - c->stepped_mono_ns);
-    c->credit_ns += hurries(t) ? others_ns * (SHARE - 1) : others_ns / (SHARE - 1);
-    if (c->credit_ns > CREDIT_NS) c->credit_ns = CREDIT_NS;
+    double            others_ns = (double)(now - c->stepped_mono_ns), most = waiting ? QUANTUM_WAITING : QUANTUM_MOST;
+    c->credit_ns += hurries(t) ? others_ns * (SHARE - 1) : others_ns / ((c->patient ? SHARE_PATIENT : SHARE) - 1);
+    if (c->credit_ns > CREDIT_NS || waiting) c->credit_ns = CREDIT_NS; /* records may come at any moment */
     double bytes = c->credit_ns / c->ns_per_byte;
     if (bytes < QUANTUM_LEAST) return c->credit_ns >= CREDIT_NS ? QUANTUM_LEAST : 0; /* however slow it seems */
-    return bytes > QUANTUM_MOST ? QUANTUM_MOST : (uint64_t)bytes;
+    return bytes > most ? (uint64_t)most : (uint64_t)bytes;
 }
 
 /* A step from which the system took the processor away says nothing about the others. */
@@ -346,7 +357,7 @@ bool wr_capture_step(wr_tasklet *t, bool waiting)
     c->stepped_mono_ns = now;
     if (bytes == 0) return false;
     bool stepped = take(t, bytes, now);
-    if (waiting) t->home->spare_ns += c->stepped_mono_ns - now;
+    if (waiting && !t->home->back_pressured) t->home->spare_ns += c->stepped_mono_ns - now;
     return stepped;
 }
 
@@ -354,9 +365,9 @@ bool wr_capture_first(wr_tasklet *t, uint32_t *called)
 {
     const wr_capture_state *c = &t->barriers.capture;
     if (wr_image_writer_captured(c->writer) || !undo_above(t, c->patient ? 8 : 2)) return false;
-    /* Storage that is slow wakes us. */
-    *called = take(t, QUANTUM_WAITING, clock_of(t)) ? WR_CALLED_PROGRESS : WR_CALLED_BLOCKED;
-    return true;
+    bool stepped = take(t, QUANTUM_WAITING, clock_of(t));
+    *called = stepped ? WR_CALLED_PROGRESS : WR_CALLED_BLOCKED; /* storage that is slow wakes us */
+    return stepped || undo_above(t, c->patient ? 8 : 4);        /* else records come while storage works */
 }
 
 void wr_capture_release(wr_tasklet *t)

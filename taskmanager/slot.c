@@ -101,14 +101,16 @@ static bool serve(wr_slot *s)
 
 bool wr_slot_round(wr_slot *s, bool *done)
 {
-    bool progress = s->serves && serve(s);
+    bool progress = s->serves && serve(s), blocked = false;
     *done = !s->serves || atomic_load_explicit(s->leaving, memory_order_acquire);
     for (uint32_t i = 0; i < s->tasklets; i++) {
         if (atomic_load_explicit(&s->tasklet[i]->state, memory_order_relaxed) >= WR_TASK_FINISHED) continue;
         enum wr_called called = call(s, s->tasklet[i]);
         progress |= called == WR_CALLED_PROGRESS;
+        blocked |= called == WR_CALLED_BLOCKED;
         *done &= called == WR_CALLED_DONE;
     }
+    s->home.back_pressured = blocked;
     return progress;
 }
 
@@ -176,7 +178,7 @@ static void idle(wr_slot *s, bool *done)
         for (int i = 0; i < 16; i++) relax();
         if (wr_slot_round(s, done) || *done) {
             note_arrival(s, s->home.mono_ns);
-            s->home.spare_ns += s->home.mono_ns - from;
+            if (!s->home.back_pressured) s->home.spare_ns += s->home.mono_ns - from;
             return;
         }
         /* Where other workers may be on this host: nobody counted CPUs for all of them. */
@@ -194,7 +196,7 @@ static void idle(wr_slot *s, bool *done)
     }
     int64_t now = s->home.env->mono_ns(s->home.env->self);
     note_arrival(s, now);
-    s->home.spare_ns += now - from;
+    if (!s->home.back_pressured) s->home.spare_ns += now - from;
 }
 
 void wr_slot_run(void *slot)

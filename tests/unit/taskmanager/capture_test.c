@@ -176,7 +176,7 @@ static void test_an_abort_ends_the_writing(void **state)
 }
 
 enum {
-    MANY_KEYS = 600000
+    MANY_KEYS = 1200000
 }; /* a state larger than what storage takes at once: old bytes pile up while it stands still */
 
 static wr_op *sums_of(snaps_run *r)

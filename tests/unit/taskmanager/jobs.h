@@ -19,8 +19,9 @@ typedef struct jobs_world {
     uint32_t         splits, parallelism, keys;
     uint64_t         records; /* of each split; UINT64_MAX: without end */
     bool             own_keyed, own_sink, strings, idles;
+    int64_t          rest_ns; /* of a source, behind each record; 0: none */
     uint64_t         fail_at; /* the sink fails when it has seen so many; 0: never */
-    _Atomic uint64_t sent, sent_sum, seen, seen_sum;
+    _Atomic uint64_t polls, sent, sent_sum, seen, seen_sum;
     _Atomic int64_t  open; /* readers, writers and resources that are open now */
 } jobs_world;
 static jobs_world jobs;
@@ -53,8 +54,9 @@ static void feeder_close(feeder *f)
 }
 WEIR_SOURCE(readings, part, split, feeder, f, reading, out, ctx, parts_of_all, feeder_open, feeder_close)
 {
-    uint64_t n = 0, sum = 0;
-    for (; weir_room(&out->out) && f->at < jobs.records && n < 300; f->at++, n++) {
+    uint64_t n = 0, sum = 0, most = jobs.rest_ns != 0 ? 1 : 300;
+    atomic_fetch_add(&jobs.polls, 1);
+    for (; weir_room(&out->out) && f->at < jobs.records && n < most; f->at++, n++) {
         reading r = {.key = (f->at * 7 + split->index) % jobs.keys, .value = f->at + 1};
         if (jobs.strings) r.tag = weir_str_of(f->text, r.key % sizeof f->text);
         sum += r.value;
@@ -64,8 +66,8 @@ WEIR_SOURCE(readings, part, split, feeder, f, reading, out, ctx, parts_of_all, f
     atomic_fetch_add(&jobs.sent, n);
     atomic_fetch_add(&jobs.sent_sum, sum);
     if (f->at == jobs.records) return WEIR_END;
-    if (!jobs.idles || f->at % 900 != 0) return WEIR_MORE;
-    weir_wake_after(ctx, 20 * WEIR_MICROSECOND);
+    if (jobs.rest_ns == 0 && (!jobs.idles || f->at % 900 != 0)) return WEIR_MORE;
+    weir_wake_after(ctx, jobs.rest_ns != 0 ? jobs.rest_ns : 20 * WEIR_MICROSECOND);
     return WEIR_IDLE;
 }
 
@@ -224,6 +226,7 @@ WEIR_UNUSED_ static void jobs_reset(uint32_t splits, uint32_t parallelism, uint6
     jobs.keys = 37;
     jobs.own_keyed = jobs.own_sink = jobs.strings = jobs.idles = false;
     jobs.fail_at = 0;
-    jobs.sent = jobs.sent_sum = jobs.seen = jobs.seen_sum = 0;
+    jobs.rest_ns = 0;
+    jobs.polls = jobs.sent = jobs.sent_sum = jobs.seen = jobs.seen_sum = 0;
 }
 #endif

@@ -60,6 +60,21 @@ static void test_stopped_sources_lose_nothing(void **state)
     }
 }
 
+/* It has said when it has something: until then the slot has time to spare, and its other tasks are not held up. */
+static void test_a_source_that_rests_is_left_alone(void **state)
+{
+    (void)state;
+    jobs_run r;
+    jobs_reset(1, 1, 20);
+    jobs.rest_ns = 3 * WEIR_MILLISECOND;
+    jobs_new(&r, wr_env_real());
+    jobs_start(&r);
+    jobs_end(&r);
+    assert_int_equal(jobs.seen, 20);
+    assert_int_equal(jobs.polls, 20); /* each gave a record; the last one said that it was the last */
+    jobs_free(&r);
+}
+
 static void test_cancel_at_any_moment(void **state)
 {
     (void)state;
@@ -127,6 +142,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bounded_jobs_finish_with_every_record),
         cmocka_unit_test(test_stopped_sources_lose_nothing),
+        cmocka_unit_test(test_a_source_that_rests_is_left_alone),
         cmocka_unit_test(test_cancel_at_any_moment),
         cmocka_unit_test(test_a_failure_ends_the_job),
         cmocka_unit_test(test_canceled_before_it_started),
