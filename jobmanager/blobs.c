@@ -299,6 +299,14 @@ out:
 
 /* ---- going ---- */
 
+/* Whatever it is, the file was there: the job is tried again as its strategy says. */
+static wr_err unreadable(wr_errinfo *info, int64_t result, const char *path)
+{
+    wr_errinfo why = {0};
+    wr_fail_errno(&why, (int)-result, "the JobManager cannot read the file; %s", path);
+    return wr_fail(info, WR_IO, "%s", why.text);
+}
+
 wr_err wr_blobs_get(const wr_blobs *b, const wr_blob *want, wr_blob *piece, wr_errinfo *info)
 {
     char         path[WR_PATH_BYTES_MAX];
@@ -309,7 +317,7 @@ wr_err wr_blobs_get(const wr_blobs *b, const wr_blob *want, wr_blob *piece, wr_e
     int result = b->env->stat(b->env->self, path, &about);
     if (result == -ENOENT)
         return wr_fail(info, WR_NOT_FOUND, "the JobManager does not have the file; submit the job again");
-    if (result < 0) return wr_fail_errno(info, -result, "the JobManager cannot look at the file; %s", path);
+    if (result < 0) return unreadable(info, result, path);
     piece->bytes = (uint64_t)about.bytes;
     piece->offset = want->offset < piece->bytes ? want->offset : piece->bytes;
     uint64_t rest = piece->bytes - piece->offset;
@@ -330,5 +338,5 @@ wr_err wr_blobs_get(const wr_blobs *b, const wr_blob *want, wr_blob *piece, wr_e
     free(data);
     piece->data = NULL;
     piece->data_bytes = 0; /* an answer is made of the piece all the same */
-    return wr_fail_errno(info, got < 0 ? (int)-got : 5, "the JobManager cannot read the file; %s", path);
+    return unreadable(info, got < 0 ? got : -EIO, path);
 }

@@ -171,11 +171,11 @@ static bool fails(void)
 }
 static int bad_stat(void *self, const char *path, wr_file_info *about)
 {
-    return fails() ? -EIO : wr_env_real()->stat(self, path, about);
+    return fails() ? -EACCES : wr_env_real()->stat(self, path, about);
 }
 static int bad_open(void *self, const char *path, int flags)
 {
-    return fails() ? -EIO : wr_env_real()->open(self, path, flags);
+    return fails() ? -EACCES : wr_env_real()->open(self, path, flags);
 }
 static int64_t bad_pread(void *self, int file, void *to, size_t bytes, int64_t offset)
 {
