@@ -17,7 +17,8 @@ WEIR_FN_ bool weir_room(const weir_out *out)
 }
 /* Polls the source again when fd is readable, or has failed. Thread: the source's, in OPEN or a poll. */
 void weir_wake_on_fd(weir_ctx *ctx, int fd);
-/* Polls the source again after d. Thread: the source's, in a poll. */
+/* Polls the source again after d; until then perhaps not at all, if nothing else was asked for and it has one split.
+ * Thread: the source's, in a poll. */
 void weir_wake_after(weir_ctx *ctx, weir_duration d);
 /* A handle by which other threads wake the source; valid until CLOSE returns. */
 typedef struct weir_waker weir_waker;
