@@ -72,10 +72,23 @@ static void release(wr_jm_job *j)
     j->release_ms = wr_jm_now_ms(j->jm) + j->jm->config.cancel_timeout_ms;
 }
 
+/* Its input may have come to its end just when the stop was ordered: then nobody was left to take the savepoint of. */
+static void look_for_savepoint(wr_jm_job *j)
+{
+    const wr_origin *o = &j->run.origin;
+    if (j->stop_target == NULL || j->stop_why.code != WR_OK || o->journal == NULL) return;
+    if (wr_savepoint_is_there(j->jm->env, j->stop_target, wr_journal_lineage(o->journal))) return;
+    wr_fail(&j->stop_why, WR_NOT_FOUND,
+            "the job had finished before its savepoint could be written, there is none in %s; its last snapshot, in "
+            "%s, has all",
+            j->stop_target, o->folder);
+}
+
 /* Nobody hears of an end that the ledger does not have: the next JobManager would begin it again. */
 static void tell_end(wr_jm_job *j, wr_job_state state)
 {
     if (j->end_ms != INT64_MAX) return;
+    if (state == WR_JOB_FINISHED) look_for_savepoint(j);
     wr_origin_unlock(&j->run.origin);
     wr_jm_told(j, state);
 }

@@ -108,6 +108,17 @@ void wr_savepoint_clear(const wr_env *env, const char *target, const char *linea
     } while (l.removed > 0);
 }
 
+bool wr_savepoint_is_there(const wr_env *env, const char *target, const char *lineage)
+{
+    char        path[WR_PATH_BYTES_MAX];
+    wr_manifest m;
+    if (wr_path_join(path, target, WR_SAVEPOINT_NAME, NULL) != WR_OK || wr_store_read(env, path, &m, NULL) != WR_OK)
+        return false;
+    bool ours = strcmp(m.lineage, lineage) == 0;
+    wr_manifest_free(&m);
+    return ours;
+}
+
 static void unlink_one(const saving *s, const char *name)
 {
     char path[WR_PATH_BYTES_MAX];

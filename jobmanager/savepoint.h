@@ -23,6 +23,9 @@ wr_err wr_savepoint_may_write(const wr_env *env, const char *target, wr_errinfo 
  * savepoint's. */
 void wr_savepoint_clear(const wr_env *env, const char *target, const char *lineage);
 
+/* Whether there is a complete one there that this lineage wrote. */
+bool wr_savepoint_is_there(const wr_env *env, const char *target, const char *lineage);
+
 /* The files that it keeps for its sinks (snapshot/kept.h): read, their checksums compared. WR_DAMAGED names the file.
  * Of an ordinary snapshot there are none. */
 wr_err wr_savepoint_check_kept(const wr_env *env, const char *folder, const wr_manifest *m, wr_errinfo *info);

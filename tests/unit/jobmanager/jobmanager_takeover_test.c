@@ -193,6 +193,30 @@ static void test_a_savepoint_that_failed_is_told_to_all(void **state)
     assert_int_equal(good, 1);
 }
 
+/* It has finished by itself, the ledger does not have it yet, and a stop is ordered: nobody is left to take a savepoint
+ * of. */
+static void test_a_stop_behind_the_end_has_no_savepoint(void **state)
+{
+    (void)state;
+    char     target[128];
+    uint64_t job = running_with(2, &(wr_job_spec){0});
+    snprintf(target, sizeof target, "%s/saved", folder);
+    env.fsync = failing_fsync;
+    disk_fails = true;
+    report_all(job, 1, subtasks[1], WR_TASK_FINISHED);
+    disk_fails = false;
+    forget_sent();
+    ask_stop(job, target, false);
+    assert_null(last(WR_MSG_REPLY, CLIENT));
+    time_goes_on(10000);
+    const wr_message *answer = last(WR_MSG_REPLY, CLIENT);
+    assert_non_null(answer);
+    assert_int_equal(answer->reply.info.code, WR_NOT_FOUND);
+    assert_non_null(strstr(answer->reply.info.text, target));
+    request("list", 0, false);
+    expect_text("FINISHED");
+}
+
 /* A job is not stopped for a savepoint that has no place. */
 static void test_a_stop_into_a_full_folder_is_refused(void **state)
 {
@@ -470,6 +494,7 @@ int main(void)
         TEST(test_a_savepoint_that_was_begun_is_written_again),
         TEST(test_a_folder_that_others_use_is_left_alone),
         TEST(test_a_savepoint_that_failed_is_told_to_all),
+        TEST(test_a_stop_behind_the_end_has_no_savepoint),
         TEST(test_a_stop_into_a_full_folder_is_refused),
         TEST(test_another_stop_is_refused),
         TEST(test_draining_is_not_forgotten),
