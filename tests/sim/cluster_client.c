@@ -205,8 +205,9 @@ static void job_is_over(client_node *c, const wr_errinfo *info)
     world   *w = c->w;
     uint32_t ending = c->ending;
     sim_note(w, "the job is over: %d %s", (int)info->code, info->text);
+    /* Also when it failed: its last snapshot may be complete, and who goes on in that folder finds all at its end. */
+    if (ending == ENDS_DRAINED) w->drained = true;
     if (info->code == WR_OK && ending != ENDS_STOPPED && ending != ENDS_SAVED) {
-        w->drained = ending == ENDS_DRAINED;
         if (c->over_job == 0 && disk_was_well(w) && !w->broken && one_in(w, 3))
             doubt_the_end(c);
         else
