@@ -10,7 +10,7 @@
 
 enum {
     UNDO_SHARE = 8, /* of the state: old bytes that there may be at once, whatever their memory costs */
-    UNDO_GROWTH = 16
+    UNDO_GROWTH = 2
 };
 
 /* ---- one family -------------------------------------------------------------------------------------------------- */
@@ -62,7 +62,7 @@ static void make_huge(wr_family *family)
     wr_ahead_add(ahead, &capture->ahead_of, capture->undo_of, capture->undo_of_reserved, 0);
 }
 
-/* Many times what the last one needed: all of it soon where all is written, and little where little is. */
+/* Not much more than the last one needed: where memory is short, what is never needed must not be there. */
 static void want_more(wr_family *family)
 {
     wr_capture *capture = &family->capture;
