@@ -27,7 +27,7 @@ static bool touch(wr_ahead *a, wr_ahead_range *r)
 {
     uint64_t used = atomic_load_explicit(&r->used, memory_order_acquire);
     if (r->done < used) r->done = used & ~(uint64_t)(WR_HUGE_BYTES - 1);
-    uint64_t wanted = atomic_load_explicit(&r->wanted, memory_order_acquire), most = used + LEAD_BYTES;
+    uint64_t wanted = atomic_load_explicit(&r->wanted, memory_order_acquire), most = r->no_lead ? 0 : used + LEAD_BYTES;
     if (most < wanted) most = wanted;
     if (most > r->bytes) most = r->bytes;
     if (a->refused) atomic_store_explicit(&r->ready, wanted, memory_order_release); /* advice only */

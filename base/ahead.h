@@ -14,7 +14,8 @@ typedef struct wr_ahead_range {
     struct wr_ahead_range *next;
     char                  *base;
     uint64_t               bytes, told;
-    uint64_t               done; /* touched up to here; the helper's */
+    uint64_t               done;    /* touched up to here; the helper's */
+    bool                   no_lead; /* set before it is added: touched as far as it is wanted, and no further */
     _Atomic uint64_t       used, wanted;
     _Atomic uint64_t       ready; /* nothing below it costs a first touch any more */
 } wr_ahead_range;

@@ -90,33 +90,32 @@ static bool claimed_by_another(const wr_env *env, const char *target, const char
     return another;
 }
 
-void wr_savepoint_clear(const wr_env *env, const char *target, const char *lineage)
-{
-    leftovers   l = {.env = env, .target = target};
-    char        path[WR_PATH_BYTES_MAX];
-    wr_manifest m;
-    if (wr_path_join(path, target, WR_SAVEPOINT_NAME, NULL) != WR_OK) return;
-    if (claimed_by_another(env, target, lineage)) return;
-    if (wr_store_read(env, path, &m, NULL) == WR_OK) {
-        bool ours = strcmp(m.lineage, lineage) == 0;
-        wr_manifest_free(&m);
-        if (!ours) return;
-    }
-    do {
-        l.removed = 0;
-        if (env->list(env->self, target, remove_one, &l) < 0) return;
-    } while (l.removed > 0);
-}
+enum whose { NOBODYS, OURS, ANOTHERS }; /* NOBODYS: none, or one that cannot be read */
 
-bool wr_savepoint_is_there(const wr_env *env, const char *target, const char *lineage)
+static enum whose whose(const wr_env *env, const char *target, const char *lineage)
 {
     char        path[WR_PATH_BYTES_MAX];
     wr_manifest m;
     if (wr_path_join(path, target, WR_SAVEPOINT_NAME, NULL) != WR_OK || wr_store_read(env, path, &m, NULL) != WR_OK)
-        return false;
+        return NOBODYS;
     bool ours = strcmp(m.lineage, lineage) == 0;
     wr_manifest_free(&m);
-    return ours;
+    return ours ? OURS : ANOTHERS;
+}
+
+bool wr_savepoint_is_there(const wr_env *env, const char *target, const char *lineage)
+{
+    return whose(env, target, lineage) == OURS;
+}
+
+void wr_savepoint_clear(const wr_env *env, const char *target, const char *lineage)
+{
+    leftovers l = {.env = env, .target = target};
+    if (claimed_by_another(env, target, lineage) || whose(env, target, lineage) == ANOTHERS) return;
+    do {
+        l.removed = 0;
+        if (env->list(env->self, target, remove_one, &l) < 0) return;
+    } while (l.removed > 0);
 }
 
 static void unlink_one(const saving *s, const char *name)

@@ -242,12 +242,14 @@ static wr_err files_there(const wr_store *s, const wr_manifest *m, wr_errinfo *i
             int result = s->env->stat(s->env->self, path, &about);
             if (result == -ENOENT)
                 return wr_fail(info, WR_DAMAGED,
-                               "%s is not there, though the task that wrote it says so; is %s the same folder for all?",
+                               "%s is not there, though the task that wrote it says so; is %s the same folder for all? "
+                               "The next snapshot is a full one",
                                path, s->folder);
             if (result < 0) return wr_fail_errno(info, -result, "cannot look at %s", path);
             if (!about.is_file || about.bytes < 0 || (uint64_t)about.bytes != file->bytes)
-                return wr_fail(info, WR_DAMAGED, "%s has %lld bytes, the task that wrote it says %llu", path,
-                               (long long)about.bytes, (unsigned long long)file->bytes);
+                return wr_fail(info, WR_DAMAGED,
+                               "%s has %lld bytes, the task that wrote it says %llu; the next snapshot is a full one",
+                               path, (long long)about.bytes, (unsigned long long)file->bytes);
         }
     }
     return WR_OK;

@@ -58,6 +58,7 @@ static void make_huge(wr_family *family)
     wr_family_huge(capture->undo, heads_bytes(family));
     wr_family_huge(capture->undo_bytes, capture->undo_reserved);
     wr_family_huge(capture->undo_of, capture->undo_of_reserved);
+    capture->ahead_bytes.no_lead = capture->ahead_of.no_lead = true;
     wr_ahead_add(ahead, &capture->ahead_bytes, capture->undo_bytes, capture->undo_reserved, 0);
     wr_ahead_add(ahead, &capture->ahead_of, capture->undo_of, capture->undo_of_reserved, 0);
 }

@@ -65,19 +65,20 @@ static void touches_what_is_wanted(void **state)
     if (!kernel_can()) skip();
     const wr_env  *env = wr_env_real();
     wr_ahead      *ahead = wr_ahead_new(env);
-    wr_ahead_range range = {0};
+    wr_ahead_range range = {.no_lead = true};
     wr_ahead_want(&range, BYTES); /* nobody runs ahead */
     assert_int_equal(wr_ahead_ready(&range), 0);
     char *base = wr_mem_reserve(BYTES);
     wr_ahead_add(ahead, &range, base, BYTES, 0);
-    wr_ahead_want(&range, (uint64_t)WR_MIB(45)); /* more than its lead, and no whole number of steps */
+    wr_ahead_want(&range, (uint64_t)WR_MIB(45)); /* no whole number of steps */
     wait_for(env, base + WR_MIB(45) - WR_PAGE_BYTES);
     wr_parker parker;
     assert_int_equal(env->parker_init(env->self, &parker), 0);
     while (wr_ahead_ready(&range) < (uint64_t)WR_MIB(45)) env->park(env->self, &parker, 100000);
     env->parker_fini(env->self, &parker);
     assert_int_equal(wr_ahead_ready(&range), WR_MIB(48));
-    wr_ahead_want(&range, 1); /* it stays */
+    assert_false(resident(base + WR_MIB(48))); /* and not more */
+    wr_ahead_want(&range, 1);                  /* it stays */
     wr_ahead_want(&range, 2 * BYTES);
     wait_for(env, base + BYTES - WR_PAGE_BYTES);
     wr_ahead_remove(&range);

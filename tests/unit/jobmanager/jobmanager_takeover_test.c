@@ -112,16 +112,23 @@ static bool is_there_a(const char *in, const char *name)
     return access(path, F_OK) == 0;
 }
 
+/* Job and JobManager: a stop with a savepoint was ordered, and its folder is there. */
+static uint64_t stopped_when_it_died(char target[128])
+{
+    uint64_t job = running_with(2, &(wr_job_spec){0});
+    snprintf(target, 128, "%s/saved", folder);
+    ask_stop(job, target, false);
+    close_jm();
+    mkdir(target, 0700);
+    return job;
+}
+
 /* The JobManager died while it wrote the savepoint: what it left is no savepoint, and nobody else's. */
 static void test_a_savepoint_that_was_begun_is_written_again(void **state)
 {
     (void)state;
     char     target[128];
-    uint64_t job = running_with(2, &(wr_job_spec){0});
-    snprintf(target, sizeof target, "%s/saved", folder);
-    ask_stop(job, target, false);
-    close_jm();
-    mkdir(target, 0700);
+    uint64_t job = stopped_when_it_died(target);
     put_text(target, "state-7-some-uid.rows", "a part");
     put_text(target, "prepared-3", "a part");
     put_text(target, "savepoint.wman.tmp", "a part");
@@ -149,11 +156,7 @@ static void test_a_folder_that_others_use_is_left_alone(void **state)
 {
     (void)state;
     char     target[128];
-    uint64_t job = running_with(2, &(wr_job_spec){0});
-    snprintf(target, sizeof target, "%s/saved", folder);
-    ask_stop(job, target, false);
-    close_jm();
-    mkdir(target, 0700);
+    uint64_t job = stopped_when_it_died(target);
     put_text(target, "my-notes", "important");
     open_jm();
     all_come_back(job, 1, subtasks[1]);
@@ -169,11 +172,7 @@ static void test_a_savepoint_that_failed_is_told_to_all(void **state)
 {
     (void)state;
     char     target[128];
-    uint64_t job = running_with(2, &(wr_job_spec){0});
-    snprintf(target, sizeof target, "%s/saved", folder);
-    ask_stop(job, target, false);
-    close_jm();
-    mkdir(target, 0700);
+    uint64_t job = stopped_when_it_died(target);
     put_text(target, "my-notes", "important");
     open_jm();
     ask_stop(job, target, false);
