@@ -78,11 +78,10 @@ static wr_err windows_open(wr_op *op, wr_errinfo *info)
 {
     if (op->kernel_state == NULL) WR_TRY(windows_new(op, 0, info));
     wr_windows *k = op->kernel_state;
-    k->has_near = !k->rows && op->def->on_near != NULL && k->form == &wr_form_slices &&
-                  wr_near_init(&k->near, op->table, op->def->kind == WEIR_OP_AGGREGATE);
+    wr_windows_near_open(op, k);
     op->ctx.state = k->state;
     op->ctx.fresh = k->fresh;
-    op->ctx.near = &k->near.probe;
+    op->ctx.near = &k->near[0].lines.probe;
     return k->form->open != NULL ? k->form->open(op, k, info) : WR_OK;
 }
 
@@ -93,8 +92,7 @@ static void windows_close(wr_op *op)
     wr_windows *k = op->kernel_state;
     bool        last = op->table == NULL;
     if (k != NULL) {
-        if (k->has_near) wr_near_fini(&k->near);
-        k->has_near = false;
+        wr_windows_near_close(k);
         wr_calendar_fini(&k->calendar);
         free(k->keys);
         free(k->made);
@@ -131,15 +129,20 @@ static wr_err windows_load(wr_op *op, const wr_manifest_op *saved, const char *f
 
 /* ---- records ----------------------------------------------------------------------------------------------------- */
 
-bool wr_windows_find(wr_op *op, wr_windows *k, const wr_view *view, const uint32_t *pick, uint32_t n)
+bool wr_windows_full(wr_op *op)
 {
-    if (wr_table_find(op->table, view->records, view->n, k->hash, pick, n, k->state, k->fresh)) return true;
     wr_op_fail(op, WR_STATE_MAX,
                "keyed state is larger than --state-max (%llu of %llu bytes in this slot); operator %s "
                "subtask %u with %llu keys; raise --state-max, run with more slots, or use shorter windows",
                (unsigned long long)op->home->budget->bytes, (unsigned long long)op->home->budget->bytes_max,
                op->node->uid, op->subtask, (unsigned long long)wr_table_count(op->table));
     return false;
+}
+
+bool wr_windows_find(wr_op *op, wr_windows *k, const wr_view *view, const uint32_t *pick, uint32_t n)
+{
+    if (wr_table_find(op->table, view->records, view->n, k->hash, pick, n, k->state, k->fresh)) return true;
+    return wr_windows_full(op);
 }
 
 void wr_windows_add(wr_op *op, wr_windows *k, const wr_view *view, const uint32_t *pick, uint32_t n)

@@ -16,6 +16,7 @@
 #define WR_RESULTS        1024u
 #define WR_SLICE_NEVER    (INT64_MIN / 4) /* below all slices; - this: above them */
 #define WR_RING_BYTES_MAX 4096u
+#define WR_WINDOW_NEARS   4u
 #define WR_SESSION_REST   24u /* bytes of a session before its accumulator */
 
 /* The type of an entry's state, made of the operator's own: its field table makes snapshots readable. Operator's. */
@@ -73,18 +74,25 @@ typedef struct wr_pairs {
     uint32_t    n;
 } wr_pairs;
 
+/* A lookaside whose lines point at the accumulators of one slice, in places or in rows of lists. */
+typedef struct wr_window_near {
+    wr_near  lines;
+    int64_t  slice;
+    uint64_t used; /* the last turn in which it was asked for */
+} wr_window_near;
+
 typedef struct wr_windows wr_windows;
 
 /* Windows of one operator in one subtask. Slot-owned: op->kernel_state. */
 struct wr_windows {
     _Alignas(WR_CACHE_LINE) uint64_t hash[WR_BATCH_RECORDS_MAX];
-    void    *state[WR_BATCH_RECORDS_MAX];
-    uint8_t  fresh[WR_BATCH_RECORDS_MAX];
-    uint32_t pick[WR_BATCH_RECORDS_MAX], rest[WR_BATCH_RECORDS_MAX];
-    int64_t  slice[WR_BATCH_RECORDS_MAX];
-    wr_near  near;
-    bool     has_near;
-    int64_t  near_slice; /* whose accumulators the lines point at */
+    void          *state[WR_BATCH_RECORDS_MAX];
+    uint8_t        fresh[WR_BATCH_RECORDS_MAX];
+    uint32_t       pick[WR_BATCH_RECORDS_MAX], rest[WR_BATCH_RECORDS_MAX];
+    int64_t        slice[WR_BATCH_RECORDS_MAX];
+    wr_window_near near[WR_WINDOW_NEARS];
+    uint64_t       near_turn;
+    bool           has_near;
 
     const struct wr_window_form *form;
     wr_window_type               type;
@@ -164,6 +172,7 @@ void wr_pairs_add(wr_op *op, wr_windows *k, wr_pairs *pairs, void *into, const v
 void wr_pairs_flush(wr_op *op, wr_windows *k, wr_pairs *pairs);
 /* Runs the accumulators' loop over picked records (NULL: all) whose k->state and k->fresh are set. */
 void wr_windows_add(wr_op *op, wr_windows *k, const wr_view *view, const uint32_t *pick, uint32_t n);
+bool wr_windows_full(wr_op *op); /* fails it: state is larger than it may be. False */
 bool wr_windows_find(wr_op *op, wr_windows *k, const wr_view *view, const uint32_t *pick, uint32_t n);
 /* Keeps record i with its time in a list of the state. */
 void wr_rows_add(wr_op *op, wr_windows *k, void *state, const char *record, int64_t at);
@@ -180,6 +189,15 @@ wr_err wr_windows_save(wr_op *op, const wr_barrier *barrier, wr_saver *saver, wr
 wr_err wr_windows_places(const wr_op *op, const wr_manifest_op *saved, uint32_t *places, wr_errinfo *info);
 /* How far the key groups of this subtask had come. */
 wr_err wr_windows_times(wr_op *op, wr_windows *k, const wr_manifest_op *saved, wr_errinfo *info);
+
+/* window_near.c. Sources that are apart in time take turns with batches of different slices, so each slice has lines of
+ * its own. */
+void wr_windows_near_open(wr_op *op, wr_windows *k);
+void wr_windows_near_close(wr_windows *k);
+/* The lines for a batch of n records of one slice; NULL: none, or it does not pay now. */
+wr_near *wr_windows_near(wr_op *op, wr_windows *k, int64_t slice, uint32_t n);
+/* The accumulators of this key have moved. */
+void wr_windows_near_moved(wr_op *op, wr_windows *k, const void *state);
 
 /* window_slices.c */
 /* Rows of a list, by slice; NULL: none. */

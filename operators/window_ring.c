@@ -203,11 +203,12 @@ static uint32_t sort_out(const ring_step *at, void *const *state, uint32_t n, vo
     return easies;
 }
 
-/* One slice leaves, one enters, in one slot. */
+/* One slice leaves, one enters, in one slot. What is left in places is of later slices. */
 static inline __attribute__((always_inline)) void step_easy(wr_windows *k, const ring_step *at, void *const *state,
                                                             uint32_t n, uint32_t words)
 {
     const ring_step p = *at;
+    const uint64_t  used = (UINT64_C(1) << WR_PLACE_BITS) - 1;
     uint32_t        gone = k->retract.n, come = k->merge.n, r = k->results;
     char           *left = k->left + (size_t)gone * words * 8;
     for (uint32_t i = 0; i < n; i++) {
@@ -225,7 +226,7 @@ static inline __attribute__((always_inline)) void step_easy(wr_windows *k, const
         k->merge.into[come] = of + p.total;
         k->merge.from[come++] = of + p.slot;
         held |= p.bit;
-        mark &= ~(UINT64_C(1) << p.place);
+        mark = (mark & used & ~(UINT64_C(1) << p.place)) | (uint64_t)p.end << WR_PLACE_BITS;
         memcpy(of + p.held, &held, 8);
         memcpy(of + p.mark, &mark, 8);
         memcpy(of + p.total_end, &p.done, 8);

@@ -61,6 +61,7 @@ static void far_insert(wr_op *op, wr_windows *k, char *state, const void *made)
     }
     if (!in) memcpy(all + (size_t)n++ * size, made, size);
     wr_cell_clear(op->table, state, cell); /* its strings can be read until the table settles */
+    wr_windows_near_moved(op, k, state);
     for (uint32_t i = 0; i < n; i++) fail_cell(op, wr_cell_list_add(op->table, state, cell, all + (size_t)i * size));
     free(all);
 }
@@ -74,7 +75,7 @@ void wr_place_evict(wr_op *op, wr_windows *k, char *state, int64_t slice)
     memcpy((char *)row + k->type.row_acc, state + k->type.acc[place], k->type.acc_bytes);
     far_insert(op, k, state, row);
     *mark &= ~(INT64_C(1) << place);
-    k->near_slice = WR_SLICE_NEVER; /* lines may point at the place */
+    wr_windows_near_moved(op, k, state);
 }
 
 /* The accumulator of a slice in the list, made when it is not there. */
@@ -165,26 +166,16 @@ static char *place_or_row(wr_op *op, wr_windows *k, char *state, int64_t slice, 
         fail_cell(op, wr_cell_record_own(op->table, op->def->state, acc, row + k->type.row_acc));
     else
         memcpy(acc, row + k->type.row_acc, k->type.acc_bytes);
-    if (wr_far_find(op, k, state, slice, &rows) != NULL) /* eviction may have moved it */
+    if (wr_far_find(op, k, state, slice, &rows) != NULL) { /* eviction may have moved it */
         wr_cell_rows_remove(op->table, state, wr_windows_list(k, state), &rows);
+        wr_windows_near_moved(op, k, state);
+    }
     return acc;
-}
-
-/* A slice that finds room beside those that the entry has, with nothing in the list. */
-static inline bool claim_beside(wr_windows *k, char *state, int64_t slice, uint32_t place, bool zero)
-{
-    int64_t         *mark = wr_mark_of(k, state);
-    const weir_cell *list = wr_cell_at(state, k->type.list);
-    uint64_t         above = (uint64_t)(slice - (*mark >> WR_PLACE_BITS));
-    if (list->count != 0 || above >= k->type.places || ((uint64_t)*mark >> place & 1)) return false;
-    *mark |= INT64_C(1) << place;
-    if (zero) memset(state + k->type.acc[place], 0, k->type.acc_bytes);
-    return true;
 }
 
 /* What to_places does per record, as constants of a loop. */
 typedef struct wr_placing {
-    int64_t  slice, alive, first; /* first: the mark of an entry that has this slice only */
+    int64_t  slice, alive;
     uint32_t place, places, mark, acc, list;
 } wr_placing;
 
@@ -193,7 +184,6 @@ static wr_placing placing_of(const wr_windows *k, int64_t slice)
     uint32_t place = wr_place_of(k, slice);
     return (wr_placing){.slice = slice,
                         .alive = k->alive,
-                        .first = (int64_t)((uint64_t)slice << WR_PLACE_BITS | UINT64_C(1) << place),
                         .place = place,
                         .places = k->type.places,
                         .mark = k->type.mark,
@@ -201,13 +191,26 @@ static wr_placing placing_of(const wr_windows *k, int64_t slice)
                         .list = k->type.list + (uint32_t)offsetof(weir_cell, count)};
 }
 
-/* Entries that take the slice in without a look at anything else: what they had is over, and nothing lies in the list.
- * Without a branch on whether an earlier record of the batch has done it already. The others go to `rest`, in place.
+/* The places of a mark without those of slices that are over, and what its base is then. */
+static inline uint64_t live_places(const wr_placing *p, uint64_t used, int64_t *base)
+{
+    uint32_t at = (uint32_t)*base & (p->places - 1);
+    uint64_t over = *base >= p->alive ? 0 : (uint64_t)(p->alive - *base);
+    if (over > p->places) over = p->places;
+    uint64_t gone = (UINT64_C(1) << over) - 1;
+    used &= ~(gone << at | gone >> (p->places - at));
+    *base = used == 0 ? p->slice : *base + (int64_t)over;
+    return used;
+}
+
+/* Entries that take the slice in without a look at anything else: nothing lies in the list, and what they had is over or
+ * leaves its place free. Without a branch on whether an earlier record of the batch has done it already. The others go to `rest`, in place.
  * `words`: of an accumulator, to be zeroed. */
 static inline __attribute__((always_inline)) uint32_t claim_loop(wr_placing p, void *const *of, uint8_t *fresh,
                                                                  uint32_t *miss, uint32_t misses, uint32_t words)
 {
-    uint32_t rest = 0;
+    const uint64_t bit = UINT64_C(1) << p.place;
+    uint32_t       rest = 0;
     for (uint32_t j = 0; j < misses; j++) {
         uint32_t i = miss[j], listed;
         char    *acc = of[i], *state = acc - p.acc;
@@ -215,17 +218,16 @@ static inline __attribute__((always_inline)) uint32_t claim_loop(wr_placing p, v
         memcpy(&mark, state + p.mark, 8);
         memcpy(&listed, state + p.list, 4);
         int64_t  base = mark >> WR_PLACE_BITS;
-        uint64_t used = (uint64_t)mark & ((1u << WR_PLACE_BITS) - 1);
-        uint64_t lowest = UINT64_C(1) << ((uint64_t)base & (p.places - 1)); /* the place of slice `base` */
-        bool     has = mark == p.first;
-        bool     over = (listed == 0) & ((used == 0) | ((used == lowest) & (base < p.alive)));
+        uint64_t used = live_places(&p, (uint64_t)mark & ((1u << WR_PLACE_BITS) - 1), &base);
+        bool     fits = (uint64_t)(p.slice - base) < p.places, has = fits & (bool)(used & bit);
         miss[rest] = i;
-        if (__builtin_expect(!(has | over), 0)) {
+        if (__builtin_expect(!(has | ((listed == 0) & fits)), 0)) {
             rest++;
             continue;
         }
         uint64_t kept = 0 - (uint64_t)has;
-        memcpy(state + p.mark, &p.first, 8);
+        mark = (int64_t)((uint64_t)base << WR_PLACE_BITS | used | bit);
+        memcpy(state + p.mark, &mark, 8);
         for (uint32_t w = 0; w < words; w++) {
             uint64_t word;
             memcpy(&word, acc + w * 8, 8);
@@ -267,15 +269,12 @@ static uint32_t look_at_places(wr_placing p, void **of, const uint32_t *pick, ui
     return misses;
 }
 
-/* From the states of a batch to the accumulators of one slice. Returns how many lie in lists. */
-static uint32_t to_places(wr_op *op, wr_windows *k, int64_t slice, const uint32_t *pick, uint32_t n)
+/* Those of miss[], which do not have the slice in its place; k->state[] says already where that is. */
+static void take_places(wr_op *op, wr_windows *k, const wr_placing *placing, uint32_t *miss, uint32_t misses)
 {
-    const wr_placing p = placing_of(k, slice);
+    const wr_placing p = *placing;
     const bool       owns = op->def->kind == WEIR_OP_REDUCE; /* what lies in an accumulator is its to release */
-    uint32_t        *miss = k->rest, far = 0;
-    for (uint32_t j = 0; owns && j < n; j++) k->fresh[pick != NULL ? pick[j] : j] = 0;
-    uint32_t misses = look_at_places(p, k->state, pick, n, miss);
-    if (misses == 0) return 0;
+    if (misses == 0) return;
     misses = claim_all(p, k->state, k->fresh, miss, misses, owns ? 0 : k->type.acc_bytes / 8);
     for (uint32_t j = 0; j < misses; j++) { /* rows of lists come from memory */
         char *state = (char *)k->state[miss[j]] - p.acc;
@@ -284,13 +283,34 @@ static uint32_t to_places(wr_op *op, wr_windows *k, int64_t slice, const uint32_
     for (uint32_t j = 0; j < misses; j++) {
         uint32_t i = miss[j];
         char    *state = (char *)k->state[i] - p.acc;
-        if (wr_mark_has(k, *wr_mark_of(k, state), slice)) continue; /* by an earlier record of the batch */
+        if (wr_mark_has(k, *wr_mark_of(k, state), p.slice)) continue; /* by an earlier record of the batch */
         k->fresh[i] = 1;
-        if (claim_beside(k, state, slice, p.place, !owns)) continue;
-        k->state[i] = place_or_row(op, k, state, slice, &k->fresh[i]);
-        far += k->state[i] != state + p.acc;
+        k->state[i] = place_or_row(op, k, state, p.slice, &k->fresh[i]);
     }
-    return far;
+}
+
+/* From the states of a batch to the accumulators of one slice. */
+static void to_places(wr_op *op, wr_windows *k, int64_t slice, const uint32_t *pick, uint32_t n)
+{
+    const wr_placing p = placing_of(k, slice);
+    bool             owns = op->def->kind == WEIR_OP_REDUCE;
+    for (uint32_t j = 0; owns && j < n; j++) k->fresh[pick != NULL ? pick[j] : j] = 0;
+    take_places(op, k, &p, k->rest, look_at_places(p, k->state, pick, n, k->rest));
+}
+
+/* A whole batch: keys and places in one look-up. */
+static bool find_places(wr_op *op, wr_windows *k, int64_t slice, const wr_view *view)
+{
+    const wr_placing     p = placing_of(k, slice);
+    const wr_table_place place = {slice, p.mark, p.place, p.places};
+    uint32_t             rests, n = view->n;
+    bool                 owns = op->def->kind == WEIR_OP_REDUCE;
+    if (!wr_table_find_place(op->table, view->records, n, k->hash, &place, k->state, k->fresh, k->rest, &rests))
+        return wr_windows_full(op);
+    if (owns) memset(k->fresh, 0, n);
+    for (uint32_t i = 0; i < n; i++) k->state[i] = (char *)k->state[i] + p.acc;
+    take_places(op, k, &p, k->rest, rests);
+    return true;
 }
 
 /* ---- a batch ---- */
@@ -302,42 +322,42 @@ static void add_to_slice(wr_op *op, wr_windows *k, const wr_view *view, int64_t 
         wr_key_hash(key, view->records, op->def->left->size, n, k->hash);
     else
         wr_key_hash_picked(key, view->records, op->def->left->size, pick, n, k->hash);
-    if (!wr_windows_find(op, k, view, pick, n)) return;
-    (void)to_places(op, k, slice, pick, n);
+    if (pick == NULL && wr_table_has_find_place(op->table)) {
+        if (!find_places(op, k, slice, view)) return;
+    } else {
+        if (!wr_windows_find(op, k, view, pick, n)) return;
+        to_places(op, k, slice, pick, n);
+    }
     wr_windows_add(op, k, view, pick, n);
 }
 
-/* The whole batch belongs to the slice that the lines are for. */
-static void add_near(wr_op *op, wr_windows *k, const wr_view *view, int64_t slice)
+/* The whole batch belongs to one slice, which has lines. */
+static void add_near(wr_op *op, wr_windows *k, wr_near *near, const wr_view *view, int64_t slice)
 {
     weir_ctx *ctx = &op->ctx;
     ctx->in = view->records;
     ctx->time = view->time;
     ctx->n = view->n;
-    k->near.probe.misses = 0;
+    ctx->near = &near->probe;
+    near->probe.misses = 0;
     wr_op_call(op, op->def->on_near);
-    uint32_t misses = k->near.probe.misses, far = 0;
+    uint32_t misses = near->probe.misses;
     check(misses <= view->n);
     if (misses > 0 && !wr_op_failed(op)) {
-        uint32_t *miss = k->near.probe.miss;
+        uint32_t *miss = near->probe.miss;
         wr_key_hash_picked(&op->node->key[0], view->records, op->def->left->size, miss, misses, k->hash);
         if (!wr_windows_find(op, k, view, miss, misses)) return;
-        far = to_places(op, k, slice, miss, misses);
+        to_places(op, k, slice, miss, misses);
         wr_windows_add(op, k, view, miss, misses);
     }
-    /* Rows of lists do not stay where they are, and a place may have been given to another slice. */
-    bool fill = far == 0 && k->near_slice == slice && !wr_op_failed(op);
-    wr_near_end(&k->near, op->table, view->records, view->n, k->state, fill);
+    wr_near_end(near, op->table, view->records, view->n, k->state, !wr_op_failed(op));
 }
 
 static void add_whole(wr_op *op, wr_windows *k, const wr_view *view, int64_t slice)
 {
-    if (k->has_near && slice > k->near_slice) {
-        k->near_slice = slice;
-        k->near.generation = 0; /* drops the lines: they point at another slice */
-    }
-    if (k->has_near && slice == k->near_slice && wr_near_begin(&k->near, op->table, view->n))
-        add_near(op, k, view, slice);
+    wr_near *near = wr_windows_near(op, k, slice, view->n);
+    if (near != NULL)
+        add_near(op, k, near, view, slice);
     else
         add_to_slice(op, k, view, slice, NULL, view->n);
 }
@@ -380,7 +400,7 @@ static void add_behind(wr_op *op, wr_windows *k, const wr_view *view, uint32_t i
         if (k->ring)
             k->state[i] = wr_ring_open(op, k, state, slice, k->fired);
         else
-            (void)to_places(op, k, slice, pick, 1);
+            to_places(op, k, slice, pick, 1);
         wr_windows_add(op, k, view, pick, 1);
     }
     for (int64_t end = wr_slice_first_end(k, slice); end <= k->fired && end <= wr_slice_last_end(k, slice);

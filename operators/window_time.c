@@ -34,7 +34,6 @@ void wr_slices_init(wr_windows *k)
     k->per = w->size / k->slice_ns;
     k->slice_from = 1; /* an empty range */
     k->fired = k->dead = k->alive = WR_SLICE_NEVER;
-    k->near_slice = WR_SLICE_NEVER;
     k->next_ns = INT64_MAX;
 }
 

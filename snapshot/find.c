@@ -36,3 +36,12 @@ wr_find_fn *wr_find_string(void)
 #endif
     return wr_find_string_plain;
 }
+
+wr_find_place_fn *wr_find_in_place(void)
+{
+#if defined(__x86_64__)
+    if (wr_find_has_avx512()) return wr_find_in_place_avx512;
+    if (wr_find_has_avx2()) return wr_find_in_place_avx2;
+#endif
+    return wr_find_in_place_plain;
+}

@@ -2,6 +2,7 @@
 #ifndef WR_SNAPSHOT_FIND_H
 #define WR_SNAPSHOT_FIND_H
 #include "snapshot/index.h"
+#include "snapshot/table.h"
 
 #define WR_FIND_MAX 1024u /* keys in one call */
 
@@ -10,14 +11,23 @@
 typedef uint32_t wr_find_fn(const wr_index *index, char *base, uint32_t stride, const char *key, uint32_t key_stride,
                             const uint64_t *hash, uint32_t n, uint32_t state_at, void **state, uint32_t *miss);
 
-wr_find_fn wr_find_integer_plain, wr_find_string_plain;
+/* As wr_find_fn for integers; the keys that are there but do not have the number in its place go to rest[]. */
+typedef uint32_t wr_find_place_fn(const wr_index *index, char *base, uint32_t stride, const char *key,
+                                  uint32_t key_stride, const uint64_t *hash, uint32_t n, uint32_t state_at,
+                                  void **state, uint32_t *miss, const wr_table_place *place, uint32_t *rest,
+                                  uint32_t *rests);
+
+wr_find_place_fn wr_find_in_place_plain;
+wr_find_fn       wr_find_integer_plain, wr_find_string_plain;
 #if defined(__x86_64__)
-wr_find_fn wr_find_integer_avx2, wr_find_string_avx2;
-wr_find_fn wr_find_integer_avx512, wr_find_string_avx512;
-bool       wr_find_has_avx2(void);
-bool       wr_find_has_avx512(void);
+wr_find_fn       wr_find_integer_avx2, wr_find_string_avx2;
+wr_find_fn       wr_find_integer_avx512, wr_find_string_avx512;
+wr_find_place_fn wr_find_in_place_avx2, wr_find_in_place_avx512;
+bool             wr_find_has_avx2(void);
+bool             wr_find_has_avx512(void);
 #endif
-wr_find_fn *wr_find_integer(void);
-wr_find_fn *wr_find_string(void);
+wr_find_fn       *wr_find_integer(void);
+wr_find_fn       *wr_find_string(void);
+wr_find_place_fn *wr_find_in_place(void);
 
 #endif

@@ -90,13 +90,16 @@ WR_INLINE void WR_KERNEL(ask_misses)(WR_KERNEL(asked) * asked, const wr_index *i
     for (; asked->buckets < misses; asked->buckets++) wr_index_ask_bucket(index, hash[miss[asked->buckets]]);
 }
 
-WR_KERNEL_TARGET uint32_t WR_KERNEL(wr_find_integer)(const wr_index *index, char *base, uint32_t stride,
-                                                     const char *key, uint32_t key_stride, const uint64_t *hash,
-                                                     uint32_t n, uint32_t state_at, void **state, uint32_t *miss)
+/* place: a constant NULL, or whose place is looked for beside the key, which lies in the same line. */
+WR_INLINE uint32_t WR_KERNEL(integers)(const wr_index *index, char *base, uint32_t stride, const char *key,
+                                       uint32_t key_stride, const uint64_t *hash, uint32_t n, uint32_t state_at,
+                                       void **state, uint32_t *miss, const wr_table_place *place, uint32_t *rest,
+                                       uint32_t *rest_n)
 {
     WR_KERNEL(strips) strips;
     WR_KERNEL(asked) asked = {0};
-    uint32_t misses = 0;
+    uint32_t             misses = 0, rests = 0;
+    const wr_table_place in = place != NULL ? *place : (wr_table_place){0};
     WR_KERNEL(buckets)(index, hash, n < WR_STRIP ? n : WR_STRIP, strips.bucket[0], strips.tag[0]);
     for (uint32_t at = 0; at < n + WR_STRIP; at += WR_STRIP) {
         WR_KERNEL(advance)(&strips, index, hash, n, at, base, stride);
@@ -106,17 +109,39 @@ WR_KERNEL_TARGET uint32_t WR_KERNEL(wr_find_integer)(const wr_index *index, char
         char *const *entry = strips.entry[was];
         const uint8_t *bad = strips.bad[was];
         for (uint32_t i = 0; i < count; i++, wanted_at += key_stride) {
-            uint64_t stored, wanted;
+            uint64_t stored, wanted, word;
             memcpy(&stored, entry[i], 8);
             memcpy(&wanted, wanted_at, 8);
             state[from + i] = entry[i] + state_at;
+            uint32_t wrong = bad[i] | (stored != wanted);
             miss[misses] = from + i;
-            misses += bad[i] | (stored != wanted);
+            misses += wrong;
+            if (place == NULL) continue;
+            memcpy(&word, entry[i] + state_at + in.word, 8);
+            rest[rests] = from + i;
+            rests += (wrong | wr_table_placed(&in, word)) ^ 1;
         }
         WR_KERNEL(ask_misses)(&asked, index, hash, miss, misses);
     }
     WR_KERNEL(ask_misses)(&asked, index, hash, miss, misses);
+    if (place != NULL) *rest_n = rests;
     return misses;
+}
+
+WR_KERNEL_TARGET uint32_t WR_KERNEL(wr_find_integer)(const wr_index *index, char *base, uint32_t stride,
+                                                     const char *key, uint32_t key_stride, const uint64_t *hash,
+                                                     uint32_t n, uint32_t state_at, void **state, uint32_t *miss)
+{
+    return WR_KERNEL(integers)(index, base, stride, key, key_stride, hash, n, state_at, state, miss, NULL, NULL, NULL);
+}
+
+WR_KERNEL_TARGET uint32_t WR_KERNEL(wr_find_in_place)(const wr_index *index, char *base, uint32_t stride,
+                                                      const char *key, uint32_t key_stride, const uint64_t *hash,
+                                                      uint32_t n, uint32_t state_at, void **state, uint32_t *miss,
+                                                      const wr_table_place *place, uint32_t *rest, uint32_t *rests)
+{
+    return WR_KERNEL(integers)(index, base, stride, key, key_stride, hash, n, state_at, state, miss, place, rest,
+                               rests);
 }
 
 /* The same for a string. Equal length, prefix and tag of a long one: its bytes are compared in a second round,

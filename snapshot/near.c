@@ -59,6 +59,31 @@ void wr_near_fini(wr_near *near)
     *near = (wr_near){0};
 }
 
+static uint64_t line8(const wr_near *near, uint64_t word)
+{
+    return word * WEIR_NEAR_MIX >> near->probe.shift;
+}
+
+static uint64_t line16(const wr_near *near, const uint64_t word[2])
+{
+    return (word[0] ^ word[1] * WEIR_NEAR_MIX) * WEIR_NEAR_MIX >> near->probe.shift;
+}
+
+void wr_near_forget(wr_near *near, const wr_table *table, const void *state)
+{
+    uint64_t word[2];
+    if (near->probe.line == NULL || near->generation == 0) return; /* none, or all will be dropped */
+    memcpy(word, wr_table_entry_of(table, state), near->probe.bytes);
+    if (near->probe.bytes == 8) {
+        word[0] &= near->probe.mask;
+        weir_near8 *line = (weir_near8 *)near->probe.line + line8(near, word[0]);
+        if (line->key == word[0]) *line = (weir_near8){0};
+    } else if ((uint32_t)word[0] <= WEIR_STR_INLINE) {
+        weir_near16 *line = (weir_near16 *)near->probe.line + line16(near, word);
+        if (line->lo == word[0] && line->hi == word[1]) *line = (weir_near16){0};
+    }
+}
+
 bool wr_near_begin(wr_near *near, const wr_table *table, uint32_t n)
 {
     if (near->probe.line == NULL) return false;
@@ -86,7 +111,7 @@ static void fill8(wr_near *near, const char *records, uint32_t stride, void *con
         uint64_t word;
         memcpy(&word, records + (uint64_t)i * stride + near->probe.offset, 8);
         word &= near->probe.mask;
-        line[word * WEIR_NEAR_MIX >> near->probe.shift] = (weir_near8){word, state[i]};
+        line[line8(near, word)] = (weir_near8){word, state[i]};
     }
 }
 
@@ -98,8 +123,7 @@ static void fill16(wr_near *near, const char *records, uint32_t stride, void *co
         uint64_t word[2];
         memcpy(word, records + (uint64_t)i * stride + near->probe.offset, 16);
         if ((uint32_t)word[0] > WEIR_STR_INLINE) continue; /* holds a pointer: equal keys may differ in it */
-        uint64_t mixed = word[0] ^ word[1] * WEIR_NEAR_MIX;
-        line[mixed * WEIR_NEAR_MIX >> near->probe.shift] = (weir_near16){word[0], word[1], state[i], 0};
+        line[line16(near, word)] = (weir_near16){word[0], word[1], state[i], 0};
     }
 }
 

@@ -25,6 +25,13 @@ typedef struct wr_near {
  * blind: the loop has no branch on a hit when the key is a string (aggregates), so fewer hits pay. */
 bool wr_near_init(wr_near *near, const wr_table *table, bool blind);
 void wr_near_fini(wr_near *near);
+/* All lines will be dropped: what they point at is something else now. */
+static inline void wr_near_drop(wr_near *near)
+{
+    near->generation = 0;
+}
+/* The line of one key, if it has one. `state`: of the table. */
+void wr_near_forget(wr_near *near, const wr_table *table, const void *state);
 /* Whether this batch of n records shall use on_near. Drops all lines when the table's generation has changed. */
 bool wr_near_begin(wr_near *near, const wr_table *table, uint32_t n);
 /* After the misses were resolved (state[i] for each i of miss): fills their lines and keeps the statistics. fill =

@@ -68,6 +68,7 @@ static wr_err init(wr_table *table, wr_errinfo *info)
         table->find = wr_find_string();
     else if (table->key.shape != WR_KEY_NONE)
         table->find = wr_find_integer();
+    if (table->key.shape == WR_KEY_INTEGER) table->find_place = wr_find_in_place();
     return wr_index_init(&table->index, low, range, hash_at, table, &table->entries, info);
 }
 

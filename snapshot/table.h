@@ -54,6 +54,25 @@ void wr_key_hash_picked(const weir_key *key, const void *records, uint32_t strid
  * state[] is complete. */
 bool wr_table_find(wr_table *table, const void *records, uint32_t n, const uint64_t *hash, const uint32_t *pick,
                    uint32_t pick_n, void **state, uint8_t *fresh);
+/* States with values of several numbers, number m in place m mod places. One word says which are there: bits [8, 64) the
+ * lowest number, bit p < 8 whether place p is in use. */
+typedef struct wr_table_place {
+    int64_t  number;
+    uint32_t word; /* its offset in the state */
+    uint32_t place, places;
+} wr_table_place;
+static inline uint32_t wr_table_placed(const wr_table_place *in, uint64_t word)
+{
+    uint64_t above = (uint64_t)in->number - (uint64_t)((int64_t)word >> 8);
+    return (uint32_t)(above < in->places) & (uint32_t)(word >> in->place) & 1;
+}
+/* Whether wr_table_find_place is there for this table: its key is one integer. */
+bool wr_table_has_find_place(const wr_table *table);
+/* As wr_table_find of all n records. At once, as the word has come from memory with the key, lists in rest[] those whose
+ * state does not have the number in its place, new states among them; those of one key in their order. How many:
+ * *rests. */
+bool wr_table_find_place(wr_table *table, const void *records, uint32_t n, const uint64_t *hash,
+                         const wr_table_place *place, void **state, uint8_t *fresh, uint32_t *rest, uint32_t *rests);
 /* Looks only: state[i] = NULL when the key is unknown; marks nothing. What it gives must not be written. */
 void wr_table_peek(const wr_table *table, const void *records, uint32_t n, const uint64_t *hash, const uint32_t *pick,
                    uint32_t pick_n, void **state);

@@ -255,6 +255,39 @@ bool wr_table_find(wr_table *table, const void *records, uint32_t n, const uint6
     return !table->config.budget->exceeded;
 }
 
+bool wr_table_has_find_place(const wr_table *table)
+{
+    return table->find_place != NULL && !table->expires;
+}
+
+bool wr_table_find_place(wr_table *table, const void *records, uint32_t n, const uint64_t *hash,
+                         const wr_table_place *place, void **state, uint8_t *fresh, uint32_t *rest, uint32_t *rests)
+{
+    uint32_t size = table->config.record->size, miss[WR_FIND_MAX + 1], listed = 0, more;
+    wr_keys  keys;
+    check(n <= WR_BATCH_RECORDS_MAX && wr_table_has_find_place(table));
+    if (fresh != NULL) memset(fresh, 0, n);
+    for (uint32_t at = 0; at < n; at += WR_FIND_MAX) {
+        uint32_t block = n - at < WR_FIND_MAX ? n - at : WR_FIND_MAX;
+        gather(table, &keys, (const char *)records + (uint64_t)at * size, hash + at, NULL, block);
+        uint32_t misses = table->find_place(&table->index, table->entries.base, table->entries.stride, keys.at,
+                                            keys.stride, keys.hash, block, table->state_at, state + at, miss, place,
+                                            rest + listed, &more);
+        for (uint32_t i = 0; at != 0 && i < more; i++) rest[listed + i] += at;
+        listed += more;
+        if (misses != 0) find_or_make(table, &keys, state + at, fresh != NULL ? fresh + at : NULL, miss, misses);
+        for (uint32_t q = 0; q < misses; q++) {
+            uint64_t word;
+            memcpy(&word, (const char *)state[at + miss[q]] + place->word, 8);
+            rest[listed] = at + miss[q];
+            listed += !wr_table_placed(place, word);
+        }
+        wr_table_touch(table, state + at, block);
+    }
+    *rests = listed;
+    return !table->config.budget->exceeded;
+}
+
 /* States whose time is over are unknown to readers. */
 static void hide_gone(const wr_table *table, void **state, uint32_t n)
 {

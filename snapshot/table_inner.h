@@ -55,11 +55,12 @@ struct wr_table {
     uint64_t          blob_free_bytes;
     uint64_t         *ids; /* per group: given so far */
     uint64_t          generation, count, bytes;
-    struct wr_timers *timers;  /* told of what is forgotten and moved; NULL: none */
-    int64_t           now_ns;  /* what stamps get: wr_table_now */
-    wr_table_sweep    sweep;   /* for what is over */
-    bool              expires; /* keys or rows have a time to live */
-    wr_find_fn       *find;    /* NULL: composite */
+    struct wr_timers *timers;     /* told of what is forgotten and moved; NULL: none */
+    int64_t           now_ns;     /* what stamps get: wr_table_now */
+    wr_table_sweep    sweep;      /* for what is over */
+    bool              expires;    /* keys or rows have a time to live */
+    wr_find_fn       *find;       /* NULL: no key */
+    wr_find_place_fn *find_place; /* NULL: the key is not an integer */
     wr_pending       *pending;
     uint64_t         *forgotten; /* group << 32 | number */
     uint32_t          pendings, pendings_max, forgottens, forgottens_max;
