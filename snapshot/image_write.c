@@ -16,6 +16,7 @@ typedef struct staging {
     wr_parker    *parker;
     wr_io        *io; /* NULL: the environment has none, or none yet */
     char         *base;
+    bool          huge;
 } staging;
 
 /* One table on its way. */
@@ -502,6 +503,16 @@ wr_err wr_image_writer_add(wr_image_writer *w, const char *uid, wr_table *table,
     return WR_OK;
 }
 
+/* A buffer of one page is one piece of memory for the kernel and the disk; one of 256 small pages costs both of them
+ * time. Not for small tables: they would need 2 MiB where some KiB do. */
+static void staging_huge(staging *s, const wr_table *table)
+{
+    if (s->huge || !table->entries.huge) return;
+    s->huge = true;
+    wr_mem_discard(s->base, BUFFERS * WR_IMAGE_BLOCK_BYTES); /* else what was touched already stays small */
+    wr_mem_huge(s->base, BUFFERS * WR_IMAGE_BLOCK_BYTES);
+}
+
 /* The file, and its first page. */
 static bool begin_file(wr_image_writer *w)
 {
@@ -514,6 +525,7 @@ static bool begin_file(wr_image_writer *w)
         fail(w, number, "create");
         return false;
     }
+    staging_huge(w->staging, w->part[0].table);
     check(w->staging != NULL && have_buffer(w));
     wr_image_hash(&w->head, offsetof(wr_image_head, hash), w->head.hash);
     memcpy(place(w), &w->head, sizeof w->head);
