@@ -52,6 +52,8 @@ wr_err wr_image_writer_add(wr_image_writer *w, const char *uid, wr_table *table,
 enum wr_image_step wr_image_writer_step(wr_image_writer *w, uint64_t quantum, wr_errinfo *info);
 bool               wr_image_writer_captured(const wr_image_writer *w);   /* no undo memory is needed any more */
 uint64_t           wr_image_writer_undo_bytes(const wr_image_writer *w); /* now, of all its tables */
+/* Of entries that had changed since the last barrier; known once all is captured. */
+uint64_t wr_image_writer_changed(const wr_image_writer *w);
 /* After DURABLE. */
 void wr_image_writer_result(const wr_image_writer *w, wr_state_file *file, uint64_t *bytes_full);
 /* At any time: ends captures that are open, removes an unfinished file. */

@@ -40,6 +40,7 @@ struct wr_image_writer {
     char             path[WR_PATH_BYTES_MAX], name[64];
     wr_image_head    head;
     uint64_t         tail_hash[2];
+    uint64_t         changed;
     uint32_t         phase;
     int              file;    /* -1: not open */
     int              created; /* the file that was made in advance; -1: none */
@@ -318,6 +319,7 @@ static enum wr_image_step capture(wr_image_writer *w, uint64_t *looked)
     wr_image_hasher_add(w->hasher, place(w), result.bytes);
     w->fill += result.bytes;
     *looked += result.looked;
+    w->changed += result.changed;
     note_counts(p, p->walk.group);
     if (got == WR_PIECES_NO_ROOM) close_block(w);
     if (got == WR_PIECES_ALL) {
@@ -564,6 +566,11 @@ uint64_t wr_image_writer_undo_bytes(const wr_image_writer *w)
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < w->parts; i++) bytes += w->part[i].captured ? 0 : wr_capture_undo_bytes(w->part[i].table);
     return bytes;
+}
+
+uint64_t wr_image_writer_changed(const wr_image_writer *w)
+{
+    return w->changed;
 }
 
 void wr_image_writer_result(const wr_image_writer *w, wr_state_file *file, uint64_t *bytes_full)

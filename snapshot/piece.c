@@ -60,7 +60,7 @@ static void put_index(const job *j, char *to)
 }
 
 /* A piece for the region, with its index; false: the increment needs nothing of it. */
-static bool plan_job(wr_table *table, const wr_capture_walk *walk, job *j, uint16_t number, char *to)
+static bool plan_job(wr_table *table, const wr_capture_walk *walk, job *j, uint16_t number, char *to, uint64_t *changed)
 {
     wr_family *family = j->family = wr_table_family(table, walk->family);
     uint32_t   first = wr_family_number_of(family, family->group[walk->group].region[walk->region]);
@@ -70,9 +70,11 @@ static bool plan_job(wr_table *table, const wr_capture_walk *walk, job *j, uint1
     j->count = count < entries ? count : entries;
     j->stride = family->stride;
     j->group = walk->group;
-    uint32_t picked = j->count, form = WR_PIECE_FULL;
-    if (!family->capture.full) {
-        picked = take_bits(j);
+    uint32_t picked = table->marking ? take_bits(j) : 0, form = WR_PIECE_FULL;
+    *changed += (uint64_t)picked * j->stride;
+    if (family->capture.full) {
+        picked = j->count;
+    } else {
         if (picked == 0) return false;
         form = picked < j->count / 16 ? WR_PIECE_POSITIONS : WR_PIECE_BITS;
         if (picked == j->count) form = WR_PIECE_FULL;
@@ -267,7 +269,7 @@ enum wr_pieces wr_capture_pieces(wr_table *table, wr_capture_walk *walk, uint16_
             if (result->bytes == 0) return WR_PIECES_NO_ROOM;
             break;
         }
-        bool some = plan_job(table, walk, &jobs[count], number, to + result->bytes);
+        bool some = plan_job(table, walk, &jobs[count], number, to + result->bytes, &result->changed);
         result->looked += some ? (uint64_t)jobs[count].piece->picked * jobs[count].stride + LOOKED_PER_STEP
                                : LOOKED_PER_STEP * 4;
         walk->region++;

@@ -12,8 +12,9 @@
 
 enum wr_pieces { WR_PIECES_SOME, WR_PIECES_NO_ROOM, WR_PIECES_ALL };
 typedef struct wr_pieces_result {
-    uint64_t bytes;  /* of pieces that stand in `to` now; a multiple of 8 */
-    uint64_t looked; /* work done, in bytes of regions */
+    uint64_t bytes;   /* of pieces that stand in `to` now; a multiple of 8 */
+    uint64_t looked;  /* work done, in bytes of regions */
+    uint64_t changed; /* bytes of entries that changed since the last capture; where changes are marked */
 } wr_pieces_result;
 
 /* The next regions of an open capture, WR_PIECES_AT_ONCE at most, as pieces at `to` (aligned to 8). SOME: call again;

@@ -30,17 +30,35 @@ bool wr_capture_wanted(const wr_tasklet *t)
     return false;
 }
 
+/* What was written last is below the next one. */
+static wr_chain with_last(wr_chain c)
+{
+    if (c.last == 0) return c;
+    c.since = c.last;
+    c.last = 0;
+    if (!c.last_increment) {
+        c.base_bytes = c.last_bytes;
+        c.bytes = c.layers = 0;
+    } else {
+        c.bytes += c.last_bytes;
+        c.layers++;
+    }
+    return c;
+}
+
+/* Whether one more increment pays. One of nearly everything would not: it makes the next one full, keeps the full file
+ * below it in use, and is written to new blocks of the disk, where a full one overwrites a retired file. */
+static bool goes_on(const wr_chain *c)
+{
+    return c->since != 0 && c->layers < LAYERS_MAX && c->bytes * CHAIN_SHARE <= c->base_bytes &&
+           c->changed * CHAIN_SHARE <= c->base_bytes;
+}
+
 /* As if what was written last completes. */
 static void foresee(wr_capture_state *c)
 {
-    const wr_chain *n = &c->chain;
-    bool            full = n->since == 0 && n->last == 0;
-    if (n->last == 0 || n->last_increment) {
-        uint32_t layers = n->layers + (n->last != 0);
-        uint64_t bytes = n->bytes + (n->last != 0 ? n->last_bytes : 0);
-        full |= layers >= LAYERS_MAX || bytes * CHAIN_SHARE > n->base_bytes;
-    }
-    atomic_store_explicit(&c->full_next, full, memory_order_relaxed);
+    const wr_chain next = with_last(c->chain);
+    atomic_store_explicit(&c->full_next, !goes_on(&next), memory_order_relaxed);
 }
 
 wr_err wr_capture_mark(wr_tasklet *t, wr_errinfo *info)
@@ -155,24 +173,13 @@ static void settle_last(wr_tasklet *t, uint64_t base)
     if (c->last == 0) return;
     bool durable = c->last == base;
     outcome(t, durable);
-    if (durable) {
-        c->since = c->last;
-        if (c->last_increment) {
-            c->bytes += c->last_bytes;
-            c->layers++;
-        } else {
-            c->base_bytes = c->last_bytes;
-            c->bytes = 0;
-            c->layers = 0;
-        }
-    }
+    if (durable) *c = with_last(*c);
     c->last = 0;
 }
 
 static bool may_be_increment(const wr_chain *c, const wr_barrier *b)
 {
-    return b->kind == WR_SNAPSHOT && b->base != 0 && c->since == b->base && c->layers < LAYERS_MAX &&
-           c->bytes * CHAIN_SHARE <= c->base_bytes;
+    return b->kind == WR_SNAPSHOT && b->base != 0 && c->since == b->base && goes_on(c);
 }
 
 /* The file is written, or will never be. */
@@ -264,6 +271,7 @@ static void durable(wr_tasklet *t, int64_t now)
     wr_image_writer_result(c->writer, &ack->file, &ack->bytes_full);
     ack->async_ns = now - c->began_mono_ns;
     c->chain.last_bytes = ack->file.bytes;
+    c->chain.changed = c->chain.since != 0 ? wr_image_writer_changed(c->writer) : 0; /* at first, all is new */
     close_capture(t, true);
     wr_barrier_answer(t, ack);
 }

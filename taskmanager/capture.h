@@ -18,6 +18,7 @@ typedef struct wr_chain {
     bool     last_increment;
     uint64_t last_bytes;
     uint64_t base_bytes, bytes; /* of the full file below `since`, and of the increments up to `since` */
+    uint64_t changed;           /* of entries, between the last two snapshots; 0: that is not known */
     uint32_t layers;            /* increments up to `since` */
 } wr_chain;
 
