@@ -22,56 +22,52 @@ WR_INLINE uint32_t WR_KERNEL(match)(const wr_bucket *bucket, uint32_t tag)
 #endif
 }
 
-/* Pass (a). The arithmetic is a loop of its own, so that it is vectorised. */
-WR_INLINE void WR_KERNEL(buckets)(const wr_index *index, const uint64_t *hash, uint32_t n, const wr_bucket **bucket,
-                                  uint32_t *tag)
-{
-    const uint64_t    low = index->low;
-    const uint32_t    norm = index->norm, shift = index->shift;
-    wr_bucket *const *directory = index->directory;
-    uint32_t          segment[WR_STRIP], within[WR_STRIP];
-    for (uint32_t i = 0; i < n; i++) {
-        uint64_t x = (hash[i] - low) << norm;
-        tag[i] = (uint32_t)(x >> 32) | 1;
-        segment[i] = (uint32_t)(x >> shift);
-        within[i] = (uint32_t)hash[i] & (WR_SEGMENT_BUCKETS - 1);
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        bucket[i] = directory[segment[i]] + within[i];
-        __builtin_prefetch(bucket[i]);
-    }
-}
-
-/* Pass (b). An entry at position 0 is readable and belongs to nobody. */
-WR_INLINE void WR_KERNEL(entries)(const wr_bucket *const *bucket, const uint32_t *tag, uint32_t n, char *base,
-                                  const uint64_t stride, char **entry, uint8_t *bad)
-{
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t match = WR_KERNEL(match)(bucket[i], tag[i]);
-        char    *at = base + bucket[i]->position[(uint32_t)__builtin_ctz(match | 0x80)] * stride;
-        __builtin_prefetch(at, 1);
-        entry[i] = at;
-        bad[i] = match == 0;
-    }
-}
-
 /* What the three passes of a look-up share: two strips of each, one being written, one being read. */
 typedef struct WR_KERNEL(strips) {
     const wr_bucket *bucket[2][WR_STRIP];
     char            *entry[2][WR_STRIP];
     uint32_t         tag[2][WR_STRIP];
     uint8_t          bad[2][WR_STRIP];
+    uint32_t         segment[WR_STRIP], within[WR_STRIP]; /* of the strip that is in pass (a) */
 } WR_KERNEL(strips);
 
-/* Passes (a) of strip s + 1 and (b) of strip s. */
-WR_INLINE void WR_KERNEL(advance)(WR_KERNEL(strips) * strips, const wr_index *index, const uint64_t *hash, uint32_t n,
-                                  uint32_t at, char *base, uint64_t stride)
+/* The arithmetic of pass (a) is a loop of its own, so that it is vectorised. */
+WR_INLINE void WR_KERNEL(segments)(WR_KERNEL(strips) * s, uint32_t turn, const wr_index *index, const uint64_t *hash,
+                                   uint32_t n)
 {
-    uint32_t now = at / WR_STRIP & 1, next = now ^ 1, ahead = at + WR_STRIP;
-    uint32_t a_n = ahead >= n ? 0 : n - ahead < WR_STRIP ? n - ahead : WR_STRIP;
-    uint32_t b_n = at >= n ? 0 : n - at < WR_STRIP ? n - at : WR_STRIP;
-    WR_KERNEL(buckets)(index, hash + ahead, a_n, strips->bucket[next], strips->tag[next]);
-    WR_KERNEL(entries)(strips->bucket[now], strips->tag[now], b_n, base, stride, strips->entry[now], strips->bad[now]);
+    const uint64_t low = index->low;
+    const uint32_t norm = index->norm, shift = index->shift;
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t x = (hash[i] - low) << norm;
+        s->tag[turn][i] = (uint32_t)(x >> 32) | 1;
+        s->segment[i] = (uint32_t)(x >> shift);
+        s->within[i] = (uint32_t)hash[i] & (WR_SEGMENT_BUCKETS - 1);
+    }
+}
+
+/* Pass (a) of one record. */
+WR_INLINE void WR_KERNEL(bucket)(WR_KERNEL(strips) * s, uint32_t turn, uint32_t i, wr_bucket *const *directory)
+{
+    const wr_bucket *at = directory[s->segment[i]] + s->within[i];
+    s->bucket[turn][i] = at;
+    __builtin_prefetch(at);
+}
+
+/* Pass (b). An entry at position 0 is readable and belongs to nobody. */
+WR_INLINE void WR_KERNEL(entry)(WR_KERNEL(strips) * s, uint32_t turn, uint32_t i, char *base, uint64_t stride)
+{
+    const wr_bucket *bucket = s->bucket[turn][i];
+    uint32_t         match = WR_KERNEL(match)(bucket, s->tag[turn][i]);
+    char            *at = base + bucket->position[(uint32_t)__builtin_ctz(match | 0x80)] * stride;
+    __builtin_prefetch(at, 1);
+    s->entry[turn][i] = at;
+    s->bad[turn][i] = match == 0;
+}
+
+/* How many of the records from `at` on are in this strip. */
+static inline uint32_t WR_KERNEL(strip)(uint32_t at, uint32_t n)
+{
+    return at >= n ? 0 : n - at < WR_STRIP ? n - at : WR_STRIP;
 }
 
 /* How far the misses have been asked for. */
@@ -90,49 +86,99 @@ WR_INLINE void WR_KERNEL(ask_misses)(WR_KERNEL(asked) * asked, const wr_index *i
     for (; asked->buckets < misses; asked->buckets++) wr_index_ask_bucket(index, hash[miss[asked->buckets]]);
 }
 
-/* place: a constant NULL, or whose place is looked for beside the key, which lies in the same line. */
-WR_INLINE uint32_t WR_KERNEL(integers)(const wr_index *index, char *base, uint32_t stride, const char *key,
-                                       uint32_t key_stride, const uint64_t *hash, uint32_t n, uint32_t state_at,
-                                       void **state, uint32_t *miss, const wr_table_place *place, uint32_t *rest,
-                                       uint32_t *rest_n)
+/* What pass (c) reads and writes. rest: integers without their place, or strings to be looked at once more. */
+typedef struct WR_KERNEL(found) {
+    const char *key;
+    uint64_t    key_stride, state_at;
+    void      **state;
+    uint32_t   *miss, *rest;
+    uint32_t    misses, rests;
+} WR_KERNEL(found);
+
+/* Pass (c) of record from + i. */
+WR_INLINE void WR_KERNEL(compare)(WR_KERNEL(found) * f, const WR_KERNEL(strips) * s, uint32_t turn, uint32_t from,
+                                  uint32_t i, const wr_table_place *place)
 {
-    WR_KERNEL(strips) strips;
+    uint64_t stored, wanted, word;
+    char    *entry = s->entry[turn][i];
+    memcpy(&stored, entry, 8);
+    memcpy(&wanted, f->key + (from + i) * f->key_stride, 8);
+    f->state[from + i] = entry + f->state_at;
+    uint32_t wrong = s->bad[turn][i] | (stored != wanted);
+    f->miss[f->misses] = from + i;
+    f->misses += wrong;
+    if (place == NULL) return;
+    memcpy(&word, entry + f->state_at + place->word, 8);
+    f->rest[f->rests] = from + i;
+    f->rests += (wrong | wr_table_placed(place, word)) ^ 1;
+}
+
+WR_INLINE void WR_KERNEL(compare_string)(WR_KERNEL(found) * f, const WR_KERNEL(strips) * s, uint32_t turn,
+                                         uint32_t from, uint32_t i)
+{
+    uint64_t stored[2], wanted[2];
+    char    *entry = s->entry[turn][i];
+    memcpy(stored, entry, 16);
+    memcpy(wanted, f->key + (from + i) * f->key_stride, 16);
+    f->state[from + i] = entry + f->state_at;
+    uint32_t inlined = (uint32_t)wanted[0] <= WEIR_STR_INLINE;
+    uint64_t far = inlined - UINT64_C(1); /* all ones when the bytes lie elsewhere */
+    __builtin_prefetch((const char *)(uintptr_t)((stored[1] & far) | ((uint64_t)(uintptr_t)entry & ~far)));
+    uint32_t wrong = s->bad[turn][i] | (stored[0] != wanted[0]) | (inlined & (stored[1] != wanted[1]));
+    f->miss[f->misses] = from + i;
+    f->misses += wrong;
+    f->rest[f->rests] = from + i;
+    f->rests += (wrong | inlined) ^ 1;
+}
+
+/* string: a constant. place: a constant NULL, or whose place is looked for beside the key, which lies in the same line. In whole strips the
+ * passes go record by record: what one of them asks for comes from memory evenly, and while the others work. */
+WR_INLINE uint32_t WR_KERNEL(find)(const wr_index *index, char *base, const uint64_t stride, const uint64_t *hash,
+                                   uint32_t n, bool string, const wr_table_place *place, WR_KERNEL(found) * to)
+{
+#define WR_COMPARE(I)                                                                                                  \
+    do {                                                                                                               \
+        if (string)                                                                                                    \
+            WR_KERNEL(compare_string)(&f, &s, turn, from, I);                                                          \
+        else                                                                                                           \
+            WR_KERNEL(compare)(&f, &s, turn, from, I, place != NULL ? &in : NULL);                                     \
+    } while (0)
+
+    WR_KERNEL(strips) s;
     WR_KERNEL(asked) asked = {0};
-    uint32_t             misses = 0, rests = 0;
+    WR_KERNEL(found) f = *to;
     const wr_table_place in = place != NULL ? *place : (wr_table_place){0};
-    WR_KERNEL(buckets)(index, hash, n < WR_STRIP ? n : WR_STRIP, strips.bucket[0], strips.tag[0]);
-    for (uint32_t at = 0; at < n + WR_STRIP; at += WR_STRIP) {
-        WR_KERNEL(advance)(&strips, index, hash, n, at, base, stride);
-        if (at == 0) continue;
-        uint32_t     from = at - WR_STRIP, count = n - from < WR_STRIP ? n - from : WR_STRIP, was = from / WR_STRIP & 1;
-        const char  *wanted_at = key + (uint64_t)from * key_stride;
-        char *const *entry = strips.entry[was];
-        const uint8_t *bad = strips.bad[was];
-        for (uint32_t i = 0; i < count; i++, wanted_at += key_stride) {
-            uint64_t stored, wanted, word;
-            memcpy(&stored, entry[i], 8);
-            memcpy(&wanted, wanted_at, 8);
-            state[from + i] = entry[i] + state_at;
-            uint32_t wrong = bad[i] | (stored != wanted);
-            miss[misses] = from + i;
-            misses += wrong;
-            if (place == NULL) continue;
-            memcpy(&word, entry[i] + state_at + in.word, 8);
-            rest[rests] = from + i;
-            rests += (wrong | wr_table_placed(&in, word)) ^ 1;
+    wr_bucket *const    *directory = index->directory;
+    for (uint32_t at = 0; at < n + 2 * WR_STRIP; at += WR_STRIP) {
+        uint32_t turn = at / WR_STRIP & 1, was = turn ^ 1, a = WR_KERNEL(strip)(at, n);
+        uint32_t b = at >= WR_STRIP ? WR_KERNEL(strip)(at - WR_STRIP, n) : 0, from = at - 2 * WR_STRIP;
+        uint32_t c = at >= 2 * WR_STRIP ? WR_KERNEL(strip)(from, n) : 0;
+        WR_KERNEL(segments)(&s, turn, index, hash + at, a);
+        if (a == WR_STRIP && c == WR_STRIP) {
+            for (uint32_t i = 0; i < WR_STRIP; i++) {
+                WR_COMPARE(i);
+                WR_KERNEL(entry)(&s, was, i, base, stride);
+                WR_KERNEL(bucket)(&s, turn, i, directory);
+            }
+        } else {
+            for (uint32_t i = 0; i < a; i++) WR_KERNEL(bucket)(&s, turn, i, directory);
+            for (uint32_t i = 0; i < b; i++) WR_KERNEL(entry)(&s, was, i, base, stride);
+            for (uint32_t i = 0; i < c; i++) WR_COMPARE(i);
         }
-        WR_KERNEL(ask_misses)(&asked, index, hash, miss, misses);
+        if (c != 0) WR_KERNEL(ask_misses)(&asked, index, hash, f.miss, f.misses);
     }
-    WR_KERNEL(ask_misses)(&asked, index, hash, miss, misses);
-    if (place != NULL) *rest_n = rests;
-    return misses;
+    WR_KERNEL(ask_misses)(&asked, index, hash, f.miss, f.misses);
+    to->rests = f.rests;
+    return f.misses;
+#undef WR_COMPARE
 }
 
 WR_KERNEL_TARGET uint32_t WR_KERNEL(wr_find_integer)(const wr_index *index, char *base, uint32_t stride,
                                                      const char *key, uint32_t key_stride, const uint64_t *hash,
                                                      uint32_t n, uint32_t state_at, void **state, uint32_t *miss)
 {
-    return WR_KERNEL(integers)(index, base, stride, key, key_stride, hash, n, state_at, state, miss, NULL, NULL, NULL);
+    WR_KERNEL(found) f = {.key = key, .key_stride = key_stride, .state_at = state_at, .state = state, .miss = miss};
+    return WR_KERNEL(find)(index, base, stride, hash, n, false, NULL, &f);
 }
 
 WR_KERNEL_TARGET uint32_t WR_KERNEL(wr_find_in_place)(const wr_index *index, char *base, uint32_t stride,
@@ -140,48 +186,26 @@ WR_KERNEL_TARGET uint32_t WR_KERNEL(wr_find_in_place)(const wr_index *index, cha
                                                       uint32_t n, uint32_t state_at, void **state, uint32_t *miss,
                                                       const wr_table_place *place, uint32_t *rest, uint32_t *rests)
 {
-    return WR_KERNEL(integers)(index, base, stride, key, key_stride, hash, n, state_at, state, miss, place, rest,
-                               rests);
+    WR_KERNEL(found)
+    f = {.key = key, .key_stride = key_stride, .state_at = state_at, .state = state, .miss = miss, .rest = rest};
+    uint32_t misses = WR_KERNEL(find)(index, base, stride, hash, n, false, place, &f);
+    *rests = f.rests;
+    return misses;
 }
 
-/* The same for a string. Equal length, prefix and tag of a long one: its bytes are compared in a second round,
- * prefetched. */
+/* Equal length, prefix and tag of a long string: its bytes are compared in a second round, prefetched. */
 WR_KERNEL_TARGET uint32_t WR_KERNEL(wr_find_string)(const wr_index *index, char *base, uint32_t stride, const char *key,
                                                     uint32_t key_stride, const uint64_t *hash, uint32_t n,
                                                     uint32_t state_at, void **state, uint32_t *miss)
 {
-    WR_KERNEL(strips) strips;
-    WR_KERNEL(asked) asked = {0};
-    uint32_t       misses = 0, longs = 0, late[WR_FIND_MAX];
-    const uint64_t step = key_stride;
-    WR_KERNEL(buckets)(index, hash, n < WR_STRIP ? n : WR_STRIP, strips.bucket[0], strips.tag[0]);
-    for (uint32_t at = 0; at < n + WR_STRIP; at += WR_STRIP) {
-        WR_KERNEL(advance)(&strips, index, hash, n, at, base, stride);
-        if (at == 0) continue;
-        uint32_t     from = at - WR_STRIP, count = n - from < WR_STRIP ? n - from : WR_STRIP, was = from / WR_STRIP & 1;
-        char *const *entry = strips.entry[was];
-        const uint8_t *bad = strips.bad[was];
-        for (uint32_t i = 0; i < count; i++) {
-            uint64_t stored[2], wanted[2];
-            memcpy(stored, entry[i], 16);
-            memcpy(wanted, key + (from + i) * step, 16);
-            state[from + i] = entry[i] + state_at;
-            uint32_t inlined = (uint32_t)wanted[0] <= WEIR_STR_INLINE;
-            uint64_t far = inlined - UINT64_C(1); /* all ones when the bytes lie elsewhere */
-            __builtin_prefetch((const char *)(uintptr_t)((stored[1] & far) | ((uint64_t)(uintptr_t)entry[i] & ~far)));
-            uint32_t wrong = bad[i] | (stored[0] != wanted[0]) | (inlined & (stored[1] != wanted[1]));
-            miss[misses] = from + i;
-            misses += wrong;
-            late[longs] = from + i;
-            longs += (wrong | inlined) ^ 1;
-        }
-        WR_KERNEL(ask_misses)(&asked, index, hash, miss, misses);
-    }
-    WR_KERNEL(ask_misses)(&asked, index, hash, miss, misses);
-    for (uint32_t q = 0; q < longs; q++) {
+    uint32_t late[WR_FIND_MAX];
+    WR_KERNEL(found)
+    f = {.key = key, .key_stride = key_stride, .state_at = state_at, .state = state, .miss = miss, .rest = late};
+    uint32_t misses = WR_KERNEL(find)(index, base, stride, hash, n, true, NULL, &f);
+    for (uint32_t q = 0; q < f.rests; q++) {
         uint32_t        i = late[q];
         const weir_str *stored = (const weir_str *)(const void *)((char *)state[i] - state_at);
-        const weir_str *wanted = (const weir_str *)(const void *)(key + i * step);
+        const weir_str *wanted = (const weir_str *)(const void *)(key + (uint64_t)i * key_stride);
         miss[misses] = i;
         misses += !wr_key_far_equal(stored->u.far, wanted->u.far, wanted->len);
     }
