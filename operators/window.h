@@ -114,8 +114,10 @@ struct wr_windows {
 
     /* A sweep under way. */
     bool           sweeping, purging, forgetting;
+    bool           walks; /* by `walk`, in order of address: nothing is forgotten, all key groups have come as far */
     int64_t        sweep_end;
     wr_table_sweep sweep;
+    wr_table_walk  walk;
     uint64_t       used, unused; /* entries that had data, that had none */
 
     wr_calendar calendar;

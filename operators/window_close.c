@@ -199,24 +199,10 @@ void wr_may_forget(wr_op *op, wr_windows *k, char *state)
     wr_table_forget(op->table, state);
 }
 
-/* Tumbling windows: most entries have the slice in its place. Results are as many as the run at most. */
-static void run_tumbling(wr_op *op, wr_windows *k, void *const *state, uint32_t n)
+/* Entries of a tumbling window that do not have the slice in its place, but perhaps in their list. */
+static void run_rest(wr_op *op, wr_windows *k, void *const *state, const uint32_t *rest, uint32_t rests)
 {
-    int64_t  slice = k->sweep_end - 1;
-    uint32_t at = k->type.mark, acc = k->type.acc[wr_place_of(k, slice)], r = k->results, rests = 0, *rest = k->rest;
-    for (uint32_t i = 0; i < n; i++) {
-        int64_t mark;
-        if (i + PREFETCH_AHEAD < n) __builtin_prefetch(state[i + PREFETCH_AHEAD]);
-        memcpy(&mark, (const char *)state[i] + at, 8);
-        bool has = wr_mark_has(k, mark, slice);
-        k->result_key[r] = state[i];
-        k->result[r] = (char *)state[i] + acc;
-        r += has;
-        rest[rests] = i;
-        rests += !has;
-    }
-    k->used += r - k->results;
-    k->results = r;
+    int64_t slice = k->sweep_end - 1;
     for (uint32_t j = 0; j < rests; j++) {
         char       *of = state[rest[j]];
         weir_rows   rows;
@@ -230,6 +216,33 @@ static void run_tumbling(wr_op *op, wr_windows *k, void *const *state, uint32_t 
         k->result[k->results++] = (char *)(uintptr_t)row + k->type.row_acc;
         if (k->lateness == 0) drop_rows(op, k, of, slice + 1);
     }
+}
+
+/* Tumbling windows: most entries have the slice in its place, or nothing at all. Results are as many as the run at
+ * most. */
+static void run_tumbling(wr_op *op, wr_windows *k, void *const *state, uint32_t n)
+{
+    const wr_table_place in = {k->sweep_end - 1, k->type.mark, wr_place_of(k, k->sweep_end - 1), k->type.places};
+    const uint32_t       acc = k->type.acc[in.place], list = k->type.list + (uint32_t)offsetof(weir_cell, count);
+    uint32_t             r = k->results, rests = 0, *rest = k->rest;
+    for (uint32_t i = 0; i < n; i++) {
+        const char *of = state[i];
+        uint64_t    mark;
+        uint32_t    listed;
+        __builtin_prefetch(i + PREFETCH_AHEAD < n ? state[i + PREFETCH_AHEAD] : of + PREFETCH_AHEAD * WR_CACHE_LINE);
+        memcpy(&mark, of + in.word, 8);
+        memcpy(&listed, of + list, 4);
+        uint32_t has = wr_table_placed(&in, mark);
+        k->result_key[r] = state[i];
+        k->result[r] = (char *)state[i] + acc;
+        r += has;
+        rest[rests] = i;
+        rests += ~has & ((listed != 0) | k->forgetting) & 1;
+    }
+    k->used += r - k->results;
+    k->unused += n - rests - (r - k->results);
+    k->results = r;
+    run_rest(op, k, state, rest, rests);
 }
 
 static void run_any(wr_op *op, wr_windows *k, void *const *state, uint32_t n)
@@ -261,6 +274,7 @@ static bool fired_before(const wr_op *op, const wr_windows *k, uint32_t group)
 static uint32_t next_entries(wr_op *op, wr_windows *k)
 {
     uint32_t n = 0, group;
+    if (k->walks) return wr_table_walk_next(op->table, &k->walk, k->state, ENTRIES_PER_RUN);
     while (n < ENTRIES_PER_RUN) {
         uint32_t more = wr_table_sweep_next(op->table, &k->sweep, k->state + n, ENTRIES_PER_RUN - n, &group);
         if (more == 0) break;
@@ -297,6 +311,8 @@ static void sweep_begin(wr_windows *k, int64_t end, bool purge)
     k->purging = purge;
     k->sweep_end = end;
     k->sweep = (wr_table_sweep){0};
+    k->walk = (wr_table_walk){0};
+    k->walks = !k->forgetting && k->fired_of == NULL;
     k->used = k->unused = 0;
     for (uint32_t i = 0; i < WR_RESULTS; i++) {
         k->span[i] = span;

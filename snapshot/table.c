@@ -166,6 +166,22 @@ uint32_t wr_table_scan_next(wr_table *table, wr_table_scan *scan, void **state, 
     return count;
 }
 
+uint32_t wr_table_walk_next(const wr_table *table, wr_table_walk *walk, void **state, uint32_t n)
+{
+    const wr_family *entries = &table->entries;
+    uint32_t         log2 = entries->granule_log2, end = (uint32_t)(entries->next >> log2), count = 0;
+    dcheck(n >= 1u << log2);
+    if (walk->granule == 0) walk->granule = 1; /* position 0 is nobody's */
+    for (; walk->granule < end && count + (1u << log2) <= n; walk->granule++) {
+        uint64_t where = entries->where[walk->granule];
+        uint32_t all = entries->group[where >> 32].count, number = (uint32_t)where;
+        uint32_t there = all > number ? all - number : 0, more = there >> log2 == 0 ? there : 1u << log2;
+        char    *entry = wr_family_at(entries, walk->granule << log2) + table->state_at;
+        for (uint32_t i = 0; i < more; i++, entry += entries->stride) state[count++] = entry;
+    }
+    return count;
+}
+
 uint32_t wr_table_sweep_next(wr_table *table, wr_table_sweep *sweep, void **state, uint32_t n, uint32_t *group)
 {
     const wr_family *entries = &table->entries;

@@ -109,6 +109,13 @@ typedef struct wr_table_sweep {
     bool     inside;
 } wr_table_sweep;
 uint32_t wr_table_sweep_next(wr_table *table, wr_table_sweep *sweep, void **state, uint32_t n, uint32_t *group);
+/* A walk over all entries in order of address, which is how memory gives them fastest: half of the time of the other
+ * walks in a large table. Up to n >= 512 states; 0 at the end. No find that creates, forget or settle in between. Zero to
+ * begin. */
+typedef struct wr_table_walk {
+    uint32_t granule; /* next one */
+} wr_table_walk;
+uint32_t wr_table_walk_next(const wr_table *table, wr_table_walk *walk, void **state, uint32_t n);
 /* n records with only the key fields of these entries set, as wr_table_scan_next gives them. */
 void     wr_table_keys(const wr_table *table, void *const *state, uint32_t n, void *keys);
 uint64_t wr_table_hash_of(const wr_table *table, const void *state); /* of the entry's key */
