@@ -5,7 +5,7 @@
 #include "operators/window.h"
 #include <stdlib.h>
 
-enum { ENTRIES_PER_STEP = 4096, ENTRIES_PER_RUN = 512, UNUSED_PER_USED_MAX = 2, PREFETCH_AHEAD = 64 };
+enum { ENTRIES_PER_STEP = 4096, ENTRIES_PER_RUN = 512, UNUSED_PER_USED_MAX = 2, PREFETCH_AHEAD = 160 };
 
 static int64_t row_slice(const char *row)
 {

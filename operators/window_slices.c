@@ -203,37 +203,46 @@ static inline uint64_t live_places(const wr_placing *p, uint64_t used, int64_t *
     return used;
 }
 
+/* Whether the only slice of this mark is over, or it has none: so it is nearly always, where one slice comes after the
+ * other. */
+static inline bool all_over(const wr_placing *p, uint64_t mark)
+{
+    int64_t  base = (int64_t)mark >> WR_PLACE_BITS;
+    uint64_t used = mark & ((1u << WR_PLACE_BITS) - 1), lowest = UINT64_C(1) << ((uint32_t)base & (p->places - 1));
+    return (used == 0) | ((used == lowest) & (base < p->alive));
+}
+
 /* Entries that take the slice in without a look at anything else: nothing lies in the list, and what they had is over or
- * leaves its place free. Without a branch on whether an earlier record of the batch has done it already. The others go to `rest`, in place.
+ * leaves its place free, or an earlier record of the batch has done it already. The others go to `rest`, in place.
  * `words`: of an accumulator, to be zeroed. */
 static inline __attribute__((always_inline)) uint32_t claim_loop(wr_placing p, void *const *of, uint8_t *fresh,
                                                                  uint32_t *miss, uint32_t misses, uint32_t words)
 {
-    const uint64_t bit = UINT64_C(1) << p.place;
+    const uint64_t bit = UINT64_C(1) << p.place, alone = (uint64_t)p.slice << WR_PLACE_BITS | bit;
     uint32_t       rest = 0;
     for (uint32_t j = 0; j < misses; j++) {
         uint32_t i = miss[j], listed;
         char    *acc = of[i], *state = acc - p.acc;
-        int64_t  mark;
+        uint64_t mark;
         memcpy(&mark, state + p.mark, 8);
         memcpy(&listed, state + p.list, 4);
-        int64_t  base = mark >> WR_PLACE_BITS;
-        uint64_t used = live_places(&p, (uint64_t)mark & ((1u << WR_PLACE_BITS) - 1), &base);
+        if (__builtin_expect((listed == 0) & all_over(&p, mark), 1)) {
+            memcpy(state + p.mark, &alone, 8);
+            memset(acc, 0, words * 8);
+            fresh[i] = 1;
+            continue;
+        }
+        int64_t  base = (int64_t)mark >> WR_PLACE_BITS;
+        uint64_t used = live_places(&p, mark & ((1u << WR_PLACE_BITS) - 1), &base);
         bool     fits = (uint64_t)(p.slice - base) < p.places, has = fits & (bool)(used & bit);
         miss[rest] = i;
-        if (__builtin_expect(!(has | ((listed == 0) & fits)), 0)) {
+        if (!(has | ((listed == 0) & fits))) {
             rest++;
             continue;
         }
-        uint64_t kept = 0 - (uint64_t)has;
-        mark = (int64_t)((uint64_t)base << WR_PLACE_BITS | used | bit);
+        mark = (uint64_t)base << WR_PLACE_BITS | used | bit;
         memcpy(state + p.mark, &mark, 8);
-        for (uint32_t w = 0; w < words; w++) {
-            uint64_t word;
-            memcpy(&word, acc + w * 8, 8);
-            word &= kept;
-            memcpy(acc + w * 8, &word, 8);
-        }
+        if (!has) memset(acc, 0, words * 8);
         fresh[i] = !has;
     }
     return rest;
