@@ -159,6 +159,7 @@ int64_t wr_slice_first_end(const wr_windows *k, int64_t slice); /* of the window
 int64_t wr_slice_last_end(const wr_windows *k, int64_t slice);
 int64_t wr_slice_ends_by(const wr_windows *k, int64_t watermark); /* the last end - 1 ns at or before it */
 int64_t wr_saturating(int64_t a, int64_t b);                      /* a + b */
+bool    wr_times_within(const weir_time *time, uint32_t n, int64_t from, int64_t to); /* all in [from, to) */
 /* A slice gets data: remembers it and when it is due. */
 void wr_live_add(wr_windows *k, int64_t slice);
 /* The next end of a window that fires, or (*purge) after which a slice is forgotten; false: nothing by then. */

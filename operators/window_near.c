@@ -23,9 +23,9 @@ void wr_windows_near_close(wr_windows *k)
     k->has_near = false;
 }
 
-/* Whose lines a slice without any may take: unused ones, those of a slice that gets no more batches, or the least recently used if the
- * slice is younger than all or they rest. So the lines change hands a few times per slice, however many sources there
- * are. */
+/* Whose lines a slice without any may take: unused ones, those of a slice that gets no more batches, or the least
+ * recently used if the slice is younger than all or they rest. So the lines change hands a few times per slice, however
+ * many sources there are. */
 static wr_window_near *yielding(const wr_windows *k, wr_window_near *near, int64_t slice)
 {
     wr_window_near *oldest = &near[0];

@@ -212,8 +212,8 @@ static inline bool all_over(const wr_placing *p, uint64_t mark)
     return (used == 0) | ((used == lowest) & (base < p->alive));
 }
 
-/* Entries that take the slice in without a look at anything else: nothing lies in the list, and what they had is over or
- * leaves its place free, or an earlier record of the batch has done it already. The others go to `rest`, in place.
+/* Entries that take the slice in without a look at anything else: nothing lies in the list, and what they had is over
+ * or leaves its place free, or an earlier record of the batch has done it already. The others go to `rest`, in place.
  * `words`: of an accumulator, to be zeroed. */
 static inline __attribute__((always_inline)) uint32_t claim_loop(wr_placing p, void *const *of, uint8_t *fresh,
                                                                  uint32_t *miss, uint32_t misses, uint32_t words)
@@ -314,7 +314,7 @@ static bool find_places(wr_op *op, wr_windows *k, int64_t slice, const wr_view *
     const wr_table_place place = {slice, p.mark, p.place, p.places};
     uint32_t             rests, n = view->n;
     bool                 owns = op->def->kind == WEIR_OP_REDUCE;
-    if (!wr_table_find_place(op->table, view->records, n, k->hash, &place, k->state, k->fresh, k->rest, &rests))
+    if (!wr_table_find_place(op->table, view->records, n, k->hash, &place, k->state, NULL, k->rest, &rests))
         return wr_windows_full(op);
     if (owns) memset(k->fresh, 0, n);
     for (uint32_t i = 0; i < n; i++) k->state[i] = (char *)k->state[i] + p.acc;
@@ -496,15 +496,6 @@ static void range_of(const weir_time *time, uint32_t n, int64_t *least, int64_t 
     *most = high;
 }
 
-/* Whether all times are in [from, to): one of the two differences is negative otherwise, also when they overflow. */
-static bool all_in(const weir_time *time, uint32_t n, int64_t from, int64_t to)
-{
-    uint64_t outside = 0;
-    for (uint32_t i = 0; i < n; i++)
-        outside |= ((uint64_t)time[i].ns - (uint64_t)from) | ((uint64_t)to - 1 - (uint64_t)time[i].ns);
-    return from < to && (int64_t)outside >= 0;
-}
-
 static void slices_push(wr_op *op, wr_windows *k, const wr_view *view)
 {
     int64_t least, most;
@@ -514,7 +505,8 @@ static void slices_push(wr_op *op, wr_windows *k, const wr_view *view)
     } else {
         check(view->time != NULL);
         least = most = k->slice_from;
-        if (!all_in(view->time, view->n, k->slice_from, k->slice_to)) range_of(view->time, view->n, &least, &most);
+        if (!wr_times_within(view->time, view->n, k->slice_from, k->slice_to))
+            range_of(view->time, view->n, &least, &most);
     }
     int64_t slice = slice_of(k, least);
     bool    whole = least == most || (most < k->slice_to && least >= k->slice_from);

@@ -150,3 +150,25 @@ void wr_live_drop(wr_windows *k)
     k->lives = kept;
     find_next(k);
 }
+
+/* One of the two differences is negative otherwise, also when they overflow. */
+#define WITHIN_(NAME, ...)                                                                                             \
+    __VA_ARGS__ static bool NAME(const weir_time *time, uint32_t n, uint64_t from, uint64_t last)                      \
+    {                                                                                                                  \
+        uint64_t outside = 0;                                                                                          \
+        for (uint32_t i = 0; i < n; i++) outside |= ((uint64_t)time[i].ns - from) | (last - (uint64_t)time[i].ns);     \
+        return (int64_t)outside >= 0;                                                                                  \
+    }
+WITHIN_(within_plain)
+#if defined(__x86_64__)
+WITHIN_(within_avx2, __attribute__((target("avx2"))))
+#endif
+
+bool wr_times_within(const weir_time *time, uint32_t n, int64_t from, int64_t to)
+{
+    if (from >= to) return false;
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2")) return within_avx2(time, n, (uint64_t)from, (uint64_t)to - 1);
+#endif
+    return within_plain(time, n, (uint64_t)from, (uint64_t)to - 1);
+}

@@ -131,8 +131,9 @@ WR_INLINE void WR_KERNEL(compare_string)(WR_KERNEL(found) * f, const WR_KERNEL(s
     f->rests += (wrong | inlined) ^ 1;
 }
 
-/* string: a constant. place: a constant NULL, or whose place is looked for beside the key, which lies in the same line. In whole strips the
- * passes go record by record: what one of them asks for comes from memory evenly, and while the others work. */
+/* string: a constant. place: a constant NULL, or whose place is looked for beside the key, which lies in the same line.
+ * In whole strips the passes go record by record: what one of them asks for comes from memory evenly, and while the
+ * others work. */
 WR_INLINE uint32_t WR_KERNEL(find)(const wr_index *index, char *base, const uint64_t stride, const uint64_t *hash,
                                    uint32_t n, bool string, const wr_table_place *place, WR_KERNEL(found) * to)
 {

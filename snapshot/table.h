@@ -54,8 +54,8 @@ void wr_key_hash_picked(const weir_key *key, const void *records, uint32_t strid
  * state[] is complete. */
 bool wr_table_find(wr_table *table, const void *records, uint32_t n, const uint64_t *hash, const uint32_t *pick,
                    uint32_t pick_n, void **state, uint8_t *fresh);
-/* States with values of several numbers, number m in place m mod places. One word says which are there: bits [8, 64) the
- * lowest number, bit p < 8 whether place p is in use. */
+/* States with values of several numbers, number m in place m mod places. One word says which are there: bits [8, 64)
+ * the lowest number, bit p < 8 whether place p is in use. */
 typedef struct wr_table_place {
     int64_t  number;
     uint32_t word; /* its offset in the state */
@@ -68,8 +68,8 @@ static inline uint32_t wr_table_placed(const wr_table_place *in, uint64_t word)
 }
 /* Whether wr_table_find_place is there for this table: its key is one integer. */
 bool wr_table_has_find_place(const wr_table *table);
-/* As wr_table_find of all n records. At once, as the word has come from memory with the key, lists in rest[] those whose
- * state does not have the number in its place, new states among them; those of one key in their order. How many:
+/* As wr_table_find of all n records. At once, as the word has come from memory with the key, lists in rest[] those
+ * whose state does not have the number in its place, new states among them; those of one key in their order. How many:
  * *rests. */
 bool wr_table_find_place(wr_table *table, const void *records, uint32_t n, const uint64_t *hash,
                          const wr_table_place *place, void **state, uint8_t *fresh, uint32_t *rest, uint32_t *rests);
@@ -110,8 +110,8 @@ typedef struct wr_table_sweep {
 } wr_table_sweep;
 uint32_t wr_table_sweep_next(wr_table *table, wr_table_sweep *sweep, void **state, uint32_t n, uint32_t *group);
 /* A walk over all entries in order of address, which is how memory gives them fastest: half of the time of the other
- * walks in a large table. Up to n >= 512 states; 0 at the end. No find that creates, forget or settle in between. Zero to
- * begin. */
+ * walks in a large table. Up to n >= 512 states; 0 at the end. No find that creates, forget or settle in between. Zero
+ * to begin. */
 typedef struct wr_table_walk {
     uint32_t granule; /* next one */
 } wr_table_walk;
