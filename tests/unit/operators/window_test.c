@@ -558,6 +558,33 @@ static void tear_down(void)
     assert_int_equal(rmdir(t.folder), 0);
 }
 
+/* Sources that are some windows apart and take turns: each batch is of one source and of one time. */
+static void feed_apart(const char *what, uint64_t seed, int64_t step)
+{
+    int64_t  now[4] = {0};
+    uint32_t sources = 2 + (uint32_t)below(3), keys = 1 + (uint32_t)below(30);
+    for (uint32_t s = 1; s < sources; s++) now[s] = (int64_t)below(5) * step;
+    while (t.n < 2000) {
+        uint32_t s = (uint32_t)below(sources), from = t.n, batch = 1 + (uint32_t)below(60);
+        now[s] += (int64_t)below((uint64_t)(step / 4) + 1);
+        for (uint32_t i = 0; i < batch && t.n < 2000; i++) make_event(now[s], keys);
+        for (uint32_t i = from; i < t.n; i++) expect(i);
+        push(from, t.n);
+        compare(what, seed);
+        int64_t watermark = now[0];
+        for (uint32_t i = 1; i < sources; i++) watermark = now[i] < watermark ? now[i] : watermark;
+        if (--watermark > t.watermark && below(2) == 0) {
+            expect_time(watermark);
+            advance(watermark);
+            compare(what, seed);
+        }
+        if (below(60) == 0) go_over(1 + (uint32_t)below(SUBTASKS_RANDOM));
+    }
+    expect_time(INT64_MAX);
+    advance(INT64_MAX);
+    compare(what, seed);
+}
+
 /* Records and time until all has fired. The operators are open. */
 static void feed(const char *what, uint64_t seed)
 {
@@ -599,7 +626,10 @@ static void run(const char *what, const weir_op *def, weir_window_spec spec, uin
 {
     set_up(def, spec, how, seed);
     open_ops(1 + (uint32_t)below(SUBTASKS_RANDOM), NULL);
-    feed(what, seed);
+    if (seed % 4 == 3 && spec.window.kind <= WEIR_SLIDING)
+        feed_apart(what, seed, spec.window.slide);
+    else
+        feed(what, seed);
     tear_down();
 }
 

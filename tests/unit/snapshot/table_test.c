@@ -268,12 +268,30 @@ static void run_peek(world *w)
     }
 }
 
+/* The same entries, in order of address. */
+static void check_walk(const world *w, uint64_t ids)
+{
+    wr_table_walk walk = {0};
+    void         *state[512];
+    const void   *before = NULL;
+    uint64_t      count = 0;
+    for (uint32_t n; (n = wr_table_walk_next(w->table, &walk, state, 512)) != 0; count += n) {
+        for (uint32_t i = 0; i < n; i++) {
+            assert_true((uintptr_t)state[i] > (uintptr_t)before);
+            before = state[i];
+            ids -= ((const tally *)state[i])->id;
+        }
+    }
+    assert_int_equal(count, w->known);
+    assert_int_equal(ids, 0);
+}
+
 static void check_scan(world *w)
 {
     wr_table_scan scan = {0};
     static row    keys[97];
     void         *state[97];
-    uint64_t      count = 0, before = 0;
+    uint64_t      count = 0, before = 0, ids = 0;
     assert_int_equal(wr_table_count(w->table), w->known);
     for (uint32_t n; (n = wr_table_scan_next(w->table, &scan, state, keys, 97)) != 0;) {
         uint64_t hash[97];
@@ -284,6 +302,7 @@ static void check_scan(world *w)
             assert_true(group >= before || w->s->key.count == 0);
             before = group;
             assert_true(t->id < w->s->keys && w->seen[t->id] == t->seen);
+            ids += t->id;
             row r = row_of(w->s->craft, t->id, names[0]);
             wr_key_hash(&w->s->key, &r, sizeof r, 1, &expected);
             assert_int_equal(hash[i], expected);
@@ -292,6 +311,7 @@ static void check_scan(world *w)
         count += n;
     }
     assert_int_equal(count, w->known);
+    check_walk(w, ids);
 }
 
 static void run_scenario(const scenario *s, uint64_t seed)
@@ -531,6 +551,71 @@ static void kernels_agree(void **unused)
     wr_table_free(table);
 }
 
+/* In the order of keys, and of records within one. */
+static int by_key(const void *left, const void *right, void *rows)
+{
+    uint32_t   i = *(const uint32_t *)left, j = *(const uint32_t *)right;
+    const row *r = rows;
+    if (r[i].wide != r[j].wide) return r[i].wide < r[j].wide ? -1 : 1;
+    return i < j ? -1 : i > j;
+}
+
+/* Each kernel lists exactly the records whose state does not have the number in its place. */
+static void places_are_found(void **unused)
+{
+    (void)unused;
+    enum { KEYS = 20000, MOST = 3000 };
+    static row      rows[MOST];
+    static uint64_t hash[MOST];
+    static void    *state[MOST];
+    static uint32_t rest[MOST], expected[MOST];
+    static uint8_t  fresh[MOST];
+    wr_budget       budget = {0};
+    wr_table       *table = wide_table(&budget, 0);
+    const weir_key  key = {1, {WIDE}};
+    wr_prng         prng = wr_prng_of(5);
+    put_range(table, 0, KEYS, PLAIN, false);
+    assert_true(wr_table_has_find_place(table));
+    wr_find_place_fn *kernel[3] = {wr_find_in_place_plain};
+    uint32_t          kernels = 1;
+#if defined(__x86_64__)
+    if (wr_find_has_avx2()) kernel[kernels++] = wr_find_in_place_avx2;
+    if (wr_find_has_avx512()) kernel[kernels++] = wr_find_in_place_avx512;
+#endif
+    for (uint32_t round = 0; round < 60; round++) {
+        uint32_t n = (uint32_t)wr_prng_below(&prng, round % 3 == 0 ? 70 : MOST + 1), rests, wanted = 0, news = 0;
+        uint32_t known = (uint32_t)wr_table_count(table);
+        for (uint32_t i = 0; i < n; i++) rows[i].wide = wide_of(PLAIN, wr_prng_below(&prng, KEYS + round * 100));
+        wr_key_hash(&key, rows, sizeof *rows, n, hash);
+        uint32_t       places = 2u << wr_prng_below(&prng, 3);
+        int64_t        number = (int64_t)wr_prng_below(&prng, 9) - 4;
+        wr_table_place place = {number, offsetof(tally, seen), (uint32_t)number & (places - 1), places};
+        table->find_place = kernel[round % kernels];
+        assert_true(wr_table_find_place(table, rows, n, hash, &place, state, fresh, rest, &rests));
+        for (uint32_t i = 0; i < n; i++) {
+            const tally *t = state[i];
+            int64_t      base = (int64_t)t->seen >> 8;
+            bool         has = number >= base && number < base + places && (t->seen >> place.place & 1);
+            news += fresh[i];
+            if (!has) expected[wanted++] = i;
+        }
+        assert_int_equal(wr_table_count(table), known + news);
+        assert_int_equal(rests, wanted);
+        for (uint32_t q = 1; q < rests; q++) /* those of one key in their order */
+            for (uint32_t p = q > 40 ? q - 40 : 0; p < q; p++)
+                assert_true(rows[rest[p]].wide != rows[rest[q]].wide || rest[p] < rest[q]);
+        qsort_r(rest, rests, sizeof *rest, by_key, rows);
+        qsort_r(expected, wanted, sizeof *expected, by_key, rows);
+        assert_memory_equal(rest, expected, rests * sizeof *rest);
+        for (uint32_t i = 0; i < n; i++) { /* other marks for the next round */
+            uint64_t base = wr_prng_below(&prng, 9) - 4, bits = wr_prng_below(&prng, 1u << places);
+            if (wr_prng_below(&prng, 2) != 0) ((tally *)state[i])->seen = base << 8 | bits;
+        }
+    }
+    wr_table_free(table);
+    assert_int_equal(budget.bytes, 0);
+}
+
 static void hashes_agree(void **unused)
 {
     (void)unused;
@@ -584,6 +669,7 @@ int main(void)
         cmocka_unit_test(budget_is_kept_and_reported),
         cmocka_unit_test(forgotten_and_used_again_stays),
         cmocka_unit_test(kernels_agree),
+        cmocka_unit_test(places_are_found),
         cmocka_unit_test(hashes_agree),
         cmocka_unit_test(refuses_what_it_cannot_do),
     };
