@@ -134,6 +134,11 @@
 #define WR_PARK_NS_MAX  100000000 /* and looks again at least this often */
 #define WR_WATERMARK_NS 1000000   /* a busy task moves event time on at most this often */
 
+/* Inputs of windows that are ahead in event time. */
+#define WR_HOLD_QUIET_NS   200000  /* the one behind is not waited for when it brought nothing for so long */
+#define WR_HOLD_NS_MAX     2000000 /* one waits so long at a time; then none does for as long */
+#define WR_HOLD_NEIGHBOURS 64      /* times the span of a key's places: further apart, they do not belong together */
+
 _Static_assert(WR_BATCH_BYTES % WR_CACHE_LINE == 0, "batches are whole cache lines");
 _Static_assert(WR_BATCH_BYTES / WR_BATCH_RECORDS_MAX >= 1,
                "a batch of the smallest records has at most the greatest count");

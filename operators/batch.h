@@ -82,7 +82,8 @@ typedef struct wr_pipe {
     bool     ended, blocked; /* blocked: its barrier came, the others' did not (alignment) */
     bool     idle;           /* nothing comes that would move event time */
     int64_t  watermark;
-    uint64_t origin; /* what wr_home.split is while its records are pushed */
+    int64_t  taken_mono_ns; /* when the last element was taken from it */
+    uint64_t origin;        /* what wr_home.split is while its records are pushed */
 } wr_pipe;
 
 void wr_pipe_init(wr_pipe *c, wr_pool *pool, wr_parker *consumer, wr_parker *producer, uint32_t port);

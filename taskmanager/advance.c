@@ -20,6 +20,7 @@ void wr_advance_open(wr_tasklet *t)
         a->ticks += t->op[i].kernel->tick != NULL;
         a->times += is_time(&t->op[i]);
     }
+    if (t->ins > 1 && a->times == 0) t->hold.apart_ns = t->op[0].apart_ns;
     for (uint32_t i = 0; i < t->ins; i++) {
         t->in[i]->origin = WR_ORIGIN_CHANNEL | i;
         for (uint32_t k = 0; k < t->ops; k++) {
@@ -35,12 +36,15 @@ static void merge(wr_tasklet *t)
 {
     int64_t  least = INT64_MAX;
     uint32_t active = 0, live = 0;
+    t->hold.slowest = NULL;
     for (uint32_t i = 0; i < t->ins; i++) {
         const wr_pipe *p = t->in[i];
         live += !p->ended;
         if (p->ended || p->idle) continue;
         active++;
-        if (p->watermark < least) least = p->watermark;
+        if (p->watermark >= least) continue;
+        least = p->watermark;
+        t->hold.slowest = p;
     }
     if (active > 0 && least > t->watermark) t->watermark = least;
     t->advance.idle = live > 0 && active == 0;

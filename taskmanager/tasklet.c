@@ -239,15 +239,17 @@ static void take(wr_tasklet *t, wr_pipe *p, wr_batch *b)
     case WR_END: on_end(t, p); break;
     default: check(!"an element of no known kind");
     }
+    p->taken_mono_ns = t->home->mono_ns;
     wr_pipe_return(p, b, t->home->env);
 }
 
 static bool take_one(wr_tasklet *t)
 {
+    t->hold.until_mono_ns = 0;
     for (uint32_t i = 0; i < t->ins; i++) {
         if (++t->next >= t->ins) t->next = 0;
         wr_pipe *p = t->in[t->next];
-        if (p->blocked) continue; /* behind the end of the data barriers still come */
+        if (p->blocked || wr_hold_back(t, p)) continue; /* behind the end of the data barriers still come */
         wr_batch *b = wr_ring_pop(&p->data);
         if (b == NULL) continue;
         take(t, p, b);
@@ -336,6 +338,7 @@ void wr_tasklet_waits(const wr_tasklet *t, int *fd, uint32_t *fds, int64_t *unti
     else if (t->opened > 0 && t->op[0].def->kind == WEIR_OP_SOURCE && !t->ended)
         wr_source_waits(&t->op[0], &wanted, &until);
     if (t->opened > 0) wr_advance_waits(t, &until);
+    wr_hold_waits(t, &until);
     if (wanted >= 0 && *fds < WR_PARK_FDS_MAX) fd[(*fds)++] = wanted;
     if (until < *until_mono_ns) *until_mono_ns = until;
 }

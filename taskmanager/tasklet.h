@@ -8,6 +8,7 @@
 #include "operators/kernels.h"
 #include "taskmanager/advance.h"
 #include "taskmanager/barrier.h"
+#include "taskmanager/hold.h"
 #include "taskmanager/worker.h"
 
 enum wr_called {
@@ -38,6 +39,7 @@ typedef struct wr_tasklet {
     bool               splits_ended;
     int64_t            watermark; /* least of the inputs' */
     wr_advance         advance;
+    wr_hold            hold;
     wr_barriers        barriers;
     uint32_t           attempt;
     bool               wait_go; /* waits in LOADED, restored or not */

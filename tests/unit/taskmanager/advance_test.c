@@ -483,6 +483,83 @@ static void test_jobs_without_event_time(void **state)
     end(&r);
 }
 
+/* ---- inputs that are apart ---- */
+
+WEIR_STATE(tally, (uint64_t, n))
+static void add_tally(tally *into, const tally *from)
+{
+    into->n += from->n;
+}
+static void tell_tally(const event *key, const tally *acc, event_out *out, weir_ctx *ctx)
+{
+    event_emit(out, (event){.key = key->key + acc->n * 0, .at = weir_time_of(ctx)});
+}
+WEIR_AGGREGATE(count, event, in, tally, acc, event, add_tally, tell_tally)
+{
+    acc->n += 1 + in->key * 0;
+}
+static void two_into_windows(weir_pipeline *p)
+{
+    event_stream a = weir_event_time(weir_read(well, p, .uid = "a", .args = "first=0"), at);
+    event_stream b = weir_event_time(weir_read(well, p, .uid = "b", .args = "first=1"), at);
+    event_stream counts = weir_apply(
+        count, weir_window(weir_key_by(weir_union(a, b), key), weir_tumbling(WEIR_MILLISECOND)), .parallelism = 1);
+    weir_write(sewer, counts, .blocking = WEIR_ON_SLOT);
+}
+
+static uint64_t counted(run *r)
+{
+    settle(r);
+    return atomic_load(&op_of(r, "count", 0)->stats.in);
+}
+
+static void later(int64_t ns)
+{
+    world.now_ns += ns;
+}
+
+/* An input that is some windows ahead waits while the other brings something, a little and not for ever. */
+static void test_who_is_ahead_waits_a_little(void **state)
+{
+    (void)state;
+    run r;
+    begin(&r, two_into_windows);
+    give(0, 10 * MS);
+    give(1, 13 * MS);
+    assert_int_equal(counted(&r), 2); /* what is not known yet holds nobody */
+    give(1, 13 * MS + 1);
+    assert_int_equal(counted(&r), 2);
+    int      fd[WR_PARK_FDS_MAX];
+    uint32_t fds = 0;
+    int64_t  until = INT64_MAX;
+    wr_tasklet_waits(task_of(&r, "count"), fd, &fds, &until);
+    assert_in_range(until, world.now_ns + 1, world.now_ns + MS / 5);
+    world.now_ns = until;
+    assert_int_equal(counted(&r), 3); /* the other is silent */
+    uint32_t held = 0;
+    uint64_t n = 3;
+    give(1, 13 * MS + 2);
+    for (give(0, 10 * MS); counted(&r) == n + 1 && held < 100; held++, n++) { /* the other talks, but comes no nearer */
+        later(MS / 10);
+        give(0, 10 * MS);
+    }
+    assert_in_range(held, 15, 25); /* tenths of a millisecond */
+    n = counted(&r);
+    give(0, 10 * MS);
+    give(1, 13 * MS + 3);
+    assert_int_equal(counted(&r), n + 2); /* its turn, for as long */
+    later(10 * MS);
+    give(0, 12 * MS + MS / 2);
+    give(1, 13 * MS + 4);
+    assert_int_equal(counted(&r), n + 4); /* near enough */
+    give(1, 500 * MS);
+    assert_int_equal(counted(&r), n + 5);
+    give(0, 12 * MS + MS / 2 + 1);
+    give(1, 500 * MS + 1);
+    assert_int_equal(counted(&r), n + 7); /* at another time altogether */
+    end(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -493,6 +570,7 @@ int main(void)
         cmocka_unit_test(test_silence_does_not_count_while_there_is_no_room),
         cmocka_unit_test(test_an_idle_task_wakes_in_time),
         cmocka_unit_test(test_jobs_without_event_time),
+        cmocka_unit_test(test_who_is_ahead_waits_a_little),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
