@@ -79,8 +79,8 @@ static wr_err windows_open(wr_op *op, wr_errinfo *info)
     if (op->kernel_state == NULL) WR_TRY(windows_new(op, 0, info));
     wr_windows *k = op->kernel_state;
     wr_windows_near_open(op, k);
-    /* What does not find a place in its key's entry goes to a list. */
-    if (k->form == &wr_form_slices && !k->rows && !k->window.clock) op->apart_ns = k->slice_ns * (k->type.places - 1);
+    bool has_places = k->form == &wr_form_slices && !k->rows && !k->window.clock; /* what finds none goes to a list */
+    if (!has_places || __builtin_mul_overflow(k->slice_ns, k->type.places - 1, &op->apart_ns)) op->apart_ns = 0;
     op->ctx.state = k->state;
     op->ctx.fresh = k->fresh;
     op->ctx.near = &k->near[0].lines.probe;

@@ -12,7 +12,6 @@
 #include "snapshot/near.h"
 
 #define WR_PLACES_MAX     8u
-#define WR_PLACE_BITS     8u /* of an entry's mark: which places are in use; above them the lowest slice */
 #define WR_RESULTS        1024u
 #define WR_SLICE_NEVER    (INT64_MIN / 4) /* below all slices; - this: above them */
 #define WR_RING_BYTES_MAX 4096u
@@ -237,10 +236,14 @@ static inline uint32_t wr_place_of(const wr_windows *k, int64_t slice)
 {
     return (uint32_t)slice & (k->type.places - 1);
 }
+static inline wr_table_place wr_table_place_of(const wr_windows *k, int64_t slice)
+{
+    return (wr_table_place){slice, k->type.mark, wr_place_of(k, slice), k->type.places};
+}
 /* Whether an entry with this mark has the slice in its place. */
 static inline bool wr_mark_has(const wr_windows *k, int64_t mark, int64_t slice)
 {
-    uint64_t above = (uint64_t)(slice - (mark >> WR_PLACE_BITS));
-    return (above < k->type.places) & (bool)((uint64_t)mark >> wr_place_of(k, slice) & 1);
+    const wr_table_place in = wr_table_place_of(k, slice);
+    return wr_table_placed(&in, (uint64_t)mark);
 }
 #endif

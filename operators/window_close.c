@@ -222,7 +222,7 @@ static void run_rest(wr_op *op, wr_windows *k, void *const *state, const uint32_
  * most. */
 static void run_tumbling(wr_op *op, wr_windows *k, void *const *state, uint32_t n)
 {
-    const wr_table_place in = {k->sweep_end - 1, k->type.mark, wr_place_of(k, k->sweep_end - 1), k->type.places};
+    const wr_table_place in = wr_table_place_of(k, k->sweep_end - 1);
     const uint32_t       acc = k->type.acc[in.place], list = k->type.list + (uint32_t)offsetof(weir_cell, count);
     uint32_t             r = k->results, rests = 0, *rest = k->rest;
     for (uint32_t i = 0; i < n; i++) {

@@ -175,31 +175,28 @@ static char *place_or_row(wr_op *op, wr_windows *k, char *state, int64_t slice, 
 
 /* What to_places does per record, as constants of a loop. */
 typedef struct wr_placing {
-    int64_t  slice, alive;
-    uint32_t place, places, mark, acc, list;
+    wr_table_place in;
+    int64_t        alive;
+    uint32_t       acc, list;
 } wr_placing;
 
 static wr_placing placing_of(const wr_windows *k, int64_t slice)
 {
-    uint32_t place = wr_place_of(k, slice);
-    return (wr_placing){.slice = slice,
+    return (wr_placing){.in = wr_table_place_of(k, slice),
                         .alive = k->alive,
-                        .place = place,
-                        .places = k->type.places,
-                        .mark = k->type.mark,
-                        .acc = k->type.acc[place],
+                        .acc = k->type.acc[wr_place_of(k, slice)],
                         .list = k->type.list + (uint32_t)offsetof(weir_cell, count)};
 }
 
 /* The places of a mark without those of slices that are over, and what its base is then. */
 static inline uint64_t live_places(const wr_placing *p, uint64_t used, int64_t *base)
 {
-    uint32_t at = (uint32_t)*base & (p->places - 1);
+    uint32_t at = (uint32_t)*base & (p->in.places - 1);
     uint64_t over = *base >= p->alive ? 0 : (uint64_t)(p->alive - *base);
-    if (over > p->places) over = p->places;
+    if (over > p->in.places) over = p->in.places;
     uint64_t gone = (UINT64_C(1) << over) - 1;
-    used &= ~(gone << at | gone >> (p->places - at));
-    *base = used == 0 ? p->slice : *base + (int64_t)over;
+    used &= ~(gone << at | gone >> (p->in.places - at));
+    *base = used == 0 ? p->in.number : *base + (int64_t)over;
     return used;
 }
 
@@ -208,7 +205,7 @@ static inline uint64_t live_places(const wr_placing *p, uint64_t used, int64_t *
 static inline bool all_over(const wr_placing *p, uint64_t mark)
 {
     int64_t  base = (int64_t)mark >> WR_PLACE_BITS;
-    uint64_t used = mark & ((1u << WR_PLACE_BITS) - 1), lowest = UINT64_C(1) << ((uint32_t)base & (p->places - 1));
+    uint64_t used = mark & ((1u << WR_PLACE_BITS) - 1), lowest = UINT64_C(1) << ((uint32_t)base & (p->in.places - 1));
     return (used == 0) | ((used == lowest) & (base < p->alive));
 }
 
@@ -218,30 +215,30 @@ static inline bool all_over(const wr_placing *p, uint64_t mark)
 static inline __attribute__((always_inline)) uint32_t claim_loop(wr_placing p, void *const *of, uint8_t *fresh,
                                                                  uint32_t *miss, uint32_t misses, uint32_t words)
 {
-    const uint64_t bit = UINT64_C(1) << p.place, alone = (uint64_t)p.slice << WR_PLACE_BITS | bit;
+    const uint64_t bit = UINT64_C(1) << p.in.place, alone = (uint64_t)p.in.number << WR_PLACE_BITS | bit;
     uint32_t       rest = 0;
     for (uint32_t j = 0; j < misses; j++) {
         uint32_t i = miss[j], listed;
         char    *acc = of[i], *state = acc - p.acc;
         uint64_t mark;
-        memcpy(&mark, state + p.mark, 8);
+        memcpy(&mark, state + p.in.word, 8);
         memcpy(&listed, state + p.list, 4);
         if (__builtin_expect((listed == 0) & all_over(&p, mark), 1)) {
-            memcpy(state + p.mark, &alone, 8);
+            memcpy(state + p.in.word, &alone, 8);
             memset(acc, 0, words * 8);
             fresh[i] = 1;
             continue;
         }
         int64_t  base = (int64_t)mark >> WR_PLACE_BITS;
         uint64_t used = live_places(&p, mark & ((1u << WR_PLACE_BITS) - 1), &base);
-        bool     fits = (uint64_t)(p.slice - base) < p.places, has = fits & (bool)(used & bit);
+        bool     fits = (uint64_t)(p.in.number - base) < p.in.places, has = fits & (bool)(used & bit);
         miss[rest] = i;
         if (!(has | ((listed == 0) & fits))) {
             rest++;
             continue;
         }
         mark = (uint64_t)base << WR_PLACE_BITS | used | bit;
-        memcpy(state + p.mark, &mark, 8);
+        memcpy(state + p.in.word, &mark, 8);
         if (!has) memset(acc, 0, words * 8);
         fresh[i] = !has;
     }
@@ -269,11 +266,11 @@ static uint32_t look_at_places(wr_placing p, void **of, const uint32_t *pick, ui
     for (uint32_t j = 0; j < n; j++) {
         uint32_t i = pick != NULL ? pick[j] : j;
         char    *state = of[i];
-        int64_t  mark;
-        memcpy(&mark, state + p.mark, 8);
+        uint64_t mark;
+        memcpy(&mark, state + p.in.word, 8);
         of[i] = state + p.acc;
         miss[misses] = i;
-        misses += !(((uint64_t)(p.slice - (mark >> WR_PLACE_BITS)) < p.places) & ((uint64_t)mark >> p.place & 1));
+        misses += !wr_table_placed(&p.in, mark);
     }
     return misses;
 }
@@ -292,9 +289,9 @@ static void take_places(wr_op *op, wr_windows *k, const wr_placing *placing, uin
     for (uint32_t j = 0; j < misses; j++) {
         uint32_t i = miss[j];
         char    *state = (char *)k->state[i] - p.acc;
-        if (wr_mark_has(k, *wr_mark_of(k, state), p.slice)) continue; /* by an earlier record of the batch */
+        if (wr_mark_has(k, *wr_mark_of(k, state), p.in.number)) continue; /* by an earlier record of the batch */
         k->fresh[i] = 1;
-        k->state[i] = place_or_row(op, k, state, p.slice, &k->fresh[i]);
+        k->state[i] = place_or_row(op, k, state, p.in.number, &k->fresh[i]);
     }
 }
 
@@ -310,11 +307,10 @@ static void to_places(wr_op *op, wr_windows *k, int64_t slice, const uint32_t *p
 /* A whole batch: keys and places in one look-up. */
 static bool find_places(wr_op *op, wr_windows *k, int64_t slice, const wr_view *view)
 {
-    const wr_placing     p = placing_of(k, slice);
-    const wr_table_place place = {slice, p.mark, p.place, p.places};
-    uint32_t             rests, n = view->n;
-    bool                 owns = op->def->kind == WEIR_OP_REDUCE;
-    if (!wr_table_find_place(op->table, view->records, n, k->hash, &place, k->state, NULL, k->rest, &rests))
+    const wr_placing p = placing_of(k, slice);
+    uint32_t         rests, n = view->n;
+    bool             owns = op->def->kind == WEIR_OP_REDUCE;
+    if (!wr_table_find_place(op->table, view->records, n, k->hash, &p.in, k->state, NULL, k->rest, &rests))
         return wr_windows_full(op);
     if (owns) memset(k->fresh, 0, n);
     for (uint32_t i = 0; i < n; i++) k->state[i] = (char *)k->state[i] + p.acc;

@@ -19,29 +19,20 @@ bool wr_find_has_avx512(void)
 }
 #endif
 
-wr_find_fn *wr_find_integer(void)
-{
+/* The best of a look-up's three that this CPU runs. */
 #if defined(__x86_64__)
-    if (wr_find_has_avx512()) return wr_find_integer_avx512;
-    if (wr_find_has_avx2()) return wr_find_integer_avx2;
+#define PICK(TYPE, NAME)                                                                                               \
+    TYPE *NAME(void)                                                                                                   \
+    {                                                                                                                  \
+        return wr_find_has_avx512() ? NAME##_avx512 : wr_find_has_avx2() ? NAME##_avx2 : NAME##_plain;                 \
+    }
+#else
+#define PICK(TYPE, NAME)                                                                                               \
+    TYPE *NAME(void)                                                                                                   \
+    {                                                                                                                  \
+        return NAME##_plain;                                                                                           \
+    }
 #endif
-    return wr_find_integer_plain;
-}
-
-wr_find_fn *wr_find_string(void)
-{
-#if defined(__x86_64__)
-    if (wr_find_has_avx512()) return wr_find_string_avx512;
-    if (wr_find_has_avx2()) return wr_find_string_avx2;
-#endif
-    return wr_find_string_plain;
-}
-
-wr_find_place_fn *wr_find_in_place(void)
-{
-#if defined(__x86_64__)
-    if (wr_find_has_avx512()) return wr_find_in_place_avx512;
-    if (wr_find_has_avx2()) return wr_find_in_place_avx2;
-#endif
-    return wr_find_in_place_plain;
-}
+PICK(wr_find_fn, wr_find_integer)
+PICK(wr_find_fn, wr_find_string)
+PICK(wr_find_place_fn, wr_find_in_place)

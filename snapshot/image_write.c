@@ -16,7 +16,7 @@ typedef struct staging {
     wr_parker    *parker;
     wr_io        *io; /* NULL: the environment has none, or none yet */
     char         *base;
-    bool          huge;
+    bool          huge; /* `base` has huge pages */
 } staging;
 
 /* One table on its way. */
@@ -527,8 +527,9 @@ static bool begin_file(wr_image_writer *w)
         fail(w, number, "create");
         return false;
     }
+    check(w->staging != NULL);
     staging_huge(w->staging, w->part[0].table);
-    check(w->staging != NULL && have_buffer(w));
+    check(have_buffer(w));
     wr_image_hash(&w->head, offsetof(wr_image_head, hash), w->head.hash);
     memcpy(place(w), &w->head, sizeof w->head);
     w->fill = sizeof w->head;

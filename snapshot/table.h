@@ -54,6 +54,7 @@ void wr_key_hash_picked(const weir_key *key, const void *records, uint32_t strid
  * state[] is complete. */
 bool wr_table_find(wr_table *table, const void *records, uint32_t n, const uint64_t *hash, const uint32_t *pick,
                    uint32_t pick_n, void **state, uint8_t *fresh);
+#define WR_PLACE_BITS 8u /* of a word of places: which are in use; above them the lowest number */
 /* States with values of several numbers, number m in place m mod places. One word says which are there: bits [8, 64)
  * the lowest number, bit p < 8 whether place p is in use. */
 typedef struct wr_table_place {
@@ -63,7 +64,7 @@ typedef struct wr_table_place {
 } wr_table_place;
 static inline uint32_t wr_table_placed(const wr_table_place *in, uint64_t word)
 {
-    uint64_t above = (uint64_t)in->number - (uint64_t)((int64_t)word >> 8);
+    uint64_t above = (uint64_t)in->number - (uint64_t)((int64_t)word >> WR_PLACE_BITS);
     return (uint32_t)(above < in->places) & (uint32_t)(word >> in->place) & 1;
 }
 /* Whether wr_table_find_place is there for this table: its key is one integer. */

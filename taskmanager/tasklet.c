@@ -249,10 +249,9 @@ static bool take_one(wr_tasklet *t)
     for (uint32_t i = 0; i < t->ins; i++) {
         if (++t->next >= t->ins) t->next = 0;
         wr_pipe *p = t->in[t->next];
-        if (p->blocked || wr_hold_back(t, p)) continue; /* behind the end of the data barriers still come */
-        wr_batch *b = wr_ring_pop(&p->data);
-        if (b == NULL) continue;
-        take(t, p, b);
+        if (p->blocked) continue; /* behind the end of the data barriers still come */
+        if (wr_ring_peek(&p->data) == NULL || wr_hold_back(t, p)) continue;
+        take(t, p, wr_ring_pop(&p->data));
         return true;
     }
     return false;

@@ -492,11 +492,13 @@ static void add_tally(tally *into, const tally *from)
 }
 static void tell_tally(const event *key, const tally *acc, event_out *out, weir_ctx *ctx)
 {
-    event_emit(out, (event){.key = key->key + acc->n * 0, .at = weir_time_of(ctx)});
+    (void)acc;
+    event_emit(out, (event){.key = key->key, .at = weir_time_of(ctx)});
 }
 WEIR_AGGREGATE(count, event, in, tally, acc, event, add_tally, tell_tally)
 {
-    acc->n += 1 + in->key * 0;
+    (void)in;
+    acc->n++;
 }
 static void two_into_windows(weir_pipeline *p)
 {
