@@ -59,6 +59,7 @@ static wr_err windows_new(wr_op *op, uint32_t places, wr_errinfo *info)
     k->left = aligned((size_t)k->type.acc_bytes * WR_RESULTS);
     if (k->keys == NULL || k->made == NULL || k->left == NULL)
         return wr_fail(info, WR_MEMORY, "no memory for windows of operator %s", op->node->uid);
+    memset(k->keys, 0, (size_t)op->def->left->size * WR_RESULTS); /* for good: only key fields are ever set */
     wr_key_groups   groups = wr_key_groups_of(op->subtask, op->subtasks, op->max_parallelism);
     wr_table_config config = {.uid = op->node->uid,
                               .record = op->def->left,
@@ -287,7 +288,7 @@ void wr_result_flush(wr_op *op, wr_windows *k)
         k->gathered_bytes = 0;
         return;
     }
-    wr_table_keys(op->table, k->result_key, n, k->keys);
+    wr_table_put_keys(op->table, k->result_key, n, k->keys);
     const void      *in = ctx->in;
     const weir_time *time = ctx->time;
     uint32_t         in_n = ctx->n;

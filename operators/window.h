@@ -238,7 +238,8 @@ static inline uint32_t wr_place_of(const wr_windows *k, int64_t slice)
 }
 static inline wr_table_place wr_table_place_of(const wr_windows *k, int64_t slice)
 {
-    return (wr_table_place){slice, k->type.mark, wr_place_of(k, slice), k->type.places};
+    uint32_t place = wr_place_of(k, slice);
+    return (wr_table_place){slice, k->type.mark, k->type.acc[place], place, k->type.places};
 }
 /* Whether an entry with this mark has the slice in its place. */
 static inline bool wr_mark_has(const wr_windows *k, int64_t mark, int64_t slice)

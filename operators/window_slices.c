@@ -177,14 +177,13 @@ static char *place_or_row(wr_op *op, wr_windows *k, char *state, int64_t slice, 
 typedef struct wr_placing {
     wr_table_place in;
     int64_t        alive;
-    uint32_t       acc, list;
+    uint32_t       list; /* the offset of its count in the state */
 } wr_placing;
 
 static wr_placing placing_of(const wr_windows *k, int64_t slice)
 {
     return (wr_placing){.in = wr_table_place_of(k, slice),
                         .alive = k->alive,
-                        .acc = k->type.acc[wr_place_of(k, slice)],
                         .list = k->type.list + (uint32_t)offsetof(weir_cell, count)};
 }
 
@@ -219,7 +218,7 @@ static inline __attribute__((always_inline)) uint32_t claim_loop(wr_placing p, v
     uint32_t       rest = 0;
     for (uint32_t j = 0; j < misses; j++) {
         uint32_t i = miss[j], listed;
-        char    *acc = of[i], *state = acc - p.acc;
+        char    *acc = of[i], *state = acc - p.in.value;
         uint64_t mark;
         memcpy(&mark, state + p.in.word, 8);
         memcpy(&listed, state + p.list, 4);
@@ -268,7 +267,7 @@ static uint32_t look_at_places(wr_placing p, void **of, const uint32_t *pick, ui
         char    *state = of[i];
         uint64_t mark;
         memcpy(&mark, state + p.in.word, 8);
-        of[i] = state + p.acc;
+        of[i] = state + p.in.value;
         miss[misses] = i;
         misses += !wr_table_placed(&p.in, mark);
     }
@@ -283,12 +282,12 @@ static void take_places(wr_op *op, wr_windows *k, const wr_placing *placing, uin
     if (misses == 0) return;
     misses = claim_all(p, k->state, k->fresh, miss, misses, owns ? 0 : k->type.acc_bytes / 8);
     for (uint32_t j = 0; j < misses; j++) { /* rows of lists come from memory */
-        char *state = (char *)k->state[miss[j]] - p.acc;
+        char *state = (char *)k->state[miss[j]] - p.in.value;
         wr_cell_list_ask(op->table, state, wr_windows_list(k, state));
     }
     for (uint32_t j = 0; j < misses; j++) {
         uint32_t i = miss[j];
-        char    *state = (char *)k->state[i] - p.acc;
+        char    *state = (char *)k->state[i] - p.in.value;
         if (wr_mark_has(k, *wr_mark_of(k, state), p.in.number)) continue; /* by an earlier record of the batch */
         k->fresh[i] = 1;
         k->state[i] = place_or_row(op, k, state, p.in.number, &k->fresh[i]);
@@ -313,7 +312,6 @@ static bool find_places(wr_op *op, wr_windows *k, int64_t slice, const wr_view *
     if (!wr_table_find_place(op->table, view->records, n, k->hash, &p.in, k->state, NULL, k->rest, &rests))
         return wr_windows_full(op);
     if (owns) memset(k->fresh, 0, n);
-    for (uint32_t i = 0; i < n; i++) k->state[i] = (char *)k->state[i] + p.acc;
     take_places(op, k, &p, k->rest, rests);
     return true;
 }

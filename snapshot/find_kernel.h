@@ -72,7 +72,7 @@ static inline uint32_t WR_KERNEL(strip)(uint32_t at, uint32_t n)
 
 /* How far the misses have been asked for. */
 typedef struct WR_KERNEL(asked) {
-    uint32_t buckets, entries;
+    uint32_t buckets, entries, thirds;
 } WR_KERNEL(asked);
 
 /* The misses of this strip ask for the bucket behind their home, those of the strip before for the entry that it
@@ -81,15 +81,16 @@ typedef struct WR_KERNEL(asked) {
 WR_INLINE void WR_KERNEL(ask_misses)(WR_KERNEL(asked) * asked, const wr_index *index, const uint64_t *hash,
                                      const uint32_t *miss, uint32_t misses)
 {
+    for (; asked->thirds < asked->entries; asked->thirds++) wr_index_ask_third(index, hash[miss[asked->thirds]]);
     for (; asked->entries < asked->buckets; asked->entries++) wr_index_ask_entry(index, hash[miss[asked->entries]]);
-    if (misses - asked->buckets > WR_STRIP / 8) asked->entries = asked->buckets = misses;
+    if (misses - asked->buckets > WR_STRIP / 8) asked->thirds = asked->entries = asked->buckets = misses;
     for (; asked->buckets < misses; asked->buckets++) wr_index_ask_bucket(index, hash[miss[asked->buckets]]);
 }
 
 /* What pass (c) reads and writes. rest: integers without their place, or strings to be looked at once more. */
 typedef struct WR_KERNEL(found) {
     const char *key;
-    uint64_t    key_stride, state_at;
+    uint64_t    key_stride, state_at, value_at;
     void      **state;
     uint32_t   *miss, *rest;
     uint32_t    misses, rests;
@@ -103,7 +104,7 @@ WR_INLINE void WR_KERNEL(compare)(WR_KERNEL(found) * f, const WR_KERNEL(strips) 
     char    *entry = s->entry[turn][i];
     memcpy(&stored, entry, 8);
     memcpy(&wanted, f->key + (from + i) * f->key_stride, 8);
-    f->state[from + i] = entry + f->state_at;
+    f->state[from + i] = entry + (place != NULL ? f->value_at : f->state_at);
     uint32_t wrong = s->bad[turn][i] | (stored != wanted);
     f->miss[f->misses] = from + i;
     f->misses += wrong;
@@ -168,7 +169,7 @@ WR_INLINE uint32_t WR_KERNEL(find)(const wr_index *index, char *base, const uint
         }
         if (c != 0) WR_KERNEL(ask_misses)(&asked, index, hash, f.miss, f.misses);
     }
-    WR_KERNEL(ask_misses)(&asked, index, hash, f.miss, f.misses);
+    for (uint32_t i = 0; i < 2; i++) WR_KERNEL(ask_misses)(&asked, index, hash, f.miss, f.misses);
     to->rests = f.rests;
     return f.misses;
 #undef WR_COMPARE
@@ -189,6 +190,7 @@ WR_KERNEL_TARGET uint32_t WR_KERNEL(wr_find_in_place)(const wr_index *index, cha
 {
     WR_KERNEL(found)
     f = {.key = key, .key_stride = key_stride, .state_at = state_at, .state = state, .miss = miss, .rest = rest};
+    f.value_at = state_at + place->value;
     uint32_t misses = WR_KERNEL(find)(index, base, stride, hash, n, false, place, &f);
     *rests = f.rests;
     return misses;

@@ -147,6 +147,17 @@ WR_ASK wr_index_ask_entry(const wr_index *index, uint64_t hash)
     __builtin_prefetch((const void *)(((uintptr_t)entry & ~none) | ((uintptr_t)(bucket + 1) & none)), 1);
     __builtin_prefetch(wr_index_segment(index, bucket), 1);
 }
+/* And the entry that the third bucket names, if the second one names none. */
+WR_ASK wr_index_ask_third(const wr_index *index, uint64_t hash)
+{
+    uint32_t         tag = wr_index_tag(wr_index_x(index, hash));
+    const wr_bucket *second = wr_index_second(index, hash);
+    if (__builtin_expect(wr_bucket_match(second, tag) != 0, 1)) return;
+    const wr_bucket *segment = wr_index_home(index, wr_index_x(index, hash));
+    const wr_bucket *third = &segment[(uint32_t)(second + 1 - segment) & (WR_SEGMENT_BUCKETS - 1)];
+    uint32_t         match = wr_bucket_match(third, tag);
+    __builtin_prefetch(wr_family_at(index->family, third->position[(uint32_t)__builtin_ctz(match | 0x80)]), 1);
+}
 
 /* The candidates for a hash, one after the other: the caller compares keys until one is right.
  *   wr_probe probe = wr_probe_begin(index, hash);

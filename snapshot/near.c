@@ -4,9 +4,10 @@
 #include "base/mem.h"
 #include "snapshot/table_inner.h"
 
-#define LINE_BYTES       (128u * 1024) /* of both kinds: half of a small second-level cache or less */
-#define WARM_UP          32768u        /* records after the lines were dropped that say nothing: all miss once */
-#define TRIAL            16384u        /* records that are judged */
+#define LINE_BYTES_8     (128u * 1024) /* half of a small second-level cache or less */
+#define LINE_BYTES_16    (256u * 1024)
+#define WARM_UP          32768u /* records after the lines were dropped that say nothing: all miss once */
+#define TRIAL            16384u /* records that are judged */
 #define DROP_RARE        (16u * WARM_UP)
 #define HITS_MIN_PERCENT 80u        /* a loop that branches on a hit */
 #define HITS_MIN_BLIND   50u        /* one that does not */
@@ -29,25 +30,25 @@ static uint32_t width_of(uint32_t kind)
 
 bool wr_near_init(wr_near *near, const wr_table *table, bool blind)
 {
-    *near = (wr_near){.off_length = OFF_FIRST, .cold = WARM_UP};
+    *near = (wr_near){.off_length = OFF_FIRST, .cold = WARM_UP}; /* generation 0: emptied before it is used */
     const wr_key_layout *key = &table->key;
     if (key->shape != WR_KEY_INTEGER && key->shape != WR_KEY_STRING) return false;
     bool     string = key->shape == WR_KEY_STRING;
-    uint64_t lines = LINE_BYTES / (string ? sizeof(weir_near16) : sizeof(weir_near8));
+    uint64_t bytes = string ? LINE_BYTES_16 : LINE_BYTES_8;
+    uint64_t lines = bytes / (string ? sizeof(weir_near16) : sizeof(weir_near8));
     uint32_t width = string ? 8 : width_of(key->part[0].kind);
-    near->bytes = LINE_BYTES + WR_BATCH_RECORDS_MAX * sizeof(uint32_t);
+    near->bytes = bytes + WR_BATCH_RECORDS_MAX * sizeof(uint32_t);
     void *line = wr_mem_reserve(near->bytes);
     if (line == NULL) return false;
     near->budget = table->config.budget;
     near->budget->bytes += near->bytes;
-    near->generation = table->generation;
     near->hits_min_percent = blind && string ? HITS_MIN_BLIND : HITS_MIN_PERCENT;
     near->probe = (weir_near){.bytes = string ? 16 : 8,
                               .shift = 64 - (uint32_t)__builtin_ctzll(lines),
                               .offset = key->part[0].offset,
                               .mask = width == 8 ? UINT64_MAX : (UINT64_C(1) << width * 8) - 1,
                               .line = line,
-                              .miss = (uint32_t *)(void *)((char *)line + LINE_BYTES)};
+                              .miss = (uint32_t *)(void *)((char *)line + bytes)};
     return true;
 }
 
@@ -69,6 +70,18 @@ static uint64_t line16(const wr_near *near, const uint64_t word[2])
     return (word[0] ^ word[1] * WEIR_NEAR_MIX) * WEIR_NEAR_MIX >> near->probe.shift;
 }
 
+/* No key is found in an empty line: of 16 bytes, as no string is that long; of 8, as it has no state. */
+static const weir_near16 EMPTY16 = {.lo = UINT64_MAX};
+
+static void empty_all(wr_near *near)
+{
+    weir_near16 *line = near->probe.line;
+    if (near->probe.bytes == 8)
+        memset(line, 0, LINE_BYTES_8);
+    else
+        for (uint64_t i = 0; i < LINE_BYTES_16 / sizeof *line; i++) line[i] = EMPTY16;
+}
+
 void wr_near_forget(wr_near *near, const wr_table *table, const void *state)
 {
     uint64_t word[2];
@@ -80,7 +93,7 @@ void wr_near_forget(wr_near *near, const wr_table *table, const void *state)
         if (line->key == word[0]) *line = (weir_near8){0};
     } else if ((uint32_t)word[0] <= WEIR_STR_INLINE) {
         weir_near16 *line = (weir_near16 *)near->probe.line + line16(near, word);
-        if (line->lo == word[0] && line->hi == word[1]) *line = (weir_near16){0};
+        if (line->lo == word[0] && line->hi == word[1]) *line = EMPTY16;
     }
 }
 
@@ -92,7 +105,7 @@ bool wr_near_begin(wr_near *near, const wr_table *table, uint32_t n)
         return false;
     }
     if (near->generation != table->generation) {
-        memset(near->probe.line, 0, LINE_BYTES);
+        empty_all(near);
         near->generation = table->generation;
         /* Dropped now and then, by barriers: warm up again. Dropped all the time, by deletes: that counts. */
         if (near->since_drop >= DROP_RARE) near->cold = WARM_UP;

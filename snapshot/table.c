@@ -132,7 +132,6 @@ static void scatter_keys(const wr_table *table, const char *entry, uint32_t n, c
 {
     uint64_t size = table->config.record->size, stride = table->entries.stride;
     uint32_t kind = table->key.part[0].kind;
-    memset(record, 0, n * size);
     if (table->key.shape == WR_KEY_INTEGER && (kind == WEIR_U64 || kind == WEIR_I64 || kind == WEIR_TIME)) {
         record += table->key.part[0].offset;
         for (uint32_t i = 0; i < n; i++) memcpy(record + i * size, entry + i * stride, 8);
@@ -202,18 +201,23 @@ uint32_t wr_table_sweep_next(wr_table *table, wr_table_sweep *sweep, void **stat
     return 0;
 }
 
-void wr_table_keys(const wr_table *table, void *const *state, uint32_t n, void *keys)
+void wr_table_put_keys(const wr_table *table, void *const *state, uint32_t n, void *keys)
 {
     uint64_t size = table->config.record->size;
     uint32_t kind = table->key.part[0].kind;
     char    *record = keys;
-    memset(record, 0, n * size);
     if (table->key.shape == WR_KEY_INTEGER && (kind == WEIR_U64 || kind == WEIR_I64 || kind == WEIR_TIME)) {
         record += table->key.part[0].offset;
         for (uint32_t i = 0; i < n; i++) memcpy(record + i * size, wr_table_entry_of(table, state[i]), 8);
         return;
     }
     for (uint32_t i = 0; i < n; i++) wr_key_scatter(&table->key, wr_table_entry_of(table, state[i]), record + i * size);
+}
+
+void wr_table_keys(const wr_table *table, void *const *state, uint32_t n, void *keys)
+{
+    memset(keys, 0, (uint64_t)n * table->config.record->size);
+    wr_table_put_keys(table, state, n, keys);
 }
 
 uint64_t wr_table_hash_of(const wr_table *table, const void *state)

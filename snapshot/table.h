@@ -59,7 +59,8 @@ bool wr_table_find(wr_table *table, const void *records, uint32_t n, const uint6
  * the lowest number, bit p < 8 whether place p is in use. */
 typedef struct wr_table_place {
     int64_t  number;
-    uint32_t word; /* its offset in the state */
+    uint32_t word;  /* its offset in the state */
+    uint32_t value; /* the offset of its value there */
     uint32_t place, places;
 } wr_table_place;
 static inline uint32_t wr_table_placed(const wr_table_place *in, uint64_t word)
@@ -69,11 +70,11 @@ static inline uint32_t wr_table_placed(const wr_table_place *in, uint64_t word)
 }
 /* Whether wr_table_find_place is there for this table: its key is one integer. */
 bool wr_table_has_find_place(const wr_table *table);
-/* As wr_table_find of all n records. At once, as the word has come from memory with the key, lists in rest[] those
- * whose state does not have the number in its place, new states among them; those of one key in their order. How many:
- * *rests. */
+/* As wr_table_find of all n records, but value[] says where the number's value lies. At once, as the word has come from
+ * memory with the key, lists in rest[] those whose state does not have the number in its place, new states among them;
+ * those of one key in their order. How many: *rests. */
 bool wr_table_find_place(wr_table *table, const void *records, uint32_t n, const uint64_t *hash,
-                         const wr_table_place *place, void **state, uint8_t *fresh, uint32_t *rest, uint32_t *rests);
+                         const wr_table_place *place, void **value, uint8_t *fresh, uint32_t *rest, uint32_t *rests);
 /* Looks only: state[i] = NULL when the key is unknown; marks nothing. What it gives must not be written. */
 void wr_table_peek(const wr_table *table, const void *records, uint32_t n, const uint64_t *hash, const uint32_t *pick,
                    uint32_t pick_n, void **state);
@@ -118,7 +119,9 @@ typedef struct wr_table_walk {
 } wr_table_walk;
 uint32_t wr_table_walk_next(const wr_table *table, wr_table_walk *walk, void **state, uint32_t n);
 /* n records with only the key fields of these entries set, as wr_table_scan_next gives them. */
-void     wr_table_keys(const wr_table *table, void *const *state, uint32_t n, void *keys);
+void wr_table_keys(const wr_table *table, void *const *state, uint32_t n, void *keys);
+/* The same into records whose other bytes are zero already. */
+void     wr_table_put_keys(const wr_table *table, void *const *state, uint32_t n, void *keys);
 uint64_t wr_table_hash_of(const wr_table *table, const void *state); /* of the entry's key */
 /* The states of all entries with this hash, at most n: seldom more than one. How many. Marks nothing. */
 uint32_t wr_table_by_hash(const wr_table *table, uint64_t hash, void **state, uint32_t n);

@@ -216,6 +216,19 @@ static void find_only(wr_table *table, void **state, uint8_t *fresh, uint32_t n)
     for (uint32_t i = 0; i < n; i++) state[i] = only;
 }
 
+/* Pointers that lie `offset` behind states. */
+static void touch(wr_table *table, void *const *at, uint32_t n, uint32_t offset)
+{
+    uint32_t position[WR_TOUCH_MAX];
+    if (__builtin_expect(table->entries.mark == WR_MARK_OFF, 1)) return;
+    for (uint32_t from = 0, count; from < n; from += count) {
+        count = n - from < WR_TOUCH_MAX ? n - from : WR_TOUCH_MAX;
+        for (uint32_t i = 0; i < count; i++)
+            position[i] = wr_table_position_of(table, (const char *)at[from + i] - offset);
+        wr_family_touch_all(&table->entries, position, count);
+    }
+}
+
 static void find_block(wr_table *table, wr_keys *keys, void **state, uint8_t *fresh, uint32_t n)
 {
     uint32_t miss[WR_FIND_MAX + 1];
@@ -261,7 +274,7 @@ bool wr_table_has_find_place(const wr_table *table)
 }
 
 bool wr_table_find_place(wr_table *table, const void *records, uint32_t n, const uint64_t *hash,
-                         const wr_table_place *place, void **state, uint8_t *fresh, uint32_t *rest, uint32_t *rests)
+                         const wr_table_place *place, void **value, uint8_t *fresh, uint32_t *rest, uint32_t *rests)
 {
     uint32_t size = table->config.record->size, miss[WR_FIND_MAX + 1], listed = 0, more;
     wr_keys  keys;
@@ -271,18 +284,20 @@ bool wr_table_find_place(wr_table *table, const void *records, uint32_t n, const
         uint32_t block = n - at < WR_FIND_MAX ? n - at : WR_FIND_MAX;
         gather(table, &keys, (const char *)records + (uint64_t)at * size, hash + at, NULL, block);
         uint32_t misses = table->find_place(&table->index, table->entries.base, table->entries.stride, keys.at,
-                                            keys.stride, keys.hash, block, table->state_at, state + at, miss, place,
+                                            keys.stride, keys.hash, block, table->state_at, value + at, miss, place,
                                             rest + listed, &more);
         for (uint32_t i = 0; at != 0 && i < more; i++) rest[listed + i] += at;
         listed += more;
-        if (misses != 0) find_or_make(table, &keys, state + at, fresh != NULL ? fresh + at : NULL, miss, misses);
+        if (misses != 0) find_or_make(table, &keys, value + at, fresh != NULL ? fresh + at : NULL, miss, misses);
         for (uint32_t q = 0; q < misses; q++) {
+            char    *state = value[at + miss[q]];
             uint64_t word;
-            memcpy(&word, (const char *)state[at + miss[q]] + place->word, 8);
+            memcpy(&word, state + place->word, 8);
+            value[at + miss[q]] = state + place->value;
             rest[listed] = at + miss[q];
             listed += !wr_table_placed(place, word);
         }
-        wr_table_touch(table, state + at, block);
+        touch(table, value + at, block, place->value);
     }
     *rests = listed;
     return !table->config.budget->exceeded;
@@ -340,11 +355,5 @@ void wr_table_peek(const wr_table *table, const void *records, uint32_t n, const
 
 void wr_table_touch(wr_table *table, void *const *state, uint32_t n)
 {
-    uint32_t position[WR_TOUCH_MAX];
-    if (__builtin_expect(table->entries.mark == WR_MARK_OFF, 1)) return;
-    for (uint32_t from = 0, count; from < n; from += count) {
-        count = n - from < WR_TOUCH_MAX ? n - from : WR_TOUCH_MAX;
-        for (uint32_t i = 0; i < count; i++) position[i] = wr_table_position_of(table, state[from + i]);
-        wr_family_touch_all(&table->entries, position, count);
-    }
+    touch(table, state, n, 0);
 }

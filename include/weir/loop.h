@@ -67,12 +67,29 @@ WEIR_INLINE_ void *weir_near16_find_(const weir_near *near, const weir_near16 *l
     return WEIR_LIKELY_(at->lo == lo && at->hi == hi) ? at->state : NULL;
 }
 
-/* The same as a number, 0 for a miss, without a branch. */
-WEIR_INLINE_ uintptr_t weir_near16_blind_(const weir_near *near, const weir_near16 *line, const char *record)
+/* `same` where `differs` is 0, else `other`. Compilers make a branch of a plain condition; here it would be
+ * mispredicted. */
+WEIR_INLINE_ void *weir_select_(uint64_t differs, void *same, void *other)
+{
+#if defined(__x86_64__)
+    __asm__("test %1, %1\n\tcmovne %2, %0" : "+r"(same) : "r"(differs), "r"(other) : "cc");
+    return same;
+#else
+    uintptr_t take = 0 - (uintptr_t)(differs != 0);
+    __asm__("" : "+r"(take)); /* not known to be all ones or none */
+    return (void *)(((uintptr_t)same & ~take) | ((uintptr_t)other & take));
+#endif
+}
+
+/* The same without a branch: `nobody` for a miss, and *miss is 1 then. */
+WEIR_INLINE_ void *weir_near16_blind_(const weir_near *near, const weir_near16 *line, const char *record, void *nobody,
+                                      uint32_t *miss)
 {
     uint64_t           lo = weir_load64_(record + near->offset), hi = weir_load64_(record + near->offset + 8);
     const weir_near16 *at = &line[((lo ^ hi * WEIR_NEAR_MIX) * WEIR_NEAR_MIX) >> near->shift];
-    return (uintptr_t)at->state & (0 - (uintptr_t)(((at->lo ^ lo) | (at->hi ^ hi)) == 0));
+    uint64_t           differs = (at->lo ^ lo) | (at->hi ^ hi);
+    *miss = differs != 0;
+    return weir_select_(differs, at->state, nobody);
 }
 
 /* One pass over the batch with lines of one size. CALL is a statement about i_ and state_ (void *). Hits are worked
@@ -112,11 +129,10 @@ WEIR_INLINE_ uintptr_t weir_near16_blind_(const weir_near *near, const weir_near
         A                  nobody_;                                                                                    \
         memset(&nobody_, 0, sizeof nobody_);                                                                           \
         for (uint32_t i_ = 0, n_ = c_->n; i_ < n_; i_++) {                                                             \
-            uintptr_t found_ = weir_near16_blind_(&near_, line_, (const char *)&in_[i_]);                              \
-            uintptr_t hit_ = 0 - (uintptr_t)(found_ != 0);                                                             \
-            A        *state_ = (A *)((found_ & hit_) | ((uintptr_t)&nobody_ & ~hit_));                                 \
+            uint32_t far_;                                                                                             \
+            A       *state_ = (A *)weir_near16_blind_(&near_, line_, (const char *)&in_[i_], &nobody_, &far_);         \
             near_.miss[misses_] = i_;                                                                                  \
-            misses_ += 1 + (uint32_t)hit_;                                                                             \
+            misses_ += far_;                                                                                           \
             __VA_ARGS__;                                                                                               \
         }                                                                                                              \
         c_->near->misses = misses_;                                                                                    \

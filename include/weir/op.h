@@ -59,9 +59,9 @@ weir_grown weir_out_grow(void *engine, char *next);
 void weir_out_own(void *engine, weir_str *s);
 
 /* ---- lookaside: lines that keyed loops probe inline --------------------------------------------------------------
- * near[(word * WEIR_NEAR_MIX) >> shift]; state == NULL: empty line. Keys of at most 8 bytes use weir_near8 with word
- * = the 8 bytes at the key's offset & mask; a single string key uses weir_near16 when len <= 12, word = lo ^ hi *
- * MIX. */
+ * near[(word * WEIR_NEAR_MIX) >> shift]. Keys of at most 8 bytes use weir_near8 with word = the 8 bytes at the key's
+ * offset & mask, and state == NULL is an empty line; a single string key uses weir_near16 when len <= 12, word = lo ^
+ * hi * MIX, and an empty line's lo is UINT64_MAX, which begins no string. */
 typedef struct weir_near8 {
     uint64_t key;
     void    *state;

@@ -589,10 +589,12 @@ static void places_are_found(void **unused)
         wr_key_hash(&key, rows, sizeof *rows, n, hash);
         uint32_t       places = 2u << wr_prng_below(&prng, 3);
         int64_t        number = (int64_t)wr_prng_below(&prng, 9) - 4;
-        wr_table_place place = {number, offsetof(tally, seen), (uint32_t)number & (places - 1), places};
+        wr_table_place place = {number, offsetof(tally, seen), 8 * (round % 2), (uint32_t)number & (places - 1),
+                                places};
         table->find_place = kernel[round % kernels];
         assert_true(wr_table_find_place(table, rows, n, hash, &place, state, fresh, rest, &rests));
         for (uint32_t i = 0; i < n; i++) {
+            state[i] = (char *)state[i] - place.value;
             const tally *t = state[i];
             int64_t      base = (int64_t)t->seen >> 8;
             bool         has = number >= base && number < base + places && (t->seen >> place.place & 1);
