@@ -5,9 +5,9 @@
 #include "snapshot/table_inner.h"
 
 #define LINE_BYTES_8     (128u * 1024) /* half of a small second-level cache or less */
-#define LINE_BYTES_16    (256u * 1024)
-#define WARM_UP          32768u /* records after the lines were dropped that say nothing: all miss once */
-#define TRIAL            16384u /* records that are judged */
+#define LINE_BYTES_16    (512u * 1024) /* of strings, where a miss costs more, and loops wait for none */
+#define WARM_UP          32768u        /* records after the lines were dropped that say nothing: all miss once */
+#define TRIAL            16384u        /* records that are judged */
 #define DROP_RARE        (16u * WARM_UP)
 #define HITS_MIN_PERCENT 80u        /* a loop that branches on a hit */
 #define HITS_MIN_BLIND   50u        /* one that does not */

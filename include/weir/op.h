@@ -58,6 +58,25 @@ weir_grown weir_out_grow(void *engine, char *next);
  * loop's. */
 void weir_out_own(void *engine, weir_str *s);
 
+/* ---- the loop of WEIR_SPLIT: constant tables of the module ------------------------------------------------------- */
+
+/* A field that each token's record has from the record that it was split from. */
+typedef struct weir_copy {
+    uint32_t from, to, size; /* offsets in the two records; bytes */
+    uint32_t string;         /* 1: it is a string */
+} weir_copy;
+typedef struct weir_splitting {
+    uint32_t         abi_size;        /* sizeof(weir_splitting) in the author's header */
+    uint32_t         text, in_size;   /* the offset of the string that is split; bytes of its record */
+    uint32_t         token, out_size; /* the same of the string that gets a token */
+    uint32_t         copies;
+    const weir_copy *copy;
+    char             separator;
+} weir_splitting;
+/* One record at ctx->out[0] for each token of each of the ctx->n records; empty tokens are skipped. All other bytes of
+ * a record are zero, but for the copies. Thread: the loop's. */
+void weir_split(weir_ctx *ctx, const weir_splitting *how);
+
 /* ---- lookaside: lines that keyed loops probe inline --------------------------------------------------------------
  * near[(word * WEIR_NEAR_MIX) >> shift]. Keys of at most 8 bytes use weir_near8 with word = the 8 bytes at the key's
  * offset & mask, and state == NULL is an empty line; a single string key uses weir_near16 when len <= 12, word = lo ^
