@@ -68,15 +68,16 @@ static void bad_record(wr_reader *reader, weir_ctx *ctx, const char *why, size_t
 
 /* ---- plain lines ------------------------------------------------------------------------------------------------- */
 
-enum { ENDS = 512 }; /* line ends that are looked for before their lines are made */
+enum { ENDS = 448 }; /* line ends that are looked for before their lines are made */
 
-/* The offsets of line ends in [from, to), 64 bytes at a time, until there are ENDS. Nearly always one or two lines end
- * in 64 bytes, so that the loop has no branch which is mispredicted. Returns how many; *seen: how far it looked. */
-static uint32_t find_ends(const char *base, size_t from, size_t to, uint32_t *ends, size_t *seen)
+/* The offsets of line ends in [from, to), 64 bytes at a time, until there are `enough`. Nearly always one or two lines
+ * end in 64 bytes, so that the loop has no branch which is mispredicted. Returns how many, 63 more at most; *seen: how
+ * far it looked. */
+static uint32_t find_ends(const char *base, size_t from, size_t to, uint32_t *ends, uint32_t enough, size_t *seen)
 {
     uint32_t n = 0;
     size_t   at = from;
-    for (; at < to && n <= ENDS - 64; at += 64) {
+    for (; at < to && n < enough; at += 64) {
         uint64_t mask = wr_newlines_64(base + at);
         if (to - at < 64) mask &= (UINT64_C(1) << (to - at)) - 1;
         for (uint32_t i = 0; i < 2; i++, mask &= mask - 1) {
@@ -98,15 +99,14 @@ static enum wr_read emit_lines(wr_reader *reader, weir_out *out, size_t limit)
     weir_str   *next = (weir_str *)(void *)out->next, *room = (weir_str *)(void *)out->end;
     weir_time  *time = out->time;
     const bool  skip_blank = reader->skip_blank;
-    uint32_t    ends[ENDS + 2], n = 0, i = 0;
-    for (;;) {
+    uint32_t    ends[ENDS + 64], n = 0, i = 0;
+    while (next != room && line < stop) { /* lines begin before `stop` */
         if (i == n) {
-            if (line >= stop || seen == reader->end) break;
-            n = find_ends(base, seen, reader->end, ends, &seen);
+            if (seen == reader->end) break;
+            n = find_ends(base, seen, reader->end, ends, room - next < ENDS ? (uint32_t)(room - next) : ENDS, &seen);
             i = 0;
             continue;
         }
-        if (next == room || line >= stop) break; /* lines begin before `stop` */
         size_t bytes = ends[i] - line;
         bytes -= bytes > 0 && base[ends[i] - 1] == '\r';
         *next = wr_str_spare(base + line, bytes);

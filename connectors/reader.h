@@ -6,7 +6,7 @@
 #define WR_CONNECTORS_READER_H
 #include "connectors/host.h"
 
-#define WR_READER_BYTES WR_KIB(64) /* the first window: two of them fit into the L2 cache */
+#define WR_READER_BYTES WR_KIB(64) /* the first window: little beside what a second-level cache holds */
 
 typedef struct wr_reader wr_reader;
 

@@ -5,11 +5,7 @@ WEIR_RECORD(line, (weir_str, text))
 WEIR_RECORD(word, (weir_str, text))
 WEIR_RECORD(tally, (weir_str, word), (uint64_t, count))
 
-WEIR_FLAT_MAP(split, line, in, word, out)
-{
-    weir_cursor c = weir_str_cursor(&in->text);
-    for (weir_str token; weir_next_token(&c, ' ', &token);) word_emit(out, (word){.text = token});
-}
+WEIR_SPLIT(split, line, text, ' ', word, text)
 
 WEIR_AGGREGATE_FIELDS(count, word, tally, (word, key, text), (count, count))
 

@@ -30,8 +30,8 @@ void wr_stretch_take(wr_stretch *s, const char *strings, uint32_t n, uint32_t st
 /* Offsets of all tokens in their order. Returns how many. */
 typedef uint32_t wr_tokens_fn(const wr_stretch *s, char separator, uint32_t *start, uint32_t *end);
 wr_tokens_fn     wr_tokens_plain;
-/* Makes n strings that lie `stride` bytes apart. far[], which has WR_TOKENS_SPARE places more, gets the numbers of those
- * with more than 12 bytes, of which only the room is made. Returns how many those are. */
+/* Makes n strings that lie `stride` bytes apart. far[], which has WR_TOKENS_SPARE places more, gets the numbers of
+ * those with more than 12 bytes, of which only the room is made. Returns how many those are. */
 typedef uint32_t wr_strings_fn(const wr_stretch *s, const uint32_t *start, const uint32_t *end, uint32_t n, char *to,
                                uint32_t stride, uint32_t *far);
 wr_strings_fn    wr_strings_plain;
