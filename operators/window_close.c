@@ -199,12 +199,37 @@ void wr_may_forget(wr_op *op, wr_windows *k, char *state)
     wr_table_forget(op->table, state);
 }
 
+static bool fired_before(const wr_op *op, const wr_windows *k, uint32_t group)
+{
+    if (k->fired_of == NULL || k->purging) return false;
+    return k->fired_of[group - wr_key_groups_of(op->subtask, op->subtasks, op->max_parallelism).first] >= k->sweep_end;
+}
+
+/* The next entries, of as many regions as it takes; 0: all keys are done. */
+static uint32_t next_entries(wr_op *op, wr_windows *k)
+{
+    uint32_t n = 0, group;
+    if (k->walks) {
+        char *state = wr_table_walk_next(op->table, &k->walk, ENTRIES_PER_RUN, &n);
+        for (uint32_t i = 0; i < n; i++) k->state[i] = state + (uint64_t)i * wr_table_stride(op->table);
+        return n;
+    }
+    while (n < ENTRIES_PER_RUN) {
+        uint32_t more = wr_table_sweep_next(op->table, &k->sweep, k->state + n, ENTRIES_PER_RUN - n, &group);
+        if (more == 0) break;
+        if (fired_before(op, k, group)) continue;
+        for (uint32_t i = n; i < n + more && i < PREFETCH_AHEAD; i++) __builtin_prefetch(k->state[i]);
+        n += more;
+    }
+    return n;
+}
+
 /* Entries of a tumbling window that do not have the slice in its place, but perhaps in their list. */
-static void run_rest(wr_op *op, wr_windows *k, void *const *state, const uint32_t *rest, uint32_t rests)
+static void run_rest(wr_op *op, wr_windows *k, void *const *rest, uint32_t rests)
 {
     int64_t slice = k->sweep_end - 1;
     for (uint32_t j = 0; j < rests; j++) {
-        char       *of = state[rest[j]];
+        char       *of = rest[j];
         weir_rows   rows;
         const char *row = wr_far_find(op, k, of, slice, &rows);
         if (row == NULL) {
@@ -218,31 +243,50 @@ static void run_rest(wr_op *op, wr_windows *k, void *const *state, const uint32_
     }
 }
 
-/* Tumbling windows: most entries have the slice in its place, or nothing at all. Results are as many as the run at
- * most. */
-static void run_tumbling(wr_op *op, wr_windows *k, void *const *state, uint32_t n)
+/* n entries, of which those that run_rest is for come into state[]. `first`: they lie side by side from there on;
+ * NULL: they are those of state[]. Returns how many are for run_rest. */
+static inline __attribute__((always_inline)) uint32_t tumbling_loop(wr_windows *k, void **state, char *first,
+                                                                    uint64_t stride, uint32_t n)
 {
     const wr_table_place in = wr_table_place_of(k, k->sweep_end - 1);
-    const uint32_t       acc = k->type.acc[in.place], list = k->type.list + (uint32_t)offsetof(weir_cell, count);
-    uint32_t             r = k->results, rests = 0, *rest = k->rest;
+    const uint32_t       list = k->type.list + (uint32_t)offsetof(weir_cell, count), forgetting = k->forgetting;
+    void               **key = k->result_key, **value = k->result;
+    uint32_t             r = k->results, rests = 0;
     for (uint32_t i = 0; i < n; i++) {
-        const char *of = state[i];
-        uint64_t    mark;
-        uint32_t    listed;
-        __builtin_prefetch(i + PREFETCH_AHEAD < n ? state[i + PREFETCH_AHEAD] : of + PREFETCH_AHEAD * WR_CACHE_LINE);
+        char    *of = first != NULL ? first + i * stride : state[i];
+        char    *ahead = of + PREFETCH_AHEAD * WR_CACHE_LINE;
+        uint64_t mark;
+        uint32_t listed;
+        __builtin_prefetch(first == NULL && i + PREFETCH_AHEAD < n ? state[i + PREFETCH_AHEAD] : ahead);
         memcpy(&mark, of + in.word, 8);
         memcpy(&listed, of + list, 4);
         uint32_t has = wr_table_placed(&in, mark);
-        k->result_key[r] = state[i];
-        k->result[r] = (char *)state[i] + acc;
+        key[r] = of;
+        value[r] = of + in.value;
         r += has;
-        rest[rests] = i;
-        rests += ~has & ((listed != 0) | k->forgetting) & 1;
+        state[rests] = of;
+        rests += ~has & ((listed != 0) | forgetting) & 1;
     }
     k->used += r - k->results;
     k->unused += n - rests - (r - k->results);
     k->results = r;
-    run_rest(op, k, state, rest, rests);
+    return rests;
+}
+
+/* Tumbling windows: most entries have the slice in its place, or nothing at all. Results are as many as entries at
+ * most. Returns how many entries; 0: all are done. */
+static uint32_t run_tumbling(wr_op *op, wr_windows *k)
+{
+    uint32_t n, rests;
+    if (k->walks) {
+        char *first = wr_table_walk_next(op->table, &k->walk, ENTRIES_PER_RUN, &n);
+        rests = n == 0 ? 0 : tumbling_loop(k, k->state, first, wr_table_stride(op->table), n);
+    } else {
+        n = next_entries(op, k);
+        rests = tumbling_loop(k, k->state, NULL, 0, n);
+    }
+    run_rest(op, k, k->state, rests);
+    return n;
 }
 
 static void run_any(wr_op *op, wr_windows *k, void *const *state, uint32_t n)
@@ -264,27 +308,6 @@ static void run_any(wr_op *op, wr_windows *k, void *const *state, uint32_t n)
     }
 }
 
-static bool fired_before(const wr_op *op, const wr_windows *k, uint32_t group)
-{
-    if (k->fired_of == NULL || k->purging) return false;
-    return k->fired_of[group - wr_key_groups_of(op->subtask, op->subtasks, op->max_parallelism).first] >= k->sweep_end;
-}
-
-/* The next entries, of as many regions as it takes; 0: all keys are done. */
-static uint32_t next_entries(wr_op *op, wr_windows *k)
-{
-    uint32_t n = 0, group;
-    if (k->walks) return wr_table_walk_next(op->table, &k->walk, k->state, ENTRIES_PER_RUN);
-    while (n < ENTRIES_PER_RUN) {
-        uint32_t more = wr_table_sweep_next(op->table, &k->sweep, k->state + n, ENTRIES_PER_RUN - n, &group);
-        if (more == 0) break;
-        if (fired_before(op, k, group)) continue;
-        for (uint32_t i = n; i < n + more && i < PREFETCH_AHEAD; i++) __builtin_prefetch(k->state[i]);
-        n += more;
-    }
-    return n;
-}
-
 /* About a batch of results; false: all keys are done. */
 static bool sweep_step(wr_op *op, wr_windows *k)
 {
@@ -292,11 +315,10 @@ static bool sweep_step(wr_op *op, wr_windows *k)
     weir_span span = span_of(k, k->sweep_end);
     for (uint32_t seen = 0, n; seen < ENTRIES_PER_STEP && !wr_op_failed(op); seen += n) {
         if (k->results + ENTRIES_PER_RUN > WR_RESULTS) wr_result_flush(op, k);
-        n = next_entries(op, k);
+        n = tumbling ? run_tumbling(op, k) : next_entries(op, k);
         if (n == 0) return false;
-        if (tumbling)
-            run_tumbling(op, k, k->state, n);
-        else if (k->ring)
+        if (tumbling) continue;
+        if (k->ring)
             wr_ring_run(op, k, k->state, n, k->sweep_end, &span);
         else
             run_any(op, k, k->state, n);

@@ -165,20 +165,53 @@ uint32_t wr_table_scan_next(wr_table *table, wr_table_scan *scan, void **state, 
     return count;
 }
 
-uint32_t wr_table_walk_next(const wr_table *table, wr_table_walk *walk, void **state, uint32_t n)
+char *wr_table_walk_run(const wr_table *table, wr_table_walk *walk, uint32_t *n)
 {
     const wr_family *entries = &table->entries;
-    uint32_t         log2 = entries->granule_log2, end = (uint32_t)(entries->next >> log2), count = 0;
-    dcheck(n >= 1u << log2);
+    uint32_t         log2 = entries->granule_log2, end = (uint32_t)(entries->next >> log2);
     if (walk->granule == 0) walk->granule = 1; /* position 0 is nobody's */
-    for (; walk->granule < end && count + (1u << log2) <= n; walk->granule++) {
-        uint64_t where = entries->where[walk->granule];
+    while (walk->granule < end) {
+        uint32_t granule = walk->granule++;
+        uint64_t where = entries->where[granule];
         uint32_t all = entries->group[where >> 32].count, number = (uint32_t)where;
-        uint32_t there = all > number ? all - number : 0, more = there >> log2 == 0 ? there : 1u << log2;
-        char    *entry = wr_family_at(entries, walk->granule << log2) + table->state_at;
-        for (uint32_t i = 0; i < more; i++, entry += entries->stride) state[count++] = entry;
+        uint32_t there = all > number ? all - number : 0;
+        *n = there >> log2 == 0 ? there : 1u << log2;
+        if (there != 0) return wr_family_at(entries, granule << log2) + table->state_at;
     }
-    return count;
+    *n = 0;
+    return NULL;
+}
+
+/* How many entries of a granule are there: its first ones. */
+static inline uint32_t there_in(const wr_family *entries, uint32_t granule)
+{
+    uint64_t where = entries->where[granule];
+    uint32_t all = entries->group[where >> 32].count, number = (uint32_t)where, most = 1u << entries->granule_log2;
+    uint32_t there = all > number ? all - number : 0;
+    return there < most ? there : most;
+}
+
+char *wr_table_walk_next(const wr_table *table, wr_table_walk *walk, uint32_t most, uint32_t *n)
+{
+    const wr_family *entries = &table->entries;
+    uint32_t         log2 = entries->granule_log2, end = (uint32_t)(entries->next >> log2), full = 1u << log2, more = 0;
+    dcheck(most >= full);
+    if (walk->granule == 0) walk->granule = 1; /* position 0 is nobody's */
+    while (walk->granule < end && (more = there_in(entries, walk->granule)) == 0) walk->granule++;
+    char *first = wr_family_at(entries, walk->granule << log2) + table->state_at;
+    for (*n = 0; walk->granule < end && *n + full <= most; walk->granule++) {
+        more = there_in(entries, walk->granule);
+        *n += more;
+        if (more == full) continue;
+        walk->granule++;
+        break;
+    }
+    return first;
+}
+
+uint32_t wr_table_stride(const wr_table *table)
+{
+    return table->entries.stride;
 }
 
 uint32_t wr_table_sweep_next(wr_table *table, wr_table_sweep *sweep, void **state, uint32_t n, uint32_t *group)

@@ -112,12 +112,14 @@ typedef struct wr_table_sweep {
 } wr_table_sweep;
 uint32_t wr_table_sweep_next(wr_table *table, wr_table_sweep *sweep, void **state, uint32_t n, uint32_t *group);
 /* A walk over all entries in order of address, which is how memory gives them fastest: half of the time of the other
- * walks in a large table. Up to n >= 512 states; 0 at the end. No find that creates, forget or settle in between. Zero
- * to begin. */
+ * walks in a large table. Gives the state of the first of up to `most` >= 512 entries that lie side by side,
+ * wr_table_stride bytes apart; *n: how many, 0 at the end. No find that creates, forget or settle in between. Zero to
+ * begin. */
 typedef struct wr_table_walk {
     uint32_t granule; /* next one */
 } wr_table_walk;
-uint32_t wr_table_walk_next(const wr_table *table, wr_table_walk *walk, void **state, uint32_t n);
+char    *wr_table_walk_next(const wr_table *table, wr_table_walk *walk, uint32_t most, uint32_t *n);
+uint32_t wr_table_stride(const wr_table *table); /* bytes from one entry to the next */
 /* n records with only the key fields of these entries set, as wr_table_scan_next gives them. */
 void wr_table_keys(const wr_table *table, void *const *state, uint32_t n, void *keys);
 /* The same into records whose other bytes are zero already. */

@@ -272,14 +272,16 @@ static void run_peek(world *w)
 static void check_walk(const world *w, uint64_t ids)
 {
     wr_table_walk walk = {0};
-    void         *state[512];
-    const void   *before = NULL;
+    const char   *before = NULL;
     uint64_t      count = 0;
-    for (uint32_t n; (n = wr_table_walk_next(w->table, &walk, state, 512)) != 0; count += n) {
-        for (uint32_t i = 0; i < n; i++) {
-            assert_true((uintptr_t)state[i] > (uintptr_t)before);
-            before = state[i];
-            ids -= ((const tally *)state[i])->id;
+    for (uint32_t n;; count += n) {
+        const char *state = wr_table_walk_next(w->table, &walk, 512, &n);
+        if (n == 0) break;
+        assert_true(n <= 512);
+        for (uint32_t i = 0; i < n; i++, state += wr_table_stride(w->table)) {
+            assert_true((uintptr_t)state > (uintptr_t)before);
+            before = state;
+            ids -= ((const tally *)(const void *)state)->id;
         }
     }
     assert_int_equal(count, w->known);
