@@ -171,8 +171,10 @@
     static const weir_copy weir_copies_of_##NAME[] = {WEIR_EACH_(WEIR_SPLIT_ROW_, (NAME, T, U), __VA_ARGS__)};         \
     WEIR_SPLIT_(NAME, T, TEXT, SEPARATOR, U, TOKEN, WEIR_COUNT_(__VA_ARGS__))
 #define WEIR_SPLIT_(NAME, T, TEXT, SEPARATOR, U, TOKEN, COPIES)                                                        \
-    WEIR_CHECK_(WEIR_KIND_(WEIR_FIELD_OF_(T, TEXT)) == WEIR_STR && WEIR_KIND_(WEIR_FIELD_OF_(U, TOKEN)) == WEIR_STR,   \
-                "WEIR_SPLIT(" #NAME "): " #T "." #TEXT " and " #U "." #TOKEN " must be weir_str")                      \
+    WEIR_CHECK_AS_(NAME##_splits_strings_,                                                                             \
+                   WEIR_KIND_(WEIR_FIELD_OF_(T, TEXT)) == WEIR_STR &&                                                  \
+                       WEIR_KIND_(WEIR_FIELD_OF_(U, TOKEN)) == WEIR_STR,                                               \
+                   "WEIR_SPLIT(" #NAME "): " #T "." #TEXT " and " #U "." #TOKEN " must be weir_str")                   \
     WEIR_UNUSED_ static const weir_splitting weir_splitting_##NAME = {                                                 \
         .abi_size = sizeof(weir_splitting),                                                                            \
         .text = offsetof(T, TEXT),                                                                                     \
