@@ -210,8 +210,11 @@ static uint32_t next_entries(wr_op *op, wr_windows *k)
 {
     uint32_t n = 0, group;
     if (k->walks) {
-        char *state = wr_table_walk_next(op->table, &k->walk, ENTRIES_PER_RUN, &n);
-        for (uint32_t i = 0; i < n; i++) k->state[i] = state + (uint64_t)i * wr_table_stride(op->table);
+        uint64_t stride = wr_table_stride(op->table);
+        for (uint32_t more = 1; more != 0 && ENTRIES_PER_RUN - n >= WR_TABLE_RUN_MIN; n += more) {
+            char *state = wr_table_walk_next(op->table, &k->walk, ENTRIES_PER_RUN - n, &more);
+            for (uint32_t i = 0; i < more; i++) k->state[n + i] = state + i * stride;
+        }
         return n;
     }
     while (n < ENTRIES_PER_RUN) {

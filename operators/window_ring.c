@@ -176,17 +176,23 @@ static ring_step step_of(const wr_windows *k, int64_t end)
                        .acc = k->type.acc[place]};
 }
 
+static inline __attribute__((always_inline)) void ask_for(const ring_step *p, const char *of)
+{
+    __builtin_prefetch(of, 1);
+    __builtin_prefetch(of + p->total_end, 1);
+    __builtin_prefetch(of + p->slot, 1);
+}
+
 /* Splits a run: keys whose total is of the window before and that have the youngest slice go to easy[], the others to
  * hard[]. Returns how many are easy. Reads only. */
 static uint32_t sort_out(const ring_step *at, void *const *state, uint32_t n, void **easy, void **hard)
 {
     const ring_step p = *at;
     uint32_t        easies = 0, hards = 0;
+    for (uint32_t i = 0; i < n && i < PREFETCH_AHEAD; i++) ask_for(&p, state[i]);
     for (uint32_t i = 0; i < n; i++) {
-        const char *of = state[i], *ahead = state[i + PREFETCH_AHEAD < n ? i + PREFETCH_AHEAD : i];
-        __builtin_prefetch(ahead, 1);
-        __builtin_prefetch(ahead + p.total_end, 1);
-        __builtin_prefetch(ahead + p.slot, 1);
+        const char *of = state[i];
+        ask_for(&p, state[i + PREFETCH_AHEAD < n ? i + PREFETCH_AHEAD : i]);
         int64_t  goes_on, mark;
         uint32_t listed;
         memcpy(&goes_on, of + p.total_end, 8);

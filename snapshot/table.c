@@ -182,31 +182,30 @@ char *wr_table_walk_run(const wr_table *table, wr_table_walk *walk, uint32_t *n)
     return NULL;
 }
 
-/* How many entries of a granule are there: its first ones. */
-static inline uint32_t there_in(const wr_family *entries, uint32_t granule)
-{
-    uint64_t where = entries->where[granule];
-    uint32_t all = entries->group[where >> 32].count, number = (uint32_t)where, most = 1u << entries->granule_log2;
-    uint32_t there = all > number ? all - number : 0;
-    return there < most ? there : most;
-}
-
 char *wr_table_walk_next(const wr_table *table, wr_table_walk *walk, uint32_t most, uint32_t *n)
 {
     const wr_family *entries = &table->entries;
-    uint32_t         log2 = entries->granule_log2, end = (uint32_t)(entries->next >> log2), full = 1u << log2, more = 0;
-    dcheck(most >= full);
+    uint32_t         log2 = entries->granule_log2, end = (uint32_t)(entries->next >> log2), left = 0;
+    dcheck(most >= WR_TABLE_RUN_MIN && 1u << log2 <= WR_TABLE_RUN_MIN);
     if (walk->granule == 0) walk->granule = 1; /* position 0 is nobody's */
-    while (walk->granule < end && (more = there_in(entries, walk->granule)) == 0) walk->granule++;
-    char *first = wr_family_at(entries, walk->granule << log2) + table->state_at;
-    for (*n = 0; walk->granule < end && *n + full <= most; walk->granule++) {
-        more = there_in(entries, walk->granule);
-        *n += more;
-        if (more == full) continue;
-        walk->granule++;
-        break;
+    uint32_t at = walk->granule;
+    uint64_t first = 0;
+    for (; at < end; at++) { /* the first ones of a group's region are in use */
+        first = entries->where[at];
+        uint32_t all = entries->group[first >> 32].count, number = (uint32_t)first;
+        left = all > number ? all - number : 0;
+        if (left != 0) break;
     }
-    return first;
+    char *state = wr_family_at(entries, at << log2) + table->state_at;
+    if (left > most >> log2 << log2) left = most >> log2 << log2;
+    uint32_t more = 0;
+    while (more < left && at < end && entries->where[at] == first + more) { /* the same region */
+        more += 1u << log2;
+        at++;
+    }
+    walk->granule = at;
+    *n = more < left ? more : left;
+    return state;
 }
 
 uint32_t wr_table_stride(const wr_table *table)
