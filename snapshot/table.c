@@ -185,27 +185,23 @@ char *wr_table_walk_run(const wr_table *table, wr_table_walk *walk, uint32_t *n)
 char *wr_table_walk_next(const wr_table *table, wr_table_walk *walk, uint32_t most, uint32_t *n)
 {
     const wr_family *entries = &table->entries;
-    uint32_t         log2 = entries->granule_log2, end = (uint32_t)(entries->next >> log2), left = 0;
+    uint32_t         log2 = entries->granule_log2, end = (uint32_t)(entries->next >> log2);
     dcheck(most >= WR_TABLE_RUN_MIN && 1u << log2 <= WR_TABLE_RUN_MIN);
+    *n = 0;
     if (walk->granule == 0) walk->granule = 1; /* position 0 is nobody's */
-    uint32_t at = walk->granule;
-    uint64_t first = 0;
-    for (; at < end; at++) { /* the first ones of a group's region are in use */
-        first = entries->where[at];
-        uint32_t all = entries->group[first >> 32].count, number = (uint32_t)first;
-        left = all > number ? all - number : 0;
-        if (left != 0) break;
+    while (walk->granule < end) {
+        uint64_t where = entries->where[walk->granule];
+        uint32_t all = entries->group[where >> 32].count, number = (uint32_t)where, first;
+        uint32_t region = wr_family_region_of(entries, number, &first);
+        uint32_t there = all > number ? all - number : 0; /* of a region, the first ones are in use */
+        uint32_t room = first + wr_family_region_entries(entries, region) - number;
+        char    *state = wr_family_at(entries, walk->granule << log2) + table->state_at;
+        if (room > most) room = most >> log2 << log2;
+        walk->granule += room >> log2;
+        *n = there < room ? there : room;
+        if (*n != 0) return state;
     }
-    char *state = wr_family_at(entries, at << log2) + table->state_at;
-    if (left > most >> log2 << log2) left = most >> log2 << log2;
-    uint32_t more = 0;
-    while (more < left && at < end && entries->where[at] == first + more) { /* the same region */
-        more += 1u << log2;
-        at++;
-    }
-    walk->granule = at;
-    *n = more < left ? more : left;
-    return state;
+    return NULL;
 }
 
 uint32_t wr_table_stride(const wr_table *table)

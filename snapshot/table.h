@@ -113,8 +113,8 @@ typedef struct wr_table_sweep {
 uint32_t wr_table_sweep_next(wr_table *table, wr_table_sweep *sweep, void **state, uint32_t n, uint32_t *group);
 /* A walk over all entries in order of address, which is how memory gives them fastest: half of the time of the other
  * walks in a large table. Gives the state of the first of up to `most` >= WR_TABLE_RUN_MIN entries that lie side by
- * side, wr_table_stride bytes apart; *n: how many, 0 at the end. No find that creates, forget or settle in between. Zero
- * to begin. */
+ * side, wr_table_stride bytes apart. *n: how many, 0 at the end. No find that creates, forget or settle in between.
+ * Zero to begin. */
 #define WR_TABLE_RUN_MIN 64u
 typedef struct wr_table_walk {
     uint32_t granule; /* next one */
