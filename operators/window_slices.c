@@ -228,9 +228,18 @@ static inline __attribute__((always_inline)) uint32_t claim_loop(wr_placing p, v
             fresh[i] = 1;
             continue;
         }
-        int64_t  base = (int64_t)mark >> WR_PLACE_BITS;
+        int64_t base = (int64_t)mark >> WR_PLACE_BITS;
+        bool    fits = (uint64_t)(p.in.number - base) < p.in.places;
+        if ((listed == 0) & (base >= p.alive) & fits & ((mark & bit) == 0)) { /* beside slices that are not over */
+            mark |= bit;
+            memcpy(state + p.in.word, &mark, 8);
+            memset(acc, 0, words * 8);
+            fresh[i] = 1;
+            continue;
+        }
         uint64_t used = live_places(&p, mark & ((1u << WR_PLACE_BITS) - 1), &base);
-        bool     fits = (uint64_t)(p.in.number - base) < p.in.places, has = fits & (bool)(used & bit);
+        fits = (uint64_t)(p.in.number - base) < p.in.places;
+        bool has = fits & (bool)(used & bit);
         miss[rest] = i;
         if (!(has | ((listed == 0) & fits))) {
             rest++;
