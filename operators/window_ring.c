@@ -156,6 +156,7 @@ typedef struct ring_step {
     int64_t  goes_on, done; /* what stands at total_end before and after */
     uint64_t bit;           /* of the slot that the youngest slice takes from the oldest one */
     uint32_t place, places, mark, list, total, total_end, held, slot, acc;
+    uint32_t held_all, held_words;
 } ring_step;
 
 static ring_step step_of(const wr_windows *k, int64_t end)
@@ -173,7 +174,9 @@ static ring_step step_of(const wr_windows *k, int64_t end)
                        .total_end = k->type.total_end,
                        .held = k->type.held + slot / 64 * 8,
                        .slot = k->type.ring + slot * k->type.acc_bytes,
-                       .acc = k->type.acc[place]};
+                       .acc = k->type.acc[place],
+                       .held_all = k->type.held,
+                       .held_words = (uint32_t)(k->per + 63) / 64};
 }
 
 static inline __attribute__((always_inline)) void ask_for(const ring_step *p, const char *of)
@@ -183,15 +186,32 @@ static inline __attribute__((always_inline)) void ask_for(const ring_step *p, co
     __builtin_prefetch(of + p->slot, 1);
 }
 
-/* Splits a run: keys whose total is of the window before and that have the youngest slice go to easy[], the others to
- * hard[]. Returns how many are easy. Reads only. */
-static uint32_t sort_out(const ring_step *at, void *const *state, uint32_t n, void **easy, void **hard)
+/* A run, split. */
+typedef struct ring_run {
+    void    *easy[RUN_MAX], *quiet[RUN_MAX], *hard[RUN_MAX];
+    uint32_t easies, quiets, hards;
+} ring_run;
+
+/* Whether the ring holds more than the slice that leaves. */
+static bool stays(const ring_step *p, const char *of)
+{
+    uint64_t any = 0, held;
+    for (uint32_t i = 0; i < p->held_words; i++) {
+        memcpy(&held, of + p->held_all + 8 * i, 8);
+        any |= p->held_all + 8 * i == p->held ? held & ~p->bit : held;
+    }
+    return any != 0;
+}
+
+/* Keys whose total is of the window before are easy if they have the youngest slice, and quiet if they have nothing new
+ * but older slices; the others are hard. Reads only. */
+static void sort_out(const ring_step *at, void *const *state, uint32_t n, ring_run *to)
 {
     const ring_step p = *at;
-    uint32_t        easies = 0, hards = 0;
+    uint32_t        easies = 0, quiets = 0, hards = 0;
     for (uint32_t i = 0; i < n && i < PREFETCH_AHEAD; i++) ask_for(&p, state[i]);
     for (uint32_t i = 0; i < n; i++) {
-        const char *of = state[i];
+        char *of = state[i];
         ask_for(&p, state[i + PREFETCH_AHEAD < n ? i + PREFETCH_AHEAD : i]);
         int64_t  goes_on, mark;
         uint32_t listed;
@@ -200,18 +220,24 @@ static uint32_t sort_out(const ring_step *at, void *const *state, uint32_t n, vo
         memcpy(&listed, of + p.list, 4);
         uint64_t above = (uint64_t)(p.end - 1 - (mark >> WR_PLACE_BITS));
         bool     has = (above < p.places) & (bool)((uint64_t)mark >> p.place & 1);
-        bool     is_easy = has & (goes_on == p.goes_on) & (listed == 0);
-        easy[easies] = state[i];
-        hard[hards] = state[i];
-        easies += is_easy;
-        hards += !is_easy;
+        bool     smooth = (goes_on == p.goes_on) & (listed == 0), is_quiet = smooth & !has;
+        if (__builtin_expect(is_quiet, 0)) is_quiet = stays(&p, of);
+        to->easy[easies] = of;
+        to->quiet[quiets] = of;
+        to->hard[hards] = of;
+        easies += smooth & has;
+        quiets += is_quiet;
+        hards += !((smooth & has) | is_quiet);
     }
-    return easies;
+    to->easies = easies;
+    to->quiets = quiets;
+    to->hards = hards;
 }
 
-/* One slice leaves, one enters, in one slot. What is left in places is of later slices. */
-static inline __attribute__((always_inline)) void step_easy(wr_windows *k, const ring_step *at, void *const *state,
-                                                            uint32_t n, uint32_t words)
+/* One slice leaves, one enters, in one slot; or, if the key is quiet, none enters. What is left in places is of later
+ * slices. */
+static inline __attribute__((always_inline)) void step_loop(wr_windows *k, const ring_step *at, void *const *state,
+                                                            uint32_t n, uint32_t words, bool enters)
 {
     const ring_step p = *at;
     const uint64_t  used = (UINT64_C(1) << WR_PLACE_BITS) - 1;
@@ -228,13 +254,15 @@ static inline __attribute__((always_inline)) void step_easy(wr_windows *k, const
         bool leaves = (held & p.bit) != 0;
         left += leaves ? words * 8 : 0;
         gone += leaves;
-        memcpy(of + p.slot, of + p.acc, words * 8);
-        k->merge.into[come] = of + p.total;
-        k->merge.from[come++] = of + p.slot;
-        held |= p.bit;
-        mark = (mark & used & ~(UINT64_C(1) << p.place)) | (uint64_t)p.end << WR_PLACE_BITS;
+        if (enters) {
+            memcpy(of + p.slot, of + p.acc, words * 8);
+            k->merge.into[come] = of + p.total;
+            k->merge.from[come++] = of + p.slot;
+            mark = (mark & used & ~(UINT64_C(1) << p.place)) | (uint64_t)p.end << WR_PLACE_BITS;
+            memcpy(of + p.mark, &mark, 8);
+        }
+        held = enters ? held | p.bit : held & ~p.bit;
         memcpy(of + p.held, &held, 8);
-        memcpy(of + p.mark, &mark, 8);
         memcpy(of + p.total_end, &p.done, 8);
         k->result_key[r] = of;
         k->result[r++] = of + p.total;
@@ -244,36 +272,42 @@ static inline __attribute__((always_inline)) void step_easy(wr_windows *k, const
     k->results = r;
 }
 
-static void step_all(wr_windows *k, const ring_step *at, void *const *state, uint32_t n)
+static void step_all(wr_op *op, wr_windows *k, const ring_step *at, void *const *state, uint32_t n, bool enters)
 {
     uint32_t words = k->type.acc_bytes / 8;
-    switch (words) {
-    case 1: step_easy(k, at, state, n, 1); break;
-    case 2: step_easy(k, at, state, n, 2); break;
-    case 3: step_easy(k, at, state, n, 3); break;
-    case 4: step_easy(k, at, state, n, 4); break;
-    default: step_easy(k, at, state, n, words); break;
-    }
+    wr_table_touch(op->table, state, n);
+    k->used += n;
+    if (!enters)
+        step_loop(k, at, state, n, words, false);
+    else if (words == 1)
+        step_loop(k, at, state, n, 1, true);
+    else if (words == 2)
+        step_loop(k, at, state, n, 2, true);
+    else if (words == 3)
+        step_loop(k, at, state, n, 3, true);
+    else if (words == 4)
+        step_loop(k, at, state, n, 4, true);
+    else
+        step_loop(k, at, state, n, words, true);
 }
 
 void wr_ring_run(wr_op *op, wr_windows *k, void *const *state, uint32_t n, int64_t end, const weir_span *span)
 {
-    void    *easy[RUN_MAX], *hard[RUN_MAX];
-    uint32_t easies = 0;
+    ring_run run;
     check(n <= RUN_MAX && k->results + n <= WR_RESULTS);
     if (k->step == 1 && k->per > 1) {
         ring_step step = step_of(k, end);
-        easies = sort_out(&step, state, n, easy, hard);
-        if (k->merge.n + easies >= WR_RESULTS || k->retract.n + easies >= WR_RESULTS) {
+        sort_out(&step, state, n, &run);
+        if (k->merge.n + run.easies >= WR_RESULTS || k->retract.n + run.easies + run.quiets >= WR_RESULTS) {
             wr_pairs_flush(op, k, &k->merge);
             wr_pairs_flush(op, k, &k->retract);
         }
-        wr_table_touch(op->table, easy, easies);
-        step_all(k, &step, easy, easies);
-        k->used += easies;
-        state = hard;
+        step_all(op, k, &step, run.easy, run.easies, true);
+        step_all(op, k, &step, run.quiet, run.quiets, false);
+        state = run.hard;
+        n = run.hards;
     }
-    for (uint32_t i = 0; i < n - easies && !wr_op_failed(op); i++) {
+    for (uint32_t i = 0; i < n && !wr_op_failed(op); i++) {
         if (put(op, k, state[i], end, span))
             k->used++;
         else
