@@ -132,6 +132,7 @@ static void scatter_keys(const wr_table *table, const char *entry, uint32_t n, c
 {
     uint64_t size = table->config.record->size, stride = table->entries.stride;
     uint32_t kind = table->key.part[0].kind;
+    memset(record, 0, n * size);
     if (table->key.shape == WR_KEY_INTEGER && (kind == WEIR_U64 || kind == WEIR_I64 || kind == WEIR_TIME)) {
         record += table->key.part[0].offset;
         for (uint32_t i = 0; i < n; i++) memcpy(record + i * size, entry + i * stride, 8);
@@ -163,23 +164,6 @@ uint32_t wr_table_scan_next(wr_table *table, wr_table_scan *scan, void **state, 
         scan->entry = end;
     }
     return count;
-}
-
-char *wr_table_walk_run(const wr_table *table, wr_table_walk *walk, uint32_t *n)
-{
-    const wr_family *entries = &table->entries;
-    uint32_t         log2 = entries->granule_log2, end = (uint32_t)(entries->next >> log2);
-    if (walk->granule == 0) walk->granule = 1; /* position 0 is nobody's */
-    while (walk->granule < end) {
-        uint32_t granule = walk->granule++;
-        uint64_t where = entries->where[granule];
-        uint32_t all = entries->group[where >> 32].count, number = (uint32_t)where;
-        uint32_t there = all > number ? all - number : 0;
-        *n = there >> log2 == 0 ? there : 1u << log2;
-        if (there != 0) return wr_family_at(entries, granule << log2) + table->state_at;
-    }
-    *n = 0;
-    return NULL;
 }
 
 char *wr_table_walk_next(const wr_table *table, wr_table_walk *walk, uint32_t most, uint32_t *n)

@@ -291,11 +291,17 @@ static void check_walk(const world *w, uint64_t ids)
 static void check_scan(world *w)
 {
     wr_table_scan scan = {0};
-    static row    keys[97];
+    static row    keys[97], again[97];
     void         *state[97];
     uint64_t      count = 0, before = 0, ids = 0;
     assert_int_equal(wr_table_count(w->table), w->known);
-    for (uint32_t n; (n = wr_table_scan_next(w->table, &scan, state, keys, 97)) != 0;) {
+    for (;;) {
+        memset(keys, 0x5a, sizeof keys); /* what is no key is zeroed */
+        memset(again, 0x5a, sizeof again);
+        uint32_t n = wr_table_scan_next(w->table, &scan, state, keys, 97);
+        if (n == 0) break;
+        wr_table_keys(w->table, state, n, again);
+        assert_memory_equal(again, keys, sizeof keys);
         uint64_t hash[97];
         wr_key_hash(&w->s->key, keys, sizeof *keys, n, hash);
         for (uint32_t i = 0; i < n; i++) {
