@@ -2,6 +2,7 @@
 #include "operators/split.h"
 #include "base/check.h"
 #include "operators/op.h"
+#include <weir/record.h>
 
 /* ---- stretches --------------------------------------------------------------------------------------------------- */
 
@@ -105,24 +106,6 @@ typedef struct splitting {
     uint32_t              far[WR_STRETCH_TOKENS + WR_TOKENS_SPARE];
 } splitting;
 
-static uint32_t room(splitting *s)
-{
-    weir_out *o = &s->out;
-    if (o->next == o->end) {
-        weir_grown grown = weir_out_grow(o->engine, o->next);
-        o->next = grown.next;
-        o->end = grown.end;
-        o->time = o->time != NULL ? grown.time : NULL;
-    }
-    return (uint32_t)((size_t)(o->end - o->next) / s->how->out_size);
-}
-
-static void own(const weir_out *o, weir_str *str)
-{
-    if (str->len > WEIR_STR_INLINE && (size_t)(str->u.far - o->borrowed) >= o->borrowed_bytes)
-        weir_out_own(o->engine, str);
-}
-
 /* What the record of a token has from its line, `line` of the batch. */
 static void copy_fields(splitting *s, char *record, uint32_t line)
 {
@@ -130,7 +113,7 @@ static void copy_fields(splitting *s, char *record, uint32_t line)
     for (uint32_t i = 0; i < s->how->copies; i++) {
         const weir_copy *c = &s->how->copy[i];
         memcpy(record + c->to, from + c->from, c->size);
-        if (c->string) own(&s->out, (weir_str *)(void *)(record + c->to));
+        if (c->string) weir_own_field_(&s->out, record + c->to, WEIR_STR);
     }
 }
 
@@ -140,18 +123,18 @@ static void emit(splitting *s, uint32_t from, uint32_t n, uint32_t first_line, u
     const weir_splitting *how = s->how;
     weir_out             *o = &s->out;
     if (how->out_size != sizeof(weir_str)) memset(o->next, 0, (size_t)n * how->out_size);
-    char    *token = o->next + how->token;
+    for (uint32_t i = 0; (how->copies != 0 || o->time != NULL) && i < n; i++) {
+        while (s->start[from + i] >= s->stretch.line_end[*line]) ++*line;
+        copy_fields(s, o->next + (size_t)i * how->out_size, first_line + *line);
+        if (o->time != NULL) o->time[i] = s->ctx->time[first_line + *line];
+    }
+    char    *token = o->next + how->token; /* behind the copies: one of the same field does not count */
     uint32_t fars = s->strings(&s->stretch, s->start + from, s->end + from, n, token, how->out_size, s->far);
     for (uint32_t i = 0; i < fars; i++) {
         weir_str *str = (weir_str *)(void *)(token + (size_t)s->far[i] * how->out_size);
         *str = weir_str_of(s->stretch.base + s->start[from + s->far[i]],
                            s->end[from + s->far[i]] - s->start[from + s->far[i]]);
-        own(o, str);
-    }
-    for (uint32_t i = 0; (how->copies != 0 || o->time != NULL) && i < n; i++) {
-        while (s->start[from + i] >= s->stretch.line_end[*line]) ++*line;
-        copy_fields(s, o->next + (size_t)i * how->out_size, first_line + *line);
-        if (o->time != NULL) o->time[i] = s->ctx->time[first_line + *line];
+        weir_own_field_(o, str, WEIR_STR);
     }
     if (o->time != NULL) o->time += n;
     o->next += (size_t)n * how->out_size;
@@ -163,12 +146,12 @@ static void split_long(splitting *s, const weir_str *text, uint32_t line)
     weir_cursor c = weir_str_cursor(text);
     for (weir_str token; weir_next_token(&c, s->how->separator, &token);) {
         weir_out *o = &s->out;
-        room(s);
+        weir_need_(o);
         memset(o->next, 0, s->how->out_size);
         copy_fields(s, o->next, line);
         weir_str *made = (weir_str *)(void *)(o->next + s->how->token);
         *made = token;
-        own(o, made);
+        weir_own_field_(o, made, WEIR_STR);
         if (o->time != NULL) *o->time++ = s->ctx->time[line];
         o->next += s->how->out_size;
     }
@@ -199,7 +182,8 @@ void weir_split(weir_ctx *ctx, const weir_splitting *how)
         uint32_t tokens = s.tokens(&s.stretch, how->separator, s.start, s.end), line = 0;
         check(tokens <= WR_STRETCH_TOKENS);
         for (uint32_t done = 0, n; done < tokens; done += n) {
-            n = room(&s);
+            weir_need_(&s.out);
+            n = (uint32_t)((size_t)(s.out.end - s.out.next) / how->out_size);
             if (n > tokens - done) n = tokens - done;
             emit(&s, done, n, i, &line);
         }

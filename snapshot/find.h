@@ -11,7 +11,8 @@
 typedef uint32_t wr_find_fn(const wr_index *index, char *base, uint32_t stride, const char *key, uint32_t key_stride,
                             const uint64_t *hash, uint32_t n, uint32_t state_at, void **state, uint32_t *miss);
 
-/* As wr_find_fn for integers; the keys that are there but do not have the number in its place go to rest[]. */
+/* As wr_find_fn for integers, but state[i] is where the number's value lies; the keys that are there but do not have
+ * the number in its place go to rest[]. */
 typedef uint32_t wr_find_place_fn(const wr_index *index, char *base, uint32_t stride, const char *key,
                                   uint32_t key_stride, const uint64_t *hash, uint32_t n, uint32_t state_at,
                                   void **state, uint32_t *miss, const wr_table_place *place, uint32_t *rest,

@@ -1,3 +1,4 @@
+/* taskmanager/hold.c: which input waits, and for how long: from watermarks and the clock of the pass. */
 #include "taskmanager/hold.h"
 #include "base/limits.h"
 #include "taskmanager/tasklet.h"

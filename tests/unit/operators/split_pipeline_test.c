@@ -22,6 +22,7 @@ WEIR_RECORD(seen, (weir_str, word), (weir_time, at), (int32_t, number))
 /* ---- what is compared -------------------------------------------------------------------------------------------- */
 
 WEIR_SPLIT(words, line, text, ' ', word, text)
+WEIR_SPLIT_WITH(words_not_lines, line, text, ' ', word, text, text) /* the token counts, not the copy */
 WEIR_SPLIT_WITH(parts, note, text, ' ', part, word, number, brief, tale, marks)
 WEIR_SPLIT(bare_parts, note, text, ' ', part, word)
 WEIR_FLAT_MAP(words_by_cursor, line, in, word, out)
@@ -195,9 +196,12 @@ static void records_are_those_of_a_cursor(void **state)
         word_stream small = weir_apply(words, lines), small_too = weir_apply(words_by_cursor, lines);
         part_stream large = weir_apply(parts, in), large_too = weir_apply(parts_by_cursor, in);
         part_stream bare = weir_apply(bare_parts, in), bare_too = weir_apply(bare_parts_by_cursor, in);
-        uint32_t    wanted = words_of(0, 1);
+        word_stream again = weir_apply(words_not_lines, lines),
+                    again_too = weir_apply(words_by_cursor, lines, .uid = "again");
+        uint32_t wanted = words_of(0, 1);
         assert_true(i > 0 || wanted > 10000); /* far more than an output has room for */
         assert_int_equal(assert_same(t, small.handle, small_too.handle), wanted);
+        assert_int_equal(assert_same(t, again.handle, again_too.handle), wanted);
         assert_int_equal(assert_same(t, large.handle, large_too.handle), wanted);
         assert_int_equal(assert_same(t, bare.handle, bare_too.handle), wanted);
         assert_null(weir_test_why(t));
