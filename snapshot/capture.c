@@ -290,13 +290,22 @@ wr_err wr_table_mark(wr_table *table, bool on, wr_errinfo *info)
     for (uint32_t i = 0; i < wr_capture_families(table); i++) {
         wr_family *family = wr_table_family(table, i);
         if (family == NULL) continue;
-        clear_bits(family, family->capture.dirty);
-        clear_bits(family, family->capture.saved);
+        if (!on) { /* they are clear as long as it is off */
+            clear_bits(family, family->capture.dirty);
+            clear_bits(family, family->capture.saved);
+        }
         family->mark = on ? WR_MARK_DIRTY : WR_MARK_OFF;
     }
     table->marking = on;
     table->generation++; /* lines of unmarked entries must go */
     return WR_OK;
+}
+
+uint64_t wr_table_met(wr_table *table)
+{
+    uint64_t met = table->met;
+    table->met = 0;
+    return met;
 }
 
 wr_err wr_capture_begin(wr_table *table, bool full, wr_errinfo *info)

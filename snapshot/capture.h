@@ -21,6 +21,8 @@ typedef struct wr_group_image {
 
 /* Dirty marking, on for increments. Off at first. Not while a capture is open. */
 wr_err wr_table_mark(wr_table *table, bool on, wr_errinfo *info);
+/* How many keys were found since the last call: so many entries have changed at most, or there is the lookaside. */
+uint64_t wr_table_met(wr_table *table);
 /* full = false needs marking, and gives what changed since the last begin. Drops the lookaside (generation). */
 wr_err         wr_capture_begin(wr_table *table, bool full, wr_errinfo *info);
 wr_group_image wr_capture_group(const wr_table *table, uint32_t group, uint32_t family); /* group: absolute */

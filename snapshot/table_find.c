@@ -220,6 +220,7 @@ static void find_only(wr_table *table, void **state, uint8_t *fresh, uint32_t n)
 static void touch(wr_table *table, void *const *at, uint32_t n, uint32_t offset)
 {
     uint32_t position[WR_TOUCH_MAX];
+    table->met += n;
     if (__builtin_expect(table->entries.mark == WR_MARK_OFF, 1)) return;
     for (uint32_t from = 0, count; from < n; from += count) {
         count = n - from < WR_TOUCH_MAX ? n - from : WR_TOUCH_MAX;

@@ -55,6 +55,7 @@ struct wr_table {
     uint64_t          blob_free_bytes;
     uint64_t         *ids; /* per group: given so far */
     uint64_t          generation, count, bytes;
+    uint64_t          met;        /* keys that were found, since wr_table_met */
     struct wr_timers *timers;     /* told of what is forgotten and moved; NULL: none */
     int64_t           now_ns;     /* what stamps get: wr_table_now */
     wr_table_sweep    sweep;      /* for what is over */

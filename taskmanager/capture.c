@@ -15,7 +15,8 @@ enum {
     SPARE_SHARE = 32,   /* a slot with so much of its time to spare is not saturated */
     ROOM_SHARE = 2,     /* old bytes: at most as many as the state has, and half of what --state-max leaves */
     LAYERS_MAX = 16,    /* increments over one full file */
-    CHAIN_SHARE = 2     /* they have at most half of its bytes */
+    CHAIN_SHARE = 2,    /* they have at most half of its bytes */
+    COUNT_EVERY = 8     /* snapshots without marks, until what changes is counted again */
 };
 #define NS_PER_BYTE_FIRST 0.25
 #define NS_PER_BYTE_LEAST 0.01
@@ -34,7 +35,7 @@ bool wr_capture_wanted(const wr_tasklet *t)
 static wr_chain with_last(wr_chain c)
 {
     if (c.last == 0) return c;
-    c.since = c.last;
+    c.since = c.marking ? c.last : 0;
     c.last = 0;
     if (!c.last_increment) {
         c.base_bytes = c.last_bytes;
@@ -63,6 +64,7 @@ static void foresee(wr_capture_state *c)
 
 wr_err wr_capture_mark(wr_tasklet *t, wr_errinfo *info)
 {
+    t->barriers.capture.chain.marking = true;
     foresee(&t->barriers.capture);
     EACH_TABLE(t, i)
     {
@@ -177,6 +179,45 @@ static void settle_last(wr_tasklet *t, uint64_t base)
     c->last = 0;
 }
 
+/* ---- whether changes are marked ----
+ * Marks cost a cheap operator a twentieth of its time, and lead to nothing where more than half of the state changes
+ * between two snapshots, as all of those are full ones. There they are off, until the keys that were met since the last
+ * barrier are too few for so many changes, and now and then for one interval, to count. */
+
+static void unmark(wr_tasklet *t)
+{
+    wr_capture_state *c = &t->barriers.capture;
+    EACH_TABLE(t, i)(void) wr_table_mark(t->op[i].table, false, NULL); /* only the other way can fail */
+    c->chain.marking = false;
+    c->chain.since = 0;
+    c->unmarked = 0;
+}
+
+/* What has changed was counted: it may be too much. */
+static void judge_changes(wr_tasklet *t)
+{
+    const wr_chain next = with_last(t->barriers.capture.chain);
+    if (next.changed * CHAIN_SHARE > next.base_bytes) unmark(t);
+}
+
+/* At a barrier, before its capture begins. */
+static wr_err mark_again(wr_tasklet *t, wr_errinfo *info)
+{
+    wr_capture_state *c = &t->barriers.capture;
+    uint64_t          met = 0, keys = 0;
+    EACH_TABLE(t, i)
+    {
+        met += wr_table_met(t->op[i].table);
+        keys += wr_table_count(t->op[i].table);
+    }
+    bool few = met * CHAIN_SHARE <= keys;
+    if (c->chain.marking || (!few && ++c->unmarked < COUNT_EVERY)) return WR_OK;
+    EACH_TABLE(t, i) WR_TRY(wr_table_mark(t->op[i].table, true, info));
+    c->chain.marking = true;
+    if (few) c->chain.changed = 0;
+    return WR_OK;
+}
+
 static bool may_be_increment(const wr_chain *c, const wr_barrier *b)
 {
     return b->kind == WR_SNAPSHOT && b->base != 0 && c->since == b->base && goes_on(c);
@@ -240,7 +281,8 @@ wr_err wr_capture_start(wr_tasklet *t, const wr_barrier *b, wr_ack *ack, wr_erri
     }
     c->full = !may_be_increment(&c->chain, b);
     c->chain.last = b->id;
-    wr_err err = make_writer(t, b, info);
+    wr_err err = mark_again(t, info);
+    if (err == WR_OK) err = make_writer(t, b, info);
     if (err != WR_OK) {
         close_capture(t, false);
         return err;
@@ -271,8 +313,11 @@ static void durable(wr_tasklet *t, int64_t now)
     wr_image_writer_result(c->writer, &ack->file, &ack->bytes_full);
     ack->async_ns = now - c->began_mono_ns;
     c->chain.last_bytes = ack->file.bytes;
-    c->chain.changed = c->chain.since != 0 ? wr_image_writer_changed(c->writer) : 0; /* at first, all is new */
+    bool counted = c->chain.since != 0; /* else all is new, or was not marked */
+    if (counted) c->chain.changed = wr_image_writer_changed(c->writer);
     close_capture(t, true);
+    if (counted) judge_changes(t);
+    foresee(c);
     wr_barrier_answer(t, ack);
 }
 

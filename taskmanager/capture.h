@@ -12,13 +12,14 @@ struct wr_tasklet;
 
 /* What the dirty bits of the subtask's tables mean. All of them are captured at the same barriers. Slot-owned. */
 typedef struct wr_chain {
-    uint64_t since; /* what changed since this snapshot is marked; 0: since none that can be built upon */
-    uint64_t last;  /* a capture whose outcome is not known: marked is then what changed since it, and put aside what
-                       changed from `since` to it; 0: none */
+    bool     marking; /* changes are marked, since `last` at least */
+    uint64_t since;   /* what changed since this snapshot is marked; 0: since none that can be built upon */
+    uint64_t last;    /* a capture whose outcome is not known: marked is then what changed since it, and put aside what
+                         changed from `since` to it; 0: none */
     bool     last_increment;
     uint64_t last_bytes;
     uint64_t base_bytes, bytes; /* of the full file below `since`, and of the increments up to `since` */
-    uint64_t changed;           /* of entries, between the last two snapshots; 0: that is not known */
+    uint64_t changed;           /* of entries, between two snapshots when it was counted last; 0: never */
     uint32_t layers;            /* increments up to `since` */
 } wr_chain;
 
@@ -34,6 +35,7 @@ typedef struct wr_capture_state {
     bool             patient;                         /* the slot has time to spare: records come first */
     bool             full;
     wr_chain         chain;
+    uint32_t         unmarked; /* barriers since marking went off */
     uint32_t         named_by; /* number + 1 of the operator that names the files; 0: no tables. Frozen once it runs */
     uint64_t         file_id;  /* a file that was made in advance is for this snapshot; 0: there is none */
     uint32_t         file_epoch;

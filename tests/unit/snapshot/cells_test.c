@@ -684,6 +684,37 @@ static void increments_add_up(void **unused)
     }
 }
 
+/* Off behind a capture, on before one; the one before which they were off is a full one. */
+static void marks_come_and_go(void **unused)
+{
+    (void)unused;
+    for (uint64_t seed = 1; seed <= 8; seed++) {
+        bool marking = false, base = false, undone = false;
+        begin_world(seed * 57, seed % 2 ? 16 : 1);
+        copy restored = {0};
+        for (uint32_t round = 0; round < 24; round++) {
+            for (uint32_t b = below(20); b > 0; b--) batch();
+            if (!marking && below(2) == 0) {
+                marking = true;
+                assert_int_equal(wr_table_mark(w.table, true, NULL), WR_OK);
+            }
+            capture_once(&restored, !base, below(5), &undone);
+            batch();
+            if (marking && below(3) == 0) { /* whether it is known by then what became of it or not */
+                if (below(2) == 0) wr_capture_outcome(w.table, true);
+                marking = false;
+                assert_int_equal(wr_table_mark(w.table, false, NULL), WR_OK);
+            }
+            wr_capture_outcome(w.table, true);
+            base = marking;
+        }
+        assert_true(undone);
+        free_copy(&restored);
+        check_all();
+        end_world();
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -693,6 +724,7 @@ int main(void)
         cmocka_unit_test(records_are_owned),
         cmocka_unit_test(captured_image_is_the_state_at_begin),
         cmocka_unit_test(increments_add_up),
+        cmocka_unit_test(marks_come_and_go),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

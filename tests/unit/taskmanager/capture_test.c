@@ -309,6 +309,127 @@ static void test_chains_of_increments_end(void **state)
     snaps_free(&r);
 }
 
+static bool marks(snaps_run *r)
+{
+    for (uint32_t i = 0; i < wr_worker_slots(r->worker); i++) {
+        wr_slot *slot = wr_worker_slot(r->worker, i);
+        for (uint32_t k = 0; k < slot->tasklets; k++) {
+            const wr_capture_state *c = &slot->tasklet[k]->barriers.capture;
+            if (c->named_by != 0) return c->chain.marking;
+        }
+    }
+    fail_msg("nobody has state");
+    return false;
+}
+
+enum { KEYS = 20000 };
+
+/* The next snapshot, on top of the one before it. Returns whether it was an increment. */
+static bool next_one(snaps_run *r, uint64_t *id)
+{
+    snaps_free_shots(r);
+    snaps_shot *s = trigger(r, *id + 1, *id);
+    ++*id;
+    assert_true(taken(r, s));
+    return file_of(r, s)->increment;
+}
+
+static void test_nothing_is_marked_where_most_of_it_changes(void **state)
+{
+    (void)state;
+    snaps_run r;
+    uint64_t  id = 0;
+    uint32_t  marked = 0;
+    begin(&r, KEYS, KEYS);
+    assert_false(next_one(&r, &id));
+    assert_true(marks(&r)); /* who knows what will change */
+    read_more(&r, KEYS);
+    (void)next_one(&r, &id);
+    assert_false(marks(&r)); /* all of it */
+    for (uint32_t i = 0; i < 36; i++) {
+        read_more(&r, KEYS);
+        assert_false(next_one(&r, &id));
+        marked += marks(&r);
+    }
+    assert_int_equal(marked, 4); /* after eight without, to count */
+    snaps_free(&r);
+}
+
+static void test_marks_come_back_when_little_changes(void **state)
+{
+    (void)state;
+    snaps_run r;
+    uint64_t  id = 0;
+    begin(&r, KEYS, KEYS);
+    for (uint32_t i = 0; i < 3; i++) {
+        (void)next_one(&r, &id);
+        read_more(&r, KEYS);
+    }
+    assert_false(marks(&r));
+    (void)next_one(&r, &id);
+    read_more(&r, KEYS / 4);
+    assert_false(next_one(&r, &id)); /* what changed before it was not marked */
+    assert_true(marks(&r));
+    read_more(&r, 100);
+    assert_true(next_one(&r, &id));
+    assert_true(marks(&r));
+    snaps_free(&r);
+}
+
+/* The few keys that change are met very often: only counting can tell. */
+static void test_marks_come_back_when_few_keys_change(void **state)
+{
+    (void)state;
+    snaps_run r;
+    uint64_t  id = 0;
+    begin(&r, KEYS, KEYS);
+    for (uint32_t i = 0; i < 3; i++) {
+        (void)next_one(&r, &id);
+        read_more(&r, KEYS);
+    }
+    assert_false(marks(&r));
+    snaps.keys = KEYS / 100;
+    for (uint32_t i = 0; i < 8; i++) {
+        read_more(&r, KEYS);
+        assert_false(next_one(&r, &id));
+    }
+    assert_true(marks(&r));
+    read_more(&r, KEYS);
+    (void)next_one(&r, &id);
+    read_more(&r, KEYS);
+    assert_true(next_one(&r, &id));
+    assert_true(marks(&r));
+    snaps_free(&r);
+}
+
+/* What an unmarked one leaves out must not be left out by the one behind it. */
+static void test_what_failed_is_no_base_where_nothing_was_marked(void **state)
+{
+    (void)state;
+    snaps_run r;
+    uint64_t  id = 0;
+    begin(&r, KEYS, KEYS);
+    for (uint32_t i = 0; i < 3; i++) {
+        (void)next_one(&r, &id);
+        read_more(&r, KEYS);
+    }
+    assert_false(next_one(&r, &id));
+    assert_false(marks(&r));
+    uint64_t durable = id;
+    read_more(&r, 100);
+    snaps_free_shots(&r);
+    result_now = -ENOSPC; /* marks come back at this one's barrier, and it fails */
+    assert_false(taken(&r, trigger(&r, ++id, durable)));
+    result_now = 0;
+    assert_true(marks(&r));
+    snaps_shot *s = trigger(&r, ++id, durable);
+    assert_true(taken(&r, s));
+    assert_false(file_of(&r, s)->increment);
+    read_more(&r, 100);
+    assert_true(next_one(&r, &id));
+    snaps_free(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -322,6 +443,10 @@ int main(void)
         cmocka_unit_test(test_increments_hold_what_changed),
         cmocka_unit_test(test_a_savepoint_is_full_and_no_base),
         cmocka_unit_test(test_chains_of_increments_end),
+        cmocka_unit_test(test_nothing_is_marked_where_most_of_it_changes),
+        cmocka_unit_test(test_marks_come_back_when_little_changes),
+        cmocka_unit_test(test_marks_come_back_when_few_keys_change),
+        cmocka_unit_test(test_what_failed_is_no_base_where_nothing_was_marked),
     };
     return cmocka_run_group_tests(tests, make_folder, drop_folder);
 }

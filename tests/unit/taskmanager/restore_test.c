@@ -189,6 +189,67 @@ static void test_many_lives(void **state)
     assert_true(increments > 50 && fulls > 50);
 }
 
+/* How many of the tasks with state mark what changes. */
+static uint32_t marking(const snaps_run *r)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < wr_worker_slots(r->worker); i++) {
+        const wr_slot *slot = wr_worker_slot(r->worker, i);
+        for (uint32_t k = 0; k < slot->tasklets; k++) {
+            const wr_capture_state *c = &slot->tasklet[k]->barriers.capture;
+            n += c->named_by != 0 && c->chain.marking;
+        }
+    }
+    return n;
+}
+
+/* Between two snapshots nearly all keys are written, or hardly any: marks go off and on, and some snapshots fail. */
+static uint64_t ups_and_downs(uint64_t seed, uint32_t *increments, uint32_t *changes)
+{
+    life      l = {.random = wr_prng_of(seed)};
+    snaps_run r;
+    uint32_t  was = 0;
+    snaps_reset(SNAPS_ROUTE, WEIR_ROUTE_REBALANCE, 1, 0);
+    snaps.keyed = true;
+    snaps.keys = SNAPS_KEYS_MAX;
+    snaps.splits = 2;
+    for (uint32_t i = 0; i < snaps.splits; i++) snaps.records[i] = UINT64_C(1) << 20, snaps.may[i] = 0;
+    begin(&l, &r, 1);
+    snaps_all_in(&r, WR_TASK_RUNNING);
+    for (uint32_t i = 0; i < 30; i++) {
+        uint64_t n = wr_prng_one_in(&l.random, 2) ? wr_prng_below(&l.random, 50) : 2 * snaps.keys;
+        for (uint32_t k = 0; k < snaps.splits; k++) snaps.may[k] += n;
+        if (wr_prng_one_in(&l.random, 2)) snaps_settle(&r); /* else records come while it is written */
+        snaps_shot *s = snaps_trigger(&r, next_barrier(&l));
+        if (wr_prng_one_in(&l.random, 6)) {
+            for (uint64_t k = wr_prng_below(&l.random, 60); k > 0; k--) snaps_step(&r);
+            wr_worker_abort(r.worker, s->barrier.id);
+        } else {
+            snaps_take(&r, s);
+            if (!wr_prng_one_in(&l.random, 6)) note(&l, &r, s);
+        }
+        snaps_settle(&r);
+        *changes += marking(&r) != was;
+        was = marking(&r);
+        if (r.shots == SNAPS_SHOTS) snaps_free_shots(&r);
+    }
+    for (uint32_t k = 0; k < snaps.splits; k++) snaps.records[k] = snaps.may[k];
+    snaps_free(&r);
+    for (uint32_t k = 0; k < snaps.splits; k++) snaps.may[k] = UINT64_MAX;
+    *increments += l.increments;
+    uint64_t wrong = end(&l, 2);
+    life_free(&l);
+    return wrong;
+}
+
+static void test_marks_that_go_off_and_on_lose_nothing(void **state)
+{
+    (void)state;
+    uint32_t increments = 0, changes = 0;
+    for (uint64_t seed = 1; seed <= 12; seed++) assert_int_equal(ups_and_downs(seed, &increments, &changes), 0);
+    assert_true(increments >= 36 && changes >= 36);
+}
+
 /* The same with a rule broken: it must show. */
 static void test_broken_rules_show(void **state)
 {
@@ -316,6 +377,7 @@ int main(void)
         cmocka_unit_test(test_any_parallelism_to_any_other),
         cmocka_unit_test(test_many_lives),
         cmocka_unit_test(test_broken_rules_show),
+        cmocka_unit_test(test_marks_that_go_off_and_on_lose_nothing),
         cmocka_unit_test(test_what_had_ended_gives_nothing_again),
         cmocka_unit_test(test_one_input_ended_before),
         cmocka_unit_test(test_discovered_splits_are_read_once),

@@ -19,7 +19,14 @@
 #include <cmocka.h>
 
 enum snaps_shape { SNAPS_ROUTE, SNAPS_UNION, SNAPS_DIAMOND, SNAPS_SIDE, SNAPS_SHAPES };
-enum { SNAPS_SPLITS = 6, SNAPS_SUBTASKS = 64, SNAPS_KEYS = 41, SNAPS_STEPS_MAX = 3000000, SNAPS_WORKERS = 4 };
+enum {
+    SNAPS_SPLITS = 6,
+    SNAPS_SUBTASKS = 64,
+    SNAPS_KEYS = 41,
+    SNAPS_KEYS_MAX = 4096,
+    SNAPS_STEPS_MAX = 3000000,
+    SNAPS_WORKERS = 4
+};
 
 /* What runs, and what it saw. Stepped: one thread. With threads: each member is written by one of them. */
 typedef struct snaps_world {
@@ -584,7 +591,8 @@ WEIR_UNUSED_ static void snaps_manifest(wr_manifest *m, const snaps_run *r, cons
 /* How many keys of the tables of `sums` have another count or sum than all records of all splits give. */
 WEIR_UNUSED_ static uint64_t snaps_wrong_keys(snaps_run *r)
 {
-    uint64_t n[SNAPS_KEYS] = {0}, sum[SNAPS_KEYS] = {0}, keys = 0, wrong = 0;
+    uint64_t n[SNAPS_KEYS_MAX] = {0}, sum[SNAPS_KEYS_MAX] = {0}, keys = 0, wrong = 0;
+    assert_true(snaps.keys <= SNAPS_KEYS_MAX);
     uint32_t of_b = snaps.shape == SNAPS_UNION ? snaps.splits : 0;
     for (uint32_t i = 0; i < SNAPS_SPLITS + of_b; i++) {
         if (i >= snaps.splits && i < SNAPS_SPLITS) continue;
