@@ -87,7 +87,8 @@ void wr_ahead_add(wr_ahead *a, wr_ahead_range *r, void *base, uint64_t bytes, ui
     if (a == NULL) return;
     r->base = base;
     r->bytes = bytes;
-    r->told = r->done = used;
+    r->told = used;
+    r->done = used & ~(uint64_t)(WR_HUGE_BYTES - 1);
     atomic_store_explicit(&r->used, used, memory_order_relaxed);
     r->ahead = a;
     pthread_mutex_lock(&a->lock);

@@ -259,11 +259,13 @@ static void *thread_main(void *arg)
 {
     wr_thread *thread = arg;
     pthread_setname_np(pthread_self(), thread->name);
+    cpu_set_t set;
     if (thread->cpu >= 0) {
-        cpu_set_t set;
         CPU_ZERO(&set);
         CPU_SET((size_t)thread->cpu % CPU_SETSIZE, &set);
         sched_setaffinity(0, sizeof set, &set); /* advice: the CPU may be outside what we were given */
+    } else if (sched_getaffinity(getpid(), sizeof set, &set) == 0) {
+        sched_setaffinity(0, sizeof set, &set); /* the process's, not that of a slot that happens to start it */
     }
     thread->run(thread->arg);
     return NULL;

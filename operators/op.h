@@ -99,6 +99,7 @@ typedef struct wr_metric {
 struct wr_home {
     const wr_env *env;
     wr_parker    *parker;
+    struct wr_scribe *scribe; /* taskmanager/scribe.h; NULL: the slot writes its snapshots itself */
     wr_budget    *budget;
     wr_prng       random;
     int64_t       now_ns; /* wall clock, read once per call of a tasklet */

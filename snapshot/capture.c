@@ -3,13 +3,15 @@
 #include "base/mem.h"
 #include "base/sabotage.h"
 #include "snapshot/table_inner.h"
+#include <stdatomic.h>
 #include <stdlib.h>
 #ifdef __SSE2__
 #include <emmintrin.h>
 #endif
 
 enum {
-    UNDO_SHARE = 8, /* of the state: old bytes that there may be at once, whatever their memory costs */
+    UNDO_SHARE = 8,       /* of the state: old bytes that there may be at once, whatever their memory costs */
+    UNDO_SHARE_APART = 3, /* that are made ready where another thread captures: it takes as long as storage does */
     UNDO_GROWTH = 2
 };
 
@@ -64,11 +66,12 @@ static void make_huge(wr_family *family)
 }
 
 /* Not much more than the last one needed: where memory is short, what is never needed must not be there. */
-static void want_more(wr_family *family)
+static void want_more(wr_family *family, bool apart)
 {
     wr_capture *capture = &family->capture;
     uint64_t    records = UNDO_GROWTH * (uint64_t)capture->undo_last;
-    if (records < family->next / UNDO_SHARE) records = family->next / UNDO_SHARE;
+    uint64_t    least = family->next / (apart ? UNDO_SHARE_APART : UNDO_SHARE);
+    if (records < least) records = least;
     if (records > family->next) records = family->next;
     const wr_budget *budget = family->budget;
     uint64_t         left = budget->bytes < budget->bytes_max ? budget->bytes_max - budget->bytes : 0;
@@ -78,9 +81,20 @@ static void want_more(wr_family *family)
     wr_ahead_want(&capture->ahead_of, records * sizeof(wr_undo));
 }
 
+static void free_outgrown(wr_capture *capture)
+{
+    while (capture->outgrown != NULL) {
+        wr_outgrown *outgrown = capture->outgrown;
+        capture->outgrown = outgrown->next;
+        free(outgrown->at);
+        free(outgrown);
+    }
+}
+
 static void release_bits(wr_family *family)
 {
     wr_capture *capture = &family->capture;
+    free_outgrown(capture);
     wr_ahead_remove(&capture->ahead_bytes);
     wr_ahead_remove(&capture->ahead_of);
     wr_mem_release(capture->dirty, bitmap_bytes(family));
@@ -113,19 +127,33 @@ static inline void set_aside(char *to, const char *from, uint32_t stride)
     wr_family_copy(to, from, stride);
 }
 
-/* The old bytes of entries that the open capture still has to take. */
+static inline void set_aside_ends(void)
+{
+#ifdef __SSE2__
+    _mm_sfence();
+#endif
+}
+
+/* The old bytes of entries that the open capture still has to take. Who captures on another thread looks at entries
+ * first and at the heads of their granules then: so old bytes are there before the head says so, and the head says so
+ * before the entry changes. If the head was taken in between, the record is in vain, and so are more of its granule. */
 static void save(wr_family *family, const uint32_t *position, uint32_t n)
 {
     wr_capture *capture = &family->capture;
     uint64_t    before = undo_bytes(family);
+    uint32_t    first = capture->undo_count + 1;
     check((capture->undo_count + n + UINT64_C(1)) * family->stride <= capture->undo_reserved);
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t *head = &capture->undo[position[i] >> family->granule_log2], number = ++capture->undo_count;
-        capture->undo_of[number] = (wr_undo){position[i], *head};
-        set_aside(capture->undo_bytes + (uint64_t)number * family->stride, wr_family_at(family, position[i]),
+    for (uint32_t i = 0; i < n; i++)
+        set_aside(capture->undo_bytes + (uint64_t)(first + i) * family->stride, wr_family_at(family, position[i]),
                   family->stride);
-        *head = number;
+    set_aside_ends();
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t *head = &capture->undo[position[i] >> family->granule_log2];
+        capture->undo_of[first + i] = (wr_undo){position[i], __atomic_load_n(head, __ATOMIC_RELAXED)};
+        __atomic_store_n(head, first + i, __ATOMIC_RELEASE);
     }
+    atomic_thread_fence(memory_order_release);
+    capture->undo_count += n;
     wr_budget_add(family->budget, family->table_bytes, (int64_t)(undo_bytes(family) - before));
 }
 
@@ -164,7 +192,7 @@ static uint32_t still_wanted(const wr_family *family, uint32_t *position, uint32
         uint32_t p = position[i];
         bool     picked = (all | (saved[p >> 6] >> (p & 63) & 1)) != 0;
         position[count] = p;
-        count += picked & (undo[p >> log2] != WR_UNDO_TAKEN);
+        count += picked & (__atomic_load_n(&undo[p >> log2], __ATOMIC_RELAXED) != WR_UNDO_TAKEN);
     }
     return count;
 }
@@ -205,6 +233,7 @@ static void family_begin(wr_family *family, bool full, bool marking)
         capture->free[i] = family->group[i].free;
     }
     capture->full = full;
+    capture->next = family->next;
     family->mark = WR_MARK_CAPTURE;
 }
 
@@ -224,6 +253,7 @@ static void family_end(wr_family *family, bool marking)
     wr_capture *capture = &family->capture;
     memset(capture->undo, 0, ((family->next >> family->granule_log2) + 1) * sizeof *capture->undo);
     wr_budget_add(family->budget, family->table_bytes, -(int64_t)undo_bytes(family));
+    free_outgrown(capture);
     capture->undo_last = capture->undo_count;
     capture->undo_count = 0;
     if (!marking) clear_bits(family, capture->dirty);
@@ -362,10 +392,10 @@ uint64_t wr_capture_undo_room(const wr_table *table)
     return bytes;
 }
 
-void wr_capture_want(wr_table *table)
+void wr_capture_want(wr_table *table, bool apart)
 {
     for (uint32_t i = 0; i < wr_capture_families(table); i++) {
-        if (wr_table_family(table, i) != NULL) want_more(wr_table_family(table, i));
+        if (wr_table_family(table, i) != NULL) want_more(wr_table_family(table, i), apart);
     }
 }
 

@@ -11,6 +11,7 @@
 /* Owner: who captures. Zero to begin. */
 typedef struct wr_capture_walk {
     uint32_t group, family, region;
+    bool     apart; /* set before the first step: not the table's thread captures; see wr_capture_pieces */
 } wr_capture_walk;
 
 /* What a group must remember besides its entries. */
@@ -29,7 +30,8 @@ wr_group_image wr_capture_group(const wr_table *table, uint32_t group, uint32_t 
 uint32_t       wr_capture_families(const wr_table *table);
 uint64_t       wr_capture_undo_bytes(const wr_table *table); /* saved bytes now */
 uint64_t       wr_capture_undo_room(const wr_table *table);  /* how many there may be before their memory is dear */
-void           wr_capture_want(wr_table *table);             /* has memory made ready for more; now or later */
+/* Has memory made ready for more; now or later. apart: another thread will capture. */
+void           wr_capture_want(wr_table *table, bool apart);
 void           wr_capture_end(wr_table *table);
 void           wr_capture_outcome(wr_table *table, bool durable); /* after end, once, before the next begin */
 

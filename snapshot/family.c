@@ -118,15 +118,28 @@ void wr_family_fini(wr_family *family)
     *family = (wr_family){0};
 }
 
+/* While a capture is open another thread may read the list that there was. */
+static uint32_t *longer(wr_family *family, const wr_group *g, uint32_t most)
+{
+    if (family->mark != WR_MARK_CAPTURE || g->region == NULL) return realloc(g->region, most * sizeof *g->region);
+    uint32_t    *region = malloc(most * sizeof *region);
+    wr_outgrown *outgrown = malloc(sizeof *outgrown);
+    check(region != NULL && outgrown != NULL);
+    memcpy(region, g->region, g->regions * sizeof *region);
+    *outgrown = (wr_outgrown){family->capture.outgrown, g->region};
+    family->capture.outgrown = outgrown;
+    return region;
+}
+
 static void add_region(wr_family *family, uint32_t group, uint32_t position)
 {
     wr_group *g = &family->group[group];
     if (g->regions == g->regions_max) {
         uint32_t  more = g->regions_max == 0 ? 4 : g->regions_max * 2;
-        uint32_t *region = realloc(g->region, more * sizeof *region);
+        uint32_t *region = longer(family, g, more);
         check(region != NULL);
         wr_budget_add(family->budget, family->table_bytes, (int64_t)(more - g->regions_max) * (int64_t)sizeof *region);
-        g->region = region;
+        __atomic_store_n(&g->region, region, __ATOMIC_RELEASE);
         g->regions_max = more;
     }
     uint32_t entries = wr_family_region_entries(family, g->regions), number = 0;

@@ -33,6 +33,12 @@ typedef struct wr_undo {
     uint32_t position, next; /* next: the number of another record of the granule; 0: none */
 } wr_undo;
 
+/* Somebody may still read it. Owner: its capture. */
+typedef struct wr_outgrown {
+    struct wr_outgrown *next;
+    void               *at;
+} wr_outgrown;
+
 /* What one family keeps while marking is on or a capture is open. */
 typedef struct wr_capture {
     uint64_t *dirty; /* bit per position: written since the last begin */
@@ -40,6 +46,7 @@ typedef struct wr_capture {
     uint32_t *undo;  /* per granule: number of the newest undo record; 0: none; WR_UNDO_TAKEN */
     uint32_t *count; /* per group, at begin */
     uint32_t *free;
+    uint64_t  next;                            /* at begin: positions from here on are not of the image */
     bool      full;                            /* all entries, not only the saved bits */
     bool      huge;                            /* the memory of these has huge pages */
     wr_undo  *undo_of;                         /* records 1, 2, 3 ... */
@@ -48,6 +55,7 @@ typedef struct wr_capture {
     uint64_t  undo_reserved, undo_of_reserved; /* address space, in bytes */
 
     wr_ahead_range ahead_bytes, ahead_of; /* of undo_bytes, of undo_of */
+    wr_outgrown   *outgrown;              /* lists of regions that were too short, since begin */
 } wr_capture;
 
 /* Owner: a table, its slot's thread. */
@@ -146,6 +154,14 @@ static inline uint32_t wr_family_region_of(const wr_family *family, uint32_t num
     uint32_t log2 = 31 - (uint32_t)__builtin_clz(granule | 1);
     *first = granule == 0 ? 0 : 1u << (family->granule_log2 + log2);
     return granule == 0 ? 0 : log2 + 1;
+}
+
+/* The number that region r of a group starts with. */
+static inline uint32_t wr_family_region_first(const wr_family *family, uint32_t region)
+{
+    uint32_t small = family->full_log2 - family->granule_log2;
+    if (region > small) return (region - small) << family->full_log2;
+    return region == 0 ? 0 : 1u << (family->granule_log2 + region - 1);
 }
 
 /* How many entries region r of a group has. */

@@ -21,6 +21,7 @@ typedef struct wr_image_config {
     bool        raced; /* without `file`: somebody of this process may be creating it at this moment; then it is used */
     const char *job, *lineage;
     wr_barrier  barrier;
+    bool        apart; /* another thread than the tables' steps it; `parker` is that thread's */
 } wr_image_config;
 
 enum wr_image_step {
@@ -32,7 +33,7 @@ enum wr_image_step {
 
 /* Makes what the first writer of a table would make at its barrier: buffers and a queue. Optional. The table's
  * thread. */
-wr_err wr_image_prepare(wr_table *table, const wr_env *env, wr_parker *parker, wr_errinfo *info);
+wr_err wr_image_prepare(wr_table *table, const wr_env *env, wr_parker *parker, bool apart, wr_errinfo *info);
 /* Creates the file of a writer that comes later: creating takes a third of a millisecond, which no slot has. 0 or
  * less: it cannot be done (yet), let the writer try and say why. Any thread. */
 int  wr_image_create(const wr_env *env, const char *folder, const char *name);
@@ -51,6 +52,9 @@ wr_err wr_image_writer_add(wr_image_writer *w, const char *uid, wr_table *table,
  * last region is taken. */
 enum wr_image_step wr_image_writer_step(wr_image_writer *w, uint64_t quantum, wr_errinfo *info);
 bool               wr_image_writer_captured(const wr_image_writer *w);   /* no undo memory is needed any more */
+/* `apart`: the tables' thread ends the captures once wr_image_writer_captured says so; the other may still be stepping.
+ * Repeated calls are harmless. */
+void               wr_image_writer_settle(wr_image_writer *w);
 uint64_t           wr_image_writer_undo_bytes(const wr_image_writer *w); /* now, of all its tables */
 /* Of entries that had changed since the last barrier; known once all is captured. */
 uint64_t wr_image_writer_changed(const wr_image_writer *w);

@@ -5,6 +5,7 @@
 #include "base/sabotage.h"
 #include "snapshot/image_inner.h"
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #define BUFFERS 8u
@@ -33,7 +34,8 @@ typedef struct part {
 
 enum phase { CAPTURE, FOOTER, DRAIN, SYNC, DURABLE, FAILED };
 
-/* Owner: the slot that owns the tables; one thread. */
+/* Owner: the slot that owns the tables; one thread. With `apart` who steps it has all of it from the first step to the
+ * last, but for parts[].captured and `taken`. */
 struct wr_image_writer {
     const wr_env    *env;
     wr_parker       *parker;
@@ -58,6 +60,8 @@ struct wr_image_writer {
     uint32_t         footer_blocks;
     part            *part;
     uint32_t         parts, at; /* at: which is captured now */
+    bool             apart;
+    _Atomic bool     taken; /* nothing more is captured */
     wr_errinfo       error;
 };
 
@@ -92,17 +96,22 @@ static wr_err staging_of(wr_table *table, const wr_env *env, wr_parker *parker, 
         table->staging = s;
         table->staging_free = staging_free;
     }
-    if (s->io == NULL && env->io_new != NULL) {
-        wr_io *io = NULL;
-        if (env->io_new(env->self, &io, parker, BUFFERS) == 0) s->io = io; /* else by plain writes */
-    }
     return WR_OK;
 }
 
-wr_err wr_image_prepare(wr_table *table, const wr_env *env, wr_parker *parker, wr_errinfo *info)
+static void staging_queue(staging *s)
+{
+    wr_io *io = NULL;
+    if (s->io != NULL || s->env->io_new == NULL) return;
+    if (s->env->io_new(s->env->self, &io, s->parker, BUFFERS) == 0) s->io = io; /* else by plain writes */
+}
+
+wr_err wr_image_prepare(wr_table *table, const wr_env *env, wr_parker *parker, bool apart, wr_errinfo *info)
 {
     if (!wr_table_strings(table)) return wr_fail(info, WR_MEMORY, "out of memory: snapshots of a table");
-    return staging_of(table, env, parker, info);
+    WR_TRY(staging_of(table, env, parker, info));
+    if (!apart) staging_queue(table->staging); /* a queue belongs to the thread that uses it */
+    return WR_OK;
 }
 
 /* ---- failing ----------------------------------------------------------------------------------------------------- */
@@ -123,7 +132,8 @@ static void fail(wr_image_writer *w, int number, const char *what)
     else
         wr_fail_errno(&w->error, number, "cannot %s snapshot file %s", what, w->path);
     w->phase = FAILED;
-    end_captures(w);
+    if (!w->apart) end_captures(w);
+    atomic_store_explicit(&w->taken, true, memory_order_release);
 }
 
 /* ---- storage ----------------------------------------------------------------------------------------------------- */
@@ -289,12 +299,13 @@ static void note_counts(part *p, uint32_t up_to)
     }
 }
 
-static void end_part(part *p)
+static void end_part(const wr_image_writer *w, part *p)
 {
     note_counts(p, p->table->groups);
     if (p->end == UINT64_MAX) p->end = 0;
     while (p->started < p->table->groups) p->start[p->started++] = p->end;
     wr_layout_put(&p->layout, p->table);
+    if (w->apart) return; /* the table's thread ends it */
     wr_capture_end(p->table);
     p->captured = true;
 }
@@ -323,8 +334,9 @@ static enum wr_image_step capture(wr_image_writer *w, uint64_t *looked)
     note_counts(p, p->walk.group);
     if (got == WR_PIECES_NO_ROOM) close_block(w);
     if (got == WR_PIECES_ALL) {
-        end_part(p);
+        end_part(w, p);
         w->at++;
+        if (w->at == w->parts) atomic_store_explicit(&w->taken, true, memory_order_release);
     }
     return WR_IMAGE_MORE;
 }
@@ -479,6 +491,7 @@ wr_err wr_image_writer_new(wr_image_writer **take, const wr_image_config *config
     head->lineage_hash = wr_image_lineage_hash(head->lineage);
     w->created = config->file > 0 ? config->file : -1;
     w->raced = config->raced;
+    w->apart = config->apart;
     *take = w;
     return WR_OK;
 }
@@ -500,7 +513,12 @@ wr_err wr_image_writer_add(wr_image_writer *w, const char *uid, wr_table *table,
         free(start);
         return err;
     }
-    w->part[w->parts++] = (part){.uid = uid, .table = table, .full = full, .start = start, .end = UINT64_MAX};
+    w->part[w->parts++] = (part){.uid = uid,
+                                 .table = table,
+                                 .full = full,
+                                 .walk = {.apart = w->apart},
+                                 .start = start,
+                                 .end = UINT64_MAX};
     if (!full) w->head.increment = 1;
     return WR_OK;
 }
@@ -529,6 +547,7 @@ static bool begin_file(wr_image_writer *w)
     }
     check(w->staging != NULL);
     staging_huge(w->staging, w->part[0].table);
+    staging_queue(w->staging);
     check(have_buffer(w));
     wr_image_hash(&w->head, offsetof(wr_image_head, hash), w->head.hash);
     memcpy(place(w), &w->head, sizeof w->head);
@@ -559,7 +578,13 @@ enum wr_image_step wr_image_writer_step(wr_image_writer *w, uint64_t quantum, wr
 
 bool wr_image_writer_captured(const wr_image_writer *w)
 {
-    return w->at == w->parts || w->phase > CAPTURE;
+    return atomic_load_explicit(&w->taken, memory_order_acquire);
+}
+
+void wr_image_writer_settle(wr_image_writer *w)
+{
+    check(wr_image_writer_captured(w));
+    end_captures(w);
 }
 
 uint64_t wr_image_writer_undo_bytes(const wr_image_writer *w)

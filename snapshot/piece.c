@@ -1,7 +1,9 @@
 /* snapshot/piece.c: regions of an open capture as pieces of a file. Many regions go through each step together, so that
  * what they need from memory is asked for before it is used: undo records lie anywhere. */
 #include "snapshot/piece.h"
+#include "base/env.h"
 #include "snapshot/table_inner.h"
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #define LOOKED_PER_STEP 64u /* work of going past a family that has nothing, in bytes */
@@ -63,10 +65,10 @@ static void put_index(const job *j, char *to)
 static bool plan_job(wr_table *table, const wr_capture_walk *walk, job *j, uint16_t number, char *to, uint64_t *changed)
 {
     wr_family *family = j->family = wr_table_family(table, walk->family);
-    uint32_t   first = wr_family_number_of(family, family->group[walk->group].region[walk->region]);
+    uint32_t   first = wr_family_region_first(family, walk->region);
     uint32_t   entries = wr_family_region_entries(family, walk->region);
     uint32_t   count = family->capture.count[walk->group] - first;
-    j->position = family->group[walk->group].region[walk->region];
+    j->position = __atomic_load_n(&family->group[walk->group].region, __ATOMIC_ACQUIRE)[walk->region];
     j->count = count < entries ? count : entries;
     j->stride = family->stride;
     j->group = walk->group;
@@ -100,10 +102,9 @@ static bool find_region(wr_table *table, wr_capture_walk *walk, uint64_t *looked
 {
     while (walk->group < table->groups && *looked < looked_max) {
         wr_family *family = wr_table_family(table, walk->family);
-        if (family != NULL && walk->region < family->group[walk->group].regions) {
-            uint32_t position = family->group[walk->group].region[walk->region];
-            if (wr_family_number_of(family, position) < family->capture.count[walk->group]) return true;
-        }
+        if (family != NULL &&
+            wr_family_region_first(family, walk->region) < family->capture.count[walk->group])
+            return true;
         *looked += LOOKED_PER_STEP;
         walk->region = 0;
         if (++walk->family == wr_capture_families(table)) {
@@ -130,17 +131,37 @@ static inline __attribute__((always_inline)) void ask_ahead(const job *j)
     }
 }
 
+#ifdef WR_TSAN
+/* What is written meanwhile is read as it happens to be, since old bytes are put over it: meant to be, so that it must
+ * not be looked at, nor handed to a memcpy that is. */
+__attribute__((no_sanitize_thread, noinline)) static void copy_racing(char *to, const char *from, uint64_t n)
+{
+    for (uint64_t i = 0; i < n; i += 8)
+        *(volatile uint64_t *)(void *)(to + i) = *(const volatile uint64_t *)(const void *)(from + i);
+}
+#else
+static inline void copy_racing(char *to, const char *from, uint64_t n)
+{
+    memcpy(to, from, n);
+}
+#endif
+
 static void copy_entries(const job *j)
 {
     const char *from = wr_family_at(j->family, j->position);
     if (j->piece->form == WR_PIECE_FULL) {
-        memcpy(j->entries, from, (uint64_t)j->count * j->stride);
+        copy_racing(j->entries, from, (uint64_t)j->count * j->stride);
         return;
     }
     char *to = j->entries;
     for (uint32_t i = 0; i < (j->count + 63) / 64; i++) {
-        for (uint64_t word = j->bits[i]; word != 0; word &= word - 1, to += j->stride)
-            wr_family_copy(to, from + (uint64_t)(i * 64 + (uint32_t)__builtin_ctzll(word)) * j->stride, j->stride);
+        for (uint64_t word = j->bits[i]; word != 0; word &= word - 1, to += j->stride) {
+            const char *entry = from + (uint64_t)(i * 64 + (uint32_t)__builtin_ctzll(word)) * j->stride;
+            if (j->stride == 64)
+                copy_racing(to, entry, 64);
+            else
+                copy_racing(to, entry, j->stride);
+        }
     }
 }
 
@@ -156,12 +177,17 @@ static inline __attribute__((always_inline)) void ask_undo(const job *j, uint32_
 }
 
 /* From here on what is written to the region saves nothing any more. */
-static uint32_t find_chains(const job *j, uint32_t number, chain *chains)
+static uint32_t find_chains(const job *j, uint32_t number, bool apart, chain *chains)
 {
     uint32_t log2 = j->family->granule_log2, count = 0;
     for (uint32_t at = j->position >> log2; at <= (j->position + j->count - 1) >> log2; at++) {
-        uint32_t undo = j->family->capture.undo[at];
-        j->family->capture.undo[at] = WR_UNDO_TAKEN;
+        uint32_t *head = &j->family->capture.undo[at], undo;
+        if (apart) {
+            undo = __atomic_exchange_n(head, WR_UNDO_TAKEN, __ATOMIC_ACQUIRE);
+        } else {
+            undo = *head;
+            *head = WR_UNDO_TAKEN;
+        }
         if (undo == 0) continue;
         ask_undo(j, undo);
         chains[count++] = (chain){number, undo};
@@ -237,7 +263,7 @@ static void number_string(const wr_family *blobs, char *at)
     if (len <= WEIR_STR_INLINE) return;
     memcpy(&far, at + 8, sizeof far);
     uint64_t offset = (uint64_t)far - (uint64_t)(uintptr_t)blobs->base;
-    if (offset < blobs->next * WR_BLOB_UNIT) number = wr_family_number_of(blobs, (uint32_t)(offset / WR_BLOB_UNIT));
+    if (offset < blobs->capture.next * WR_BLOB_UNIT) number = wr_family_number_of(blobs, (uint32_t)(offset / WR_BLOB_UNIT));
     memcpy(at + 8, &number, 8);
 }
 
@@ -277,8 +303,12 @@ enum wr_pieces wr_capture_pieces(wr_table *table, wr_capture_walk *walk, uint16_
         result->bytes += sizeof(wr_piece) + jobs[count].piece->bytes;
         ask_ahead(&jobs[count++]);
     }
-    for (uint32_t i = 0; i < count; i++) all += find_chains(&jobs[i], i, chains + all);
-    for (uint32_t i = 0; i < count; i++) copy_entries(&jobs[i]);
+    if (walk->apart) { /* what is not saved by now is in the copy as it was */
+        for (uint32_t i = 0; i < count; i++) copy_entries(&jobs[i]);
+        atomic_thread_fence(memory_order_seq_cst);
+    }
+    for (uint32_t i = 0; i < count; i++) all += find_chains(&jobs[i], i, walk->apart, chains + all);
+    for (uint32_t i = 0; i < count && !walk->apart; i++) copy_entries(&jobs[i]);
     undo_entries(jobs, chains, all);
     for (uint32_t i = 0; i < count; i++) number_strings(table, &jobs[i]);
     return walk->group < table->groups ? WR_PIECES_SOME : WR_PIECES_ALL;

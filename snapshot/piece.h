@@ -1,7 +1,7 @@
 /* snapshot/piece.h: regions of a table as pieces of a file, and back. Far strings are addresses in memory and numbers
  * in the file: 16-byte units in the blob family of their group.
  *
- * Owner: the table's slot. */
+ * Owner: the table's slot, but for what wr_capture_pieces says. */
 #ifndef WR_SNAPSHOT_PIECE_H
 #define WR_SNAPSHOT_PIECE_H
 #include "snapshot/capture.h"
@@ -18,7 +18,13 @@ typedef struct wr_pieces_result {
 } wr_pieces_result;
 
 /* The next regions of an open capture, WR_PIECES_AT_ONCE at most, as pieces at `to` (aligned to 8). SOME: call again;
- * NO_ROOM: the next piece may need more, and nothing was done; ALL: there is no more (bytes may have come). */
+ * NO_ROOM: the next piece may need more, and nothing was done; ALL: there is no more (bytes may have come).
+ *
+ * The table's thread calls it between batches; or, with walk->apart, one other thread, while the table's goes on. That
+ * copies entries as they happen to be, looks then which of them had old bytes saved, and puts those over: an entry is
+ * changed only after its old bytes are there to be seen, so one that was copied while it changed is made good. What else
+ * it reads stands still from begin to end. (Formally a data race, on bytes that are then overwritten.) The table's
+ * thread calls wr_capture_end when it knows that all was taken. */
 enum wr_pieces wr_capture_pieces(wr_table *table, wr_capture_walk *walk, uint16_t number, char *to, uint64_t room,
                                  wr_pieces_result *result);
 

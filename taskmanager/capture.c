@@ -62,6 +62,12 @@ static void foresee(wr_capture_state *c)
     atomic_store_explicit(&c->full_next, !goes_on(&next), memory_order_relaxed);
 }
 
+/* Who waits for storage. */
+static wr_parker *parker_of(const wr_tasklet *t)
+{
+    return t->home->scribe != NULL ? wr_scribe_parker(t->home->scribe) : t->home->parker;
+}
+
 wr_err wr_capture_mark(wr_tasklet *t, wr_errinfo *info)
 {
     t->barriers.capture.chain.marking = true;
@@ -70,7 +76,7 @@ wr_err wr_capture_mark(wr_tasklet *t, wr_errinfo *info)
     {
         if (t->barriers.capture.named_by == 0) {
             t->barriers.capture.named_by = i + 1;
-            WR_TRY(wr_image_prepare(t->op[i].table, t->home->env, t->home->parker, info));
+            WR_TRY(wr_image_prepare(t->op[i].table, t->home->env, parker_of(t), t->home->scribe != NULL, info));
         }
         WR_TRY(wr_table_mark(t->op[i].table, true, info));
     }
@@ -223,12 +229,21 @@ static bool may_be_increment(const wr_chain *c, const wr_barrier *b)
     return b->kind == WR_SNAPSHOT && b->base != 0 && c->since == b->base && goes_on(c);
 }
 
+static void free_writer(wr_tasklet *t)
+{
+    wr_capture_state *c = &t->barriers.capture;
+    if (atomic_load_explicit(&c->job.state, memory_order_acquire) == WR_SCRIBE_WRITING)
+        wr_scribe_take_back(t->home->scribe, &c->job);
+    atomic_store_explicit(&c->job.state, WR_SCRIBE_NONE, memory_order_relaxed);
+    if (c->writer != NULL) wr_image_writer_free(c->writer);
+    c->writer = NULL;
+}
+
 /* The file is written, or will never be. */
 static void close_capture(wr_tasklet *t, bool written)
 {
     wr_capture_state *c = &t->barriers.capture;
-    if (c->writer != NULL) wr_image_writer_free(c->writer);
-    c->writer = NULL;
+    free_writer(t);
     if (!written || c->barrier.kind != WR_SNAPSHOT) { /* else a later barrier tells what became of it */
         outcome(t, false);
         c->chain.last = 0;
@@ -244,7 +259,8 @@ static wr_err make_writer(wr_tasklet *t, const wr_barrier *b, wr_errinfo *info)
     char              name[WR_FILE_NAME_BYTES];
     name_of(t, b, name);
     wr_image_config config = {.env = t->home->env,
-                              .parker = t->home->parker,
+                              .parker = parker_of(t),
+                              .apart = t->home->scribe != NULL,
                               .folder = t->barriers.folder,
                               .name = name,
                               .file = take_given(t, b),
@@ -276,8 +292,8 @@ wr_err wr_capture_start(wr_tasklet *t, const wr_barrier *b, wr_ack *ack, wr_erri
     judge_load(t);
     settle_last(t, b->base);
     c->barrier = *b;
-    if (c->patient) {
-        EACH_TABLE(t, i) wr_capture_want(t->op[i].table);
+    if (c->patient || t->home->scribe != NULL) {
+        EACH_TABLE(t, i) wr_capture_want(t->op[i].table, t->home->scribe != NULL);
     }
     c->full = !may_be_increment(&c->chain, b);
     c->chain.last = b->id;
@@ -292,6 +308,11 @@ wr_err wr_capture_start(wr_tasklet *t, const wr_barrier *b, wr_ack *ack, wr_erri
     c->credit_ns = -CREDIT_NS; /* right behind a barrier each record costs its old bytes: those come first */
     if (c->ns_per_byte == 0) c->ns_per_byte = NS_PER_BYTE_FIRST;
     c->began_mono_ns = c->stepped_mono_ns = t->home->env->mono_ns(t->home->env->self);
+    if (t->home->scribe != NULL) {
+        c->job.writer = c->writer;
+        c->job.owner = t->home->parker;
+        wr_scribe_give(t->home->scribe, &c->job);
+    }
     return WR_OK;
 }
 
@@ -402,9 +423,28 @@ static bool take(wr_tasklet *t, uint64_t bytes, int64_t now)
     return step != WR_IMAGE_WAIT;
 }
 
+/* How far the scribe is. */
+static bool look_at_scribe(wr_tasklet *t)
+{
+    wr_capture_state *c = &t->barriers.capture;
+    uint32_t          state = atomic_load_explicit(&c->job.state, memory_order_acquire);
+    if (state == WR_SCRIBE_WRITING) {
+        if (wr_image_writer_captured(c->writer)) wr_image_writer_settle(c->writer);
+        return false;
+    }
+    if (state == WR_SCRIBE_DURABLE)
+        durable(t, clock_of(t));
+    else {
+        const wr_errinfo why = c->job.info;
+        broken(t, &why);
+    }
+    return true;
+}
+
 bool wr_capture_step(wr_tasklet *t, bool waiting)
 {
     wr_capture_state *c = &t->barriers.capture;
+    if (t->home->scribe != NULL) return look_at_scribe(t);
     int64_t           now = clock_of(t);
     uint64_t          bytes = quantum(t, waiting, now);
     c->stepped_mono_ns = now;
@@ -417,7 +457,12 @@ bool wr_capture_step(wr_tasklet *t, bool waiting)
 bool wr_capture_first(wr_tasklet *t, uint32_t *called)
 {
     const wr_capture_state *c = &t->barriers.capture;
-    if (wr_image_writer_captured(c->writer) || !undo_above(t, c->patient ? 8 : 2)) return false;
+    if (wr_image_writer_captured(c->writer) || !undo_above(t, c->patient ? 8 : t->home->scribe != NULL ? 4 : 2))
+        return false;
+    if (t->home->scribe != NULL) { /* it wakes us */
+        *called = WR_CALLED_BLOCKED;
+        return true;
+    }
     bool stepped = take(t, QUANTUM_WAITING, clock_of(t));
     *called = stepped ? WR_CALLED_PROGRESS : WR_CALLED_BLOCKED; /* storage that is slow wakes us */
     return stepped || undo_above(t, c->patient ? 8 : 4);        /* else records come while storage works */
@@ -427,8 +472,7 @@ void wr_capture_release(wr_tasklet *t)
 {
     wr_capture_state *c = &t->barriers.capture;
     drop_given(t);
-    if (c->writer != NULL) wr_image_writer_free(c->writer); /* before the tables go */
+    free_writer(t); /* before the tables go */
     wr_ack_free(c->ack);
-    c->writer = NULL;
     c->ack = NULL;
 }

@@ -3,6 +3,7 @@
 #ifndef WR_TASKMANAGER_CAPTURE_H
 #define WR_TASKMANAGER_CAPTURE_H
 #include "snapshot/image.h"
+#include "taskmanager/scribe.h"
 #include "taskmanager/spares.h"
 #include "wire/snapshot.h"
 
@@ -26,6 +27,7 @@ typedef struct wr_chain {
 /* Slot-owned. */
 typedef struct wr_capture_state {
     wr_image_writer *writer; /* NULL: nothing is being written */
+    wr_scribe_job    job;    /* while somebody else writes it */
     wr_ack          *ack;    /* of the snapshot that is being written */
     wr_barrier       barrier;
     int64_t          began_mono_ns, stepped_mono_ns;  /* stepped: when the last step ended */

@@ -46,12 +46,30 @@ static void command_all(wr_worker *w, uint32_t bit)
     for (uint32_t i = 0; i < w->tasklets; i++) command(w, &w->tasklet[i], bit);
 }
 
+/* Only with threads of our own: steps by hand stay deterministic. Where there is no memory or thread for one, the slots
+ * do without. */
+static void start_helpers(wr_worker *w)
+{
+    const wr_env *env = w->options.env;
+    w->ahead = wr_ahead_new(env);
+    for (uint32_t i = 0; i < w->slots; i++) w->slot[i].budget.ahead = w->ahead;
+    if (w->options.scribes == 0 || w->options.snapshots == NULL) return;
+    w->scribe = calloc(w->options.scribes, sizeof *w->scribe);
+    for (uint32_t i = 0, n = 0; w->scribe != NULL && i < w->exec->slots; i++) {
+        if (w->slot[i].tasklets == 0) continue;
+        if (w->scribes < w->options.scribes) {
+            w->scribe[w->scribes] = wr_scribe_new(env, w->scribes);
+            if (w->scribe[w->scribes] != NULL) w->scribes++;
+        }
+        if (w->scribes != 0) w->slot[i].home.scribe = w->scribe[n++ % w->scribes];
+    }
+}
+
 wr_err wr_worker_start(wr_worker *w, wr_errinfo *info)
 {
     const wr_env *env = w->options.env;
     w->started = true;
-    w->ahead = wr_ahead_new(env); /* only with threads of our own: steps by hand stay deterministic */
-    for (uint32_t i = 0; i < w->slots; i++) w->slot[i].budget.ahead = w->ahead;
+    start_helpers(w);
     for (uint32_t i = 0; i < w->slots; i++) {
         wr_slot *s = &w->slot[i];
         if (s->tasklets == 0 && !s->serves) continue;
@@ -249,6 +267,8 @@ void wr_worker_free(wr_worker *w)
     if (w == NULL) return;
     check(!w->started || w->joined);
     for (uint32_t i = 0; w->tasklet != NULL && i < w->tasklets; i++) free_tasklet(&w->tasklet[i]);
+    for (uint32_t i = 0; i < w->scribes; i++) wr_scribe_free(w->scribe[i]); /* before the parkers of those they wake */
+    free(w->scribe);
     for (uint32_t i = 0; w->slot != NULL && i < w->slots; i++) {
         wr_slot *s = &w->slot[i];
         if (s->serves) wr_plane_free(s->plane);

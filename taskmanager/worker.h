@@ -29,6 +29,7 @@ typedef struct wr_worker_options {
     const char   *job;       /* name, for logs */
     uint64_t      state_max; /* bytes of keyed state of the whole worker; 0: no bound */
     const int    *cpu;       /* CPU of each slot, or NULL: not pinned */
+    uint32_t      scribes;   /* threads that write snapshots for slots; at most one for each slot; 0: slots do it */
     bool          spin;      /* idle slots look a while before they park: only where each has a CPU; see `here` */
     uint64_t      seed;      /* of shuffles */
     /* Something can be polled: a task's state changed. Any thread; must not block. */

@@ -26,6 +26,8 @@ struct wr_worker {
     uint32_t          event_next, ack_next;
     wr_spares         spares;
     wr_ahead         *ahead;
+    wr_scribe       **scribe; /* slot i's is number i mod scribes */
+    uint32_t          scribes;
     bool              started, joined;
     _Atomic bool      leaving; /* planes have nothing to carry any more */
     _Atomic int64_t   lease_until_ns;

@@ -86,6 +86,23 @@ static void touches_what_is_wanted(void **state)
     wr_ahead_free(ahead);
 }
 
+/* Whose owner is in the middle of a page. */
+static void begins_anywhere(void **state)
+{
+    (void)state;
+    if (!kernel_can()) skip();
+    const wr_env  *env = wr_env_real();
+    wr_ahead      *ahead = wr_ahead_new(env);
+    wr_ahead_range range = {0};
+    char          *base = wr_mem_reserve(BYTES);
+    assert_non_null(base);
+    wr_ahead_add(ahead, &range, base, BYTES, (uint64_t)WR_MIB(4) + 520);
+    wait_for(env, base + WR_MIB(16));
+    wr_ahead_remove(&range);
+    wr_mem_release(base, BYTES);
+    wr_ahead_free(ahead);
+}
+
 /* Ranges come and go while the helper works: nothing is touched after it was removed. */
 static void ranges_come_and_go(void **state)
 {
@@ -117,6 +134,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(touches_in_front_of_its_owner),
         cmocka_unit_test(touches_what_is_wanted),
+        cmocka_unit_test(begins_anywhere),
         cmocka_unit_test(ranges_come_and_go),
         cmocka_unit_test(nobody_is_no_error),
     };

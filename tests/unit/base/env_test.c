@@ -157,6 +157,29 @@ static void threads(void **state)
     assert_int_equal(flag[0] + flag[1], 14);
 }
 
+static void count_cpus(void *arg)
+{
+    *(int *)arg = env->cpu_count(env->self);
+}
+
+static void start_another(void *arg)
+{
+    wr_thread *thread;
+    assert_int_equal(env->thread_start(env->self, &thread, count_cpus, arg, "helper", -1), 0);
+    env->thread_join(env->self, thread);
+}
+
+/* Slots are pinned, and start helpers. */
+static void helpers_are_not_where_who_starts_them_is(void **state)
+{
+    (void)state;
+    wr_thread *thread;
+    int        cpus = 0;
+    assert_int_equal(env->thread_start(env->self, &thread, start_another, &cpus, "pinned", 0), 0);
+    env->thread_join(env->self, thread);
+    assert_int_equal(cpus, env->cpu_count(env->self));
+}
+
 static void parking(void **state)
 {
     (void)state;
@@ -179,7 +202,8 @@ int main(void)
     env = wr_env_real();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(clocks),  cmocka_unit_test(holding_a_folder), cmocka_unit_test(files),
-        cmocka_unit_test(threads), cmocka_unit_test(parking),
+        cmocka_unit_test(threads), cmocka_unit_test(helpers_are_not_where_who_starts_them_is),
+        cmocka_unit_test(parking),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

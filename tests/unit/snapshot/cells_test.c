@@ -1,11 +1,15 @@
-/* Cells of keyed states against naive lists and maps, and captures of everything against a copy taken at begin. */
+/* ctest: threads
+ * Cells of keyed states against naive lists and maps, and captures of everything against a copy taken at begin. */
 #include "base/hash.h"
 #include "base/limits.h"
 #include "base/prng.h"
 #include "snapshot/piece.h"
 #include "snapshot/table_inner.h"
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -715,6 +719,81 @@ static void marks_come_and_go(void **unused)
     }
 }
 
+/* ---- by another thread ---- */
+
+/* Shared with the thread that captures: `done`. */
+static struct {
+    char            *bytes;
+    uint64_t         n, room;
+    uint32_t         calls;
+    _Atomic bool     done;
+    _Atomic uint32_t batches; /* of the table's thread meanwhile */
+} apart;
+
+static void *capture_apart(void *unused)
+{
+    wr_capture_walk  walk = {.apart = true};
+    wr_pieces_result got;
+    (void)unused;
+    for (enum wr_pieces more = WR_PIECES_SOME; more != WR_PIECES_ALL; apart.calls++) {
+        uint32_t before = atomic_load(&apart.batches);
+        check(apart.room - apart.n > sizeof pieces);
+        more = wr_capture_pieces(w.table, &walk, 0, apart.bytes + apart.n, sizeof pieces, &got);
+        apart.n += got.bytes;
+        if (apart.calls % 4 != 0) continue;
+        while (atomic_load(&apart.batches) == before) sched_yield(); /* on one processor as well */
+    }
+    atomic_store(&apart.done, true);
+    return NULL;
+}
+
+static void capture_beside(copy *restored, bool full, bool *undone)
+{
+    copy      truth;
+    pthread_t thread;
+    take_copy(&truth);
+    assert_int_equal(wr_capture_begin(w.table, full, NULL), WR_OK);
+    resize(restored);
+    apart.n = 0;
+    atomic_store(&apart.done, false);
+    assert_int_equal(pthread_create(&thread, NULL, capture_apart, NULL), 0);
+    while (!atomic_load(&apart.done)) {
+        batch();
+        atomic_fetch_add(&apart.batches, 1);
+    }
+    pthread_join(thread, NULL);
+    *undone |= wr_capture_undo_bytes(w.table) > 0;
+    apply(restored, apart.bytes, apart.n);
+    same_copy(restored, &truth);
+    wr_capture_end(w.table);
+    free_copy(&truth);
+}
+
+/* While the table's thread goes on, in the middle of its batches. */
+static void captured_by_another_thread(void **unused)
+{
+    (void)unused;
+    apart.room = UINT64_C(64) << 20;
+    apart.bytes = malloc(apart.room);
+    assert_non_null(apart.bytes);
+    for (uint64_t seed = 1; seed <= 6; seed++) {
+        bool undone = false;
+        begin_world(seed * 91, seed % 2 ? 16 : 1);
+        if (seed >= 3) assert_int_equal(wr_table_mark(w.table, true, NULL), WR_OK);
+        copy restored = {0};
+        for (uint32_t round = 0; round < 40; round++) {
+            for (uint32_t b = below(30); b > 0; b--) batch();
+            capture_beside(&restored, seed < 3 || round % 8 == 0, &undone);
+            wr_capture_outcome(w.table, true);
+        }
+        assert_true(undone);
+        free_copy(&restored);
+        check_all();
+        end_world();
+    }
+    free(apart.bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -725,6 +804,7 @@ int main(void)
         cmocka_unit_test(captured_image_is_the_state_at_begin),
         cmocka_unit_test(increments_add_up),
         cmocka_unit_test(marks_come_and_go),
+        cmocka_unit_test(captured_by_another_thread),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,6 +35,7 @@ typedef struct snaps_world {
     bool     keyed, own, names;         /* names: splits have long strings */
     bool     threads;                   /* the worker runs on its own: what sinks saw is not looked at before its end */
     bool     discovers;                 /* sources look for more splits for ever */
+    uint32_t scribes;                   /* with threads: who writes */
     uint32_t workers;                   /* above 1: so many, with sockets between them; which slot is where is drawn */
     bool     tagged;                    /* records have long strings, which the sinks look at */
     uint64_t records[2 * SNAPS_SPLITS]; /* of each split; those of source b from SNAPS_SPLITS on */
@@ -356,6 +357,7 @@ static void snaps_new(snaps_run *r, uint64_t seed, const char *folder, const wr_
     wr_worker_options options = {.env = snaps_env != NULL ? snaps_env : wr_env_real(),
                                  .job = "snaps",
                                  .seed = seed,
+                                 .scribes = snaps.scribes,
                                  .snapshots = folder,
                                  .lineage = "l",
                                  .restore = restore};

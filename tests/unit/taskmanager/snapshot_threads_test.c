@@ -136,6 +136,8 @@ static void test_lives_of_jobs_on_threads(void **state)
         snaps_reset((uint32_t)wr_prng_below(&random, SNAPS_SHAPES), WEIR_ROUTE_REBALANCE, 1, 0);
         snaps.keyed = snaps.threads = true;
         snaps.own = wr_prng_one_in(&random, 2);
+        snaps.scribes = (uint32_t)(seed % 3);
+        if (seed % 4 >= 2) snaps.keys = SNAPS_KEYS_MAX;
         for (uint32_t i = 0; i < 2 * SNAPS_SPLITS; i++) snaps.records[i] = 10000 + wr_prng_below(&random, 200000);
         for (uint64_t n = 1 + wr_prng_below(&random, 3); n > 0; n--)
             live(seed, &random, parallelisms[wr_prng_below(&random, 4)]);
