@@ -97,20 +97,20 @@ typedef struct wr_metric {
 
 /* What all operators of a slot share. Slot-owned. */
 struct wr_home {
-    const wr_env *env;
-    wr_parker    *parker;
+    const wr_env     *env;
+    wr_parker        *parker;
     struct wr_scribe *scribe; /* taskmanager/scribe.h; NULL: the slot writes its snapshots itself */
-    wr_budget    *budget;
-    wr_prng       random;
-    int64_t       now_ns; /* wall clock, read once per call of a tasklet */
-    int64_t       mono_ns;
-    int64_t       spare_ns;       /* for so long the slot has had nothing to do but waiting for input and capturing */
-    bool          back_pressured; /* at the end of the last round: whoever it waits for is slower than its input */
-    uint64_t      epoch;          /* id of the newest barrier that the running tasklet has passed */
-    uint64_t      split; /* whose records are being pushed: the number of a source's split, or WR_ORIGIN_CHANNEL | n */
-    uint32_t      slot;
-    uint32_t      attempt;                 /* of the job in a cluster; 0: it is not in one */
-    const char   *job, *lineage;           /* lineage: "" or NULL when no snapshots are taken */
+    wr_budget        *budget;
+    wr_prng           random;
+    int64_t           now_ns; /* wall clock, read once per call of a tasklet */
+    int64_t           mono_ns;
+    int64_t           spare_ns; /* for so long the slot has had nothing to do but waiting for input and capturing */
+    bool              back_pressured; /* at the end of the last round: whoever it waits for is slower than its input */
+    uint64_t          epoch;          /* id of the newest barrier that the running tasklet has passed */
+    uint64_t    split; /* whose records are being pushed: the number of a source's split, or WR_ORIGIN_CHANNEL | n */
+    uint32_t    slot;
+    uint32_t    attempt;                   /* of the job in a cluster; 0: it is not in one */
+    const char *job, *lineage;             /* lineage: "" or NULL when no snapshots are taken */
     const _Atomic int64_t *lease_until_ns; /* base/lease.h */
     bool       snapshots; /* barriers come, and complete follows; the last barrier comes after the end of input */
     wr_scratch scratch;   /* weir_keep, weir_format, far strings of emitted records */

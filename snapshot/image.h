@@ -51,11 +51,11 @@ wr_err wr_image_writer_add(wr_image_writer *w, const char *uid, wr_table *table,
 /* Captures about `quantum` bytes and hands full buffers to storage. Ends the captures (wr_capture_end) as soon as the
  * last region is taken. */
 enum wr_image_step wr_image_writer_step(wr_image_writer *w, uint64_t quantum, wr_errinfo *info);
-bool               wr_image_writer_captured(const wr_image_writer *w);   /* no undo memory is needed any more */
+bool               wr_image_writer_captured(const wr_image_writer *w); /* no undo memory is needed any more */
 /* `apart`: the tables' thread ends the captures once wr_image_writer_captured says so; the other may still be stepping.
  * Repeated calls are harmless. */
-void               wr_image_writer_settle(wr_image_writer *w);
-uint64_t           wr_image_writer_undo_bytes(const wr_image_writer *w); /* now, of all its tables */
+void     wr_image_writer_settle(wr_image_writer *w);
+uint64_t wr_image_writer_undo_bytes(const wr_image_writer *w); /* now, of all its tables */
 /* Of entries that had changed since the last barrier; known once all is captured. */
 uint64_t wr_image_writer_changed(const wr_image_writer *w);
 /* After DURABLE. */

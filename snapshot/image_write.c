@@ -513,12 +513,8 @@ wr_err wr_image_writer_add(wr_image_writer *w, const char *uid, wr_table *table,
         free(start);
         return err;
     }
-    w->part[w->parts++] = (part){.uid = uid,
-                                 .table = table,
-                                 .full = full,
-                                 .walk = {.apart = w->apart},
-                                 .start = start,
-                                 .end = UINT64_MAX};
+    w->part[w->parts++] = (part){
+        .uid = uid, .table = table, .full = full, .walk = {.apart = w->apart}, .start = start, .end = UINT64_MAX};
     if (!full) w->head.increment = 1;
     return WR_OK;
 }

@@ -102,8 +102,7 @@ static bool find_region(wr_table *table, wr_capture_walk *walk, uint64_t *looked
 {
     while (walk->group < table->groups && *looked < looked_max) {
         wr_family *family = wr_table_family(table, walk->family);
-        if (family != NULL &&
-            wr_family_region_first(family, walk->region) < family->capture.count[walk->group])
+        if (family != NULL && wr_family_region_first(family, walk->region) < family->capture.count[walk->group])
             return true;
         *looked += LOOKED_PER_STEP;
         walk->region = 0;
@@ -263,7 +262,8 @@ static void number_string(const wr_family *blobs, char *at)
     if (len <= WEIR_STR_INLINE) return;
     memcpy(&far, at + 8, sizeof far);
     uint64_t offset = (uint64_t)far - (uint64_t)(uintptr_t)blobs->base;
-    if (offset < blobs->capture.next * WR_BLOB_UNIT) number = wr_family_number_of(blobs, (uint32_t)(offset / WR_BLOB_UNIT));
+    if (offset < blobs->capture.next * WR_BLOB_UNIT)
+        number = wr_family_number_of(blobs, (uint32_t)(offset / WR_BLOB_UNIT));
     memcpy(at + 8, &number, 8);
 }
 

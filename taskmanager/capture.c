@@ -445,8 +445,8 @@ bool wr_capture_step(wr_tasklet *t, bool waiting)
 {
     wr_capture_state *c = &t->barriers.capture;
     if (t->home->scribe != NULL) return look_at_scribe(t);
-    int64_t           now = clock_of(t);
-    uint64_t          bytes = quantum(t, waiting, now);
+    int64_t  now = clock_of(t);
+    uint64_t bytes = quantum(t, waiting, now);
     c->stepped_mono_ns = now;
     if (bytes == 0) return false;
     bool stepped = take(t, bytes, now);

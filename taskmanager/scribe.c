@@ -132,8 +132,9 @@ void wr_scribe_give(wr_scribe *s, wr_scribe_job *job)
     job->told = false;
     atomic_store_explicit(&job->state, WR_SCRIBE_WRITING, memory_order_relaxed);
     job->next = atomic_load_explicit(&s->given, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak_explicit(&s->given, &job->next, job, memory_order_release,
-                                                  memory_order_relaxed)) continue;
+    while (
+        !atomic_compare_exchange_weak_explicit(&s->given, &job->next, job, memory_order_release, memory_order_relaxed))
+        continue;
     wr_parker_wake(s->env, &s->parker);
 }
 

@@ -29,7 +29,7 @@ typedef struct wr_scribe_job {
     struct wr_scribe_job *next;   /* the scribe's */
 } wr_scribe_job;
 
-/* Starts its thread. number: for its name. NULL: out of memory or threads, which is no error: slots write themselves. */
+/* Starts its thread. number: for its name. NULL: no memory or no thread, which is no error: slots write themselves. */
 wr_scribe *wr_scribe_new(const wr_env *env, uint32_t number);
 /* Ends it; nothing is WRITING. NULL is nothing. */
 void wr_scribe_free(wr_scribe *scribe);

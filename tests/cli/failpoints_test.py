@@ -45,18 +45,18 @@ class Failpoints(Case):
         os.environ["XDG_RUNTIME_DIR"] = cls.path("runtime")
         cls.build("chain", chain())
 
-    def args(self, name, rate):
-        return ["run", "chain.so", "-q", "-p", "2", "--set", f"events=generator:?count={COUNT}&keys=3000&splits=2&rate={rate}",
-                "--set", f"links=file:{name}-links", "--snapshots", f"{name}-snapshots", "--snapshot-interval", "20ms",
+    def args(self, name, rate, slots=2):
+        return ["run", "chain.so", "-q", "-p", str(slots), "--set",
+                f"events=generator:?count={COUNT}&keys=3000&splits=2&rate={rate}", "--set", f"links=file:{name}-links", "--snapshots", f"{name}-snapshots", "--snapshot-interval", "20ms",
                 "--snapshots-keep", "2"]
 
     def test_every_place_is_here(self):
         self.assertEqual(places_in_sources() - {*PLACES, *SAVEPOINT} - CLUSTER, set(), "places without a test")
         self.assertEqual({*PLACES, *SAVEPOINT, *CLUSTER} - places_in_sources(), set(), "tests without a place")
 
-    def die_at(self, place, visit):
-        name = f"{place}-{visit}"
-        got = self.weir(*self.args(name, 100000), env={"WEIR_FAILPOINT": f"{place}:{visit}"})
+    def die_at(self, place, visit, slots=2):
+        name = f"{place}-{visit}-{slots}"
+        got = self.weir(*self.args(name, 100000, slots), env={"WEIR_FAILPOINT": f"{place}:{visit}"})
         self.assertEqual(got.code, -signal.SIGKILL, f"{place} was not reached {visit} times: {got}")
         self.again(name)
 
@@ -81,15 +81,19 @@ class Failpoints(Case):
         self.assertEqual(left.returncode, 0, name)
 
 
-def add(place, visit):
+def add(place, visit, slots=2):
     def test(self):
-        self.die_at(place, visit)
-    setattr(Failpoints, f"test_{place.replace('-', '_')}_{visit}", test)
+        self.die_at(place, visit, slots)
+    setattr(Failpoints, f"test_{place.replace('-', '_')}_{visit}_{slots}", test)
 
 
 for place_, visits in PLACES.items():
     for visit_ in visits:
         add(place_, visit_)
+
+# Where a processor is left a thread of its own captures and writes.
+for place_ in ("sync", "async-write", "after-fsync", "after-ack", "complete"):
+    add(place_, 4, slots=1)
 
 def add_savepoint(place):
     def test(self):

@@ -201,8 +201,11 @@ int main(void)
 {
     env = wr_env_real();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(clocks),  cmocka_unit_test(holding_a_folder), cmocka_unit_test(files),
-        cmocka_unit_test(threads), cmocka_unit_test(helpers_are_not_where_who_starts_them_is),
+        cmocka_unit_test(clocks),
+        cmocka_unit_test(holding_a_folder),
+        cmocka_unit_test(files),
+        cmocka_unit_test(threads),
+        cmocka_unit_test(helpers_are_not_where_who_starts_them_is),
         cmocka_unit_test(parking),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,11 +1,11 @@
 /* ctest: threads
  * Cells of keyed states against naive lists and maps, and captures of everything against a copy taken at begin. */
+#include "base/env.h"
 #include "base/hash.h"
 #include "base/limits.h"
 #include "base/prng.h"
 #include "snapshot/piece.h"
 #include "snapshot/table_inner.h"
-#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -730,7 +730,7 @@ static struct {
     _Atomic uint32_t batches; /* of the table's thread meanwhile */
 } apart;
 
-static void *capture_apart(void *unused)
+static void capture_apart(void *unused)
 {
     wr_capture_walk  walk = {.apart = true};
     wr_pieces_result got;
@@ -744,24 +744,24 @@ static void *capture_apart(void *unused)
         while (atomic_load(&apart.batches) == before) sched_yield(); /* on one processor as well */
     }
     atomic_store(&apart.done, true);
-    return NULL;
 }
 
 static void capture_beside(copy *restored, bool full, bool *undone)
 {
-    copy      truth;
-    pthread_t thread;
+    copy          truth;
+    wr_thread    *thread;
+    const wr_env *env = wr_env_real();
     take_copy(&truth);
     assert_int_equal(wr_capture_begin(w.table, full, NULL), WR_OK);
     resize(restored);
     apart.n = 0;
     atomic_store(&apart.done, false);
-    assert_int_equal(pthread_create(&thread, NULL, capture_apart, NULL), 0);
+    assert_int_equal(env->thread_start(env->self, &thread, capture_apart, NULL, "apart", -1), 0);
     while (!atomic_load(&apart.done)) {
         batch();
         atomic_fetch_add(&apart.batches, 1);
     }
-    pthread_join(thread, NULL);
+    env->thread_join(env->self, thread);
     *undone |= wr_capture_undo_bytes(w.table) > 0;
     apply(restored, apart.bytes, apart.n);
     same_copy(restored, &truth);

@@ -1,6 +1,6 @@
 /* ctest: threads timeout=300
- * Snapshots that another thread writes while the slot goes on: storage that fails or stands still, orders to stop at any
- * moment. What they hold is looked at in snapshot_threads_test. */
+ * Snapshots that another thread writes while the slot goes on: storage that fails or stands still, orders to stop at
+ * any moment. What they hold is looked at in snapshot_threads_test. */
 #include "base/env.h"
 #include "tests/unit/taskmanager/snaps.h"
 #include <errno.h>
