@@ -99,12 +99,6 @@ static bool takes_snapshots(const wr_local *l)
     return l->snapshots != NULL && wr_coordinator_taken(l->snapshots);
 }
 
-static uint32_t cpus_to_spare(const wr_env *env, uint32_t slots)
-{
-    uint32_t cpus = (uint32_t)env->cpu_count(env->self);
-    return cpus > slots ? cpus - slots : 0;
-}
-
 wr_err wr_local_new(wr_local **take, const wr_exec *exec, const wr_local_options *options, wr_errinfo *info)
 {
     *take = NULL;
@@ -132,7 +126,7 @@ wr_err wr_local_new(wr_local **take, const wr_exec *exec, const wr_local_options
                                    .job = exec->job->name,
                                    .state_max = options->state_max,
                                    .cpu = options->cpu,
-                                   .scribes = cpus_to_spare(options->env, exec->slots),
+                                   .scribes = options->scribes,
                                    .spin = options->spin,
                                    .seed = options->seed,
                                    .notify = notified,

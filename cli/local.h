@@ -17,6 +17,7 @@ typedef struct wr_local_options {
     uint64_t      state_max; /* 0: no bound */
     const int    *cpu;       /* of each slot, or NULL */
     bool          spin;
+    uint32_t      scribes; /* threads that write snapshots for slots */
     uint64_t      seed;
     /* Snapshots: where the job begins, and how often; NULL: none are taken, and
    * nothing is restored. It outlives the job. The figures: 0 is the default. */

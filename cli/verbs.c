@@ -6,7 +6,7 @@ enum { CLIENT = WR_GROUP_ASK | WR_GROUP_DIAL | WR_GROUP_CONTROL };
 
 const wr_verb wr_verb_at[] = {
     {"run", "PIPELINE.so [FLAGS] [-- NAME=VALUE...]", "run a pipeline in this process until its input ends",
-     "sjPqcdFrA",
+     "sjPTqcdFrA",
      "Ends when all sources have ended. The first SIGINT or SIGTERM stops the sources: what was read is\n"
      "processed, results are written, and the exit code is 0. A second one cancels (130).\n"
      "With --snapshots the job survives a crash: the same command goes on where the newest snapshot in DIR was.\n"

@@ -185,14 +185,17 @@ static uint32_t still_wanted(const wr_family *family, uint32_t *position, uint32
     const wr_capture *capture = &family->capture;
     const uint64_t   *saved = capture->saved;
     const uint32_t   *undo = capture->undo, log2 = family->granule_log2;
-    const uint64_t    all = capture->full;
     uint32_t          count = 0;
     for (uint32_t i = 0; i < n; i++) __builtin_prefetch(&undo[position[i] >> log2], 1);
+    for (uint32_t i = 0; i < n && !capture->full; i++) { /* those of a full one are not in the caches */
+        position[count] = position[i];
+        count += saved[position[i] >> 6] >> (position[i] & 63) & 1;
+    }
+    if (!capture->full) n = count;
+    count = 0;
     for (uint32_t i = 0; i < n; i++) {
-        uint32_t p = position[i];
-        bool     picked = (all | (saved[p >> 6] >> (p & 63) & 1)) != 0;
-        position[count] = p;
-        count += picked & (__atomic_load_n(&undo[p >> log2], __ATOMIC_RELAXED) != WR_UNDO_TAKEN);
+        position[count] = position[i];
+        count += __atomic_load_n(&undo[position[i] >> log2], __ATOMIC_RELAXED) != WR_UNDO_TAKEN;
     }
     return count;
 }

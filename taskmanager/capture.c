@@ -311,6 +311,7 @@ wr_err wr_capture_start(wr_tasklet *t, const wr_barrier *b, wr_ack *ack, wr_erri
     if (t->home->scribe != NULL) {
         c->job.writer = c->writer;
         c->job.owner = t->home->parker;
+        c->job.from_mono_ns = c->began_mono_ns + CREDIT_NS; /* the records right behind the barrier come first */
         wr_scribe_give(t->home->scribe, &c->job);
     }
     return WR_OK;

@@ -15,7 +15,8 @@ struct wr_scribe {
     wr_parker                parker;
     _Atomic(wr_scribe_job *) given; /* by slots, newest first */
     _Atomic bool             stop;
-    wr_scribe_job           *jobs; /* its own */
+    wr_scribe_job           *jobs;         /* its own, like what follows */
+    int64_t                  next_mono_ns; /* when one may be begun that may not be yet */
 };
 
 /* The job is the slot's from here on. */
@@ -38,11 +39,15 @@ static void accept_given(wr_scribe *s)
 }
 
 /* False: it is handed back. */
-static bool write_some(const wr_scribe *s, wr_scribe_job *job, bool *progress)
+static bool write_some(wr_scribe *s, wr_scribe_job *job, int64_t now, bool *progress)
 {
     if (atomic_load_explicit(&job->stop, memory_order_acquire)) {
         hand_back(s, job, WR_SCRIBE_LEFT);
         return false;
+    }
+    if (now < job->from_mono_ns) {
+        if (job->from_mono_ns < s->next_mono_ns) s->next_mono_ns = job->from_mono_ns;
+        return true;
     }
     wr_failpoint("async-write");
     enum wr_image_step step = wr_image_writer_step(job->writer, QUANTUM_BYTES, &job->info);
@@ -60,11 +65,13 @@ static bool write_some(const wr_scribe *s, wr_scribe_job *job, bool *progress)
 
 static bool look_around(wr_scribe *s)
 {
-    bool progress = false;
+    bool    progress = false;
+    int64_t now = s->env->mono_ns(s->env->self);
+    s->next_mono_ns = INT64_MAX;
     accept_given(s);
     for (wr_scribe_job **at = &s->jobs; *at != NULL;) {
         wr_scribe_job *job = *at, *next = job->next;
-        if (write_some(s, job, &progress)) {
+        if (write_some(s, job, now, &progress)) {
             at = &job->next;
         } else {
             *at = next; /* nothing of the job is ours any more */
@@ -72,6 +79,16 @@ static bool look_around(wr_scribe *s)
         }
     }
     return progress;
+}
+
+static void park(wr_scribe *s)
+{
+    int64_t timeout = -1;
+    if (s->next_mono_ns != INT64_MAX) {
+        int64_t now = s->env->mono_ns(s->env->self);
+        timeout = s->next_mono_ns > now ? s->next_mono_ns - now : 0;
+    }
+    s->env->park(s->env->self, &s->parker, timeout);
 }
 
 static void scribe_main(void *arg)
@@ -85,7 +102,7 @@ static void scribe_main(void *arg)
         if (look_around(s) || stop)
             wr_parker_cancel(&s->parker);
         else
-            s->env->park(s->env->self, &s->parker, -1);
+            park(s);
         if (stop) break;
     }
     check(s->jobs == NULL);

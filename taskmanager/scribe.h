@@ -20,13 +20,14 @@ enum wr_scribe_state {
 
 /* One file. Slot-owned; what the scribe reads and writes is said at each. Zero to begin. */
 typedef struct wr_scribe_job {
-    wr_image_writer      *writer; /* the scribe's while WRITING */
-    wr_parker            *owner;  /* of the slot: woken when all is captured, and at the end */
-    wr_errinfo            info;   /* the scribe's while WRITING */
-    _Atomic uint32_t      state;  /* enum wr_scribe_state; shared */
-    _Atomic bool          stop;   /* shared */
-    bool                  told;   /* that all is captured; the scribe's */
-    struct wr_scribe_job *next;   /* the scribe's */
+    wr_image_writer      *writer;       /* the scribe's while WRITING */
+    wr_parker            *owner;        /* of the slot: woken when all is captured, and at the end */
+    int64_t               from_mono_ns; /* it is not begun before */
+    wr_errinfo            info;         /* the scribe's while WRITING */
+    _Atomic uint32_t      state;        /* enum wr_scribe_state; shared */
+    _Atomic bool          stop;         /* shared */
+    bool                  told;         /* that all is captured; the scribe's */
+    struct wr_scribe_job *next;         /* the scribe's */
 } wr_scribe_job;
 
 /* Starts its thread. number: for its name. NULL: no memory or no thread, which is no error: slots write themselves. */

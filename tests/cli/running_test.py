@@ -97,6 +97,13 @@ class Running(Case):
         self.error(self.weir("run", "words.so", "-p", "1", "--pin", "fast"), 2, 101, "USAGE", '--pin takes off, auto or CPUs .* not "fast"')
         self.error(self.weir("run", "words.so", "-p", "2", "--pin", "0"), 2, 101, "USAGE", "1 CPUs? for 2 slots")
 
+    def test_threads_that_write_snapshots(self):
+        for how in ("auto", "0", "1", "5"):
+            self.expect(self.weir("run", "words.so", "-q", "-p", "2", "--snapshot-threads", how), 0)
+        for how in ("-1", "many", "257"):
+            self.error(self.weir("run", "words.so", "-p", "2", "--snapshot-threads", how), 2, 101, "USAGE",
+                       f'--snapshot-threads takes auto or a number to 256, not "{how}"')
+
     def test_closed_output(self):
         process = self.start("run", "words.so", "--set", "lines=generator:?rate=20000")
         process.stdout.close()
