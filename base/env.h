@@ -165,6 +165,14 @@ void wr_env_share_folders(uint32_t gid);
 #endif
 #endif
 
+/* For what is ordered without being atomic. ThreadSanitizer does not know fences: there, what is meant to race is not
+ * looked at, and the rest must be ordered without them. */
+#ifdef WR_TSAN
+#define wr_fence(ORDER) ((void)(ORDER))
+#else
+#define wr_fence(ORDER) atomic_thread_fence(ORDER)
+#endif
+
 static inline void wr_parker_prepare(wr_parker *parker)
 {
     atomic_exchange_explicit(&parker->state, WR_PARKER_PARKED, memory_order_seq_cst);

@@ -152,7 +152,7 @@ static void save(wr_family *family, const uint32_t *position, uint32_t n)
         capture->undo_of[first + i] = (wr_undo){position[i], __atomic_load_n(head, __ATOMIC_RELAXED)};
         __atomic_store_n(head, first + i, __ATOMIC_RELEASE);
     }
-    atomic_thread_fence(memory_order_release);
+    wr_fence(memory_order_release);
     capture->undo_count += n;
     wr_budget_add(family->budget, family->table_bytes, (int64_t)(undo_bytes(family) - before));
 }
@@ -197,6 +197,7 @@ static uint32_t still_wanted(const wr_family *family, uint32_t *position, uint32
         position[count] = position[i];
         count += __atomic_load_n(&undo[position[i] >> log2], __ATOMIC_RELAXED) != WR_UNDO_TAKEN;
     }
+    wr_fence(memory_order_acquire); /* an entry that was taken changes after it was seen to be */
     return count;
 }
 

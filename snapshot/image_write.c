@@ -59,9 +59,9 @@ struct wr_image_writer {
     uint64_t         footer_at, footer_done;
     uint32_t         footer_blocks;
     part            *part;
-    uint32_t         parts, at; /* at: which is captured now */
-    bool             apart;
-    _Atomic bool     taken; /* nothing more is captured */
+    uint32_t         parts, at;    /* at: which is captured now */
+    bool             apart, large; /* large: so is the first table */
+    _Atomic bool     taken;        /* nothing more is captured */
     wr_errinfo       error;
 };
 
@@ -507,7 +507,10 @@ wr_err wr_image_writer_add(wr_image_writer *w, const char *uid, wr_table *table,
         return wr_fail(info, WR_MEMORY, "out of memory: a snapshot of operator %s", uid);
     }
     wr_err err = w->staging == NULL ? staging_of(table, w->env, w->parker, info) : WR_OK;
-    if (w->staging == NULL) w->staging = table->staging;
+    if (w->staging == NULL) {
+        w->staging = table->staging;
+        w->large = table->entries.huge;
+    }
     if (err == WR_OK) err = wr_capture_begin(table, full, info);
     if (err != WR_OK) {
         free(start);
@@ -521,9 +524,9 @@ wr_err wr_image_writer_add(wr_image_writer *w, const char *uid, wr_table *table,
 
 /* A buffer of one page is one piece of memory for the kernel and the disk; one of 256 small pages costs both of them
  * time. Not for small tables: they would need 2 MiB where some KiB do. */
-static void staging_huge(staging *s, const wr_table *table)
+static void staging_huge(staging *s, bool large)
 {
-    if (s->huge || !table->entries.huge) return;
+    if (s->huge || !large) return;
     s->huge = true;
     wr_mem_discard(s->base, BUFFERS * WR_IMAGE_BLOCK_BYTES); /* else what was touched already stays small */
     wr_mem_huge(s->base, BUFFERS * WR_IMAGE_BLOCK_BYTES);
@@ -542,7 +545,7 @@ static bool begin_file(wr_image_writer *w)
         return false;
     }
     check(w->staging != NULL);
-    staging_huge(w->staging, w->part[0].table);
+    staging_huge(w->staging, w->large);
     staging_queue(w->staging);
     check(have_buffer(w));
     wr_image_hash(&w->head, offsetof(wr_image_head, hash), w->head.hash);

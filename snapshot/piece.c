@@ -305,7 +305,7 @@ enum wr_pieces wr_capture_pieces(wr_table *table, wr_capture_walk *walk, uint16_
     }
     if (walk->apart) { /* what is not saved by now is in the copy as it was */
         for (uint32_t i = 0; i < count; i++) copy_entries(&jobs[i]);
-        atomic_thread_fence(memory_order_seq_cst);
+        wr_fence(memory_order_seq_cst);
     }
     for (uint32_t i = 0; i < count; i++) all += find_chains(&jobs[i], i, walk->apart, chains + all);
     for (uint32_t i = 0; i < count && !walk->apart; i++) copy_entries(&jobs[i]);

@@ -219,8 +219,7 @@ static wr_err mark_again(wr_tasklet *t, wr_errinfo *info)
     bool few = met * CHAIN_SHARE <= keys;
     if (c->chain.marking || (!few && ++c->unmarked < COUNT_EVERY)) return WR_OK;
     EACH_TABLE(t, i) WR_TRY(wr_table_mark(t->op[i].table, true, info));
-    c->chain.marking = true;
-    if (few) c->chain.changed = 0;
+    c->chain.marking = true; /* the next one is full as well, and counts */
     return WR_OK;
 }
 

@@ -147,6 +147,7 @@ void wr_scribe_give(wr_scribe *s, wr_scribe_job *job)
 {
     atomic_store_explicit(&job->stop, false, memory_order_relaxed);
     job->told = false;
+    job->info = (wr_errinfo){0};
     atomic_store_explicit(&job->state, WR_SCRIBE_WRITING, memory_order_relaxed);
     job->next = atomic_load_explicit(&s->given, memory_order_relaxed);
     while (

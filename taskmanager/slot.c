@@ -189,7 +189,9 @@ static void idle(wr_slot *s, bool *done)
         before = s->home.mono_ns;
     }
     wr_parker_prepare(&s->parker);
-    if (wr_slot_round(s, done) || *done) {
+    bool worked = wr_slot_round(s, done) || *done;
+    /* Whoever waited on the parker in this round (wr_scribe_take_back) may have taken a wake-up that was for us. */
+    if (worked || atomic_load_explicit(&s->parker.state, memory_order_relaxed) != WR_PARKER_PARKED) {
         wr_parker_cancel(&s->parker);
     } else {
         park(s);

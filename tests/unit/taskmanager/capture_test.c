@@ -371,6 +371,9 @@ static void test_marks_come_back_when_little_changes(void **state)
     assert_false(next_one(&r, &id)); /* what changed before it was not marked */
     assert_true(marks(&r));
     read_more(&r, 100);
+    assert_false(next_one(&r, &id)); /* this one counts */
+    assert_true(marks(&r));
+    read_more(&r, 100);
     assert_true(next_one(&r, &id));
     assert_true(marks(&r));
     snaps_free(&r);
@@ -425,6 +428,8 @@ static void test_what_failed_is_no_base_where_nothing_was_marked(void **state)
     snaps_shot *s = trigger(&r, ++id, durable);
     assert_true(taken(&r, s));
     assert_false(file_of(&r, s)->increment);
+    read_more(&r, 100);
+    assert_false(next_one(&r, &id)); /* this one counts */
     read_more(&r, 100);
     assert_true(next_one(&r, &id));
     snaps_free(&r);

@@ -147,9 +147,13 @@ static void test_a_failed_write_fails_the_snapshot_only(void **state)
     assert_false(taken(&r, s));
     assert_int_equal(s->phase, WR_PHASE_ASYNC);
     assert_non_null(strstr(s->why.text, "No space left"));
+    atomic_store(&result_now, -EIO);
+    s = trigger(&r, 2);
+    assert_false(taken(&r, s));
+    assert_non_null(strstr(s->why.text, "Input/output error")); /* its own reason */
     atomic_store(&result_now, 0);
     wait_for_records(&r, KEYS);
-    assert_true(taken(&r, trigger(&r, 2)));
+    assert_true(taken(&r, trigger(&r, 3)));
     end(&r);
 }
 
