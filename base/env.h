@@ -106,8 +106,8 @@ struct wr_env {
      * else the file system cannot. Never waits. */
     int (*hold)(void *self, int file, bool alone);
 
-    /* Storage in the background. The queue belongs to the thread that made it; `parker` (may be NULL) is woken when
-     * something can be reaped. depth: operations under way at most. */
+    /* Storage in the background. One thread at a time uses a queue; `parker` (may be NULL) is woken when something
+     * can be reaped. depth: operations under way at most. */
     int (*io_new)(void *self, wr_io **io, wr_parker *parker, uint32_t depth); /* 0 or -errno */
     void (*io_free)(void *self, wr_io *io);                                   /* waits for what is under way */
     int (*io_submit)(void *self, wr_io *io, const wr_io_op *op);              /* 0; -EAGAIN: reap first */
@@ -133,8 +133,9 @@ struct wr_env {
     int (*watch)(void *self, int poller, int socket, uint32_t what);
     uint32_t (*ready)(void *self, int poller, int *socket, uint32_t n);
 
-    /* Threads. cpu >= 0 pins the thread to that CPU (failing to pin is not an error), -1 does not. name is cut to 15
-     * bytes. thread_start returns 0 or -errno. thread_join waits for the end and frees; once per thread. */
+    /* Threads. cpu >= 0 pins the thread to that CPU (failing to pin is not an error); with -1 it may use those of the
+     * process, whoever starts it. name is cut to 15 bytes. thread_start returns 0 or -errno. thread_join waits for the
+     * end and frees; once per thread. */
     int (*thread_start)(void *self, wr_thread **thread, void (*run)(void *arg), void *arg, const char *name, int cpu);
     void (*thread_join)(void *self, wr_thread *thread);
     int (*cpu_count)(void *self); /* CPUs that this process may use, at least 1 */

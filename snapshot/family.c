@@ -142,12 +142,8 @@ static void add_region(wr_family *family, uint32_t group, uint32_t position)
         __atomic_store_n(&g->region, region, __ATOMIC_RELEASE);
         g->regions_max = more;
     }
-    uint32_t entries = wr_family_region_entries(family, g->regions), number = 0;
-    if (g->regions > 0) {
-        uint32_t before = wr_family_region_entries(family, g->regions - 1);
-        uint32_t last = g->region[g->regions - 1];
-        number = wr_family_number_of(family, last) + before;
-    }
+    uint32_t entries = wr_family_region_entries(family, g->regions);
+    uint32_t number = wr_family_region_first(family, g->regions);
     g->region[g->regions++] = position;
     for (uint32_t i = 0; i < entries; i += 1u << family->granule_log2) {
         uint32_t granule = (position + i) >> family->granule_log2;

@@ -49,7 +49,7 @@ wr_err wr_image_writer_new(wr_image_writer **take, const wr_image_config *config
  * begin. uid must outlive the writer. */
 wr_err wr_image_writer_add(wr_image_writer *w, const char *uid, wr_table *table, bool full, wr_errinfo *info);
 /* Captures about `quantum` bytes and hands full buffers to storage. Ends the captures (wr_capture_end) as soon as the
- * last region is taken. */
+ * last region is taken, unless `apart`. */
 enum wr_image_step wr_image_writer_step(wr_image_writer *w, uint64_t quantum, wr_errinfo *info);
 bool               wr_image_writer_captured(const wr_image_writer *w); /* no undo memory is needed any more */
 /* `apart`: the tables' thread ends the captures once wr_image_writer_captured says so; the other may still be stepping.

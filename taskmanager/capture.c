@@ -193,7 +193,10 @@ static void settle_last(wr_tasklet *t, uint64_t base)
 static void unmark(wr_tasklet *t)
 {
     wr_capture_state *c = &t->barriers.capture;
-    EACH_TABLE(t, i)(void) wr_table_mark(t->op[i].table, false, NULL); /* only the other way can fail */
+    EACH_TABLE(t, i)
+    {
+        (void)wr_table_mark(t->op[i].table, false, NULL); /* only the other way can fail */
+    }
     c->chain.marking = false;
     c->chain.since = 0;
     c->unmarked = 0;
@@ -434,10 +437,8 @@ static bool look_at_scribe(wr_tasklet *t)
     }
     if (state == WR_SCRIBE_DURABLE)
         durable(t, clock_of(t));
-    else {
-        const wr_errinfo why = c->job.info;
-        broken(t, &why);
-    }
+    else
+        broken(t, &c->job.info);
     return true;
 }
 

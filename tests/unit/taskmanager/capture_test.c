@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <unistd.h>
 
-static char     folder[64];
 static wr_env   env;
 static bool     stalled;
 static int64_t  result_now; /* of writes; 0: what it is */
@@ -19,30 +18,19 @@ static uint32_t odd_reap(void *self, wr_io *io, wr_io_done *done, uint32_t n)
     return got;
 }
 
-static bool remove_one(void *arg, const char *name)
-{
-    (void)arg;
-    char path[512];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    unlink(path);
-    return true;
-}
-
 static int make_folder(void **state)
 {
     (void)state;
     env = *wr_env_real();
     env.io_reap = odd_reap;
     snaps_env = &env;
-    snprintf(folder, sizeof folder, "/tmp/weir-capture-XXXXXX");
-    return mkdtemp(folder) != NULL ? 0 : -1;
+    return snaps_folder_make() ? 0 : -1;
 }
 
 static int drop_folder(void **state)
 {
     (void)state;
-    env.list(env.self, folder, remove_one, NULL);
-    return rmdir(folder);
+    return snaps_folder_drop();
 }
 
 /* One source, one keyed operator, one sink; so many records read. */
@@ -57,7 +45,7 @@ static void begin(snaps_run *r, uint32_t keys, uint64_t read)
     snaps.keyed = true;
     snaps.keys = keys;
     snaps.may[0] = read;
-    snaps_new(r, 1, folder, NULL, 1);
+    snaps_new(r, 1, snaps_folder, NULL, 1);
     snaps_all_in(r, WR_TASK_RUNNING);
     snaps_settle(r);
     assert_int_equal(snaps.seen[0], read);
@@ -126,8 +114,8 @@ static void test_a_folder_that_is_gone_fails_the_snapshot_only(void **state)
     (void)state;
     snaps_run r;
     char      kept[64];
-    memcpy(kept, folder, sizeof folder);
-    snprintf(folder, sizeof folder, "/tmp/weir-no-such-folder");
+    memcpy(kept, snaps_folder, sizeof snaps_folder);
+    snprintf(snaps_folder, sizeof snaps_folder, "/tmp/weir-no-such-folder");
     begin(&r, 500, 2000);
     snaps_shot *s = trigger(&r, 1, 0);
     snaps_settle(&r);
@@ -135,7 +123,7 @@ static void test_a_folder_that_is_gone_fails_the_snapshot_only(void **state)
     read_more(&r, 100);
     assert_int_equal(snaps.seen[0], 2100);
     snaps_free(&r);
-    memcpy(folder, kept, sizeof folder);
+    memcpy(snaps_folder, kept, sizeof snaps_folder);
 }
 
 static void test_the_next_snapshot_ends_one_that_is_still_written(void **state)
@@ -309,19 +297,6 @@ static void test_chains_of_increments_end(void **state)
     snaps_free(&r);
 }
 
-static bool marks(snaps_run *r)
-{
-    for (uint32_t i = 0; i < wr_worker_slots(r->worker); i++) {
-        wr_slot *slot = wr_worker_slot(r->worker, i);
-        for (uint32_t k = 0; k < slot->tasklets; k++) {
-            const wr_capture_state *c = &slot->tasklet[k]->barriers.capture;
-            if (c->named_by != 0) return c->chain.marking;
-        }
-    }
-    fail_msg("nobody has state");
-    return false;
-}
-
 enum { KEYS = 20000 };
 
 /* The next snapshot, on top of the one before it. Returns whether it was an increment. */
@@ -334,6 +309,17 @@ static bool next_one(snaps_run *r, uint64_t *id)
     return file_of(r, s)->increment;
 }
 
+/* All of it has changed before each snapshot. */
+static void begin_unmarked(snaps_run *r, uint64_t *id)
+{
+    begin(r, KEYS, KEYS);
+    for (uint32_t i = 0; i < 3; i++) {
+        (void)next_one(r, id);
+        read_more(r, KEYS);
+    }
+    assert_int_equal(snaps_marking(r), 0);
+}
+
 static void test_nothing_is_marked_where_most_of_it_changes(void **state)
 {
     (void)state;
@@ -342,14 +328,14 @@ static void test_nothing_is_marked_where_most_of_it_changes(void **state)
     uint32_t  marked = 0;
     begin(&r, KEYS, KEYS);
     assert_false(next_one(&r, &id));
-    assert_true(marks(&r)); /* who knows what will change */
+    assert_int_equal(snaps_marking(&r), 1); /* who knows what will change */
     read_more(&r, KEYS);
     (void)next_one(&r, &id);
-    assert_false(marks(&r)); /* all of it */
+    assert_int_equal(snaps_marking(&r), 0); /* all of it */
     for (uint32_t i = 0; i < 36; i++) {
         read_more(&r, KEYS);
         assert_false(next_one(&r, &id));
-        marked += marks(&r);
+        marked += snaps_marking(&r);
     }
     assert_int_equal(marked, 4); /* after eight without, to count */
     snaps_free(&r);
@@ -360,22 +346,17 @@ static void test_marks_come_back_when_little_changes(void **state)
     (void)state;
     snaps_run r;
     uint64_t  id = 0;
-    begin(&r, KEYS, KEYS);
-    for (uint32_t i = 0; i < 3; i++) {
-        (void)next_one(&r, &id);
-        read_more(&r, KEYS);
-    }
-    assert_false(marks(&r));
+    begin_unmarked(&r, &id);
     (void)next_one(&r, &id);
     read_more(&r, KEYS / 4);
     assert_false(next_one(&r, &id)); /* what changed before it was not marked */
-    assert_true(marks(&r));
+    assert_int_equal(snaps_marking(&r), 1);
     read_more(&r, 100);
     assert_false(next_one(&r, &id)); /* this one counts */
-    assert_true(marks(&r));
+    assert_int_equal(snaps_marking(&r), 1);
     read_more(&r, 100);
     assert_true(next_one(&r, &id));
-    assert_true(marks(&r));
+    assert_int_equal(snaps_marking(&r), 1);
     snaps_free(&r);
 }
 
@@ -385,23 +366,18 @@ static void test_marks_come_back_when_few_keys_change(void **state)
     (void)state;
     snaps_run r;
     uint64_t  id = 0;
-    begin(&r, KEYS, KEYS);
-    for (uint32_t i = 0; i < 3; i++) {
-        (void)next_one(&r, &id);
-        read_more(&r, KEYS);
-    }
-    assert_false(marks(&r));
+    begin_unmarked(&r, &id);
     snaps.keys = KEYS / 100;
     for (uint32_t i = 0; i < 8; i++) {
         read_more(&r, KEYS);
         assert_false(next_one(&r, &id));
     }
-    assert_true(marks(&r));
+    assert_int_equal(snaps_marking(&r), 1);
     read_more(&r, KEYS);
     (void)next_one(&r, &id);
     read_more(&r, KEYS);
     assert_true(next_one(&r, &id));
-    assert_true(marks(&r));
+    assert_int_equal(snaps_marking(&r), 1);
     snaps_free(&r);
 }
 
@@ -411,20 +387,16 @@ static void test_what_failed_is_no_base_where_nothing_was_marked(void **state)
     (void)state;
     snaps_run r;
     uint64_t  id = 0;
-    begin(&r, KEYS, KEYS);
-    for (uint32_t i = 0; i < 3; i++) {
-        (void)next_one(&r, &id);
-        read_more(&r, KEYS);
-    }
+    begin_unmarked(&r, &id);
     assert_false(next_one(&r, &id));
-    assert_false(marks(&r));
+    assert_int_equal(snaps_marking(&r), 0);
     uint64_t durable = id;
     read_more(&r, 100);
     snaps_free_shots(&r);
     result_now = -ENOSPC; /* marks come back at this one's barrier, and it fails */
     assert_false(taken(&r, trigger(&r, ++id, durable)));
     result_now = 0;
-    assert_true(marks(&r));
+    assert_int_equal(snaps_marking(&r), 1);
     snaps_shot *s = trigger(&r, ++id, durable);
     assert_true(taken(&r, s));
     assert_false(file_of(&r, s)->increment);

@@ -8,28 +8,17 @@
 
 enum { LIVES = 8 };
 
-static char        folder[64];
 static wr_parker   parker;
 static wr_manifest newest;
 static bool        completed;
 static uint32_t    epoch;
 static uint64_t    id;
 
-static bool remove_one(void *arg, const char *name)
-{
-    (void)arg;
-    char path[512];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    unlink(path);
-    return true;
-}
-
 static int make_folder(void **state)
 {
     (void)state;
     const wr_env *env = wr_env_real();
-    snprintf(folder, sizeof folder, "/tmp/weir-cluster-XXXXXX");
-    return mkdtemp(folder) != NULL && env->parker_init(env->self, &parker) == 0 ? 0 : -1;
+    return snaps_folder_make() && env->parker_init(env->self, &parker) == 0 ? 0 : -1;
 }
 
 static int drop_folder(void **state)
@@ -37,8 +26,7 @@ static int drop_folder(void **state)
     (void)state;
     const wr_env *env = wr_env_real();
     env->parker_fini(env->self, &parker);
-    env->list(env->self, folder, remove_one, NULL);
-    return rmdir(folder);
+    return snaps_folder_drop();
 }
 
 /* ---- stepped ---- */
@@ -114,7 +102,7 @@ static void test_snapshots_are_cuts(void **state)
         snaps_run r;
         vary(&random, (uint32_t)wr_prng_below(&random, SNAPS_SHAPES), WEIR_ROUTE_REBALANCE);
         snaps.keyed = false;
-        snaps_new(&r, wr_prng_next(&random), folder, NULL, 2);
+        snaps_new(&r, wr_prng_next(&random), snaps_folder, NULL, 2);
         go(&r);
         snaps_all_in(&r, WR_TASK_RUNNING);
         for (uint32_t k = 0; k < 4; k++) {
@@ -267,7 +255,7 @@ static void cancel(snaps_run *r)
 static void live(uint64_t seed, wr_prng *random, uint32_t parallelism)
 {
     snaps_run r;
-    start(&r, parallelism, seed, folder);
+    start(&r, parallelism, seed, snaps_folder);
     for (uint64_t n = 2 + wr_prng_below(random, 8); n > 0; n--) {
         snaps_shot *s = order(&r);
         if (wr_prng_one_in(random, 3)) {
@@ -284,13 +272,13 @@ static void live(uint64_t seed, wr_prng *random, uint32_t parallelism)
 static void end(uint64_t seed, uint32_t parallelism)
 {
     snaps_run r;
-    start(&r, parallelism, seed, folder);
+    start(&r, parallelism, seed, snaps_folder);
     while (snaps_at_least(&r, WR_TASK_ENDED) < r.exec->subtasks) look_well(&r);
     complete(&r, order(&r));
     assert_true(newest.ended);
     SNAPS_EACH(&r, w) wr_worker_finish(w);
     leave(&r);
-    snaps_new(&r, seed, folder, &newest, 2);
+    snaps_new(&r, seed, snaps_folder, &newest, 2);
     snaps_all_in(&r, WR_TASK_LOADED);
     assert_int_equal(snaps_wrong_keys(&r), 0);
     assert_int_equal(snaps.disorder, 0);

@@ -6,31 +6,18 @@
 #include "tests/unit/taskmanager/snaps.h"
 #include <unistd.h>
 
-static char     folder[64];
 static uint32_t epoch; /* of the newest life: file names never repeat */
-
-static bool remove_one(void *arg, const char *name)
-{
-    (void)arg;
-    char path[512];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    unlink(path);
-    return true;
-}
 
 static int make_folder(void **state)
 {
     (void)state;
-    snprintf(folder, sizeof folder, "/tmp/weir-restore-XXXXXX");
-    return mkdtemp(folder) != NULL ? 0 : -1;
+    return snaps_folder_make() ? 0 : -1;
 }
 
 static int drop_folder(void **state)
 {
     (void)state;
-    const wr_env *env = wr_env_real();
-    env->list(env->self, folder, remove_one, NULL);
-    return rmdir(folder);
+    return snaps_folder_drop();
 }
 
 /* A job over several lives. */
@@ -78,7 +65,7 @@ static void begin(life *l, snaps_run *r, uint32_t parallelism)
     epoch++;
     snaps.parallelism = snaps.source_parallelism = snaps.sink_parallelism = parallelism;
     const wr_manifest *from = newest(l);
-    snaps_new(r, wr_prng_next(&l->random), folder, from, 2);
+    snaps_new(r, wr_prng_next(&l->random), snaps_folder, from, 2);
     if (from == NULL) return;
     snaps_all_in(r, WR_TASK_LOADED);
     for (int i = 0; i < 50; i++) snaps_step(r);
@@ -189,20 +176,6 @@ static void test_many_lives(void **state)
     assert_true(increments > 50 && fulls > 50);
 }
 
-/* How many of the tasks with state mark what changes. */
-static uint32_t marking(const snaps_run *r)
-{
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < wr_worker_slots(r->worker); i++) {
-        const wr_slot *slot = wr_worker_slot(r->worker, i);
-        for (uint32_t k = 0; k < slot->tasklets; k++) {
-            const wr_capture_state *c = &slot->tasklet[k]->barriers.capture;
-            n += c->named_by != 0 && c->chain.marking;
-        }
-    }
-    return n;
-}
-
 /* Between two snapshots nearly all keys are written, or hardly any: marks go off and on, and some snapshots fail. */
 static uint64_t ups_and_downs(uint64_t seed, uint32_t *increments, uint32_t *changes)
 {
@@ -229,8 +202,8 @@ static uint64_t ups_and_downs(uint64_t seed, uint32_t *increments, uint32_t *cha
             if (!wr_prng_one_in(&l.random, 6)) note(&l, &r, s);
         }
         snaps_settle(&r);
-        *changes += marking(&r) != was;
-        was = marking(&r);
+        *changes += snaps_marking(&r) != was;
+        was = snaps_marking(&r);
         if (r.shots == SNAPS_SHOTS) snaps_free_shots(&r);
     }
     for (uint32_t k = 0; k < snaps.splits; k++) snaps.records[k] = snaps.may[k];

@@ -9,7 +9,6 @@
 
 enum { KEYS = 300000 };
 
-static char             folder[64];
 static wr_env           env;
 static wr_parker        parker;
 static uint32_t         epoch;
@@ -27,31 +26,20 @@ static uint32_t odd_reap(void *self, wr_io *io, wr_io_done *done, uint32_t n)
     return got;
 }
 
-static bool remove_one(void *arg, const char *name)
-{
-    (void)arg;
-    char path[512];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    unlink(path);
-    return true;
-}
-
 static int make_folder(void **state)
 {
     (void)state;
     env = *wr_env_real();
     env.io_reap = odd_reap;
     snaps_env = &env;
-    snprintf(folder, sizeof folder, "/tmp/weir-scribe-XXXXXX");
-    return mkdtemp(folder) != NULL && env.parker_init(env.self, &parker) == 0 ? 0 : -1;
+    return snaps_folder_make() && env.parker_init(env.self, &parker) == 0 ? 0 : -1;
 }
 
 static int drop_folder(void **state)
 {
     (void)state;
     env.parker_fini(env.self, &parker);
-    env.list(env.self, folder, remove_one, NULL);
-    return rmdir(folder);
+    return snaps_folder_drop();
 }
 
 static void look(snaps_run *r)
@@ -61,18 +49,19 @@ static void look(snaps_run *r)
     if (r->failure.code != WR_OK) fail_msg("%s", r->failure.text);
 }
 
-/* One source that never ends, one keyed operator whose every key is met again and again, one sink. */
-static void begin(snaps_run *r)
+/* On each slot a source that never ends, a keyed operator whose every key is met again and again, and a sink. */
+static void begin(snaps_run *r, uint32_t slots)
 {
     wr_errinfo info = {0};
     epoch++;
     atomic_store(&stalled, false);
     atomic_store(&result_now, 0);
-    snaps_reset(SNAPS_ROUTE, 0, 1, UINT64_MAX);
-    snaps.splits = snaps.source_parallelism = snaps.scribes = 1;
+    snaps_reset(SNAPS_ROUTE, 0, slots, UINT64_MAX);
+    snaps.splits = snaps.source_parallelism = slots;
+    snaps.scribes = 1;
     snaps.keyed = snaps.threads = true;
     snaps.keys = KEYS;
-    snaps_new(r, 1, folder, NULL, 1);
+    snaps_new(r, 1, snaps_folder, NULL, slots);
     assert_int_equal(wr_worker_start(r->worker, &info), WR_OK);
     wr_worker_go(r->worker);
     while (snaps_at_least(r, WR_TASK_RUNNING) < r->exec->subtasks) look(r);
@@ -122,7 +111,7 @@ static void test_records_flow_while_it_is_written(void **state)
 {
     (void)state;
     snaps_run r;
-    begin(&r);
+    begin(&r, 1);
     wait_for_records(&r, 2 * KEYS);
     for (uint64_t id = 1; id <= 8; id++) assert_true(taken(&r, trigger(&r, id)));
     atomic_store(&stalled, true);
@@ -140,7 +129,7 @@ static void test_a_failed_write_fails_the_snapshot_only(void **state)
 {
     (void)state;
     snaps_run r;
-    begin(&r);
+    begin(&r, 1);
     wait_for_records(&r, KEYS);
     atomic_store(&result_now, -ENOSPC);
     snaps_shot *s = trigger(&r, 1);
@@ -164,7 +153,7 @@ static void test_an_abort_takes_it_back(void **state)
     snaps_run r;
     wr_prng   random = wr_prng_of(7);
     uint64_t  id = 0;
-    begin(&r);
+    begin(&r, 1);
     wait_for_records(&r, KEYS);
     for (uint32_t i = 0; i < 40; i++) {
         bool stall = wr_prng_one_in(&random, 2);
@@ -187,7 +176,7 @@ static void test_the_next_snapshot_ends_it(void **state)
 {
     (void)state;
     snaps_run r;
-    begin(&r);
+    begin(&r, 1);
     wait_for_records(&r, KEYS);
     atomic_store(&stalled, true);
     snaps_shot *first = trigger(&r, 1);
@@ -204,7 +193,7 @@ static void test_a_cancel_ends_it(void **state)
     (void)state;
     for (uint32_t i = 0; i < 6; i++) {
         snaps_run r;
-        begin(&r);
+        begin(&r, 1);
         wait_for_records(&r, KEYS);
         atomic_store(&stalled, i % 2 == 0);
         snaps_shot *s = trigger(&r, 1);
@@ -218,18 +207,8 @@ static void test_a_cancel_ends_it(void **state)
 static void test_two_files_at_once(void **state)
 {
     (void)state;
-    snaps_run  r;
-    wr_errinfo info = {0};
-    epoch++;
-    snaps_reset(SNAPS_ROUTE, 0, 2, UINT64_MAX);
-    snaps.splits = snaps.source_parallelism = 2;
-    snaps.scribes = 1;
-    snaps.keyed = snaps.threads = true;
-    snaps.keys = KEYS;
-    snaps_new(&r, 1, folder, NULL, 2);
-    assert_int_equal(wr_worker_start(r.worker, &info), WR_OK);
-    wr_worker_go(r.worker);
-    while (snaps_at_least(&r, WR_TASK_RUNNING) < r.exec->subtasks) look(&r);
+    snaps_run r;
+    begin(&r, 2);
     wait_for_records(&r, KEYS);
     for (uint64_t id = 1; id <= 12; id++) assert_true(taken(&r, trigger(&r, id)));
     end(&r);

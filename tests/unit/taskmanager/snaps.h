@@ -14,6 +14,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <weir/pipeline.h>
 
 #include <cmocka.h>
@@ -511,6 +512,47 @@ WEIR_UNUSED_ static void snaps_reset(uint32_t shape, uint32_t route, uint32_t pa
         snaps.records[i] = records;
         snaps.may[i] = UINT64_MAX;
     }
+}
+
+/* ---- the test's own folder ---- */
+
+static char snaps_folder[64];
+
+static bool snaps_remove(void *arg, const char *name)
+{
+    (void)arg;
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", snaps_folder, name);
+    unlink(path);
+    return true;
+}
+
+WEIR_UNUSED_ static bool snaps_folder_make(void)
+{
+    snprintf(snaps_folder, sizeof snaps_folder, "/tmp/weir-snaps-XXXXXX");
+    return mkdtemp(snaps_folder) != NULL;
+}
+
+/* With all that lies in it. */
+WEIR_UNUSED_ static int snaps_folder_drop(void)
+{
+    const wr_env *env = wr_env_real();
+    env->list(env->self, snaps_folder, snaps_remove, NULL);
+    return rmdir(snaps_folder);
+}
+
+/* How many of the tasks with state mark what changes. */
+WEIR_UNUSED_ static uint32_t snaps_marking(const snaps_run *r)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < wr_worker_slots(r->worker); i++) {
+        const wr_slot *slot = wr_worker_slot(r->worker, i);
+        for (uint32_t k = 0; k < slot->tasklets; k++) {
+            const wr_capture_state *c = &slot->tasklet[k]->barriers.capture;
+            n += c->named_by != 0 && c->chain.marking;
+        }
+    }
+    return n;
 }
 
 /* ---- restarts ---- */

@@ -7,28 +7,17 @@
 
 enum { LIVES = 12 };
 
-static char        folder[64];
 static wr_parker   parker;
 static wr_manifest manifest[2]; /* the newest that completed, and the one before */
 static bool        completed;
 static uint32_t    epoch;
 static uint64_t    id;
 
-static bool remove_one(void *arg, const char *name)
-{
-    (void)arg;
-    char path[512];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    unlink(path);
-    return true;
-}
-
 static int make_folder(void **state)
 {
     (void)state;
     const wr_env *env = wr_env_real();
-    snprintf(folder, sizeof folder, "/tmp/weir-threads-XXXXXX");
-    return mkdtemp(folder) != NULL && env->parker_init(env->self, &parker) == 0 ? 0 : -1;
+    return snaps_folder_make() && env->parker_init(env->self, &parker) == 0 ? 0 : -1;
 }
 
 static int drop_folder(void **state)
@@ -36,8 +25,7 @@ static int drop_folder(void **state)
     (void)state;
     const wr_env *env = wr_env_real();
     env->parker_fini(env->self, &parker);
-    env->list(env->self, folder, remove_one, NULL);
-    return rmdir(folder);
+    return snaps_folder_drop();
 }
 
 /* Takes what was reported, and lets the slots work. */
@@ -54,7 +42,7 @@ static void start(snaps_run *r, uint32_t parallelism, uint64_t seed)
     wr_errinfo info = {0};
     epoch++;
     snaps.parallelism = snaps.source_parallelism = snaps.sink_parallelism = parallelism;
-    snaps_new(r, seed, folder, completed ? &manifest[0] : NULL, 2);
+    snaps_new(r, seed, snaps_folder, completed ? &manifest[0] : NULL, 2);
     assert_int_equal(wr_worker_start(r->worker, &info), WR_OK);
     while (completed && snaps_at_least(r, WR_TASK_LOADED) < r->exec->subtasks) look(r);
     wr_worker_go(r->worker);
@@ -119,7 +107,7 @@ static void end(uint64_t seed, uint32_t parallelism)
     wr_worker_finish(r.worker);
     wr_worker_join(r.worker);
     snaps_free(&r);
-    snaps_new(&r, seed, folder, &manifest[0], 2);
+    snaps_new(&r, seed, snaps_folder, &manifest[0], 2);
     snaps_all_in(&r, WR_TASK_LOADED);
     assert_int_equal(snaps_wrong_keys(&r), 0);
     assert_int_equal(snaps.disorder, 0);
