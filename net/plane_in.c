@@ -73,7 +73,7 @@ static bool begin_frame(wr_link_conn *c, const char *from)
     h->sum = 0;
     wr_data_head_put(h, bytes);
     h->sum = sum;
-    c->seed = c->plane->sum(bytes, sizeof bytes, 0);
+    c->seed = c->plane->sum->of64(bytes, sizeof bytes, 0);
     c->bodies = c->body_at = 0;
     c->in_body = true;
     if (h->kind == WR_FRAME_CREDIT) return true;

@@ -2,8 +2,8 @@
  * otherwise. */
 #ifndef WR_NET_PLANE_INNER_H
 #define WR_NET_PLANE_INNER_H
+#include "base/sum.h"
 #include "net/plane.h"
-#include "net/sum.h"
 #include "wire/data.h"
 #include <stdalign.h>
 
@@ -94,7 +94,7 @@ struct wr_link_conn {
 /* Owner: the slot's thread, but for given, connected, failed and the stats. */
 struct wr_plane {
     wr_plane_config  config;
-    wr_sum_fn       *sum;
+    const wr_sum    *sum;
     wr_shape        *shapes;
     wr_link_conn   **conn; /* rising by remote */
     uint32_t         conns;

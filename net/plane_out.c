@@ -53,7 +53,7 @@ bool wr_plane_granted(wr_link_conn *c, const wr_data_head *head)
 
 uint64_t wr_plane_sum(const wr_plane *p, uint64_t seed, const wr_span *piece, uint32_t n)
 {
-    for (uint32_t i = 0; i < n; i++) seed = p->sum(piece[i].at, piece[i].bytes, seed);
+    for (uint32_t i = 0; i < n; i++) seed = p->sum->of64(piece[i].at, piece[i].bytes, seed);
     return seed;
 }
 
@@ -116,7 +116,7 @@ static void stage_head(wr_link_conn *c, wr_data_head *h, const wr_span *piece, u
     uint8_t *to = (uint8_t *)c->stage + c->staged;
     h->sum = 0;
     wr_data_head_put(h, to);
-    h->sum = wr_plane_sum(c->plane, c->plane->sum(to, WR_DATA_HEAD_BYTES, 0), piece, pieces);
+    h->sum = wr_plane_sum(c->plane, c->plane->sum->of64(to, WR_DATA_HEAD_BYTES, 0), piece, pieces);
     wr_data_head_put(h, to);
     c->staged += WR_DATA_HEAD_BYTES;
     wr_plane_count(&c->plane->sent_frames, 1);

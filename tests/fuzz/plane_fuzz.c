@@ -54,6 +54,7 @@ static uint64_t no_sum(const void *bytes, size_t n, uint64_t seed)
     (void)last;
     return seed * 0;
 }
+static const wr_sum NO_SUM = {.of64 = no_sum};
 
 static void is_sound(const wr_batch *b)
 {
@@ -105,7 +106,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     env.hang_up = fake_hang_up;
     wr_plane_config config = {.env = &env, .parker = &parker, .job = 1, .attempt = 1, .slot = 1};
     must(wr_plane_new(&plane, &config, NULL) == WR_OK);
-    plane->sum = no_sum;
+    plane->sum = &NO_SUM;
     wr_plane_channel c = {.channel = ROWS, .pipe = pipe[0], .type = &weir_type_row, .timed = true, .neighbours = 1};
     must(wr_plane_in(plane, &c, &parker, 0, NULL) == WR_OK);
     c = (wr_plane_channel){.channel = FLATS, .pipe = pipe[1], .type = &weir_type_flat, .neighbours = 3};

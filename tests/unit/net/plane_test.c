@@ -3,8 +3,8 @@
  * ctest: no_uring */
 #include "base/env.h"
 #include "base/prng.h"
+#include "base/sum.h"
 #include "net/plane.h"
-#include "net/sum.h"
 #include "wire/data.h"
 #include <errno.h>
 #include <poll.h>
@@ -144,7 +144,7 @@ static uint64_t sum_of(const wr_data_head *h, const char *body)
     wr_data_head zero = *h;
     zero.sum = 0;
     wr_data_head_put(&zero, bytes);
-    uint64_t sum = wr_sum_plain(bytes, sizeof bytes, 0);
+    uint64_t sum = wr_sum_plain.of64(bytes, sizeof bytes, 0);
     size_t   at = 0, piece[3] = {h->body_bytes, 0, 0};
     if (h->kind == WR_FRAME_RECORDS) {
         piece[0] = (size_t)h->n * h->stride;
@@ -152,7 +152,7 @@ static uint64_t sum_of(const wr_data_head *h, const char *body)
         piece[2] = h->heap_bytes;
     }
     for (int i = 0; i < 3; i++) {
-        if (piece[i] > 0 && at + piece[i] <= h->body_bytes) sum = wr_sum_plain(body + at, piece[i], sum);
+        if (piece[i] > 0 && at + piece[i] <= h->body_bytes) sum = wr_sum_plain.of64(body + at, piece[i], sum);
         at += piece[i];
     }
     return sum;
