@@ -53,7 +53,7 @@ static void make_huge(wr_family *family)
 {
     wr_capture *capture = &family->capture;
     wr_ahead   *ahead = family->budget->ahead;
-    if (!family->huge || capture->huge) return;
+    if (!family->huge || capture->huge || capture->undo_bytes == NULL) return;
     capture->huge = true;
     wr_family_huge(capture->dirty, bitmap_bytes(family));
     wr_family_huge(capture->saved, bitmap_bytes(family));
@@ -66,11 +66,11 @@ static void make_huge(wr_family *family)
 }
 
 /* Not much more than the last one needed: where memory is short, what is never needed must not be there. */
-static void want_more(wr_family *family, bool apart)
+static void want_more(wr_family *family)
 {
     wr_capture *capture = &family->capture;
     uint64_t    records = UNDO_GROWTH * (uint64_t)capture->undo_last;
-    uint64_t    least = family->next / (apart ? UNDO_SHARE_APART : UNDO_SHARE);
+    uint64_t    least = family->next / (capture->apart ? UNDO_SHARE_APART : UNDO_SHARE);
     if (records < least) records = least;
     if (records > family->next) records = family->next;
     const wr_budget *budget = family->budget;
@@ -396,11 +396,24 @@ uint64_t wr_capture_undo_room(const wr_table *table)
     return bytes;
 }
 
-void wr_capture_want(wr_table *table, bool apart)
+void wr_capture_want(wr_table *table)
 {
     for (uint32_t i = 0; i < wr_capture_families(table); i++) {
-        if (wr_table_family(table, i) != NULL) want_more(wr_table_family(table, i), apart);
+        if (wr_table_family(table, i) != NULL) want_more(wr_table_family(table, i));
     }
+}
+
+void wr_capture_apart(wr_table *table)
+{
+    for (uint32_t i = 0; i < wr_capture_families(table); i++) {
+        if (wr_table_family(table, i) != NULL) wr_table_family(table, i)->capture.apart = true;
+    }
+}
+
+void wr_capture_grown(wr_family *family)
+{
+    make_huge(family);
+    want_more(family);
 }
 
 void wr_capture_end(wr_table *table)

@@ -168,9 +168,10 @@ void wr_family_grow(wr_family *family, uint32_t group, uint32_t n)
         wr_family_huge(family->base, family->reserved_bytes);
         family->huge = true;
     }
-    if (family->huge)
-        wr_family_ahead(&family->ahead, family->budget, family->base, family->reserved_bytes,
-                        family->next * family->stride);
+    if (!family->huge) return;
+    wr_family_ahead(&family->ahead, family->budget, family->base, family->reserved_bytes,
+                    family->next * family->stride);
+    if (family->capture.apart) wr_capture_grown(family);
 }
 
 void wr_family_advance(wr_family *family, uint32_t group)

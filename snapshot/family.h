@@ -49,6 +49,7 @@ typedef struct wr_capture {
     uint64_t  next;                            /* at begin: positions from here on are not of the image */
     bool      full;                            /* all entries, not only the saved bits */
     bool      huge;                            /* the memory of these has huge pages */
+    bool      apart;                           /* another thread captures */
     wr_undo  *undo_of;                         /* records 1, 2, 3 ... */
     char     *undo_bytes;                      /* the old bytes of record n at n * stride */
     uint32_t  undo_count, undo_last;           /* undo_last: of the capture before */
@@ -91,6 +92,7 @@ void wr_family_touch_slow(wr_family *family, uint32_t position);
 /* Of n <= WR_TOUCH_MAX entries at once; one may be there twice. */
 void wr_family_touch_all(wr_family *family, const uint32_t *position, uint32_t n);
 void wr_family_touch_run(wr_family *family, uint32_t position, uint32_t n);
+void wr_capture_grown(wr_family *family); /* a large one whose capture is another thread\'s */
 void wr_budget_add(wr_budget *budget, uint64_t *table_bytes, int64_t bytes);
 /* Huge pages from here on, and for the first 2 MiB, which were small so far. 0.2 ms, once. */
 void wr_family_huge(void *base, uint64_t bytes);

@@ -79,6 +79,7 @@ wr_err wr_capture_mark(wr_tasklet *t, wr_errinfo *info)
             WR_TRY(wr_image_prepare(t->op[i].table, t->home->env, parker_of(t), t->home->scribe != NULL, info));
         }
         WR_TRY(wr_table_mark(t->op[i].table, true, info));
+        if (t->home->scribe != NULL) wr_capture_apart(t->op[i].table);
     }
     return WR_OK;
 }
@@ -295,7 +296,7 @@ wr_err wr_capture_start(wr_tasklet *t, const wr_barrier *b, wr_ack *ack, wr_erri
     settle_last(t, b->base);
     c->barrier = *b;
     if (c->patient || t->home->scribe != NULL) {
-        EACH_TABLE(t, i) wr_capture_want(t->op[i].table, t->home->scribe != NULL);
+        EACH_TABLE(t, i) wr_capture_want(t->op[i].table);
     }
     c->full = !may_be_increment(&c->chain, b);
     c->chain.last = b->id;

@@ -1,6 +1,8 @@
 /* Keyed tables against a naive map: keys are numbers 0 ... K-1 dressed up as each kind of key. */
+#include "base/env.h"
 #include "base/hash.h"
 #include "base/prng.h"
+#include "snapshot/capture.h"
 #include "snapshot/near.h"
 #include "snapshot/table.h"
 #include "snapshot/table_inner.h"
@@ -647,6 +649,33 @@ static void hashes_agree(void **unused)
     }
 }
 
+/* Long before the first barrier; nothing of it where the slot captures by itself. */
+static void memory_for_old_bytes_grows_with_the_table(void **unused)
+{
+    (void)unused;
+    const wr_env *env = wr_env_real();
+    wr_parker     parker;
+    assert_int_equal(env->parker_init(env->self, &parker), 0);
+    for (uint32_t apart = 0; apart < 2; apart++) {
+        wr_ahead  *ahead = wr_ahead_new(env);
+        wr_budget  budget = {.ahead = ahead};
+        wr_table  *table = wide_table(&budget, 1);
+        wr_family *family = &table->entries;
+        assert_non_null(ahead);
+        assert_int_equal(wr_table_mark(table, true, NULL), WR_OK);
+        if (apart) wr_capture_apart(table);
+        for (uint64_t keys = 0; keys < 1000000; keys += 250000) { /* 32 bytes each */
+            put_range(table, keys, keys + 250000, PLAIN, false);
+            uint64_t least = apart ? family->next * family->stride / 3 : 0;
+            while (wr_ahead_ready(&family->capture.ahead_bytes) < least) env->park(env->self, &parker, 100000);
+        }
+        if (!apart) assert_int_equal(wr_ahead_ready(&family->capture.ahead_bytes), 0);
+        wr_table_free(table);
+        wr_ahead_free(ahead);
+    }
+    env->parker_fini(env->self, &parker);
+}
+
 static void refuses_what_it_cannot_do(void **unused)
 {
     (void)unused;
@@ -681,6 +710,7 @@ int main(void)
         cmocka_unit_test(kernels_agree),
         cmocka_unit_test(places_are_found),
         cmocka_unit_test(hashes_agree),
+        cmocka_unit_test(memory_for_old_bytes_grows_with_the_table),
         cmocka_unit_test(refuses_what_it_cannot_do),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
