@@ -202,25 +202,54 @@ static wr_err start_jobmanager(cluster *c, const wr_options *o, addresses *a, wr
     return WR_OK;
 }
 
+enum { SLOTS_DEFAULT = 2 };
+
+static uint32_t taskmanagers_of(const wr_options *o)
+{
+    return o->taskmanagers != 0 ? o->taskmanagers : 1;
+}
+static uint32_t slots_of(const wr_options *o)
+{
+    return o->slots != 0 ? o->slots : SLOTS_DEFAULT;
+}
+
+/* Each TaskManager would take all CPUs for its own. */
+static uint32_t snapshot_threads(const wr_options *o)
+{
+    uint32_t n = taskmanagers_of(o), cpus = (uint32_t)wr_env_real()->cpu_count(wr_env_real()->self);
+    return (wr_setting_threads(&o->settings, WR_SET_SNAPSHOT_THREADS, cpus, n * slots_of(o)) + n - 1) / n;
+}
+
 static wr_err start_taskmanager(cluster *c, const wr_options *o, const addresses *a, uint32_t i, wr_errinfo *info)
 {
-    char dir[WR_PATH_BYTES_MAX], log[32], name[32], slots[16], line[LINE_MAX_BYTES];
+    char dir[WR_PATH_BYTES_MAX], log[32], name[32], slots[16], threads[16], line[LINE_MAX_BYTES];
     snprintf(name, sizeof name, "taskmanager-%u", i + 1);
     snprintf(log, sizeof log, "taskmanager-%u.log", i + 1);
-    snprintf(slots, sizeof slots, "%u", o->slots != 0 ? o->slots : 2);
+    snprintf(slots, sizeof slots, "%u", slots_of(o));
+    snprintf(threads, sizeof threads, "%u", snapshot_threads(o));
     WR_TRY(in_folder(c, name, dir, info));
     WR_TRY(wr_make_folders(dir, info));
-    char *argv[20] = {"weir",         "taskmanager",
-                      "--dir",        dir,
-                      "--name",       name,
-                      "--slots",      slots,
-                      "--jobmanager", (char *)(uintptr_t)a->jobmanager,
-                      "--token",      (char *)(uintptr_t)a->token,
-                      "--bind",       "127.0.0.1:0",
-                      "--http",       "127.0.0.1:0"};
+    char *argv[24] = {"weir",
+                      "taskmanager",
+                      "--dir",
+                      dir,
+                      "--name",
+                      name,
+                      "--slots",
+                      slots,
+                      "--jobmanager",
+                      (char *)(uintptr_t)a->jobmanager,
+                      "--token",
+                      (char *)(uintptr_t)a->token,
+                      "--bind",
+                      "127.0.0.1:0",
+                      "--http",
+                      "127.0.0.1:0",
+                      "--snapshot-threads",
+                      threads};
     if (o->config != NULL) {
-        argv[16] = "--config";
-        argv[17] = (char *)(uintptr_t)o->config;
+        argv[18] = "--config";
+        argv[19] = (char *)(uintptr_t)o->config;
     }
     return start_one(c, "taskmanager", log, argv, line, info);
 }
@@ -285,7 +314,7 @@ static int start(cluster *c, const wr_options *o)
     wr_errinfo info = {0};
     addresses  a;
     wr_err     err;
-    uint32_t   n = o->taskmanagers != 0 ? o->taskmanagers : 1;
+    uint32_t   n = taskmanagers_of(o);
     memset(&a, 0, sizeof a);
     if (living(c) > 0) {
         wr_fail(&info, WR_BUSY, "a cluster runs already; %s; `weir cluster stop` ends it", c->folder);
@@ -309,7 +338,7 @@ static int start(cluster *c, const wr_options *o)
         wr_json_end(&j);
     } else if (!o->quiet) {
         printf("a JobManager at %s and %u TaskManager%s of %u slots\n", a.jobmanager, n, n == 1 ? "" : "s",
-               o->slots != 0 ? o->slots : 2);
+               slots_of(o));
         if (a.http[0] != 0) printf("http://%s/v1/jobs has what the reading verbs say\n", a.http);
     }
     return WR_EXIT_OK;

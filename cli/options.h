@@ -26,7 +26,7 @@ typedef struct wr_options {
     uint32_t           parallelism_default; /* of operators; 0: CPUs */
     uint64_t           state_max;
     wr_texts           set, connector, ship; /* ship: files of the user's */
-    const char        *pin, *snapshot_threads, *log, *output;
+    const char        *pin, *log, *output;
     const char        *snapshots, *restore, *savepoint; /* folders; a manifest is good for restore, too */
     uint32_t           snapshots_keep;                  /* 0: not said */
     int64_t            snapshot_interval_ns, snapshot_timeout_ns, timeout_ns; /* 0: not said */

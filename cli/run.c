@@ -163,17 +163,6 @@ static void run_to_the_end(wr_local *local, wr_progress *progress, const wr_env 
     wr_progress_clear(progress);
 }
 
-static wr_err parse_scribes(uint32_t *scribes, const char *how, const wr_env *env, uint32_t slots, wr_errinfo *info)
-{
-    uint32_t cpus = (uint32_t)env->cpu_count(env->self);
-    uint64_t n = cpus > slots ? cpus - slots : 0;
-    if (how != NULL && strcmp(how, "auto") != 0 && (!wr_text_to_u64(how, strlen(how), &n) || n > WR_SLOTS_MAX))
-        return wr_fail(info, WR_USAGE, "--snapshot-threads takes auto or a number to %d, not \"%s\"", WR_SLOTS_MAX,
-                       how);
-    *scribes = (uint32_t)n;
-    return WR_OK;
-}
-
 static int run(const wr_prepared *prepared, const wr_options *options, beginning *b)
 {
     const wr_env *env = wr_env_real();
@@ -181,15 +170,15 @@ static int run(const wr_prepared *prepared, const wr_options *options, beginning
     wr_pin        pin;
     wr_progress   progress;
     wr_local     *local = NULL;
-    uint32_t      scribes = 0, slots = prepared->exec->slots;
+    uint32_t      slots = prepared->exec->slots;
     if (wr_pin_parse(&pin, options->pin, slots, &info) != WR_OK) return wr_cli_fail(&info);
-    if (parse_scribes(&scribes, options->snapshot_threads, env, slots, &info) != WR_OK) return wr_cli_fail(&info);
     if (wr_origin_begin(&b->origin, &info) != WR_OK) return wr_cli_fail(&info);
     const wr_local_options of_local = {.env = env,
                                        .state_max = options->state_max,
                                        .cpu = pin.on ? pin.cpu : NULL,
                                        .spin = slots <= (uint32_t)env->cpu_count(env->self),
-                                       .scribes = scribes,
+                                       .scribes = wr_setting_threads(&options->settings, WR_SET_SNAPSHOT_THREADS,
+                                                                     (uint32_t)env->cpu_count(env->self), slots),
                                        .seed = env->random(env->self),
                                        .origin = b->open ? &b->origin : NULL,
                                        .snapshot_interval_ms = b->interval_ms,

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum kind { TEXT, PATH, ADDRESS, BOOL, COUNT, COUNT0, BYTES, DURATION, DURATION0, LEVEL, RESTART, FACTOR };
+enum kind { TEXT, PATH, ADDRESS, BOOL, COUNT, COUNT0, BYTES, DURATION, DURATION0, LEVEL, RESTART, FACTOR, THREADS };
 
 /* One row of settings.def. Const. */
 typedef struct row {
@@ -126,6 +126,10 @@ static const char *wanted(enum kind kind, const char *text)
                    : "a time (500ms, 10s, 5m)";
     case LEVEL: return one_of(text, LEVELS, 5) ? NULL : "error, warn, info, debug or trace";
     case RESTART: return one_of(text, STRATEGIES, 4) ? NULL : "none, fixed, exponential or failure-rate";
+    case THREADS:
+        return strcmp(text, "auto") == 0 || (wr_text_to_u64(text, n, &number) && number <= WR_SLOTS_MAX)
+                   ? NULL
+                   : "auto or a number to 256";
     case FACTOR: return to_factor(text, &permille) ? NULL : "a factor from 1 to 100";
     }
     return NULL;
@@ -363,6 +367,12 @@ uint32_t wr_setting_count(const wr_settings *s, wr_setting which)
     uint64_t    n = 0;
     check(text[0] == 0 || wr_text_to_u64(text, strlen(text), &n));
     return (uint32_t)n;
+}
+
+uint32_t wr_setting_threads(const wr_settings *s, wr_setting which, uint32_t cpus, uint32_t slots)
+{
+    if (strcmp(wr_setting_text(s, which), "auto") == 0) return cpus > slots ? cpus - slots : 0;
+    return wr_setting_count(s, which);
 }
 
 bool wr_setting_on(const wr_settings *s, wr_setting which)

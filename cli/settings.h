@@ -20,7 +20,8 @@ enum wr_setting_group { /* which verbs take it as a flag */
                         WR_GROUP_JOB = 256,
                         WR_GROUP_RUNS = 512,
                         WR_GROUP_SUBMIT = 1024,
-                        WR_GROUP_CLUSTER = 2048
+                        WR_GROUP_CLUSTER = 2048,
+                        WR_GROUP_SLOTS = 4096 /* of whoever has slots in its processes */
 };
 
 typedef enum wr_setting {
@@ -65,9 +66,11 @@ const char *wr_setting_text(const wr_settings *s, wr_setting which); /* "" when 
 int64_t     wr_setting_ms(const wr_settings *s, wr_setting which);   /* 0 when there is none, likewise below */
 uint64_t    wr_setting_bytes(const wr_settings *s, wr_setting which);
 uint32_t    wr_setting_count(const wr_settings *s, wr_setting which);
-bool        wr_setting_on(const wr_settings *s, wr_setting which);
-uint32_t    wr_setting_permille(const wr_settings *s, wr_setting which); /* of a factor */
-bool        wr_setting_given(const wr_settings *s, wr_setting which);    /* not the default */
+/* THREADS: auto is as many as there are CPUs that no slot has. */
+uint32_t wr_setting_threads(const wr_settings *s, wr_setting which, uint32_t cpus, uint32_t slots);
+bool     wr_setting_on(const wr_settings *s, wr_setting which);
+uint32_t wr_setting_permille(const wr_settings *s, wr_setting which); /* of a factor */
+bool     wr_setting_given(const wr_settings *s, wr_setting which);    /* not the default */
 
 /* ---- places ---- */
 /* $XDG_STATE_HOME/weir/NAME, or ~/.local/state/weir/NAME. */

@@ -74,10 +74,15 @@ static char *read_taskmanager(void *self, const char *what, size_t *n)
     return strcmp(what, "metrics") == 0 ? wr_supervisor_metrics(t->supervisor, n) : NULL;
 }
 
+static uint32_t slots_of(const wr_settings *s, const wr_env *env)
+{
+    uint32_t slots = wr_setting_count(s, WR_SET_TASKMANAGER_SLOTS);
+    return slots != 0 ? slots : (uint32_t)env->cpu_count(env->self);
+}
+
 static wr_err open_all(taskmanager *t, const wr_settings *s, wr_errinfo *info)
 {
     const char *bind = wr_setting_text(s, WR_SET_TASKMANAGER_BIND);
-    uint32_t    slots = wr_setting_count(s, WR_SET_TASKMANAGER_SLOTS);
     if (!wr_address_loopback(bind) && !wr_setting_on(s, WR_SET_INSECURE))
         return wr_fail(info, WR_CONFIG,
                        "data connections are not encrypted yet, and %s can be reached by others; bind to 127.0.0.1, or "
@@ -100,7 +105,7 @@ static wr_err open_all(taskmanager *t, const wr_settings *s, wr_errinfo *info)
                                          .data_listen = bind,
                                          .data_host = wr_setting_text(s, WR_SET_TASKMANAGER_HOST),
                                          .http = t->http != NULL ? wr_http_address(t->http) : "",
-                                         .slots = slots != 0 ? slots : (uint32_t)t->env->cpu_count(t->env->self),
+                                         .slots = slots_of(s, t->env),
                                          .pid = (uint64_t)getpid(),
                                          .memory_max = wr_setting_bytes(s, WR_SET_MEMORY_MAX),
                                          .hang_ms = wr_setting_ms(s, WR_SET_HANG_TIMEOUT)};
@@ -147,11 +152,14 @@ static void close_all(taskmanager *t)
 }
 
 /* Workers read how they are to watch themselves from their environment. */
-static void tell_workers(const wr_settings *s)
+static void tell_workers(const wr_settings *s, const wr_env *env)
 {
-    char text[32];
+    char     text[32];
+    uint32_t cpus = (uint32_t)env->cpu_count(env->self);
     snprintf(text, sizeof text, "%lld", (long long)wr_setting_ms(s, WR_SET_HANG_TIMEOUT));
     setenv("WEIR_WORKER_HANG_MS", text, 1);
+    snprintf(text, sizeof text, "%u", wr_setting_threads(s, WR_SET_SNAPSHOT_THREADS, cpus, slots_of(s, env)));
+    setenv("WEIR_WORKER_SCRIBES", text, 1);
     if (wr_setting_text(s, WR_SET_LOG)[0] != 0) setenv("WEIR_WORKER_LOG", wr_setting_text(s, WR_SET_LOG), 1);
 }
 
@@ -163,7 +171,7 @@ int wr_cli_taskmanager(const wr_options *options)
     t.env = wr_env_real();
     wr_cli_serve_log(s, t.env);
     name_it(&t, s);
-    tell_workers(s);
+    tell_workers(s, t.env);
     wr_err err = open_all(&t, s, &info);
     if (err == WR_OK) {
         wr_cli_obey_signals(&t.parker);

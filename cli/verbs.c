@@ -6,7 +6,7 @@ enum { CLIENT = WR_GROUP_ASK | WR_GROUP_DIAL | WR_GROUP_CONTROL };
 
 const wr_verb wr_verb_at[] = {
     {"run", "PIPELINE.so [FLAGS] [-- NAME=VALUE...]", "run a pipeline in this process until its input ends",
-     "sjPTqcdFrA",
+     "sjPqcdFrA",
      "Ends when all sources have ended. The first SIGINT or SIGTERM stops the sources: what was read is\n"
      "processed, results are written, and the exit code is 0. A second one cancels (130).\n"
      "With --snapshots the job survives a crash: the same command goes on where the newest snapshot in DIR was.\n"
@@ -15,7 +15,7 @@ const wr_verb wr_verb_at[] = {
      "Standard output carries data only; progress and the summary go to standard error. With --json the\n"
      "summary is one JSON object, the last line of standard error.\n"
      "What stands behind -- are arguments of the pipeline.",
-     1, 1, true, false, wr_cli_run, WR_GROUP_JOB | WR_GROUP_RUNS | WR_GROUP_LOG},
+     1, 1, true, false, wr_cli_run, WR_GROUP_JOB | WR_GROUP_RUNS | WR_GROUP_SLOTS | WR_GROUP_LOG},
     {"build", "SOURCE.c [-o FILE.so] [-- COMPILER FLAGS...]", "compile a pipeline", "oq",
      "Calls $CC (cc without it; $CXX or c++ for .cc, .cpp and .cxx) with the flags of `pkg-config --cflags weir`.", 1,
      1, true, false, wr_cli_build, 0},
@@ -105,7 +105,8 @@ const wr_verb wr_verb_at[] = {
     {"taskmanager", "[FLAGS]", "be a TaskManager of a cluster", "",
      "Registers with the JobManager and runs what it is given, one worker process per job.", 0, 0, false, false,
      wr_cli_taskmanager,
-     WR_GROUP_TASKMANAGER | WR_GROUP_DIAL | WR_GROUP_CONTROL | WR_GROUP_DAEMON | WR_GROUP_LOG | WR_GROUP_MEMORY},
+     WR_GROUP_TASKMANAGER | WR_GROUP_SLOTS | WR_GROUP_DIAL | WR_GROUP_CONTROL | WR_GROUP_DAEMON | WR_GROUP_LOG |
+         WR_GROUP_MEMORY},
     {"worker", "", "what a TaskManager starts for a job", "", "", 0, 0, false, true, wr_cli_worker, 0},
     {"version", "[--json]", "show the version", "j", "", 0, 0, false, false, wr_cli_version, 0},
     {"help", "[VERB]", "show this, or the flags of a verb", "", "", 0, 1, false, false, wr_cli_help, 0},

@@ -33,6 +33,7 @@ typedef struct worker {
     wr_agent      *agent;
     wr_watchdog   *watchdog;
     int64_t        hang_ms;
+    uint32_t       scribes; /* threads that write snapshots for slots */
     wr_prepared    prepared;
     char           log[WR_PATH_BYTES_MAX]; /* "": standard output is no file */
     int64_t        log_ns;
@@ -160,6 +161,7 @@ static wr_err open_worker(worker *w, wr_errinfo *info)
                                     .self = w,
                                     .threads = true,
                                     .spin = true, /* as far as there are CPUs, and nobody else wants them */
+                                    .scribes = w->scribes,
                                     .stats_ms = STATS_MS};
     return wr_agent_new(&w->agent, &config, info);
 }
@@ -200,8 +202,8 @@ int wr_cli_worker(const wr_options *options)
     static worker w; /* threads may look at it until the very end */
     wr_errinfo    info = {0};
     const char   *hang = getenv("WEIR_WORKER_HANG_MS"), *level = getenv("WEIR_WORKER_LOG");
-    const char   *group = getenv("WEIR_WORKER_FILES_GROUP");
-    uint64_t      hang_ms = 0, gid = 0;
+    const char   *group = getenv("WEIR_WORKER_FILES_GROUP"), *scribes = getenv("WEIR_WORKER_SCRIBES");
+    uint64_t      hang_ms = 0, gid = 0, number = 0;
     wr_log_level  wanted = WR_LOG_INFO;
     (void)options;
     if (fcntl(WR_WORKER_SOCKET, F_SETFD, FD_CLOEXEC) != 0 || fcntl(WR_WORKER_REPORT, F_SETFD, FD_CLOEXEC) != 0) {
@@ -212,6 +214,8 @@ int wr_cli_worker(const wr_options *options)
     w.env = wr_env_real();
     if (hang != NULL && wr_text_to_u64(hang, strlen(hang), &hang_ms)) w.hang_ms = (int64_t)hang_ms;
     if (group != NULL && wr_text_to_u64(group, strlen(group), &gid)) wr_env_share_folders((uint32_t)gid);
+    if (scribes != NULL && wr_text_to_u64(scribes, strlen(scribes), &number) && number <= WR_SLOTS_MAX)
+        w.scribes = (uint32_t)number;
     signal(SIGPIPE, SIG_IGN);
     wr_log_setup(STDERR_FILENO, wanted, w.env);
     wr_crash_install(wr_cli_lines_program);

@@ -23,10 +23,11 @@ typedef struct wr_agent_config {
     void (*unload)(void *self);
     /* The next data connection that the TaskManager accepted for us, with its hello; -1: none now. */
     int (*accepted)(void *self, wr_data_hello *hello);
-    void   *self;
-    bool    threads;  /* false: the slots of wr_agent_worker are stepped by hand (simulator) */
-    bool    spin;     /* idle slots look a while before they park */
-    int64_t stats_ms; /* how often STATS go up; 0: never */
+    void    *self;
+    bool     threads;  /* false: the slots of wr_agent_worker are stepped by hand (simulator) */
+    bool     spin;     /* idle slots look a while before they park */
+    uint32_t scribes;  /* threads that write snapshots for slots */
+    int64_t  stats_ms; /* how often STATS go up; 0: never */
 } wr_agent_config;
 
 wr_err wr_agent_new(wr_agent **take, const wr_agent_config *config, wr_errinfo *info);

@@ -79,6 +79,7 @@ static wr_err new_worker(wr_agent *a, wr_errinfo *info)
                                        .job = d->spec.name,
                                        .state_max = d->spec.state_max,
                                        .spin = a->config.spin,
+                                       .scribes = a->config.scribes,
                                        .seed = a->env->random(a->env->self),
                                        .notify = notified,
                                        .self = a,

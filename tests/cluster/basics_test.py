@@ -271,6 +271,11 @@ class Basics(kit.Case):
                 self.assertEqual([(p["role"], p["alive"]) for p in status["processes"]],
                                  [("jobmanager", True), ("taskmanager", True), ("taskmanager", True)])
                 wait_until(lambda: len(c.json("taskmanagers")) == 2, "both are registered")
+                for tm in status["processes"][1:]:  # the CPUs that no slot of either has are not taken twice
+                    with open(f"/proc/{tm['pid']}/cmdline", encoding="utf-8") as file:
+                        argv = file.read().split("\0")
+                    spare = max(len(os.sched_getaffinity(0)) - 2, 0)
+                    self.assertEqual(int(argv[argv.index("--snapshot-threads") + 1]), (spare + 1) // 2)
                 counts = c.build("counts", kit.COUNTS)
                 c.weir("submit", "-q", counts, "-p", "2", "--set", "tallies=file:tallies", "--set", "events=generator:?keys=10&count=1000", code=0)
                 kit.check_counts(self, c.path("tallies"), 1000)

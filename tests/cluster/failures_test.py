@@ -69,6 +69,17 @@ class Failures(kit.Case):
             self.assertRegex(c.info(job)["exceptions"][0]["text"], "SIGKILL|signal 9|killed")
             self.finish(c, job)
 
+    def test_a_worker_is_killed_whose_snapshots_another_thread_writes(self):
+        """As many threads as the TaskManager was told, one for each slot at most; none: the slots do it themselves."""
+        for told, expected in (("5", ["weir-scribe-0", "weir-scribe-1"]), ("1", ["weir-scribe-0"]), ("0", [])):
+            with self.subTest(told), Cluster(taskmanagers=1, slots=2, snapshot_interval="50ms", snapshot_threads=told) as c:
+                job = self.start(c, parallelism=2, records=20000)
+                worker = c.workers()[0]
+                self.assertEqual([name for name in kit.threads(worker) if name.startswith("weir-scribe")], expected)
+                os.kill(worker, signal.SIGKILL)
+                self.after(c, job, 0)
+                self.finish(c, job, 20000)
+
     def test_the_jobmanager_is_killed_and_its_jobs_go_on(self):
         with Cluster(taskmanagers=2, slots=2, snapshot_interval="200ms", heartbeat_interval="200ms") as c:
             job = self.start(c)

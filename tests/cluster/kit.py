@@ -38,6 +38,15 @@ class Case(unittest.TestCase):
         return got
 
 
+def threads(pid):
+    """The names of a process's threads, in order."""
+    found = []
+    for number in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{number}/comm", encoding="utf-8") as file:
+            found.append(file.read().strip())
+    return sorted(found)
+
+
 def lines_of(folder):
     """All lines of the finished files of a file sink."""
     found = []
