@@ -26,12 +26,18 @@ static uint64_t heads_bytes(const wr_family *family)
     return ((family->limit >> family->granule_log2) + 1) * sizeof(uint32_t);
 }
 
+static uint64_t taken_bytes(const wr_family *family)
+{
+    return ((family->limit >> family->granule_log2) / 64 + 1) * 8;
+}
+
 static wr_err reserve_bits(wr_family *family, wr_errinfo *info)
 {
     wr_capture *capture = &family->capture;
     if (capture->dirty == NULL) capture->dirty = wr_mem_reserve(bitmap_bytes(family));
     if (capture->saved == NULL) capture->saved = wr_mem_reserve(bitmap_bytes(family));
     if (capture->undo == NULL) capture->undo = wr_mem_reserve(heads_bytes(family));
+    if (capture->taken == NULL) capture->taken = wr_mem_reserve(taken_bytes(family));
     if (capture->count == NULL) capture->count = calloc(family->groups, sizeof *capture->count);
     if (capture->free == NULL) capture->free = calloc(family->groups, sizeof *capture->free);
     if (capture->undo_bytes == NULL) {
@@ -41,8 +47,8 @@ static wr_err reserve_bits(wr_family *family, wr_errinfo *info)
         capture->undo_of_reserved = capture->undo_reserved / family->stride * sizeof(wr_undo);
     }
     if (capture->undo_of == NULL) capture->undo_of = wr_mem_reserve(capture->undo_of_reserved);
-    if (capture->dirty == NULL || capture->saved == NULL || capture->undo == NULL || capture->undo_bytes == NULL ||
-        capture->undo_of == NULL || capture->count == NULL || capture->free == NULL)
+    if (capture->dirty == NULL || capture->saved == NULL || capture->undo == NULL || capture->taken == NULL ||
+        capture->undo_bytes == NULL || capture->undo_of == NULL || capture->count == NULL || capture->free == NULL)
         return wr_fail(info, WR_MEMORY, "no address space left for snapshots of a table; raise the limit (ulimit -v)");
     return WR_OK;
 }
@@ -100,6 +106,7 @@ static void release_bits(wr_family *family)
     wr_mem_release(capture->dirty, bitmap_bytes(family));
     wr_mem_release(capture->saved, bitmap_bytes(family));
     wr_mem_release(capture->undo, heads_bytes(family));
+    wr_mem_release(capture->taken, taken_bytes(family));
     wr_mem_release(capture->undo_bytes, capture->undo_reserved);
     wr_mem_release(capture->undo_of, capture->undo_of_reserved);
     free(capture->count);
@@ -157,6 +164,20 @@ static void save(wr_family *family, const uint32_t *position, uint32_t n)
     wr_budget_add(family->budget, family->table_bytes, (int64_t)(undo_bytes(family) - before));
 }
 
+/* Of these, the ones that may not be taken yet. */
+static uint32_t not_taken(const wr_family *family, const uint32_t *position, uint32_t n, uint32_t *left)
+{
+    const uint64_t *taken = family->capture.taken;
+    uint32_t        count = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t granule = position[i] >> family->granule_log2;
+        left[count] = position[i];
+        count += !(__atomic_load_n(&taken[granule >> 6], __ATOMIC_RELAXED) >> (granule & 63) & 1);
+    }
+    wr_fence(memory_order_acquire); /* an entry that was taken changes after it was seen to be */
+    return count;
+}
+
 static void mark_all(const wr_family *family, const uint32_t *position, uint32_t n)
 {
     uint64_t *dirty = family->capture.dirty;
@@ -178,6 +199,13 @@ static uint32_t set_dirty(const wr_family *family, const uint32_t *position, uin
     return count;
 }
 
+/* Inline by force: gcc takes a function that only prefetches for one without effect, and drops its calls. */
+static inline __attribute__((always_inline)) void ask_heads(const wr_family *family, const uint32_t *position,
+                                                            uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) __builtin_prefetch(&family->capture.undo[position[i] >> family->granule_log2], 1);
+}
+
 /* Of these, the ones whose granule the open capture has still to take. Entries that are not of the image, as they were
  * made behind the barrier, may be among them: nobody reads what is saved of those. */
 static uint32_t still_wanted(const wr_family *family, uint32_t *position, uint32_t n)
@@ -186,7 +214,6 @@ static uint32_t still_wanted(const wr_family *family, uint32_t *position, uint32
     const uint64_t   *saved = capture->saved;
     const uint32_t   *undo = capture->undo, log2 = family->granule_log2;
     uint32_t          count = 0;
-    for (uint32_t i = 0; i < n; i++) __builtin_prefetch(&undo[position[i] >> log2], 1);
     for (uint32_t i = 0; i < n && !capture->full; i++) { /* those of a full one are not in the caches */
         position[count] = position[i];
         count += saved[position[i] >> 6] >> (position[i] & 63) & 1;
@@ -207,8 +234,18 @@ void wr_family_touch_all(wr_family *family, const uint32_t *position, uint32_t n
     check(n <= WR_TOUCH_MAX);
     if (family->mark == WR_MARK_DIRTY) mark_all(family, position, n); /* nearly always, where snapshots are taken */
     if (family->mark != WR_MARK_CAPTURE) return;
-    for (uint32_t i = 0; i < n; i++) __builtin_prefetch(&family->capture.dirty[position[i] >> 6], 1);
-    uint32_t count = set_dirty(family, position, n, fresh);
+    uint32_t left[WR_TOUCH_MAX], count = n;
+    if (!family->capture.marking) {
+        count = not_taken(family, position, n, left);
+        position = left;
+        ask_heads(family, position, count);
+    }
+    for (uint32_t i = 0; i < count; i++) __builtin_prefetch(&family->capture.dirty[position[i] >> 6], 1);
+    count = set_dirty(family, position, count, fresh);
+    if (count != 0 && family->capture.marking) {
+        count = not_taken(family, fresh, count, fresh);
+        ask_heads(family, fresh, count);
+    }
     if (count != 0) count = still_wanted(family, fresh, count);
     if (count != 0) save(family, fresh, count);
 }
@@ -237,6 +274,7 @@ static void family_begin(wr_family *family, bool full, bool marking)
         capture->free[i] = family->group[i].free;
     }
     capture->full = full;
+    capture->marking = marking;
     capture->next = family->next;
     family->mark = WR_MARK_CAPTURE;
 }
@@ -255,7 +293,9 @@ static void lose_a_bit(wr_family *family)
 static void family_end(wr_family *family, bool marking)
 {
     wr_capture *capture = &family->capture;
-    memset(capture->undo, 0, ((family->next >> family->granule_log2) + 1) * sizeof *capture->undo);
+    uint64_t    granules = (family->next >> family->granule_log2) + 1;
+    memset(capture->undo, 0, granules * sizeof *capture->undo);
+    memset(capture->taken, 0, (granules / 64 + 1) * 8);
     wr_budget_add(family->budget, family->table_bytes, -(int64_t)undo_bytes(family));
     free_outgrown(capture);
     capture->undo_last = capture->undo_count;

@@ -44,10 +44,12 @@ typedef struct wr_capture {
     uint64_t *dirty; /* bit per position: written since the last begin */
     uint64_t *saved; /* the same of the epoch before: what an increment captures */
     uint32_t *undo;  /* per granule: number of the newest undo record; 0: none; WR_UNDO_TAKEN */
+    uint64_t *taken; /* bit per granule: undo says WR_UNDO_TAKEN; not each of those has it. Small enough for caches */
     uint32_t *count; /* per group, at begin */
     uint32_t *free;
     uint64_t  next;                            /* at begin: positions from here on are not of the image */
     bool      full;                            /* all entries, not only the saved bits */
+    bool      marking;                         /* dirty bits are more than a note of what was saved */
     bool      huge;                            /* the memory of these has huge pages */
     bool      apart;                           /* another thread captures */
     wr_undo  *undo_of;                         /* records 1, 2, 3 ... */

@@ -177,11 +177,23 @@ static inline __attribute__((always_inline)) void ask_undo(const job *j, uint32_
     __builtin_prefetch(undo_bytes_at(j, number));
 }
 
+/* Nobody else sets these bits. */
+static void say_taken(const wr_capture *capture, uint32_t first, uint32_t last)
+{
+    for (uint32_t word = first >> 6; word <= last >> 6; word++) {
+        uint64_t bits = UINT64_MAX, *at = &capture->taken[word];
+        if (word == first >> 6) bits &= UINT64_MAX << (first & 63);
+        if (word == last >> 6) bits &= UINT64_MAX >> (63 - (last & 63));
+        __atomic_store_n(at, __atomic_load_n(at, __ATOMIC_RELAXED) | bits, __ATOMIC_RELEASE);
+    }
+}
+
 /* From here on what is written to the region saves nothing any more. */
 static uint32_t find_chains(const job *j, uint32_t number, bool apart, chain *chains)
 {
     uint32_t log2 = j->family->granule_log2, count = 0;
-    for (uint32_t at = j->position >> log2; at <= (j->position + j->count - 1) >> log2; at++) {
+    uint32_t first = j->position >> log2, last = (j->position + j->count - 1) >> log2;
+    for (uint32_t at = first; at <= last; at++) {
         uint32_t *head = &j->family->capture.undo[at], undo;
         if (apart) {
             undo = __atomic_exchange_n(head, WR_UNDO_TAKEN, __ATOMIC_ACQUIRE);
@@ -193,6 +205,7 @@ static uint32_t find_chains(const job *j, uint32_t number, bool apart, chain *ch
         ask_undo(j, undo);
         chains[count++] = (chain){number, undo};
     }
+    say_taken(&j->family->capture, first, last);
     return count;
 }
 
