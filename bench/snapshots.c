@@ -3,19 +3,22 @@
  *
  *     generate -> key by key -> update -> (one record in 64) measure
  *
- *     weir run snapshots.so -p P --snapshots DIR --snapshot-interval T -- keys=K seconds=S [rate=R warm=S]
+ *     weir run snapshots.so -p P --snapshots DIR --snapshot-interval T -- keys=K seconds=S [rate=R warm=S] [steps=FILE]
  *
  * Every key is met before the clock starts. Prints at the end, as far as they were measured:
- *   seconds, count     of the sources from their common start to their end
+ *   seconds, count     of the sources from `warm` seconds behind their common start to their end
  *   snapshots          barriers seen by sink 0
  *   pause_us           median of the time from a barrier until 8,192 records more were given, eight batches (one slot)
  *   gap_p99_us         of all times between two batches from a barrier until the snapshot was durable (one slot)
  *   p50_us ... p999_us from when a record was due to when it reached the sink (with rate), but for the first `warm`
- *                      seconds: the first snapshots touch memory that nobody has used before */
+ *                      seconds: the first snapshots touch memory that nobody has used before
+ * With `steps` that file gets the records of all sources in each 10 ms from the start on, a number a line, and behind
+ * them "barrier" and "durable" lines with nanoseconds since the start. */
 #include "meter.h"
 #include <stdlib.h>
 
 enum { SAMPLE = 64, RECORDS = 8192, PAUSES_MAX = 4096, GAPS_MAX = 1 << 22, BATCH_MAX = 1024 };
+enum { STEP_NS = 10000000, STEPS_MAX = 8192, SOURCES_MAX = 64, MARKS_MAX = 256 };
 enum { BUCKETS_LOG2 = 6, BUCKETS = 40 << BUCKETS_LOG2 }; /* of latencies: about 1.5 % wide */
 
 WEIR_RECORD(change, (uint64_t, key), (uint64_t, value), (int64_t, due_ns))
@@ -26,7 +29,7 @@ WEIR_RECORD(part, (uint64_t, number), (uint64_t, met), (uint64_t, sent), (uint64
 
 /* One slot writes all but the atomics: rows that read these have one slot. */
 static struct {
-    _Atomic uint64_t sent;
+    _Atomic uint64_t sent, warm_sent; /* by all; warm_sent: in the first `warm` seconds */
     _Atomic uint32_t ended, snapshots;
     _Atomic int64_t  end_ns;
     int64_t          barrier_ns, batch_ns, warm_ns;
@@ -39,6 +42,41 @@ static struct {
     uint32_t         gaps;
     uint64_t         latency[BUCKETS], latencies;
 } seen;
+
+/* Each source writes its own row; slot 0 the marks. */
+static struct {
+    uint64_t sent[SOURCES_MAX][STEPS_MAX]; /* up to the end of each step; 0: as in the one before */
+    int64_t  barrier_ns[MARKS_MAX], durable_ns[MARKS_MAX];
+    uint32_t barriers, durables;
+} steps;
+
+static void note_step(uint64_t source, int64_t since_ns, uint64_t sent)
+{
+    uint64_t step = (uint64_t)since_ns / STEP_NS;
+    if (source < SOURCES_MAX && step < STEPS_MAX) steps.sent[source][step] = sent;
+}
+
+static void write_steps(const char *path)
+{
+    uint64_t was[SOURCES_MAX] = {0};
+    FILE    *file = path == NULL ? NULL : fopen(path, "w");
+    if (file == NULL) return;
+    uint64_t n = (uint64_t)(seen.end_ns - meter.start_ns) / STEP_NS;
+    for (uint64_t i = 0; i < n && i < STEPS_MAX; i++) {
+        uint64_t sum = 0;
+        for (uint64_t k = 0; k < SOURCES_MAX; k++) {
+            if (steps.sent[k][i] == 0) continue;
+            sum += steps.sent[k][i] - was[k];
+            was[k] = steps.sent[k][i];
+        }
+        fprintf(file, "%llu\n", (unsigned long long)sum);
+    }
+    for (uint32_t i = 0; i < steps.barriers; i++)
+        fprintf(file, "barrier %lld\n", (long long)(steps.barrier_ns[i] - meter.start_ns));
+    for (uint32_t i = 0; i < steps.durables; i++)
+        fprintf(file, "durable %lld\n", (long long)(steps.durable_ns[i] - meter.start_ns));
+    fclose(file);
+}
 
 static uint32_t bucket_of(int64_t ns)
 {
@@ -92,7 +130,7 @@ static int by_number(const void *a, const void *b)
 typedef struct generator {
     uint64_t keys, rate, of;
     int64_t  seconds_ns, start_ns;
-    bool     ready, going;
+    bool     ready, going, warm;
 } generator;
 
 static void parts(part_out *out, weir_ctx *ctx)
@@ -120,8 +158,9 @@ static void generator_close(generator *g)
 /* The coordinator says that the snapshot is durable. */
 static void generator_durable(const part *at, generator *g)
 {
-    (void)at;
     (void)g;
+    if (at->number == 0 && meter.start_ns != 0 && steps.durables < MARKS_MAX)
+        steps.durable_ns[steps.durables++] = meter_now_ns();
     atomic_store_explicit(&seen.open, false, memory_order_relaxed);
 }
 
@@ -146,6 +185,11 @@ WEIR_SOURCE(generate, part, at, generator, g, change, out, ctx, parts, generator
     batch_begins(at->sent);
     int64_t  since = seen.batch_ns - g->start_ns;
     uint64_t may = UINT64_MAX;
+    note_step(at->number, since, at->sent);
+    if (!g->warm && since >= seen.warm_ns) {
+        g->warm = true;
+        atomic_fetch_add(&seen.warm_sent, at->sent);
+    }
     if (since >= g->seconds_ns) {
         say_end(g, at->sent);
         return WEIR_END;
@@ -174,11 +218,13 @@ WEIR_KEYED(update, change, in, entry, st, sample, out)
 /* ---- sink ---- */
 
 typedef struct gauge {
-    uint32_t subtask;
+    uint32_t    subtask;
+    const char *steps;
 } gauge;
 static bool gauge_open(gauge *m, weir_ctx *ctx)
 {
     m->subtask = weir_subtask(ctx);
+    m->steps = weir_arg(weir_ctx_args(ctx), "steps", NULL);
     return true;
 }
 /* At each barrier; when the job is idle as well, which it is not while it is measured at full speed. */
@@ -189,6 +235,7 @@ static bool gauge_flush(gauge *m, weir_ctx *ctx)
     atomic_fetch_add(&seen.snapshots, 1);
     seen.barrier_ns = meter_now_ns();
     seen.barrier_sent = seen.sent_now;
+    if (steps.barriers < MARKS_MAX) steps.barrier_ns[steps.barriers++] = seen.barrier_ns;
     atomic_store_explicit(&seen.open, true, memory_order_relaxed);
     return true;
 }
@@ -198,8 +245,8 @@ static void gauge_close(gauge *m, weir_ctx *ctx)
     if (m->subtask != 0) return;
     qsort(seen.pause, seen.pauses, sizeof *seen.pause, by_number);
     if (seen.gap != NULL) qsort(seen.gap, seen.gaps, sizeof *seen.gap, by_number);
-    printf("\nbench seconds=%.6f count=%llu snapshots=%u", (double)(seen.end_ns - meter.start_ns) * 1e-9,
-           (unsigned long long)seen.sent, seen.snapshots);
+    printf("\nbench seconds=%.6f count=%llu snapshots=%u", (double)(seen.end_ns - meter.start_ns - seen.warm_ns) * 1e-9,
+           (unsigned long long)(seen.sent - seen.warm_sent), seen.snapshots);
     if (seen.pauses > 0)
         printf(" pause_us=%.1f pause_most_us=%.1f pauses=%u", (double)seen.pause[seen.pauses / 2] * 1e-3,
                (double)seen.pause[seen.pauses - 1] * 1e-3, seen.pauses);
@@ -212,6 +259,7 @@ static void gauge_close(gauge *m, weir_ctx *ctx)
                latency_us(0.999));
     printf("\n");
     fflush(stdout);
+    write_steps(m->steps);
 }
 WEIR_SINK(measure, sample, in, gauge, m, ctx, gauge_open, gauge_flush, gauge_close)
 {
