@@ -21,7 +21,7 @@ static uint64_t bitmap_bytes(const wr_family *family)
 {
     return (family->limit / 64 + 1) * 8;
 }
-static uint64_t heads_bytes(const wr_family *family)
+static uint64_t chain_bytes(const wr_family *family)
 {
     return ((family->limit >> family->granule_log2) + 1) * sizeof(uint32_t);
 }
@@ -36,7 +36,7 @@ static wr_err reserve_bits(wr_family *family, wr_errinfo *info)
     wr_capture *capture = &family->capture;
     if (capture->dirty == NULL) capture->dirty = wr_mem_reserve(bitmap_bytes(family));
     if (capture->saved == NULL) capture->saved = wr_mem_reserve(bitmap_bytes(family));
-    if (capture->undo == NULL) capture->undo = wr_mem_reserve(heads_bytes(family));
+    if (capture->chain == NULL) capture->chain = wr_mem_reserve(chain_bytes(family));
     if (capture->taken == NULL) capture->taken = wr_mem_reserve(taken_bytes(family));
     if (capture->count == NULL) capture->count = calloc(family->groups, sizeof *capture->count);
     if (capture->free == NULL) capture->free = calloc(family->groups, sizeof *capture->free);
@@ -47,7 +47,7 @@ static wr_err reserve_bits(wr_family *family, wr_errinfo *info)
         capture->undo_of_reserved = capture->undo_reserved / family->stride * sizeof(wr_undo);
     }
     if (capture->undo_of == NULL) capture->undo_of = wr_mem_reserve(capture->undo_of_reserved);
-    if (capture->dirty == NULL || capture->saved == NULL || capture->undo == NULL || capture->taken == NULL ||
+    if (capture->dirty == NULL || capture->saved == NULL || capture->chain == NULL || capture->taken == NULL ||
         capture->undo_bytes == NULL || capture->undo_of == NULL || capture->count == NULL || capture->free == NULL)
         return wr_fail(info, WR_MEMORY, "no address space left for snapshots of a table; raise the limit (ulimit -v)");
     return WR_OK;
@@ -63,7 +63,7 @@ static void make_huge(wr_family *family)
     capture->huge = true;
     wr_family_huge(capture->dirty, bitmap_bytes(family));
     wr_family_huge(capture->saved, bitmap_bytes(family));
-    wr_family_huge(capture->undo, heads_bytes(family));
+    wr_family_huge(capture->chain, chain_bytes(family));
     wr_family_huge(capture->undo_bytes, capture->undo_reserved);
     wr_family_huge(capture->undo_of, capture->undo_of_reserved);
     capture->ahead_bytes.no_lead = capture->ahead_of.no_lead = true;
@@ -105,7 +105,7 @@ static void release_bits(wr_family *family)
     wr_ahead_remove(&capture->ahead_of);
     wr_mem_release(capture->dirty, bitmap_bytes(family));
     wr_mem_release(capture->saved, bitmap_bytes(family));
-    wr_mem_release(capture->undo, heads_bytes(family));
+    wr_mem_release(capture->chain, chain_bytes(family));
     wr_mem_release(capture->taken, taken_bytes(family));
     wr_mem_release(capture->undo_bytes, capture->undo_reserved);
     wr_mem_release(capture->undo_of, capture->undo_of_reserved);
@@ -134,6 +134,7 @@ static inline void set_aside(char *to, const char *from, uint32_t stride)
     wr_family_copy(to, from, stride);
 }
 
+/* Other threads see that before what is written next. */
 static inline void set_aside_ends(void)
 {
 #ifdef __SSE2__
@@ -141,40 +142,51 @@ static inline void set_aside_ends(void)
 #endif
 }
 
-/* The old bytes of entries that the open capture still has to take. Who captures on another thread looks at entries
- * first and at the heads of their granules then: so old bytes are there before the head says so, and the head says so
- * before the entry changes. If the head was taken in between, the record is in vain, and so are more of its granule. */
+/* The old bytes of entries that the open capture still has to take. Who captures may be another thread, which copies
+ * entries first and looks at how many were saved then: so old bytes are there before they count, and they count before
+ * the entry changes. What was taken in between is saved in vain. */
 static void save(wr_family *family, const uint32_t *position, uint32_t n)
 {
     wr_capture *capture = &family->capture;
     uint64_t    before = undo_bytes(family);
     uint32_t    first = capture->undo_count + 1;
     check((capture->undo_count + n + UINT64_C(1)) * family->stride <= capture->undo_reserved);
-    for (uint32_t i = 0; i < n; i++)
+    for (uint32_t i = 0; i < n; i++) {
         set_aside(capture->undo_bytes + (uint64_t)(first + i) * family->stride, wr_family_at(family, position[i]),
                   family->stride);
-    set_aside_ends();
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t *head = &capture->undo[position[i] >> family->granule_log2];
-        capture->undo_of[first + i] = (wr_undo){position[i], __atomic_load_n(head, __ATOMIC_RELAXED)};
-        __atomic_store_n(head, first + i, __ATOMIC_RELEASE);
+        capture->undo_of[first + i].position = position[i];
     }
+    if (capture->apart) set_aside_ends();
+    __atomic_store_n(&capture->undo_count, capture->undo_count + n, __ATOMIC_RELEASE);
     wr_fence(memory_order_release);
-    capture->undo_count += n;
     wr_budget_add(family->budget, family->table_bytes, (int64_t)(undo_bytes(family) - before));
 }
 
-/* Of these, the ones that may not be taken yet. */
+/* Of these, the ones that the open capture may still have to take. */
 static uint32_t not_taken(const wr_family *family, const uint32_t *position, uint32_t n, uint32_t *left)
 {
-    const uint64_t *taken = family->capture.taken;
-    uint32_t        count = 0;
+    const wr_capture *capture = &family->capture;
+    const uint64_t   *taken = capture->taken;
+    uint32_t          count = 0;
     for (uint32_t i = 0; i < n; i++) {
         uint32_t granule = position[i] >> family->granule_log2;
+        uint64_t bit = __atomic_load_n(&taken[granule >> 6], __ATOMIC_RELAXED) >> (granule & 63) & 1;
         left[count] = position[i];
-        count += !(__atomic_load_n(&taken[granule >> 6], __ATOMIC_RELAXED) >> (granule & 63) & 1);
+        count += (bit == 0) & (position[i] < capture->next);
     }
     wr_fence(memory_order_acquire); /* an entry that was taken changes after it was seen to be */
+    return count;
+}
+
+/* Of these, the ones that an increment takes. */
+static uint32_t of_increment(const wr_family *family, uint32_t *position, uint32_t n)
+{
+    const uint64_t *saved = family->capture.saved;
+    uint32_t        count = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        position[count] = position[i];
+        count += saved[position[i] >> 6] >> (position[i] & 63) & 1;
+    }
     return count;
 }
 
@@ -199,55 +211,22 @@ static uint32_t set_dirty(const wr_family *family, const uint32_t *position, uin
     return count;
 }
 
-/* Inline by force: gcc takes a function that only prefetches for one without effect, and drops its calls. */
-static inline __attribute__((always_inline)) void ask_heads(const wr_family *family, const uint32_t *position,
-                                                            uint32_t n)
-{
-    for (uint32_t i = 0; i < n; i++) __builtin_prefetch(&family->capture.undo[position[i] >> family->granule_log2], 1);
-}
-
-/* Of these, the ones whose granule the open capture has still to take. Entries that are not of the image, as they were
- * made behind the barrier, may be among them: nobody reads what is saved of those. */
-static uint32_t still_wanted(const wr_family *family, uint32_t *position, uint32_t n)
-{
-    const wr_capture *capture = &family->capture;
-    const uint64_t   *saved = capture->saved;
-    const uint32_t   *undo = capture->undo, log2 = family->granule_log2;
-    uint32_t          count = 0;
-    for (uint32_t i = 0; i < n && !capture->full; i++) { /* those of a full one are not in the caches */
-        position[count] = position[i];
-        count += saved[position[i] >> 6] >> (position[i] & 63) & 1;
-    }
-    if (!capture->full) n = count;
-    count = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        position[count] = position[i];
-        count += __atomic_load_n(&undo[position[i] >> log2], __ATOMIC_RELAXED) != WR_UNDO_TAKEN;
-    }
-    wr_fence(memory_order_acquire); /* an entry that was taken changes after it was seen to be */
-    return count;
-}
-
 void wr_family_touch_all(wr_family *family, const uint32_t *position, uint32_t n)
 {
-    uint32_t fresh[WR_TOUCH_MAX];
+    uint32_t          left[WR_TOUCH_MAX], fresh[WR_TOUCH_MAX];
+    const wr_capture *capture = &family->capture;
     check(n <= WR_TOUCH_MAX);
     if (family->mark == WR_MARK_DIRTY) mark_all(family, position, n); /* nearly always, where snapshots are taken */
     if (family->mark != WR_MARK_CAPTURE) return;
-    uint32_t left[WR_TOUCH_MAX], count = n;
-    if (!family->capture.marking) {
-        count = not_taken(family, position, n, left);
+    if (!capture->marking) { /* dirty bits are read only here: one of what is taken would be in vain */
+        n = not_taken(family, position, n, left);
         position = left;
-        ask_heads(family, position, count);
     }
-    for (uint32_t i = 0; i < count; i++) __builtin_prefetch(&family->capture.dirty[position[i] >> 6], 1);
-    count = set_dirty(family, position, count, fresh);
-    if (count != 0 && family->capture.marking) {
-        count = not_taken(family, fresh, count, fresh);
-        ask_heads(family, fresh, count);
-    }
-    if (count != 0) count = still_wanted(family, fresh, count);
-    if (count != 0) save(family, fresh, count);
+    for (uint32_t i = 0; i < n; i++) __builtin_prefetch(&capture->dirty[position[i] >> 6], 1);
+    n = set_dirty(family, position, n, fresh);
+    if (capture->marking) n = not_taken(family, fresh, n, fresh);
+    if (!capture->full) n = of_increment(family, fresh, n);
+    if (n != 0) save(family, fresh, n);
 }
 
 void wr_family_touch_slow(wr_family *family, uint32_t position)
@@ -294,8 +273,10 @@ static void family_end(wr_family *family, bool marking)
 {
     wr_capture *capture = &family->capture;
     uint64_t    granules = (family->next >> family->granule_log2) + 1;
-    memset(capture->undo, 0, granules * sizeof *capture->undo);
     memset(capture->taken, 0, (granules / 64 + 1) * 8);
+    /* Of a capture that was given up, or of entries that are no part of the image though their granule is. */
+    if (capture->linked != 0) memset(capture->chain, 0, granules * sizeof *capture->chain);
+    capture->chained = capture->linked = 0;
     wr_budget_add(family->budget, family->table_bytes, -(int64_t)undo_bytes(family));
     free_outgrown(capture);
     capture->undo_last = capture->undo_count;

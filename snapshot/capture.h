@@ -32,8 +32,8 @@ uint64_t       wr_capture_undo_bytes(const wr_table *table); /* saved bytes now 
 uint64_t       wr_capture_undo_room(const wr_table *table);  /* how many there may be before their memory is dear */
 /* Has memory made ready for more; now or later. */
 void wr_capture_want(wr_table *table);
-/* Another thread captures: that takes as long as storage does, so memory for more of them is made ready, from now on as
- * the table grows. */
+/* Another thread captures; said once, by the table's. That takes as long as storage does, so memory for more of them is
+ * made ready, from now on as the table grows. */
 void wr_capture_apart(wr_table *table);
 void wr_capture_end(wr_table *table);
 void wr_capture_outcome(wr_table *table, bool durable); /* after end, once, before the next begin */

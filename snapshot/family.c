@@ -148,7 +148,6 @@ static void add_region(wr_family *family, uint32_t group, uint32_t position)
     for (uint32_t i = 0; i < entries; i += 1u << family->granule_log2) {
         uint32_t granule = (position + i) >> family->granule_log2;
         family->where[granule] = (uint64_t)group << 32 | (number + i);
-        if (family->mark == WR_MARK_CAPTURE) family->capture.undo[granule] = WR_UNDO_TAKEN; /* not of the image */
     }
 }
 

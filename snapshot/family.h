@@ -15,7 +15,6 @@
 #define WR_REGION_BYTES  16384u
 #define WR_GRANULE_BYTES 512u /* the smallest region has at least this, or one entry */
 #define WR_TOUCH_MAX     256u
-#define WR_UNDO_TAKEN    UINT32_MAX /* of a granule: the capture has it, or never wants it */
 
 /* Owner: its family. */
 typedef struct wr_group {
@@ -28,7 +27,7 @@ typedef struct wr_group {
 
 enum wr_mark { WR_MARK_OFF, WR_MARK_DIRTY, WR_MARK_CAPTURE };
 
-/* Whose old bytes were saved. Owner: its family. */
+/* Whose old bytes were saved. Owner: its family; `next` is of who captures. */
 typedef struct wr_undo {
     uint32_t position, next; /* next: the number of another record of the granule; 0: none */
 } wr_undo;
@@ -43,8 +42,7 @@ typedef struct wr_outgrown {
 typedef struct wr_capture {
     uint64_t *dirty; /* bit per position: written since the last begin */
     uint64_t *saved; /* the same of the epoch before: what an increment captures */
-    uint32_t *undo;  /* per granule: number of the newest undo record; 0: none; WR_UNDO_TAKEN */
-    uint64_t *taken; /* bit per granule: undo says WR_UNDO_TAKEN; not each of those has it. Small enough for caches */
+    uint64_t *taken; /* bit per granule: the capture has it. Small enough for caches; who captures sets them */
     uint32_t *count; /* per group, at begin */
     uint32_t *free;
     uint64_t  next;                            /* at begin: positions from here on are not of the image */
@@ -54,8 +52,11 @@ typedef struct wr_capture {
     bool      apart;                           /* another thread captures */
     wr_undo  *undo_of;                         /* records 1, 2, 3 ... */
     char     *undo_bytes;                      /* the old bytes of record n at n * stride */
-    uint32_t  undo_count, undo_last;           /* undo_last: of the capture before */
+    uint32_t  undo_count, undo_last;           /* read by who captures; undo_last: of the capture before */
     uint64_t  undo_reserved, undo_of_reserved; /* address space, in bytes */
+    /* Of who captures. */
+    uint32_t *chain;           /* per granule: number of the newest record, of those that were looked at; 0: none */
+    uint32_t  chained, linked; /* records that were looked at; those that a chain has now */
 
     wr_ahead_range ahead_bytes, ahead_of; /* of undo_bytes, of undo_of */
     wr_outgrown   *outgrown;              /* lists of regions that were too short, since begin */

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#define LINKED_AT_ONCE  64u
 #define LOOKED_PER_STEP 64u /* work of going past a family that has nothing, in bytes */
 #define WORDS_MAX       (WR_REGION_BYTES / 8 / 64)
 #define CHAINS_MAX      (WR_PIECES_AT_ONCE * (WR_REGION_BYTES / WR_GRANULE_BYTES))
@@ -122,7 +123,7 @@ static inline __attribute__((always_inline)) void ask_ahead(const job *j)
     const wr_capture *capture = &j->family->capture;
     uint32_t          log2 = j->family->granule_log2;
     for (uint32_t at = j->position >> log2; at <= (j->position + j->count - 1) >> log2; at += 16)
-        __builtin_prefetch(&capture->undo[at]);
+        __builtin_prefetch(&capture->chain[at], 1);
     if (j->piece->form == WR_PIECE_FULL) return;
     for (uint32_t i = 0; i < (j->count + 63) / 64; i++) {
         for (uint64_t word = j->bits[i]; word != 0; word &= word - 1)
@@ -188,24 +189,48 @@ static void say_taken(const wr_capture *capture, uint32_t first, uint32_t last)
     }
 }
 
-/* From here on what is written to the region saves nothing any more. */
-static uint32_t find_chains(const job *j, uint32_t number, bool apart, chain *chains)
+static bool is_taken(const wr_capture *capture, uint32_t granule)
 {
-    uint32_t log2 = j->family->granule_log2, count = 0;
-    uint32_t first = j->position >> log2, last = (j->position + j->count - 1) >> log2;
-    for (uint32_t at = first; at <= last; at++) {
-        uint32_t *head = &j->family->capture.undo[at], undo;
-        if (apart) {
-            undo = __atomic_exchange_n(head, WR_UNDO_TAKEN, __ATOMIC_ACQUIRE);
-        } else {
-            undo = *head;
-            *head = WR_UNDO_TAKEN;
+    return capture->taken[granule >> 6] >> (granule & 63) & 1;
+}
+
+/* What was saved by now goes to its granule's chain. */
+static void link_saved(wr_family *family)
+{
+    wr_capture *capture = &family->capture;
+    uint32_t    end = __atomic_load_n(&capture->undo_count, __ATOMIC_ACQUIRE), log2 = family->granule_log2;
+    while (capture->chained < end) {
+        uint32_t first = capture->chained + 1, n = end - capture->chained;
+        if (n > LINKED_AT_ONCE) n = LINKED_AT_ONCE;
+        for (uint32_t i = 0; i < n; i++)
+            __builtin_prefetch(&capture->chain[capture->undo_of[first + i].position >> log2], 1);
+        for (uint32_t i = 0; i < n; i++) {
+            wr_undo *record = &capture->undo_of[first + i];
+            uint32_t granule = record->position >> log2;
+            if (is_taken(capture, granule)) continue; /* saved in vain */
+            record->next = capture->chain[granule];
+            capture->chain[granule] = first + i;
+            capture->linked++;
         }
+        capture->chained += n;
+    }
+}
+
+/* From here on what is written to the region saves nothing any more. */
+static uint32_t find_chains(const job *j, uint32_t number, chain *chains)
+{
+    wr_capture *capture = &j->family->capture;
+    uint32_t    log2 = j->family->granule_log2, count = 0;
+    uint32_t    first = j->position >> log2, last = (j->position + j->count - 1) >> log2;
+    link_saved(j->family);
+    for (uint32_t at = first; at <= last; at++) {
+        uint32_t undo = capture->chain[at];
         if (undo == 0) continue;
+        capture->chain[at] = 0;
         ask_undo(j, undo);
         chains[count++] = (chain){number, undo};
     }
-    say_taken(&j->family->capture, first, last);
+    say_taken(capture, first, last);
     return count;
 }
 
@@ -219,6 +244,7 @@ static void undo_entries(const job *jobs, chain *chains, uint32_t count)
             const uint32_t number = chains[c].undo;
             const wr_undo *record = &j->family->capture.undo_of[number];
             uint32_t       i = record->position - j->position;
+            j->family->capture.linked--;
             if (record->next != 0) {
                 ask_undo(j, record->next);
                 chains[left++] = (chain){chains[c].job, record->next};
@@ -322,7 +348,7 @@ enum wr_pieces wr_capture_pieces(wr_table *table, wr_capture_walk *walk, uint16_
         for (uint32_t i = 0; i < count; i++) copy_entries(&jobs[i]);
         wr_fence(memory_order_seq_cst);
     }
-    for (uint32_t i = 0; i < count; i++) all += find_chains(&jobs[i], i, walk->apart, chains + all);
+    for (uint32_t i = 0; i < count; i++) all += find_chains(&jobs[i], i, chains + all);
     for (uint32_t i = 0; i < count && !walk->apart; i++) copy_entries(&jobs[i]);
     undo_entries(jobs, chains, all);
     for (uint32_t i = 0; i < count; i++) number_strings(table, &jobs[i]);

@@ -753,6 +753,7 @@ static void capture_beside(copy *restored, bool full, bool *undone)
     const wr_env *env = wr_env_real();
     take_copy(&truth);
     assert_int_equal(wr_capture_begin(w.table, full, NULL), WR_OK);
+    wr_capture_apart(w.table);
     resize(restored);
     apart.n = 0;
     atomic_store(&apart.done, false);
