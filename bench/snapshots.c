@@ -13,7 +13,7 @@
  *   p50_us ... p999_us from when a record was due to when it reached the sink (with rate), but for the first `warm`
  *                      seconds: the first snapshots touch memory that nobody has used before
  * With `steps` that file gets the records of all sources in each 10 ms from the start on, a number a line, and behind
- * them "barrier" and "durable" lines with nanoseconds since the start. */
+ * them a line "durable T" for each snapshot, T in nanoseconds since the start; `lost` reads it. */
 #include "meter.h"
 #include <stdlib.h>
 
@@ -43,11 +43,11 @@ static struct {
     uint64_t         latency[BUCKETS], latencies;
 } seen;
 
-/* Each source writes its own row; slot 0 the marks. */
+/* Each source writes its own row; source 0 the rest. */
 static struct {
     uint64_t sent[SOURCES_MAX][STEPS_MAX]; /* up to the end of each step; 0: as in the one before */
-    int64_t  barrier_ns[MARKS_MAX], durable_ns[MARKS_MAX];
-    uint32_t barriers, durables;
+    int64_t  durable_ns[MARKS_MAX];
+    uint32_t durables;
 } steps;
 
 static void note_step(uint64_t source, int64_t since_ns, uint64_t sent)
@@ -71,8 +71,6 @@ static void write_steps(const char *path)
         }
         fprintf(file, "%llu\n", (unsigned long long)sum);
     }
-    for (uint32_t i = 0; i < steps.barriers; i++)
-        fprintf(file, "barrier %lld\n", (long long)(steps.barrier_ns[i] - meter.start_ns));
     for (uint32_t i = 0; i < steps.durables; i++)
         fprintf(file, "durable %lld\n", (long long)(steps.durable_ns[i] - meter.start_ns));
     fclose(file);
@@ -235,7 +233,6 @@ static bool gauge_flush(gauge *m, weir_ctx *ctx)
     atomic_fetch_add(&seen.snapshots, 1);
     seen.barrier_ns = meter_now_ns();
     seen.barrier_sent = seen.sent_now;
-    if (steps.barriers < MARKS_MAX) steps.barrier_ns[steps.barriers++] = seen.barrier_ns;
     atomic_store_explicit(&seen.open, true, memory_order_relaxed);
     return true;
 }
