@@ -213,11 +213,12 @@ static uint32_t slots_of(const wr_options *o)
     return o->slots != 0 ? o->slots : SLOTS_DEFAULT;
 }
 
-/* Each TaskManager would take all CPUs for its own. */
+/* Of each TaskManager: by itself it would take all CPUs for its own. */
 static uint32_t snapshot_threads(const wr_options *o)
 {
     uint32_t n = taskmanagers_of(o), cpus = (uint32_t)wr_env_real()->cpu_count(wr_env_real()->self);
-    return (wr_setting_threads(&o->settings, WR_SET_SNAPSHOT_THREADS, cpus, n * slots_of(o)) + n - 1) / n;
+    uint32_t all = wr_setting_threads(&o->settings, WR_SET_SNAPSHOT_THREADS, cpus, n * slots_of(o));
+    return strcmp(wr_setting_text(&o->settings, WR_SET_SNAPSHOT_THREADS), "auto") == 0 ? (all + n - 1) / n : all;
 }
 
 static wr_err start_taskmanager(cluster *c, const wr_options *o, const addresses *a, uint32_t i, wr_errinfo *info)
