@@ -59,8 +59,12 @@ static void note_step(uint64_t source, int64_t since_ns, uint64_t sent)
 static void write_steps(const char *path)
 {
     uint64_t was[SOURCES_MAX] = {0};
-    FILE    *file = path == NULL ? NULL : fopen(path, "w");
-    if (file == NULL) return;
+    if (path == NULL) return;
+    FILE *file = fopen(path, "w");
+    if (file == NULL) {
+        perror(path);
+        return;
+    }
     uint64_t n = (uint64_t)(seen.end_ns - meter.start_ns) / STEP_NS;
     for (uint64_t i = 0; i < n && i < STEPS_MAX; i++) {
         uint64_t sum = 0;

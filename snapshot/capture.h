@@ -11,7 +11,6 @@
 /* Owner: who captures. Zero to begin. */
 typedef struct wr_capture_walk {
     uint32_t group, family, region;
-    bool     apart; /* set before the first step: not the table's thread captures; see wr_capture_pieces */
 } wr_capture_walk;
 
 /* What a group must remember besides its entries. */
@@ -32,7 +31,8 @@ uint64_t       wr_capture_undo_bytes(const wr_table *table); /* saved bytes now 
 uint64_t       wr_capture_undo_room(const wr_table *table);  /* how many there may be before their memory is dear */
 /* Has memory made ready for more; now or later. */
 void wr_capture_want(wr_table *table);
-/* Another thread captures; said once, by the table's. That takes as long as storage does, so memory for more of them is
+/* Another thread than the table's captures (wr_capture_pieces), from the next begin on and for ever; the table's says
+ * so, before the first wr_image_prepare. Capturing then takes as long as storage does, so memory for more old bytes is
  * made ready, from now on as the table grows. */
 void wr_capture_apart(wr_table *table);
 void wr_capture_end(wr_table *table);

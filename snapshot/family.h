@@ -95,7 +95,7 @@ void wr_family_touch_slow(wr_family *family, uint32_t position);
 /* Of n <= WR_TOUCH_MAX entries at once; one may be there twice. */
 void wr_family_touch_all(wr_family *family, const uint32_t *position, uint32_t n);
 void wr_family_touch_run(wr_family *family, uint32_t position, uint32_t n);
-void wr_capture_grown(wr_family *family); /* a large one whose capture is another thread\'s */
+void wr_capture_grown(wr_family *family); /* a large one whose capture is another thread's */
 void wr_budget_add(wr_budget *budget, uint64_t *table_bytes, int64_t bytes);
 /* Huge pages from here on, and for the first 2 MiB, which were small so far. 0.2 ms, once. */
 void wr_family_huge(void *base, uint64_t bytes);

@@ -14,14 +14,13 @@
 typedef struct wr_image_writer wr_image_writer;
 typedef struct wr_image_config {
     const wr_env *env;
-    wr_parker    *parker; /* woken when storage has done something */
+    wr_parker    *parker; /* woken when storage has done something; of the thread that captures */
     const char   *folder; /* of the snapshots */
     const char   *name;   /* of the file, at most 63 bytes */
     int           file;   /* what wr_image_create gave for it: the writer's from now on; 0 or less: it creates it */
     bool        raced; /* without `file`: somebody of this process may be creating it at this moment; then it is used */
     const char *job, *lineage;
     wr_barrier  barrier;
-    bool        apart; /* another thread than the tables' steps it; `parker` is that thread's */
 } wr_image_config;
 
 enum wr_image_step {
@@ -33,7 +32,7 @@ enum wr_image_step {
 
 /* Makes what the first writer of a table would make at its barrier: buffers and a queue. Optional. The table's
  * thread. */
-wr_err wr_image_prepare(wr_table *table, const wr_env *env, wr_parker *parker, bool apart, wr_errinfo *info);
+wr_err wr_image_prepare(wr_table *table, const wr_env *env, wr_parker *parker, wr_errinfo *info);
 /* Creates the file of a writer that comes later: creating takes a third of a millisecond, which no slot has. 0 or
  * less: it cannot be done (yet), let the writer try and say why. Any thread. */
 int  wr_image_create(const wr_env *env, const char *folder, const char *name);
@@ -49,10 +48,10 @@ wr_err wr_image_writer_new(wr_image_writer **take, const wr_image_config *config
  * begin. uid must outlive the writer. */
 wr_err wr_image_writer_add(wr_image_writer *w, const char *uid, wr_table *table, bool full, wr_errinfo *info);
 /* Captures about `quantum` bytes and hands full buffers to storage. Ends the captures (wr_capture_end) as soon as the
- * last region is taken, unless `apart`. */
+ * last region is taken, unless another thread captures (wr_capture_apart). */
 enum wr_image_step wr_image_writer_step(wr_image_writer *w, uint64_t quantum, wr_errinfo *info);
 bool               wr_image_writer_captured(const wr_image_writer *w); /* no undo memory is needed any more */
-/* `apart`: the tables' thread ends the captures once wr_image_writer_captured says so; the other may still be stepping.
+/* Then the tables' thread ends the captures once wr_image_writer_captured says so; the other may still be stepping.
  * Repeated calls are harmless. */
 void     wr_image_writer_settle(wr_image_writer *w);
 uint64_t wr_image_writer_undo_bytes(const wr_image_writer *w); /* now, of all its tables */

@@ -60,7 +60,7 @@ struct wr_image_writer {
     uint32_t         footer_blocks;
     part            *part;
     uint32_t         parts, at;    /* at: which is captured now */
-    bool             apart, large; /* large: so is the first table */
+    bool             apart, large; /* as its tables; large: so is the first one */
     _Atomic bool     taken;        /* nothing more is captured */
     wr_errinfo       error;
 };
@@ -106,11 +106,11 @@ static void staging_queue(staging *s)
     if (s->env->io_new(s->env->self, &io, s->parker, BUFFERS) == 0) s->io = io; /* else by plain writes */
 }
 
-wr_err wr_image_prepare(wr_table *table, const wr_env *env, wr_parker *parker, bool apart, wr_errinfo *info)
+wr_err wr_image_prepare(wr_table *table, const wr_env *env, wr_parker *parker, wr_errinfo *info)
 {
     if (!wr_table_strings(table)) return wr_fail(info, WR_MEMORY, "out of memory: snapshots of a table");
     WR_TRY(staging_of(table, env, parker, info));
-    if (!apart) staging_queue(table->staging); /* a queue belongs to the thread that uses it */
+    if (!table->entries.capture.apart) staging_queue(table->staging); /* it belongs to the thread that uses it */
     return WR_OK;
 }
 
@@ -491,7 +491,6 @@ wr_err wr_image_writer_new(wr_image_writer **take, const wr_image_config *config
     head->lineage_hash = wr_image_lineage_hash(head->lineage);
     w->created = config->file > 0 ? config->file : -1;
     w->raced = config->raced;
-    w->apart = config->apart;
     *take = w;
     return WR_OK;
 }
@@ -511,13 +510,14 @@ wr_err wr_image_writer_add(wr_image_writer *w, const char *uid, wr_table *table,
         w->staging = table->staging;
         w->large = table->entries.huge;
     }
+    check(w->parts == 0 || w->apart == table->entries.capture.apart);
+    w->apart = table->entries.capture.apart;
     if (err == WR_OK) err = wr_capture_begin(table, full, info);
     if (err != WR_OK) {
         free(start);
         return err;
     }
-    w->part[w->parts++] = (part){
-        .uid = uid, .table = table, .full = full, .walk = {.apart = w->apart}, .start = start, .end = UINT64_MAX};
+    w->part[w->parts++] = (part){.uid = uid, .table = table, .full = full, .start = start, .end = UINT64_MAX};
     if (!full) w->head.increment = 1;
     return WR_OK;
 }

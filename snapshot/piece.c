@@ -329,6 +329,7 @@ enum wr_pieces wr_capture_pieces(wr_table *table, wr_capture_walk *walk, uint16_
     chain    chains[CHAINS_MAX];
     uint32_t count = 0, all = 0;
     uint64_t looked_max = (uint64_t)WR_PIECES_AT_ONCE * WR_REGION_BYTES;
+    bool     apart = table->entries.capture.apart;
     *result = (wr_pieces_result){0};
     check(table->capturing && table->strings != NULL);
     while (count < WR_PIECES_AT_ONCE && find_region(table, walk, &result->looked, looked_max)) {
@@ -344,12 +345,12 @@ enum wr_pieces wr_capture_pieces(wr_table *table, wr_capture_walk *walk, uint16_
         result->bytes += sizeof(wr_piece) + jobs[count].piece->bytes;
         ask_ahead(&jobs[count++]);
     }
-    if (walk->apart) { /* what is not saved by now is in the copy as it was */
+    if (apart) { /* what is not saved by now is in the copy as it was */
         for (uint32_t i = 0; i < count; i++) copy_entries(&jobs[i]);
         wr_fence(memory_order_seq_cst);
     }
     for (uint32_t i = 0; i < count; i++) all += find_chains(&jobs[i], i, chains + all);
-    for (uint32_t i = 0; i < count && !walk->apart; i++) copy_entries(&jobs[i]);
+    for (uint32_t i = 0; i < count && !apart; i++) copy_entries(&jobs[i]);
     undo_entries(jobs, chains, all);
     for (uint32_t i = 0; i < count; i++) number_strings(table, &jobs[i]);
     return walk->group < table->groups ? WR_PIECES_SOME : WR_PIECES_ALL;

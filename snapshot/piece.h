@@ -20,8 +20,8 @@ typedef struct wr_pieces_result {
 /* The next regions of an open capture, WR_PIECES_AT_ONCE at most, as pieces at `to` (aligned to 8). SOME: call again;
  * NO_ROOM: the next piece may need more, and nothing was done; ALL: there is no more (bytes may have come).
  *
- * The table's thread calls it between batches; or, with walk->apart, one other thread, while the table's goes on. That
- * copies entries as they happen to be, looks then which of them had old bytes saved, and puts those over: an entry
+ * The table's thread calls it between batches; or, after wr_capture_apart, one other thread, while the table's goes on.
+ * That copies entries as they happen to be, looks then which of them had old bytes saved, and puts those over: an entry
  * changes only after its old bytes are there to be seen, so one that was copied while it changed is made good. What
  * else it reads stands still from begin to end. (Formally a data race, on bytes that are then overwritten.) The
  * table's thread calls wr_capture_end when it knows that all was taken. */

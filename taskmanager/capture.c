@@ -74,12 +74,12 @@ wr_err wr_capture_mark(wr_tasklet *t, wr_errinfo *info)
     foresee(&t->barriers.capture);
     EACH_TABLE(t, i)
     {
+        if (t->home->scribe != NULL) wr_capture_apart(t->op[i].table);
         if (t->barriers.capture.named_by == 0) {
             t->barriers.capture.named_by = i + 1;
-            WR_TRY(wr_image_prepare(t->op[i].table, t->home->env, parker_of(t), t->home->scribe != NULL, info));
+            WR_TRY(wr_image_prepare(t->op[i].table, t->home->env, parker_of(t), info));
         }
         WR_TRY(wr_table_mark(t->op[i].table, true, info));
-        if (t->home->scribe != NULL) wr_capture_apart(t->op[i].table);
     }
     return WR_OK;
 }
@@ -263,7 +263,6 @@ static wr_err make_writer(wr_tasklet *t, const wr_barrier *b, wr_errinfo *info)
     name_of(t, b, name);
     wr_image_config config = {.env = t->home->env,
                               .parker = parker_of(t),
-                              .apart = t->home->scribe != NULL,
                               .folder = t->barriers.folder,
                               .name = name,
                               .file = take_given(t, b),

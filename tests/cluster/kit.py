@@ -42,8 +42,11 @@ def threads(pid):
     """The names of a process's threads, in order."""
     found = []
     for number in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{number}/comm", encoding="utf-8") as file:
-            found.append(file.read().strip())
+        try:
+            with open(f"/proc/{pid}/task/{number}/comm", encoding="utf-8") as file:
+                found.append(file.read().strip())
+        except (FileNotFoundError, ProcessLookupError):  # it has just ended: the kernel's come and go
+            pass
     return sorted(found)
 
 
