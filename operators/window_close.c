@@ -2,6 +2,7 @@
  * writes nothing where it need not: an accumulator of a slice that is over is forgotten by its number. Keys that have
  * nothing left stay as long as they are at most twice as many as those that had data: most of them come again, and to
  * forget and make one costs more than to pass it by. */
+#include "base/mem.h"
 #include "operators/window.h"
 #include <stdlib.h>
 
@@ -221,7 +222,7 @@ static uint32_t next_entries(wr_op *op, wr_windows *k)
         uint32_t more = wr_table_sweep_next(op->table, &k->sweep, k->state + n, ENTRIES_PER_RUN - n, &group);
         if (more == 0) break;
         if (fired_before(op, k, group)) continue;
-        for (uint32_t i = n; i < n + more && i < PREFETCH_AHEAD; i++) __builtin_prefetch(k->state[i]);
+        for (uint32_t i = n; i < n + more && i < PREFETCH_AHEAD; i++) WR_FETCH(k->state[i]);
         n += more;
     }
     return n;
@@ -260,7 +261,7 @@ static inline __attribute__((always_inline)) uint32_t tumbling_loop(wr_windows *
         char    *ahead = of + PREFETCH_AHEAD * WR_CACHE_LINE;
         uint64_t mark;
         uint32_t listed;
-        __builtin_prefetch(first == NULL && i + PREFETCH_AHEAD < n ? state[i + PREFETCH_AHEAD] : ahead);
+        WR_FETCH(first == NULL && i + PREFETCH_AHEAD < n ? state[i + PREFETCH_AHEAD] : ahead);
         memcpy(&mark, of + in.word, 8);
         memcpy(&listed, of + list, 4);
         uint32_t has = wr_table_placed(&in, mark);

@@ -1,6 +1,7 @@
 /* Sliding windows with RETRACT and not too many slices: an entry keeps the slices of the last window side by side in a
  * ring, slice s in slot s mod per. The slice that enters takes the slot of the one that leaves, so that a window costs
  * two accumulators and three cache lines at any length. */
+#include "base/mem.h"
 #include "operators/window.h"
 
 enum { PREFETCH_AHEAD = 16, RUN_MAX = 512 };
@@ -181,9 +182,9 @@ static ring_step step_of(const wr_windows *k, int64_t end)
 
 static inline __attribute__((always_inline)) void ask_for(const ring_step *p, const char *of)
 {
-    __builtin_prefetch(of, 1);
-    __builtin_prefetch(of + p->total_end, 1);
-    __builtin_prefetch(of + p->slot, 1);
+    WR_FETCH(of);
+    WR_FETCH(of + p->total_end);
+    WR_FETCH(of + p->slot);
 }
 
 /* A run, split. */

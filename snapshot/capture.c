@@ -222,7 +222,7 @@ void wr_family_touch_all(wr_family *family, const uint32_t *position, uint32_t n
         n = not_taken(family, position, n, left);
         position = left;
     }
-    for (uint32_t i = 0; i < n; i++) __builtin_prefetch(&capture->dirty[position[i] >> 6], 1);
+    for (uint32_t i = 0; i < n; i++) WR_FETCH(&capture->dirty[position[i] >> 6]);
     n = set_dirty(family, position, n, fresh);
     if (capture->marking) n = not_taken(family, fresh, n, fresh);
     if (!capture->full) n = of_increment(family, fresh, n);

@@ -50,7 +50,7 @@ WR_INLINE void WR_KERNEL(bucket)(WR_KERNEL(strips) * s, uint32_t turn, uint32_t 
 {
     const wr_bucket *at = directory[s->segment[i]] + s->within[i];
     s->bucket[turn][i] = at;
-    __builtin_prefetch(at);
+    WR_FETCH(at);
 }
 
 /* Pass (b). An entry at position 0 is readable and belongs to nobody. */
@@ -59,7 +59,7 @@ WR_INLINE void WR_KERNEL(entry)(WR_KERNEL(strips) * s, uint32_t turn, uint32_t i
     const wr_bucket *bucket = s->bucket[turn][i];
     uint32_t         match = WR_KERNEL(match)(bucket, s->tag[turn][i]);
     char            *at = base + bucket->position[(uint32_t)__builtin_ctz(match | 0x80)] * stride;
-    __builtin_prefetch(at, 1);
+    WR_FETCH(at);
     s->entry[turn][i] = at;
     s->bad[turn][i] = match == 0;
 }
@@ -124,7 +124,7 @@ WR_INLINE void WR_KERNEL(compare_string)(WR_KERNEL(found) * f, const WR_KERNEL(s
     f->state[from + i] = entry + f->state_at;
     uint32_t inlined = (uint32_t)wanted[0] <= WEIR_STR_INLINE;
     uint64_t far = inlined - UINT64_C(1); /* all ones when the bytes lie elsewhere */
-    __builtin_prefetch((const char *)(uintptr_t)((stored[1] & far) | ((uint64_t)(uintptr_t)entry & ~far)));
+    WR_FETCH((const char *)(uintptr_t)((stored[1] & far) | ((uint64_t)(uintptr_t)entry & ~far)));
     uint32_t wrong = s->bad[turn][i] | (stored[0] != wanted[0]) | (inlined & (stored[1] != wanted[1]));
     f->miss[f->misses] = from + i;
     f->misses += wrong;

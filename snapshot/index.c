@@ -301,7 +301,7 @@ static void split(wr_index *index, uint64_t x)
     uint32_t count = deal(old, made, bit, strays, &moved, &kept);
     index->segment[id].live = (uint16_t)moved;
     segment->live = (uint16_t)kept;
-    for (uint32_t i = 0; i < count; i++) __builtin_prefetch(wr_family_at(index->family, strays[i].position));
+    for (uint32_t i = 0; i < count; i++) WR_FETCH(wr_family_at(index->family, strays[i].position));
     for (uint32_t i = 0; i < count; i++) {
         uint64_t    hash = hash_at(index, strays[i].position);
         bool        up = strays[i].tag >> bit & 1;

@@ -8,6 +8,7 @@
  * at. */
 #ifndef WR_SNAPSHOT_INDEX_H
 #define WR_SNAPSHOT_INDEX_H
+#include "base/mem.h"
 #include "snapshot/family.h"
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -132,11 +133,11 @@ static inline const wr_bucket *wr_index_second(const wr_index *index, uint64_t h
 }
 WR_ASK wr_index_ask_home(const wr_index *index, uint64_t hash)
 {
-    __builtin_prefetch(wr_index_home(index, wr_index_x(index, hash)) + (hash & (WR_SEGMENT_BUCKETS - 1)), 1);
+    WR_FETCH(wr_index_home(index, wr_index_x(index, hash)) + (hash & (WR_SEGMENT_BUCKETS - 1)));
 }
 WR_ASK wr_index_ask_bucket(const wr_index *index, uint64_t hash)
 {
-    __builtin_prefetch(wr_index_second(index, hash), 1);
+    WR_FETCH(wr_index_second(index, hash));
 }
 WR_ASK wr_index_ask_entry(const wr_index *index, uint64_t hash)
 {
@@ -144,8 +145,8 @@ WR_ASK wr_index_ask_entry(const wr_index *index, uint64_t hash)
     uint32_t         match = wr_bucket_match(bucket, wr_index_tag(wr_index_x(index, hash)));
     const char      *entry = wr_family_at(index->family, bucket->position[(uint32_t)__builtin_ctz(match | 0x80)]);
     uintptr_t        none = (uintptr_t)(match != 0) - 1; /* all ones: it names no entry; then the next bucket may */
-    __builtin_prefetch((const void *)(((uintptr_t)entry & ~none) | ((uintptr_t)(bucket + 1) & none)), 1);
-    __builtin_prefetch(wr_index_segment(index, bucket), 1);
+    WR_FETCH((const void *)(((uintptr_t)entry & ~none) | ((uintptr_t)(bucket + 1) & none)));
+    WR_FETCH(wr_index_segment(index, bucket));
 }
 /* And the entry that the third bucket names, if the second one names none. */
 WR_ASK wr_index_ask_third(const wr_index *index, uint64_t hash)
@@ -156,7 +157,7 @@ WR_ASK wr_index_ask_third(const wr_index *index, uint64_t hash)
     const wr_bucket *segment = wr_index_home(index, wr_index_x(index, hash));
     const wr_bucket *third = &segment[(uint32_t)(second + 1 - segment) & (WR_SEGMENT_BUCKETS - 1)];
     uint32_t         match = wr_bucket_match(third, tag);
-    __builtin_prefetch(wr_family_at(index->family, third->position[(uint32_t)__builtin_ctz(match | 0x80)]), 1);
+    WR_FETCH(wr_family_at(index->family, third->position[(uint32_t)__builtin_ctz(match | 0x80)]));
 }
 
 /* The candidates for a hash, one after the other: the caller compares keys until one is right.

@@ -1,6 +1,7 @@
 /* snapshot/list.c: lists of records: chunks of a fixed number of rows, doubly linked in order of adding. The cell's
  * body holds the numbers (+ 1) of the first chunk and, shifted by 32, of the last. */
 #include "base/limits.h"
+#include "base/mem.h"
 #include "snapshot/table_inner.h"
 
 typedef struct chunk {
@@ -166,8 +167,8 @@ void wr_cell_list_ask(const wr_table *table, const void *state, const weir_cell 
     const wr_cell_plan *plan = wr_cell_of(table, state, cell);
     uint32_t            group = wr_table_state_group(table, state);
     const char         *head = (const char *)chunk_at(plan, position_of(plan, group, (uint32_t)cell->body));
-    __builtin_prefetch(head, 1);
-    __builtin_prefetch(head + WR_CACHE_LINE, 1);
+    WR_FETCH(head);
+    WR_FETCH(head + WR_CACHE_LINE);
 }
 
 void wr_list_rows_remove(wr_table *table, void *state, wr_cell_plan *plan, weir_cell *cell, weir_rows *rows)

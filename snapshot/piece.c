@@ -2,6 +2,7 @@
  * what they need from memory is asked for before it is used: undo records lie anywhere. */
 #include "snapshot/piece.h"
 #include "base/env.h"
+#include "base/mem.h"
 #include "snapshot/table_inner.h"
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -123,11 +124,11 @@ static inline __attribute__((always_inline)) void ask_ahead(const job *j)
     const wr_capture *capture = &j->family->capture;
     uint32_t          log2 = j->family->granule_log2;
     for (uint32_t at = j->position >> log2; at <= (j->position + j->count - 1) >> log2; at += 16)
-        __builtin_prefetch(&capture->chain[at], 1);
+        WR_FETCH(&capture->chain[at]);
     if (j->piece->form == WR_PIECE_FULL) return;
     for (uint32_t i = 0; i < (j->count + 63) / 64; i++) {
         for (uint64_t word = j->bits[i]; word != 0; word &= word - 1)
-            __builtin_prefetch(wr_family_at(j->family, j->position + i * 64 + (uint32_t)__builtin_ctzll(word)));
+            WR_FETCH(wr_family_at(j->family, j->position + i * 64 + (uint32_t)__builtin_ctzll(word)));
     }
 }
 
@@ -174,8 +175,8 @@ static const char *undo_bytes_at(const job *j, uint32_t number)
 
 static inline __attribute__((always_inline)) void ask_undo(const job *j, uint32_t number)
 {
-    __builtin_prefetch(&j->family->capture.undo_of[number]);
-    __builtin_prefetch(undo_bytes_at(j, number));
+    WR_FETCH(&j->family->capture.undo_of[number]);
+    WR_FETCH(undo_bytes_at(j, number));
 }
 
 /* Nobody else sets these bits. */
@@ -202,8 +203,7 @@ static void link_saved(wr_family *family)
     while (capture->chained < end) {
         uint32_t first = capture->chained + 1, n = end - capture->chained;
         if (n > LINKED_AT_ONCE) n = LINKED_AT_ONCE;
-        for (uint32_t i = 0; i < n; i++)
-            __builtin_prefetch(&capture->chain[capture->undo_of[first + i].position >> log2], 1);
+        for (uint32_t i = 0; i < n; i++) WR_FETCH(&capture->chain[capture->undo_of[first + i].position >> log2]);
         for (uint32_t i = 0; i < n; i++) {
             wr_undo *record = &capture->undo_of[first + i];
             uint32_t granule = record->position >> log2;

@@ -160,7 +160,7 @@ static inline void ask_ahead(const wr_table *table, const wr_keys *keys, const u
     for (uint32_t i = q; i < end; i++) wr_index_ask_bucket(&table->index, keys->hash[miss[i]]);
     for (uint32_t i = q; inserts && i < end; i++) {
         const wr_group *group = &table->entries.group[wr_table_group_of(table, keys->hash[miss[i]])];
-        __builtin_prefetch(wr_family_at(&table->entries, group->tail), 1);
+        WR_FETCH(wr_family_at(&table->entries, group->tail));
     }
     for (uint32_t i = q; i < end; i++) wr_index_ask_entry(&table->index, keys->hash[miss[i]]);
 }

@@ -88,7 +88,7 @@ static void ask_removals(const wr_table *table, const uint64_t *where, uint32_t 
         before = group;
         if (same >= entries->group[group].count) continue;
         last[lasts] = wr_family_place(entries, group, entries->group[group].count - 1 - same);
-        __builtin_prefetch(wr_family_at(entries, last[lasts++]));
+        WR_FETCH(wr_family_at(entries, last[lasts++]));
     }
     for (uint32_t i = 0; i < lasts; i++) wr_index_ask_home(&table->index, wr_table_hash_at(table, last[i]));
 }

@@ -2,6 +2,7 @@
 #include "snapshot/timer.h"
 #include "base/check.h"
 #include "base/limits.h"
+#include "base/mem.h"
 #include "snapshot/table_inner.h"
 #include "snapshot/wheel.h"
 #include <stdlib.h>
@@ -212,9 +213,9 @@ static inline __attribute__((always_inline)) void ask_entries(const wr_timers *t
         const wr_hint *hint = wr_wheel_ahead(wheel, i);
         if (hint == NULL) return;
         const char *entry = wr_family_at(entries, hint->position);
-        __builtin_prefetch(entry, 1);
-        if (entries->stride > WR_CACHE_LINE) __builtin_prefetch(entry + t->table->state_at + hint->field, 1);
-        __builtin_prefetch(&entries->where[hint->position >> entries->granule_log2]);
+        WR_FETCH(entry);
+        if (entries->stride > WR_CACHE_LINE) WR_FETCH(entry + t->table->state_at + hint->field);
+        WR_FETCH(&entries->where[hint->position >> entries->granule_log2]);
     }
 }
 
