@@ -255,17 +255,35 @@ struct wr_thread {
     char  name[16];
 };
 
+static cpu_set_t others_cpus; /* of pinned threads; written before threads start; none */
+
+void wr_env_keep_off(const int *cpu, uint32_t n)
+{
+    CPU_ZERO(&others_cpus);
+    for (uint32_t i = 0; i < n; i++) CPU_SET((size_t)cpu[i] % CPU_SETSIZE, &others_cpus);
+}
+
+/* The process's, not those of a slot that happens to start it, and of them those that no slot has. */
+static void use_free_cpus(void)
+{
+    cpu_set_t all, left;
+    if (sched_getaffinity(getpid(), sizeof all, &all) != 0) return;
+    CPU_AND(&left, &all, &others_cpus);
+    CPU_XOR(&left, &all, &left);
+    sched_setaffinity(0, sizeof all, CPU_COUNT(&left) != 0 ? &left : &all);
+}
+
 static void *thread_main(void *arg)
 {
     wr_thread *thread = arg;
     pthread_setname_np(pthread_self(), thread->name);
-    cpu_set_t set;
     if (thread->cpu >= 0) {
+        cpu_set_t set;
         CPU_ZERO(&set);
         CPU_SET((size_t)thread->cpu % CPU_SETSIZE, &set);
         sched_setaffinity(0, sizeof set, &set); /* advice: the CPU may be outside what we were given */
-    } else if (sched_getaffinity(getpid(), sizeof set, &set) == 0) {
-        sched_setaffinity(0, sizeof set, &set); /* the process's, not that of a slot that happens to start it */
+    } else {
+        use_free_cpus();
     }
     thread->run(thread->arg);
     return NULL;

@@ -157,6 +157,9 @@ const wr_env *wr_env_real(void);
 /* Folders that the real one makes from now on belong to this group and hand it on: setgid, for user and group only.
  * UINT32_MAX: as usual. Before threads are started. */
 void wr_env_share_folders(uint32_t gid);
+/* Threads that the real one starts with cpu -1 leave these CPUs alone, if the process may use others: they are those of
+ * pinned slots, and the system moves what wakes there too late. Before threads are started. */
+void wr_env_keep_off(const int *cpu, uint32_t n);
 
 #if defined(__SANITIZE_THREAD__)
 #define WR_TSAN 1

@@ -6,8 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Asks for the line at `at`, to be used some dozens of records later. Into the second level: a core waits for 24 lines at
- * once in its first level (Zen 5) and for twice as many in its second, so where memory is slow (250 ns) that doubles how
+/* Asks for a line that is used some dozens of records later. Into the second level: a core waits for 24 lines at once
+ * in its first level (Zen 5) and for twice as many in its second, so where memory is slow (250 ns) that doubles how
  * many come per second. Not for what is used next. A macro, as gcc drops calls of functions that only prefetch. */
 #define WR_FETCH(at) __builtin_prefetch(at, 0, 2)
 

@@ -1,6 +1,7 @@
 /* The operating system's table: clock, random, files, threads, parking. ctest: threads */
 #include "base/env.h"
 #include <errno.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -180,6 +181,29 @@ static void helpers_are_not_where_who_starts_them_is(void **state)
     assert_int_equal(cpus, env->cpu_count(env->self));
 }
 
+static int helpers_cpus(void)
+{
+    int cpus = 0;
+    start_another(&cpus);
+    return cpus;
+}
+
+static void helpers_keep_off_pinned_cpus(void **state)
+{
+    (void)state;
+    cpu_set_t all;
+    int       mine[CPU_SETSIZE], n = 0;
+    assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET(cpu, &all)) mine[n++] = cpu;
+    wr_env_keep_off(mine, 1);
+    assert_int_equal(helpers_cpus(), n > 1 ? n - 1 : n);
+    wr_env_keep_off(mine, (uint32_t)n); /* there is none left: they must be somewhere */
+    assert_int_equal(helpers_cpus(), n);
+    wr_env_keep_off(mine, 0);
+    assert_int_equal(helpers_cpus(), n);
+}
+
 static void parking(void **state)
 {
     (void)state;
@@ -206,6 +230,7 @@ int main(void)
         cmocka_unit_test(files),
         cmocka_unit_test(threads),
         cmocka_unit_test(helpers_are_not_where_who_starts_them_is),
+        cmocka_unit_test(helpers_keep_off_pinned_cpus),
         cmocka_unit_test(parking),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
