@@ -137,7 +137,7 @@ INLINE entry *table_find_or_add(const table *t, uint64_t key)
  * its end: what lies there only moves a prefetch. */
 INLINE void table_update(const table *t, const bid *bids, uint32_t i, bool prefetch)
 {
-    if (prefetch) __builtin_prefetch(&t->entries[table_slot(t, bids[i + PREFETCH_AHEAD].auction)], 1);
+    if (prefetch) __builtin_prefetch(&t->entries[table_slot(t, bids[i + PREFETCH_AHEAD].auction)], 0, 2);
     entry *e = table_find_or_add(t, bids[i].auction);
     if (WINDOW_MS && __builtin_expect(e->count >> 32 != t->window, 0)) {
         e->sum = bids[i].price;
@@ -153,7 +153,7 @@ INLINE void update_batch_inline(const table *shared, const bid *bids, uint32_t n
     table t = *shared;
     if (prefetch)
         for (uint32_t i = 0; i < PREFETCH_AHEAD && i < n; i++)
-            __builtin_prefetch(&t.entries[table_slot(&t, bids[i].auction)], 1);
+            __builtin_prefetch(&t.entries[table_slot(&t, bids[i].auction)], 0, 2);
     for (uint32_t i = 0; i < n; i++) table_update(&t, bids, i, prefetch);
 }
 

@@ -12,8 +12,9 @@
  *   gap_p99_us         of all times between two batches from a barrier until the snapshot was durable (one slot)
  *   p50_us ... p999_us from when a record was due to when it reached the sink (with rate), but for the first `warm`
  *                      seconds: the first snapshots touch memory that nobody has used before
- * With `steps` that file gets the records of all sources in each 10 ms from the start on, a number a line, and behind
- * them a line "durable T" for each snapshot, T in nanoseconds since the start; `lost` reads it. */
+ * With `steps` that file gets a line "start T" when records begin to flow, T of the monotonic clock in nanoseconds, and
+ * at the end the records of all sources in each 10 ms since then, a number a line, and behind them a line "durable T"
+ * for each snapshot, T in nanoseconds since the start; `run` and `lost` read it. */
 #include "meter.h"
 #include <stdlib.h>
 
@@ -56,15 +57,26 @@ static void note_step(uint64_t source, int64_t since_ns, uint64_t sent)
     if (source < SOURCES_MAX && step < STEPS_MAX) steps.sent[source][step] = sent;
 }
 
+static FILE *steps_file(const char *path, const char *how)
+{
+    FILE *file = path != NULL ? fopen(path, how) : NULL;
+    if (path != NULL && file == NULL) perror(path);
+    return file;
+}
+
+static void begin_steps(const char *path)
+{
+    FILE *file = steps_file(path, "w");
+    if (file == NULL) return;
+    fprintf(file, "start %lld\n", (long long)meter.start_ns);
+    fclose(file);
+}
+
 static void write_steps(const char *path)
 {
     uint64_t was[SOURCES_MAX] = {0};
-    if (path == NULL) return;
-    FILE *file = fopen(path, "w");
-    if (file == NULL) {
-        perror(path);
-        return;
-    }
+    FILE    *file = steps_file(path, "a");
+    if (file == NULL) return;
     uint64_t n = (uint64_t)(seen.end_ns - meter.start_ns) / STEP_NS;
     for (uint64_t i = 0; i < n && i < STEPS_MAX; i++) {
         uint64_t sum = 0;
@@ -133,6 +145,8 @@ typedef struct generator {
     uint64_t keys, rate, of;
     int64_t  seconds_ns, start_ns;
     bool     ready, going, warm;
+
+    const char *steps;
 } generator;
 
 static void parts(part_out *out, weir_ctx *ctx)
@@ -143,12 +157,12 @@ static void parts(part_out *out, weir_ctx *ctx)
 }
 static bool generator_open(const part *at, generator *g, weir_ctx *ctx)
 {
-    (void)at;
     const weir_args *args = weir_ctx_args(ctx);
     g->of = (uint64_t)weir_arg_i64(args, "sources", 1);
     g->keys = (uint64_t)weir_arg_i64(args, "keys", 1000000);
     g->rate = (uint64_t)weir_arg_i64(args, "rate", 0) / g->of;
     g->seconds_ns = weir_arg_i64(args, "seconds", 10) * WEIR_SECOND;
+    g->steps = at->number == 0 ? weir_arg(args, "steps", NULL) : NULL;
     seen.warm_ns = weir_arg_i64(args, "warm", 0) * WEIR_SECOND;
     if (seen.gap == NULL) seen.gap = calloc(GAPS_MAX, sizeof *seen.gap);
     return seen.gap != NULL;
@@ -182,6 +196,7 @@ WEIR_SOURCE(generate, part, at, generator, g, change, out, ctx, parts, generator
         g->ready = true;
         g->going = meter_go(ctx);
         if (!g->going) return WEIR_IDLE;
+        begin_steps(g->steps);
         g->start_ns = meter_now_ns();
     }
     batch_begins(at->sent);
