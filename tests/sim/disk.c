@@ -65,10 +65,11 @@ typedef struct pending {
     bool     used;
 } pending;
 struct wr_io {
-    wr_io   *next;
-    uint32_t depth;
-    bool     dead;
-    pending  slot[WR_RING_SLOTS_MAX];
+    wr_io           *next;
+    const wr_parker *parker; /* of who waits for it */
+    uint32_t         depth;
+    bool             dead;
+    pending          slot[WR_RING_SLOTS_MAX];
 };
 
 static sim_disk *disk_of(void *self)
@@ -585,9 +586,9 @@ static int disk_hold(void *self, int file, bool alone)
 static int disk_io_new(void *self, wr_io **io, wr_parker *parker, uint32_t depth)
 {
     sim_disk *d = disk_of(self);
-    (void)parker; /* nobody parks */
     *io = calloc(1, sizeof **io);
     check(*io != NULL && depth >= 1 && depth <= WR_RING_SLOTS_MAX);
+    (*io)->parker = parker;
     (*io)->depth = depth;
     (*io)->next = d->queues;
     d->queues = *io;
@@ -657,6 +658,16 @@ int64_t sim_disk_io_due_ns(const wr_io *io)
     int64_t due = INT64_MAX;
     for (uint32_t i = 0; i < io->depth; i++) {
         if (io->slot[i].used && io->slot[i].due_ns < due) due = io->slot[i].due_ns;
+    }
+    return due;
+}
+
+int64_t sim_disk_wakes_ns(const sim_disk *d, const wr_parker *parker)
+{
+    int64_t due = INT64_MAX;
+    for (const wr_io *io = d->queues; io != NULL; io = io->next) {
+        int64_t at = io->parker == parker ? sim_disk_io_due_ns(io) : INT64_MAX;
+        if (at < due) due = at;
     }
     return due;
 }

@@ -52,6 +52,8 @@ bool sim_disk_unmounted(const sim_disk *disk);
 void sim_disk_kill_io(sim_disk *disk, wr_io *io);
 /* When something that it was given is done next; INT64_MAX: it has nothing. */
 int64_t sim_disk_io_due_ns(const wr_io *io);
+/* When the first of its queues has something for whoever parks there. INT64_MAX: never. */
+int64_t sim_disk_wakes_ns(const sim_disk *disk, const wr_parker *parker);
 
 /* For those who look at the disk from outside; no fault, no time. The bytes live until the disk changes. */
 void     sim_disk_names(sim_disk *disk, const char *folder, void (*each)(void *arg, const char *name), void *arg);

@@ -56,11 +56,16 @@ static void wake(void *self, wr_parker *parker)
     atomic_store(&parker->state, WR_PARKER_AWAKE);
     ((sim_clock *)self)->wakes++;
 }
-/* A slot that is stepped never parks; a sink that waits to try again does, and nobody can wake it. */
+/* A slot that is stepped never parks. A sink that waits to try again does, and nobody can wake it; who waits for what
+ * it reads is woken by the disk. */
 static void park(void *self, wr_parker *parker, int64_t timeout_ns)
 {
+    sim_clock *clock = self;
     check(timeout_ns >= 0);
-    ((sim_clock *)self)->now_ns += timeout_ns;
+    int64_t until = clock->now_ns + timeout_ns;
+    int64_t woken = clock->disk != NULL ? sim_disk_wakes_ns(clock->disk, parker) : INT64_MAX;
+    if (woken < until) until = woken;
+    if (clock->now_ns < until) clock->now_ns = until;
     atomic_store(&parker->state, WR_PARKER_AWAKE);
 }
 static int thread_start(void *self, wr_thread **thread, void (*run)(void *arg), void *arg, const char *name, int cpu)

@@ -605,10 +605,11 @@ WEIR_SINK(bury, weir_dead, in, grave, g, ctx, bury_open, bury_flush, bury_close)
 }
 
 /* ---- a two-phase sink whose other side often says: not now ---- */
+enum { AGAIN_MAX = 4 };
 WEIR_RECORD(leaf, (uint64_t, id), (uint64_t, rows), (weir_str, label))
 typedef struct scribe {
     sim_items open;
-    uint32_t  sink;
+    uint32_t  sink, again; /* again: how often in a row it said: not now */
 } scribe;
 
 static sim_page *page_of(uint64_t id)
@@ -647,6 +648,8 @@ static weir_commit scribe_commit(scribe *s, const leaf *c, uint32_t n, uint64_t 
 {
     sim_world *w = sim_world_now;
     uint32_t   until = wr_prng_one_in(&w->user, 3) ? (uint32_t)wr_prng_below(&w->user, n) : n;
+    if (s->again == AGAIN_MAX) until = n; /* a dozen in a row took longer than the whole job may */
+    s->again = until < n ? s->again + 1 : 0;
     (void)snapshot;
     (void)ctx;
     for (uint32_t i = 0; i < n; i++) {
