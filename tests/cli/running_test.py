@@ -1,6 +1,5 @@
 """Results, summaries, arguments and signals."""
 import json
-import os
 import signal
 import time
 
@@ -137,10 +136,12 @@ class Running(Case):
     def test_second_interrupt_cancels(self):
         self.write("many.txt", "x\n" * 100000)
         process = self.start("run", "slow.so", "-p", "1", "--set", "lines=file:many.txt")
-        threads = f"/proc/{process.pid}/task"
-        self.wait_until(lambda: len(os.listdir(threads)) > 1, "its threads run")
+        self.read_lines(process, 1)  # the source has read more than is soon written
         process.send_signal(signal.SIGINT)
-        self.assertRegex(process.stderr.readline().decode(), "weir: stopping")
+        said = process.stderr.readline()
+        while said and b"weir: stopping" not in said:  # a warning that the slot is held may come first
+            said = process.stderr.readline()
+        self.assertTrue(said, "the first interrupt is answered")
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=100)
         self.assertEqual(process.returncode, 130, err)

@@ -528,8 +528,6 @@ static void set_up(const weir_op *def, weir_window_spec spec, uint32_t how, uint
     memset(&t, 0, sizeof t);
     t.want = want ? want : malloc(CAUGHT_MAX * sizeof *want);
     t.got = got ? got : malloc(CAUGHT_MAX * sizeof *got);
-    memset(t.want, 0, CAUGHT_MAX * sizeof *t.want);
-    memset(t.got, 0, CAUGHT_MAX * sizeof *t.got);
     t.def = def;
     t.spec = spec;
     t.keyed = how != 0;
@@ -544,7 +542,8 @@ static void set_up(const weir_op *def, weir_window_spec spec, uint32_t how, uint
     if (how == 2) t.node.key[0] = (weir_key){1, {{offsetof(event, word), WEIR_STR}}};
     t.catcher = (wr_op){.def = &t.catch_def, .node = &t.node, .home = &t.home, .kernel = &catch_kernel};
     t.late_catcher = (wr_op){.def = &t.catch_def, .node = &t.node, .home = &t.home, .kernel = &late_kernel};
-    snprintf(t.folder, sizeof t.folder, "/tmp/weir-window-XXXXXX");
+    /* In memory where it can be: thousands of snapshots, and none is about the disk. */
+    snprintf(t.folder, sizeof t.folder, "%s/weir-window-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     assert_non_null(mkdtemp(t.folder));
 }
 
