@@ -2,6 +2,7 @@
 #include "base/check.h"
 #include "base/env_io.h"
 #include "base/env_net.h"
+#include "base/quota.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -320,7 +321,8 @@ static int real_cpu_count(void *self)
     (void)self;
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-    int count = CPU_COUNT(&set);
+    int count = CPU_COUNT(&set), quota = (int)wr_cpu_quota("");
+    if (quota != 0 && quota < count) count = quota;
     return count > 0 ? count : 1;
 }
 

@@ -138,7 +138,7 @@ struct wr_env {
      * end and frees; once per thread. */
     int (*thread_start)(void *self, wr_thread **thread, void (*run)(void *arg), void *arg, const char *name, int cpu);
     void (*thread_join)(void *self, wr_thread *thread);
-    int (*cpu_count)(void *self); /* CPUs that this process may use, at least 1 */
+    int (*cpu_count)(void *self); /* CPUs that this process may use, at least 1: its mask, and base/quota.h */
 
     /* Parking. The owner calls wr_parker_prepare, looks at its rings ONCE MORE, and then either wr_parker_cancel or
      * park; so a push between the last look and the park is never lost. park returns when woken or after timeout_ns
