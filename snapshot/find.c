@@ -4,7 +4,7 @@
 
 #define WR_KERNEL(NAME) NAME##_plain
 #define WR_KERNEL_TARGET
-#define WR_KERNEL_AVX2 0
+#define WR_KERNEL_BITS 0
 #include "snapshot/find_kernel.h"
 
 #if defined(__x86_64__)

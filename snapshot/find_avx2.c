@@ -6,6 +6,6 @@
 
 #define WR_KERNEL(NAME)  NAME##_avx2
 #define WR_KERNEL_TARGET __attribute__((target("avx2,bmi,bmi2,prfchw")))
-#define WR_KERNEL_AVX2   1
+#define WR_KERNEL_BITS   256
 #include "snapshot/find_kernel.h"
 #endif

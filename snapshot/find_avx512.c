@@ -6,6 +6,6 @@
 
 #define WR_KERNEL(NAME)  NAME##_avx512
 #define WR_KERNEL_TARGET __attribute__((target("avx512f,avx512dq,avx512vl,avx512bw,avx2,bmi,bmi2,lzcnt,prfchw")))
-#define WR_KERNEL_AVX2   1
+#define WR_KERNEL_BITS   512
 #include "snapshot/find_kernel.h"
 #endif

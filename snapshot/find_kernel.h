@@ -1,19 +1,20 @@
 /* check: part. snapshot/find_kernel.h: the batch look-up, compiled once per instruction set. The includer defines
  *   WR_KERNEL(NAME)    NAME with the set's suffix
  *   WR_KERNEL_TARGET   the function attribute
- *   WR_KERNEL_AVX2     1 when one compare takes a whole bucket's tags
+ *   WR_KERNEL_BITS     of its vectors that are used here: 0, 256 or 512
  *
  * Three passes over strips of 64 records, each one strip behind the one before, so that a line has a strip's time to
  * come from memory: (a) bucket address, (b) tags, entry address, (c) key. What is not right in the home bucket's first
- * match goes to the miss list without a branch; the caller resolves it one by one. */
+ * match goes to the miss list; the caller resolves it one by one. Passes (a) to (c) only fetch, record by record; a
+ * strip is judged at once, in masks of a bit per record. */
 #ifndef WR_STRIP
-#define WR_STRIP 64u
+#define WR_STRIP 64u /* bits of a mask */
 #endif
 #define WR_INLINE static inline __attribute__((always_inline)) WR_KERNEL_TARGET
 
 WR_INLINE uint32_t WR_KERNEL(match)(const wr_bucket *bucket, uint32_t tag)
 {
-#if WR_KERNEL_AVX2
+#if WR_KERNEL_BITS
     __m256i tags = _mm256_load_si256((const __m256i *)bucket->tag);
     __m256i equal = _mm256_cmpeq_epi32(tags, _mm256_set1_epi32((int)tag));
     return (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(equal));
@@ -27,8 +28,9 @@ typedef struct WR_KERNEL(strips) {
     const wr_bucket *bucket[2][WR_STRIP];
     char            *entry[2][WR_STRIP];
     uint32_t         tag[2][WR_STRIP];
-    uint8_t          bad[2][WR_STRIP];
+    uint8_t          match[2][WR_STRIP];                  /* which tags of the bucket are the record's */
     uint32_t         segment[WR_STRIP], within[WR_STRIP]; /* of the strip that is in pass (a) */
+    uint64_t         differ[WR_STRIP], word[WR_STRIP];    /* in pass (c): of the keys, what differs; places in use */
 } WR_KERNEL(strips);
 
 /* The arithmetic of pass (a) is a loop of its own, so that it is vectorised. */
@@ -61,7 +63,7 @@ WR_INLINE void WR_KERNEL(entry)(WR_KERNEL(strips) * s, uint32_t turn, uint32_t i
     char            *at = base + bucket->position[(uint32_t)__builtin_ctz(match | 0x80)] * stride;
     WR_FETCH(at);
     s->entry[turn][i] = at;
-    s->bad[turn][i] = match == 0;
+    s->match[turn][i] = (uint8_t)match;
 }
 
 /* How many of the records from `at` on are in this strip. */
@@ -96,22 +98,89 @@ typedef struct WR_KERNEL(found) {
     uint32_t    misses, rests;
 } WR_KERNEL(found);
 
-/* Pass (c) of record from + i. */
-WR_INLINE void WR_KERNEL(compare)(WR_KERNEL(found) * f, const WR_KERNEL(strips) * s, uint32_t turn, uint32_t from,
+/* Pass (c) of record from + i, which is number i of its strip. */
+WR_INLINE void WR_KERNEL(compare)(const WR_KERNEL(found) * f, WR_KERNEL(strips) * s, uint32_t turn, uint32_t from,
                                   uint32_t i, const wr_table_place *place)
 {
-    uint64_t stored, wanted, word;
-    char    *entry = s->entry[turn][i];
+    uint64_t    stored, wanted;
+    const char *entry = s->entry[turn][i];
     memcpy(&stored, entry, 8);
     memcpy(&wanted, f->key + (from + i) * f->key_stride, 8);
-    f->state[from + i] = entry + (place != NULL ? f->value_at : f->state_at);
-    uint32_t wrong = s->bad[turn][i] | (stored != wanted);
-    f->miss[f->misses] = from + i;
-    f->misses += wrong;
+    s->differ[i] = stored ^ wanted;
+    if (place != NULL) memcpy(&s->word[i], entry + f->state_at + place->word, 8);
+}
+
+/* Bit i of a mask: value[i] is 0, for the n <= WR_STRIP first ones. */
+WR_INLINE uint64_t WR_KERNEL(zeros)(const uint64_t *value, uint32_t n)
+{
+    uint64_t mask = 0;
+#if WR_KERNEL_BITS == 512
+    for (uint32_t i = 0; n == WR_STRIP && i < WR_STRIP; i += 8) {
+        __m512i v = _mm512_loadu_si512(value + i);
+        mask |= (uint64_t)_mm512_testn_epi64_mask(v, v) << i;
+    }
+    if (n == WR_STRIP) return mask;
+#elif WR_KERNEL_BITS == 256
+    for (uint32_t i = 0; n == WR_STRIP && i < WR_STRIP; i += 4) {
+        __m256i v = _mm256_cmpeq_epi64(_mm256_loadu_si256((const __m256i *)(value + i)), _mm256_setzero_si256());
+        mask |= (uint64_t)(uint32_t)_mm256_movemask_pd(_mm256_castsi256_pd(v)) << i;
+    }
+    if (n == WR_STRIP) return mask;
+#endif
+    for (uint32_t i = 0; i < n; i++) mask |= (uint64_t)(value[i] == 0) << i;
+    return mask;
+}
+
+/* The same for bytes that are not 0. */
+WR_INLINE uint64_t WR_KERNEL(matches)(const uint8_t *value, uint32_t n)
+{
+    uint64_t mask = 0;
+#if WR_KERNEL_BITS
+    for (uint32_t i = 0; n == WR_STRIP && i < WR_STRIP; i += 32) {
+        __m256i none = _mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *)(value + i)), _mm256_setzero_si256());
+        mask |= (uint64_t) ~(uint32_t)_mm256_movemask_epi8(none) << i;
+    }
+    if (n == WR_STRIP) return mask;
+#endif
+    for (uint32_t i = 0; i < n; i++) mask |= (uint64_t)(value[i] != 0) << i;
+    return mask;
+}
+
+/* The same for words that have the place's number: wr_table_placed. */
+WR_INLINE uint64_t WR_KERNEL(placed)(const uint64_t *word, uint32_t n, const wr_table_place *in)
+{
+    uint64_t mask = 0;
+#if WR_KERNEL_BITS == 512
+    const __m512i number = _mm512_set1_epi64(in->number), places = _mm512_set1_epi64(in->places),
+                  bit = _mm512_set1_epi64(INT64_C(1) << in->place);
+    for (uint32_t i = 0; n == WR_STRIP && i < WR_STRIP; i += 8) {
+        __m512i w = _mm512_loadu_si512(word + i), above = _mm512_sub_epi64(number, _mm512_srai_epi64(w, WR_PLACE_BITS));
+        __mmask8 near = _mm512_cmplt_epu64_mask(above, places);
+        mask |= (uint64_t)_mm512_mask_test_epi64_mask(near, w, bit) << i;
+    }
+    if (n == WR_STRIP) return mask;
+#endif
+    for (uint32_t i = 0; i < n; i++) mask |= (uint64_t)wr_table_placed(in, word[i]) << i;
+    return mask;
+}
+
+/* from + the number of each bit. Returns how many the list has then. */
+WR_INLINE uint32_t WR_KERNEL(list)(uint64_t mask, uint32_t from, uint32_t *list, uint32_t n)
+{
+    for (; mask != 0; mask &= mask - 1) list[n++] = from + (uint32_t)__builtin_ctzll(mask);
+    return n;
+}
+
+/* What pass (c) has fetched of n records from `from` on. */
+WR_INLINE void WR_KERNEL(judge)(WR_KERNEL(found) * f, const WR_KERNEL(strips) * s, uint32_t turn, uint32_t from,
+                                uint32_t n, const wr_table_place *place)
+{
+    const uint64_t all = n == 0 ? 0 : ~UINT64_C(0) >> (64 - n), at = place != NULL ? f->value_at : f->state_at;
+    const uint64_t right = WR_KERNEL(zeros)(s->differ, n) & WR_KERNEL(matches)(s->match[turn], n);
+    for (uint32_t i = 0; i < n; i++) f->state[from + i] = s->entry[turn][i] + at;
+    f->misses = WR_KERNEL(list)(all & ~right, from, f->miss, f->misses);
     if (place == NULL) return;
-    memcpy(&word, entry + f->state_at + place->word, 8);
-    f->rest[f->rests] = from + i;
-    f->rests += (wrong | wr_table_placed(place, word)) ^ 1;
+    f->rests = WR_KERNEL(list)(right & ~WR_KERNEL(placed)(s->word, n, place), from, f->rest, f->rests);
 }
 
 WR_INLINE void WR_KERNEL(compare_string)(WR_KERNEL(found) * f, const WR_KERNEL(strips) * s, uint32_t turn,
@@ -125,7 +194,7 @@ WR_INLINE void WR_KERNEL(compare_string)(WR_KERNEL(found) * f, const WR_KERNEL(s
     uint32_t inlined = (uint32_t)wanted[0] <= WEIR_STR_INLINE;
     uint64_t far = inlined - UINT64_C(1); /* all ones when the bytes lie elsewhere */
     WR_FETCH((const char *)(uintptr_t)((stored[1] & far) | ((uint64_t)(uintptr_t)entry & ~far)));
-    uint32_t wrong = s->bad[turn][i] | (stored[0] != wanted[0]) | (inlined & (stored[1] != wanted[1]));
+    uint32_t wrong = (s->match[turn][i] == 0) | (stored[0] != wanted[0]) | (inlined & (stored[1] != wanted[1]));
     f->miss[f->misses] = from + i;
     f->misses += wrong;
     f->rest[f->rests] = from + i;
@@ -143,7 +212,7 @@ WR_INLINE uint32_t WR_KERNEL(find)(const wr_index *index, char *base, const uint
         if (string)                                                                                                    \
             WR_KERNEL(compare_string)(&f, &s, turn, from, I);                                                          \
         else                                                                                                           \
-            WR_KERNEL(compare)(&f, &s, turn, from, I, place != NULL ? &in : NULL);                                     \
+            WR_KERNEL(compare)(&f, &s, turn, from, I, place);                                                          \
     } while (0)
 
     WR_KERNEL(strips) s;
@@ -167,6 +236,7 @@ WR_INLINE uint32_t WR_KERNEL(find)(const wr_index *index, char *base, const uint
             for (uint32_t i = 0; i < b; i++) WR_KERNEL(entry)(&s, was, i, base, stride);
             for (uint32_t i = 0; i < c; i++) WR_COMPARE(i);
         }
+        if (!string && c != 0) WR_KERNEL(judge)(&f, &s, turn, from, c, place != NULL ? &in : NULL);
         if (c != 0) WR_KERNEL(ask_misses)(&asked, index, hash, f.miss, f.misses);
     }
     for (uint32_t i = 0; i < 2; i++) WR_KERNEL(ask_misses)(&asked, index, hash, f.miss, f.misses);
