@@ -80,6 +80,11 @@ typedef struct wr_errinfo {
 
 const char *wr_err_name(wr_err err); /* "NOT_FOUND"; "OK"; "?" for a number that is not in the table */
 const char *wr_err_text(wr_err err); /* the table's text */
+/* What is known of this error, else the table's text. */
+static inline const char *wr_errinfo_text(const wr_errinfo *info)
+{
+    return info->text[0] != 0 ? info->text : wr_err_text(info->code);
+}
 int         wr_err_exit(wr_err err); /* exit code of a command that ends with it; 0 for WR_OK */
 wr_reaction wr_err_reaction(wr_err err);
 /* ENOENT -> WR_NOT_FOUND, EACCES -> WR_PERMISSION, ENOMEM -> WR_MEMORY, and so on; else WR_IO. */

@@ -71,16 +71,23 @@ static wr_err listen_in(wr_control *c, const char *path, wr_errinfo *info)
 {
     static _Atomic uint32_t jobs; /* of this process: an embedding program may have several */
     struct sockaddr_un      at;
+    char                    made[sizeof c->name + 4];
     c->folder = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (c->folder < 0) return wr_fail_errno(info, errno, "cannot open %s", path);
     snprintf(c->name, sizeof c->name, "%d-%u.sock", (int)getpid(), atomic_fetch_add(&jobs, 1) + 1);
+    snprintf(made, sizeof made, "%s.new", c->name);
     unlinkat(c->folder, c->name, 0); /* of a process that had our number before and was killed */
+    unlinkat(c->folder, made, 0);
     c->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (c->listener < 0) return wr_fail_errno(info, errno, "cannot make a control socket");
-    uint32_t n = wr_control_address(&at, c->folder, c->name);
-    if (bind(c->listener, (const struct sockaddr *)&at, n) != 0 || listen(c->listener, 16) != 0)
-        return wr_fail_errno(info, errno, "cannot listen on %s/%s", path, c->name);
-    return WR_OK;
+    /* It gets its name when it listens: who is refused under that name takes it for a dead one's, and removes it. */
+    uint32_t n = wr_control_address(&at, c->folder, made);
+    if (bind(c->listener, (const struct sockaddr *)&at, n) == 0 && listen(c->listener, 16) == 0 &&
+        renameat(c->folder, made, c->folder, c->name) == 0)
+        return WR_OK;
+    wr_err err = wr_fail_errno(info, errno, "cannot listen on %s/%s", path, c->name);
+    unlinkat(c->folder, made, 0);
+    return err;
 }
 
 wr_err wr_control_open(wr_control **take, const wr_control_config *config, wr_errinfo *info)
@@ -175,6 +182,7 @@ static void tell_job(FILE *file, const wr_local *local, const wr_exec *exec, int
 {
     const wr_coordinator     *s = wr_local_snapshots(local);
     const wr_core_checkpoint *m = s != NULL ? wr_coordinator_machine(s) : NULL;
+    const wr_snapshot_record *failing = m != NULL ? wr_core_checkpoint_failing(m) : NULL;
     const wr_core_job        *job = wr_local_job(local);
     const char *state = job->stopping && job->state == WR_JOB_RUNNING ? "STOPPING" : wr_job_state_name(job->state);
     if (json) {
@@ -190,16 +198,20 @@ static void tell_job(FILE *file, const wr_local *local, const wr_exec *exec, int
             wr_json_u64(&j, "newest", m->newest);
             wr_json_u64(&j, "completed", m->completions);
             wr_json_u64(&j, "failed", m->failures_all);
+            wr_json_u64(&j, "failed_in_a_row", m->failures);
+            wr_json_str(&j, "failing", failing != NULL ? wr_errinfo_text(&failing->why) : NULL);
         }
         wr_json_end(&j);
         return;
     }
     fprintf(file, "%-24s %8d %-10s %9.1f s", exec->job->name, (int)getpid(), state, (double)up_ns * 1e-9);
     if (m == NULL)
-        fputs("  no snapshots\n", file);
+        fputs("  no snapshots", file);
     else
-        fprintf(file, "  %llu snapshots, newest %llu, in %s\n", (unsigned long long)m->completions,
+        fprintf(file, "  %llu snapshots, newest %llu, in %s", (unsigned long long)m->completions,
                 (unsigned long long)m->newest, wr_coordinator_origin(s)->folder);
+    if (failing != NULL) fprintf(file, "; the last %u failed: %s", m->failures, wr_errinfo_text(&failing->why));
+    fputc('\n', file);
 }
 
 /* What INFO and SNAPSHOTS say, as text or as JSON. */

@@ -64,6 +64,14 @@ const wr_snapshot_record *wr_core_checkpoint_record(const wr_core_checkpoint *m,
     return &m->record[(m->records - 1 - i) % WR_SNAPSHOT_HISTORY];
 }
 
+const wr_snapshot_record *wr_core_checkpoint_failing(const wr_core_checkpoint *m)
+{
+    const wr_snapshot_record *r = NULL;
+    for (uint32_t i = 0; m->failures > 0 && (r = wr_core_checkpoint_record(m, i)) != NULL; i++)
+        if (r->outcome == WR_SNAPSHOT_FAILED) return r;
+    return NULL;
+}
+
 const wr_snapshot_record *wr_core_checkpoint_find(const wr_core_checkpoint *m, uint64_t id)
 {
     const wr_snapshot_record *r = NULL;

@@ -172,6 +172,8 @@ int64_t wr_core_checkpoint_due(const wr_core_checkpoint *m);
 uint64_t wr_core_checkpoint_newest(const wr_core_checkpoint *m);
 /* Line i of the history, 0 is the newest; NULL: no more. */
 const wr_snapshot_record *wr_core_checkpoint_record(const wr_core_checkpoint *m, uint32_t i);
+/* The newest failure while none has come to its end since; NULL: the last one did. */
+const wr_snapshot_record *wr_core_checkpoint_failing(const wr_core_checkpoint *m);
 /* NULL: it is not among the last ones. */
 const wr_snapshot_record *wr_core_checkpoint_find(const wr_core_checkpoint *m, uint64_t id);
 void                      wr_core_checkpoint_check(const wr_core_checkpoint *m);

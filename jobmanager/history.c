@@ -42,11 +42,6 @@ static int64_t lasted_ms(const wr_core_checkpoint *m, const wr_snapshot_record *
     return (r->outcome == WR_SNAPSHOT_UNDER_WAY ? m->now_ms : r->ended_ms) - r->begun_ms;
 }
 
-static const char *text_of(const wr_errinfo *why)
-{
-    return why->text[0] != 0 ? why->text : wr_err_text(why->code);
-}
-
 /* ---- JSON ---- */
 
 static void json_figures(wr_json *j, const wr_exec *exec, const wr_snapshot_record *r)
@@ -98,7 +93,7 @@ static void json_record(wr_json *j, const wr_coordinator *s, const wr_snapshot_r
         if (r->failed_subtask != WR_SNAPSHOT_NOBODY) wr_json_u64(j, "subtask", exec->subtask[r->failed_subtask].index);
         wr_json_str(j, "phase", wr_snapshot_phase_name(r->phase));
         wr_json_printf(j, "code", "E%04d", (int)r->why.code);
-        wr_json_str(j, "text", text_of(&r->why));
+        wr_json_str(j, "text", wr_errinfo_text(&r->why));
         wr_json_end(j);
     } else {
         wr_json_null(j, "failure");
@@ -175,10 +170,10 @@ static void text_record(FILE *file, const wr_coordinator *s, const wr_snapshot_r
     fputs("\n", file);
     if (r->outcome != WR_SNAPSHOT_FAILED) return;
     if (r->failed_subtask == WR_SNAPSHOT_NOBODY)
-        fprintf(file, "       phase %s: %s\n", wr_snapshot_phase_name(r->phase), text_of(&r->why));
+        fprintf(file, "       phase %s: %s\n", wr_snapshot_phase_name(r->phase), wr_errinfo_text(&r->why));
     else
         fprintf(file, "       %s subtask %u, phase %s: %s\n", task_name(exec, r->failed_subtask),
-                exec->subtask[r->failed_subtask].index, wr_snapshot_phase_name(r->phase), text_of(&r->why));
+                exec->subtask[r->failed_subtask].index, wr_snapshot_phase_name(r->phase), wr_errinfo_text(&r->why));
 }
 
 static void text_subtasks(FILE *file, const wr_exec *exec, const wr_snapshot_record *r)

@@ -72,11 +72,6 @@ static const wr_errinfo *cause_of(const wr_ledger_job *l, const wr_jm_job *j)
     return cause != NULL && cause->code != WR_OK ? cause : NULL;
 }
 
-static const char *text_of(const wr_errinfo *info)
-{
-    return info->text[0] != 0 ? info->text : wr_err_text(info->code);
-}
-
 /* ---- JSON ---- */
 
 static void json_error(wr_json *j, const char *key, const wr_errinfo *info)
@@ -87,7 +82,7 @@ static void json_error(wr_json *j, const char *key, const wr_errinfo *info)
     }
     wr_json_object(j, key);
     wr_json_printf(j, "code", "E%04d", (int)info->code);
-    wr_json_str(j, "text", text_of(info));
+    wr_json_str(j, "text", wr_errinfo_text(info));
     wr_json_end(j);
 }
 
@@ -129,7 +124,7 @@ static void json_failures(wr_json *j, const wr_ledger_job *l)
         else
             wr_json_u64(j, "subtask", f->subtask);
         wr_json_printf(j, "code", "E%04d", (int)f->info.code);
-        wr_json_str(j, "text", text_of(&f->info));
+        wr_json_str(j, "text", wr_errinfo_text(&f->info));
         wr_json_end(j);
     }
     wr_json_end(j);
@@ -242,7 +237,7 @@ static void text_failures(FILE *file, const wr_ledger_job *l)
         char                     at[WR_TEXT_NUMBER_MAX + 1];
         wr_text_of_time(at, f->wall_ms * 1000000);
         fprintf(file, "  %s  attempt %u: error[E%04d %s]: %s\n", at, f->attempt, (int)f->info.code,
-                wr_err_name(f->info.code), text_of(&f->info));
+                wr_err_name(f->info.code), wr_errinfo_text(&f->info));
     }
 }
 
@@ -290,7 +285,8 @@ static void text_whole(FILE *file, wr_jobmanager *jm, const wr_ledger_job *l)
                 (unsigned long long)m->failures_all, (unsigned long long)m->newest);
     }
     if (cause != NULL)
-        fprintf(file, "cause      error[E%04d %s]: %s\n", (int)cause->code, wr_err_name(cause->code), text_of(cause));
+        fprintf(file, "cause      error[E%04d %s]: %s\n", (int)cause->code, wr_err_name(cause->code),
+                wr_errinfo_text(cause));
     if (j != NULL) {
         fputs("tasks\n", file);
         text_tasks(file, jm, j);

@@ -45,11 +45,6 @@ static const char *duration(char to[WR_TEXT_NUMBER_MAX + 1], int64_t ms)
     return to;
 }
 
-static const char *text_of(const wr_errinfo *info)
-{
-    return info->text[0] != 0 ? info->text : wr_err_text(info->code);
-}
-
 /* "count subtask 3"; "" when nobody knows. */
 static void place_of(const wr_why_input *in, uint32_t subtask, char *to, size_t bytes)
 {
@@ -74,7 +69,8 @@ static void say_failed(const wr_why_input *in, wr_why_answer *a)
     place_of(in, subtask, place, sizeof place);
     if (in->failure != NULL && in->wall_ms >= in->failure->wall_ms)
         snprintf(when, sizeof when, " %s ago", duration(ago, in->wall_ms - in->failure->wall_ms));
-    wr_why_say(a, WR_WHY_FAILED, "it failed%s: %s: %s%s", when, wr_err_name(cause->code), text_of(cause), place);
+    wr_why_say(a, WR_WHY_FAILED, "it failed%s: %s: %s%s", when, wr_err_name(cause->code), wr_errinfo_text(cause),
+               place);
 }
 
 static void say_final(const wr_why_input *in, wr_why_answer *a)
@@ -225,14 +221,13 @@ static void say_snapshots(const wr_why_input *in, wr_why_answer *a, bool ending)
     const wr_core_checkpoint *m = in->snapshots;
     char                      place[WR_NAME_BYTES_MAX * 2] = "";
     if (m == NULL) return;
-    const wr_snapshot_record *r = NULL;
-    for (uint32_t i = 0; m->failures > 0 && r == NULL && wr_core_checkpoint_record(m, i) != NULL; i++)
-        if (wr_core_checkpoint_record(m, i)->outcome == WR_SNAPSHOT_FAILED) r = wr_core_checkpoint_record(m, i);
+    const wr_snapshot_record *r = wr_core_checkpoint_failing(m);
     if (r != NULL) {
         char many[48] = "the last snapshot failed";
         if (m->failures > 1) snprintf(many, sizeof many, "the last %u snapshots failed", m->failures);
         place_of(in, r->failed_subtask, place, sizeof place);
-        wr_why_say(a, WR_WHY_SNAPSHOTS, "%s, and results are not committed: %s%s", many, text_of(&r->why), place);
+        wr_why_say(a, WR_WHY_SNAPSHOTS, "%s, and results are not committed: %s%s", many, wr_errinfo_text(&r->why),
+                   place);
     }
     int64_t slow_ms = m->config.interval_ms > 1000 ? m->config.interval_ms : 1000;
     if (m->phase == WR_CHECKPOINT_ACKS && (ending || in->now_ms - m->pending.begun_ms > slow_ms))

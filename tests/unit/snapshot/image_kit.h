@@ -401,11 +401,15 @@ static void kit_storage_begin(kit_storage *s, uint64_t seed)
 /* A folder of this test; removed with all that is in it. */
 static char kit_folder[64];
 
+static int kit_folder_in(const char *top)
+{
+    snprintf(kit_folder, sizeof kit_folder, "%s/weir-image-XXXXXX", top);
+    return mkdtemp(kit_folder) == NULL;
+}
 static int kit_folder_begin(void **unused)
 {
     (void)unused;
-    snprintf(kit_folder, sizeof kit_folder, "/tmp/weir-image-XXXXXX");
-    return mkdtemp(kit_folder) == NULL;
+    return kit_folder_in("/tmp");
 }
 static bool kit_unlink(void *arg, const char *name)
 {

@@ -10,7 +10,9 @@ static char target[96];
 
 static int begin_folder(void **unused)
 {
-    if (kit_folder_begin(unused) != 0) return 1;
+    (void)unused;
+    /* In memory where it can be: each byte of a file is tried, and none of it is about the disk. */
+    if (kit_folder_in(access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp") != 0) return 1;
     snprintf(target, sizeof target, "%s-savepoint", kit_folder);
     return 0;
 }
@@ -337,7 +339,6 @@ static void every_flip_and_truncation(void **unused)
             char       was = bytes[i];
             if (what == 0) bytes[i] ^= (char)(1 << (i % 8));
             if (what == 1) bytes[i] = (char)~bytes[i];
-            if (i > 300 && i % 11 != what) continue; /* the same kinds of bytes again and again */
             put(file->name, bytes, what == 2 ? i : n);
             bytes[i] = was;
             assert_int_equal(wr_image_check(wr_env_real(), target, file, &info), WR_DAMAGED);
