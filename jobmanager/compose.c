@@ -68,12 +68,36 @@ static void add_layers(wr_manifest_op *to, const wr_compose *c, const wr_ack *a,
         .file = a->file, .snapshot = c->barrier.id, .from = index, .order = order};
 }
 
-static void add_ack(wr_manifest_op *to, const wr_compose *c, uint32_t subtask, const wr_ack_op *op)
+/* The least of all subtasks; INT64_MAX: there are none, or all have come to the end. */
+static int64_t least_watermark(const wr_compose *c, const wr_node *node)
+{
+    int64_t least = INT64_MAX;
+    for (uint32_t s = 0; s < c->exec->subtasks; s++) {
+        for (uint32_t i = 0; i < c->ack[s]->ops && !of_enumerator(c, s); i++) {
+            const wr_ack_op *op = &c->ack[s]->op[i];
+            if (op->node == node->id && op->watermark < least) least = op->watermark;
+        }
+    }
+    return least;
+}
+
+/* Where an input fell idle and came back, one subtask may have taken the others' word before that and another behind
+ * it: they have come to different times, and for none of their keys may it go back. */
+static void add_watermark(wr_arena *arena, wr_manifest_op *to, uint32_t index, int64_t watermark)
+{
+    if (to->key.count == 0 || watermark <= to->watermark || watermark == INT64_MAX) return;
+    to->item[to->items++] = (wr_item){.kind = WR_ITEM_WATERMARK,
+                                      .from = index,
+                                      .bytes = sizeof watermark,
+                                      .data = wr_arena_copy(arena, &watermark, sizeof watermark)};
+}
+
+static void add_ack(wr_arena *arena, wr_manifest_op *to, const wr_compose *c, uint32_t subtask, const wr_ack_op *op)
 {
     const wr_ack *a = c->ack[subtask];
     for (uint32_t i = 0; i < op->items; i++) to->item[to->items++] = op->item[i];
     if (of_enumerator(c, subtask)) return;
-    if (op->watermark < to->watermark) to->watermark = op->watermark;
+    add_watermark(arena, to, c->exec->subtask[subtask].index, op->watermark);
     if (op->table) { /* windows make types of their own */
         to->record = op->record;
         to->state = op->state;
@@ -96,14 +120,13 @@ static void fill_op(wr_manifest *m, const wr_compose *c, const wr_node *node, co
     to->record = node->key[0].count > 0 ? def->left : NULL;
     to->state = sink ? def->shared : def->state;
     to->key = node->key[0];
-    to->item = wr_arena_array(&m->arena, wr_item, sum->items + 1);
+    to->item = wr_arena_array(&m->arena, wr_item, sum->items + sum->subtasks + 1);
     to->layer = wr_arena_array(&m->arena, wr_manifest_layer, sum->layers + 1);
-    to->watermark = INT64_MAX;
+    to->watermark = sum->subtasks > 0 ? least_watermark(c, node) : WEIR_NO_TIME;
     for (uint32_t s = 0; s < c->exec->subtasks; s++) {
         for (uint32_t i = 0; i < c->ack[s]->ops; i++)
-            if (c->ack[s]->op[i].node == node->id) add_ack(to, c, s, &c->ack[s]->op[i]);
+            if (c->ack[s]->op[i].node == node->id) add_ack(&m->arena, to, c, s, &c->ack[s]->op[i]);
     }
-    if (sum->subtasks == 0) to->watermark = WEIR_NO_TIME;
 }
 
 wr_err wr_compose_manifest(wr_manifest *m, const wr_compose *c, wr_errinfo *info)

@@ -482,6 +482,7 @@ int64_t wr_core_checkpoint_due(const wr_core_checkpoint *m)
     if (!m->started || m->closed || m->finished) return INT64_MAX;
     if (m->phase == WR_CHECKPOINT_ACKS) return later(m->pending.begun_ms, m->config.timeout_ms);
     if (m->phase != WR_CHECKPOINT_IDLE) return INT64_MAX;
+    if (m->draining && !all_ended(m)) return INT64_MAX; /* as in wanted: that they have ended is an event */
     int64_t at = m->stopping || all_ended(m) ? m->now_ms : m->next_ms;
     if (at == INT64_MAX) return at;
     return at > m->not_before_ms ? at : m->not_before_ms;

@@ -144,17 +144,17 @@ struct wr_op {
     wr_metric                  *metric;
     _Atomic uint32_t            metrics;
     wr_op_stats                 stats;
-    int64_t                     watermark;   /* event time that this operator has come to; WEIR_NO_TIME: none yet */
-    int64_t                     mark;        /* time operators: what they say the watermark is; else WEIR_NO_TIME */
-    int64_t                     due_ns;      /* wall clock: kernel->tick wants to be called then; INT64_MAX: never */
-    int64_t                     due_mono_ns; /* the same by the monotonic clock, which nobody sets: tries again */
-    int64_t                     apart_ns;    /* inputs further apart in event time slow it down (hold.h); 0: never */
-    bool                        idle;        /* nothing comes that would move event time: holds nobody back */
-    bool                        timed;       /* what it gives has event times */
-    uint32_t                    max_parallelism, subtask, subtasks;
-    uint32_t                    task; /* the subtask that it is part of: index in wr_exec.subtask */
-    weir_sink_id                sink_id;
-    wr_holder                   holder; /* time operators */
+    int64_t                     watermark; /* event time that this operator has come to; WEIR_NO_TIME: none yet */
+    int64_t      mark;        /* time operators: what they say the watermark is; with keys: what it was in a snapshot */
+    int64_t      due_ns;      /* wall clock: kernel->tick wants to be called then; INT64_MAX: never */
+    int64_t      due_mono_ns; /* the same by the monotonic clock, which nobody sets: tries again */
+    int64_t      apart_ns;    /* inputs further apart in event time slow it down (hold.h); 0: never */
+    bool         idle;        /* nothing comes that would move event time: holds nobody back */
+    bool         timed;       /* what it gives has event times */
+    uint32_t     max_parallelism, subtask, subtasks;
+    uint32_t     task; /* the subtask that it is part of: index in wr_exec.subtask */
+    weir_sink_id sink_id;
+    wr_holder    holder; /* time operators */
 };
 
 /* What a kind of operator does. One const table per kind, all listed in operators/kernels.c. */

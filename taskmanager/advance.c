@@ -11,10 +11,29 @@ static bool is_source(const wr_tasklet *t)
     return t->op[0].def->kind == WEIR_OP_SOURCE;
 }
 
+/* Subtasks may have come to different times: WR_ITEM_WATERMARK. Those whose keys are here now say how far it was. */
+wr_err wr_advance_load(wr_op *op, const wr_manifest_op *saved, wr_errinfo *info)
+{
+    wr_key_groups own = wr_key_groups_of(op->subtask, op->subtasks, op->max_parallelism);
+    for (uint32_t i = 0; i < saved->items && op->node->key[0].count > 0; i++) {
+        const wr_item *item = &saved->item[i];
+        int64_t        at;
+        if (item->kind != WR_ITEM_WATERMARK) continue;
+        if (item->bytes != sizeof at || item->from >= saved->parallelism)
+            return wr_fail(info, WR_DAMAGED, "the event time of subtask %u of operator %s in the snapshot is none",
+                           item->from, saved->uid);
+        wr_key_groups its = wr_key_groups_of(item->from, saved->parallelism, saved->max_parallelism);
+        memcpy(&at, item->data, sizeof at);
+        if (its.first < own.end && own.first < its.end && at > op->mark) op->mark = at;
+    }
+    return WR_OK;
+}
+
 void wr_advance_open(wr_tasklet *t)
 {
     wr_advance *a = &t->advance;
     *a = (wr_advance){.clock_mono_ns = t->home->mono_ns, .last_mono_ns = t->home->mono_ns};
+    a->news = t->restore != NULL;
     for (uint32_t i = 0; i < t->ops; i++) {
         a->timed |= t->op[i].timed;
         a->ticks += t->op[i].kernel->tick != NULL;
@@ -97,7 +116,9 @@ static void look(wr_tasklet *t)
 
 static int64_t incoming(const wr_tasklet *t, const wr_op *op)
 {
-    return is_time(op) ? op->mark : op->up != NULL ? op->up->watermark : t->watermark;
+    if (is_time(op)) return op->mark;
+    int64_t to = op->up != NULL ? op->up->watermark : t->watermark;
+    return to > op->mark ? to : op->mark;
 }
 
 static bool idle_of(const wr_tasklet *t, const wr_op *op)

@@ -26,6 +26,9 @@ typedef struct wr_advance {
     bool     end_begun;
 } wr_advance;
 
+/* Event time that an operator's keys had come to in a snapshot: the first pass brings it there, with what is due on the
+ * way. WR_DAMAGED: what it says is none. */
+wr_err wr_advance_load(wr_op *op, const wr_manifest_op *saved, wr_errinfo *info);
 /* Operators are open, inputs are known. */
 void wr_advance_open(struct wr_tasklet *t);
 /* Each call of the tasklet, before it takes input. True: that was this call's work. */

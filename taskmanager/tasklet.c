@@ -130,7 +130,10 @@ static wr_err load_op(wr_tasklet *t, uint32_t i, wr_errinfo *info)
     wr_op                *op = &t->op[i];
     const wr_manifest_op *saved = wr_manifest_find(t->restore, op->node->uid);
     if (saved == NULL) return WR_OK;
-    if (!wr_sabotage.no_watermark) op->watermark = saved->watermark;
+    if (!wr_sabotage.no_watermark) {
+        op->watermark = saved->watermark;
+        WR_TRY(wr_advance_load(op, saved, info));
+    }
     if (saved->ended) t->ended_before |= UINT64_C(1) << i;
     return op->kernel->load != NULL ? op->kernel->load(op, saved, t->restore_folder, info) : WR_OK;
 }

@@ -29,7 +29,8 @@ enum wr_item_kind {
     WR_ITEM_TIME,        /* greatest event time of a split: every subtask looks at all of them */
     WR_ITEM_COMMITTABLE, /* a prepared write of a two-phase sink */
     WR_ITEM_OWN,         /* of the operator kind itself */
-    WR_ITEM_FILE         /* of savepoints: a file that a committable speaks of: snapshot/kept.h */
+    WR_ITEM_FILE,        /* of savepoints: a file that a committable speaks of: snapshot/kept.h */
+    WR_ITEM_WATERMARK    /* event time (8 bytes) that a subtask with keys had come to, while another was behind it */
 };
 typedef struct wr_item {
     uint32_t kind; /* enum wr_item_kind */

@@ -118,6 +118,11 @@ static void test_full(void **state)
     assert_int_equal(source->watermark, 101);
     assert_int_equal(source->layers, 0);
     assert_int_equal(keyed->watermark, 103);
+    assert_int_equal(keyed->items, 1); /* who was ahead says so; readers do not, their splits do */
+    assert_int_equal(keyed->item[0].kind, WR_ITEM_WATERMARK);
+    assert_int_equal(keyed->item[0].from, 1);
+    assert_int_equal(keyed->item[0].bytes, 8);
+    assert_memory_equal(keyed->item[0].data, &(int64_t){104}, 8);
     assert_int_equal(keyed->layers, 2);
     expect_layer(keyed, 0, 7, 0, 0);
     expect_layer(keyed, 1, 7, 1, 0);
@@ -125,6 +130,30 @@ static void test_full(void **state)
     assert_ptr_equal(keyed->state, &weir_type_counter);
     assert_int_equal(keyed->key.count, 1);
     assert_int_equal(wr_manifest_find(&m, "plain")->layers, 0);
+    wr_manifest_free(&m);
+}
+
+/* The end of time says nothing about records that others still get; equal ones need no word. */
+static void test_watermarks(void **state)
+{
+    (void)state;
+    bench       b;
+    wr_manifest m;
+    begin(&b);
+    answer(&b, 7);
+    b.ack_op[4][0].watermark = INT64_MAX;
+    assert_int_equal(compose(&b, &m, 7, NULL, NULL), WR_OK);
+    assert_int_equal(wr_manifest_find(&m, "count")->watermark, 103);
+    assert_int_equal(wr_manifest_find(&m, "count")->items, 0);
+    wr_manifest_free(&m);
+    b.ack_op[4][0].watermark = 103;
+    assert_int_equal(compose(&b, &m, 7, NULL, NULL), WR_OK);
+    assert_int_equal(wr_manifest_find(&m, "count")->items, 0);
+    wr_manifest_free(&m);
+    b.ack_op[4][0].watermark = WEIR_NO_TIME;
+    assert_int_equal(compose(&b, &m, 7, NULL, NULL), WR_OK);
+    assert_int_equal(wr_manifest_find(&m, "count")->watermark, WEIR_NO_TIME);
+    assert_int_equal(wr_manifest_find(&m, "count")->items, 1);
     wr_manifest_free(&m);
 }
 
@@ -196,9 +225,8 @@ static void test_ended(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_full),
-        cmocka_unit_test(test_increments),
-        cmocka_unit_test(test_increment_to_nothing),
+        cmocka_unit_test(test_full),       cmocka_unit_test(test_watermarks),
+        cmocka_unit_test(test_increments), cmocka_unit_test(test_increment_to_nothing),
         cmocka_unit_test(test_ended),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -469,6 +469,7 @@ static void test_drain(void **state)
     tick(&b, 10 * INTERVAL);
     ask(&b, 6, WR_SNAPSHOT); /* none begins before all have ended: what has more to read would read on behind the end */
     assert_int_equal(b.actions, 0);
+    assert_int_equal(wr_core_checkpoint_due(&b.m), INT64_MAX); /* or who asks would ask again and again */
     step(&b, (wr_checkpoint_event){.kind = WR_CHECKPOINT_STOP, .ticket = 5, .drain = true});
     expect_answer(&b, 5, WR_UNREACHABLE);
     for (uint32_t i = 0; i < SUBTASKS; i++) end(&b, i);

@@ -20,6 +20,7 @@ static struct world {
     uint32_t count[SPLITS];
     uint32_t parallelism;
     char     folder[64];
+    void (*build)(weir_pipeline *);
 } world;
 
 WEIR_RECORD(event, (uint64_t, key), (weir_time, at))
@@ -78,6 +79,19 @@ static void build(weir_pipeline *p)
     weir_write(sewer, passed, .blocking = WEIR_ON_SLOT, .parallelism = world.parallelism);
 }
 
+WEIR_STATE(tally, (uint64_t, n))
+WEIR_KEYED(count, event, in, tally, state, event, out)
+{
+    state->n++;
+    event_emit(out, *in);
+}
+static void build_keyed(weir_pipeline *p)
+{
+    event_stream in = weir_event_time(weir_read(well, p, .parallelism = world.parallelism), at, .max_delay = 10);
+    event_stream counted = weir_apply(count, weir_key_by(in, key), .parallelism = world.parallelism);
+    weir_write(sewer, counted, .blocking = WEIR_ON_SLOT, .parallelism = world.parallelism);
+}
+
 typedef struct run {
     weir_pipeline *pipeline;
     const wr_job  *job;
@@ -107,7 +121,7 @@ static void begin(run *r, uint32_t parallelism, const wr_manifest *restore)
     memset(r, 0, sizeof *r);
     world.parallelism = parallelism;
     r->pipeline = wr_job_new("times", NULL, 0);
-    build(r->pipeline);
+    world.build(r->pipeline);
     wr_job_settings   settings = {.parallelism_default = 1, .restore = restore};
     wr_worker_options options = {.env = wr_env_real(),
                                  .job = "times",
@@ -153,16 +167,9 @@ static void give(uint32_t split, int64_t time)
     world.time[split][world.count[split]++] = time;
 }
 
-/* All that the tasks answered to barrier 1, as the coordinator puts it together. */
-static void snapshot(run *r, wr_manifest *m)
+/* All that the tasks have answered, as the coordinator puts it together. */
+static void manifest_of(const run *r, wr_manifest *m)
 {
-    wr_worker_trigger(r->worker, &(wr_barrier){.id = 1, .kind = WR_SNAPSHOT, .epoch = 1});
-    settle(r);
-    for (wr_ack *ack; (ack = wr_worker_ack(r->worker)) != NULL;) {
-        assert_false(ack->declined);
-        r->ack[r->acks++] = ack;
-    }
-    assert_int_equal(r->acks, r->exec->subtasks);
     *m = (wr_manifest){.version = WR_MANIFEST_VERSION, .kind = WR_SNAPSHOT, .id = 1, .epoch = 1, .job = "times"};
     wr_arena_init(&m->arena);
     m->op = wr_arena_array(&m->arena, wr_manifest_op, r->job->nodes);
@@ -176,7 +183,10 @@ static void snapshot(run *r, wr_manifest *m)
                                .parallelism = node->parallelism,
                                .max_parallelism = node->max_parallelism,
                                .watermark = INT64_MAX,
-                               .item = wr_arena_array(&m->arena, wr_item, 64)};
+                               .item = wr_arena_array(&m->arena, wr_item, 64),
+                               .key = node->key[0],
+                               .record = node->key[0].count > 0 ? node->op->left : NULL,
+                               .state = node->op->state};
         for (uint32_t a = 0; a < r->acks; a++) {
             for (uint32_t k = 0; k < r->ack[a]->ops; k++) {
                 const wr_ack_op *from = &r->ack[a]->op[k];
@@ -190,6 +200,18 @@ static void snapshot(run *r, wr_manifest *m)
             }
         }
     }
+}
+
+static void snapshot(run *r, wr_manifest *m)
+{
+    wr_worker_trigger(r->worker, &(wr_barrier){.id = 1, .kind = WR_SNAPSHOT, .epoch = 1});
+    settle(r);
+    for (wr_ack *ack; (ack = wr_worker_ack(r->worker)) != NULL;) {
+        assert_false(ack->declined);
+        r->ack[r->acks++] = ack;
+    }
+    assert_int_equal(r->acks, r->exec->subtasks);
+    manifest_of(r, m);
 }
 
 static void test_time_goes_on_at_any_parallelism(void **state)
@@ -254,9 +276,55 @@ static void test_nothing_known_stays_so(void **state)
     wr_arena_fini(&m.arena);
 }
 
+/* As compose puts it together when subtasks had come to different times: s of them had come to 1000 + 100 s. */
+static void say_apart(wr_manifest *m, uint32_t subtasks)
+{
+    wr_manifest_op *op = (wr_manifest_op *)(uintptr_t)wr_manifest_find(m, "count");
+    for (uint32_t i = 0; i < m->ops; i++) m->op[i].watermark = NONE;
+    op->watermark = 1000;
+    for (uint32_t s = 1; s < subtasks; s++) {
+        int64_t at = 1000 + 100 * (int64_t)s;
+        op->item[op->items++] = (wr_item){
+            .kind = WR_ITEM_WATERMARK, .from = s, .bytes = 8, .data = wr_arena_copy(&m->arena, &at, 8)};
+    }
+}
+
+/* For no key does event time go back: each subtask begins where those were whose keys it has now. */
+static void test_subtasks_that_were_apart(void **state)
+{
+    (void)state;
+    static const uint32_t widths[] = {1, 2, 3, 7};
+    world.build = build_keyed;
+    for (uint32_t from = 0; from < 4; from++) {
+        for (uint32_t to = 0; to < 4; to++) {
+            run         r;
+            wr_manifest m;
+            memset(world.count, 0, sizeof world.count);
+            begin(&r, widths[from], NULL);
+            manifest_of(&r, &m);
+            end(&r);
+            say_apart(&m, widths[from]);
+            begin(&r, widths[to], &m);
+            for (uint32_t s = 0; s < widths[to]; s++) {
+                wr_key_groups own = wr_key_groups_of(s, widths[to], 128);
+                uint32_t      last = wr_subtask_of(own.end - 1, widths[from], 128);
+                assert_int_equal(watermark_of(&r, "count", s), 1000 + 100 * last);
+                if (widths[to] == widths[from]) assert_int_equal(watermark_of(&r, "sewer", s), 1000 + 100 * s);
+            }
+            for (uint32_t i = 0; i < SPLITS; i++) give(i, 9010 + 1);
+            settle(&r);
+            expect(&r, "count", 9000);
+            end(&r);
+            wr_arena_fini(&m.arena);
+        }
+    }
+    world.build = build;
+}
+
 static int make_folder(void **state)
 {
     (void)state;
+    world.build = build;
     snprintf(world.folder, sizeof world.folder, "/tmp/weir-time-XXXXXX");
     return mkdtemp(world.folder) != NULL ? 0 : -1;
 }
@@ -271,6 +339,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_time_goes_on_at_any_parallelism),
         cmocka_unit_test(test_nothing_known_stays_so),
+        cmocka_unit_test(test_subtasks_that_were_apart),
     };
     return cmocka_run_group_tests(tests, make_folder, drop_folder);
 }
