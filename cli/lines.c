@@ -70,9 +70,11 @@ static void print_repeats(void)
 /* The loops that the macros of the headers make around user functions. */
 static bool is_loop(const char *function)
 {
-    static const char *const PREFIX[] = {"weir_loop_",         "weir_near_loop_", "weir_push_",     "weir_poll_into_",
-                                         "weir_enumerate_of_", "weir_open_of_",   "weir_close_of_", "weir_flush_of_",
-                                         "weir_result_of_",    "weir_merge_of_"};
+    static const char *const PREFIX[] = {
+        "weir_loop_",         "weir_near_loop_", "weir_push_",       "weir_poll_into_",
+        "weir_enumerate_of_", "weir_open_",      "weir_close_",      "weir_flush_of_",
+        "weir_result_of_",    "weir_merge_of_",  "weir_retract_of_", "weir_timer_of_",
+        "weir_prepare_of_",   "weir_commit_of_", "weir_recover_of_", "weir_durable_of_"};
     for (size_t i = 0; i < sizeof PREFIX / sizeof PREFIX[0]; i++)
         if (strncmp(function, PREFIX[i], strlen(PREFIX[i])) == 0) return true;
     return false;
@@ -133,7 +135,7 @@ static void print_address(Dwfl *dwfl, Dwarf_Addr address, bool *last)
     Dwarf_Addr  bias = 0;
     Dwarf_Die  *cu = dw.dwfl_module_addrdie(module, address, &bias), *scope = NULL;
     if (at != NULL) file = dw.dwfl_lineinfo(at, NULL, &line, NULL, NULL, NULL);
-    *last = symbol != NULL && strcmp(symbol, "wr_op_call") == 0;
+    *last = symbol != NULL && (strcmp(symbol, "wr_user_call") == 0 || strcmp(symbol, "wr_op_close_resources") == 0);
     if (*last) return; /* from here outwards it is the engine */
     scopes = cu != NULL ? dw.dwarf_getscopes(cu, address - bias, &scope) : 0;
     if (scopes > 0) { /* those are where the code was written; who called it is the chain of the innermost one */

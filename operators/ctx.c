@@ -233,7 +233,10 @@ void *weir_resource_of(weir_ctx *ctx, const weir_resource *resource)
     h->resource = resource;
     h->next = op->held;
     op->held = h;
-    if (!resource->open(h->self, op->args)) {
+    wr_user was = wr_user_enter((wr_user){op, NULL, "in the open function of resource", resource->name});
+    bool    opened = resource->open(h->self, op->args);
+    wr_user_leave(was);
+    if (!opened) {
         wr_op_fail(op, WR_USER_FAIL,
                    "resource %s did not open; operator %s subtask %u; look at its open function and arguments",
                    resource->name, op->node->uid, op->subtask);
@@ -246,7 +249,9 @@ void wr_op_close_resources(wr_op *op)
     while (op->held != NULL) {
         struct wr_held *h = op->held;
         op->held = h->next;
+        wr_user was = wr_user_enter((wr_user){op, NULL, "in the close function of resource", h->resource->name});
         h->resource->close(h->self);
+        wr_user_leave(was);
         free(h);
     }
 }

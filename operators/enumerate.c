@@ -69,6 +69,7 @@ wr_err wr_enumerator_init(wr_enumerator *e, const wr_op *like, wr_errinfo *info)
     e->op.args = like->args;
     e->op.endpoint = like->endpoint;
     e->op.subtasks = 1;
+    e->op.task = like->task;
     WR_TRY(wr_op_init(&e->op, info));
     e->op.on_error = WEIR_FAIL;
     e->taker.def = &e->take;
@@ -98,7 +99,7 @@ bool wr_enumerator_run(wr_enumerator *e)
     e->ran = true;
     e->op.ctx.n = 1;
     e->op.home->depth++;
-    if (e->def.enumerate != NULL) wr_op_call(&e->op, e->def.enumerate);
+    if (e->def.enumerate != NULL) wr_op_call(&e->op, e->def.enumerate, "in its enumerate function");
     wr_op_settle(&e->op);
     if (--e->op.home->depth == 0) wr_scratch_reset(&e->op.home->scratch);
     return !wr_op_failed(&e->op);

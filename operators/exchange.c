@@ -294,13 +294,7 @@ static void push_own(wr_exchange *x, const wr_view *view)
     x->own.n = view->n;
     x->own.time = view->time;
     x->own.engine = x->op;
-    wr_op     *up = wr_op_running;
-    weir_loop *up_loop = wr_loop_running;
-    wr_op_running = x->op;
-    wr_loop_running = x->edge->own; /* the crash report must not take it for a loop of the operator */
-    x->edge->own(&x->own);
-    wr_op_running = up;
-    wr_loop_running = up_loop;
+    wr_user_call((wr_user){x->op, NULL, "in the partitioner behind it", NULL}, x->edge->own, &x->own);
     for (uint32_t i = 0; i < view->n; i++) {
         if (x->verdict[i] < x->channels) continue;
         wr_op_fail(x->op, WR_USER_FAIL,

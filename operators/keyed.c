@@ -22,9 +22,16 @@ static wr_err make_table(wr_op *op, wr_errinfo *info)
     return wr_table_new(&op->table, &config, info);
 }
 
+static void call_upgrade(weir_ctx *ctx, const weir_upgrade *upgrade)
+{
+    const wr_user user = {ctx->engine, NULL, "in its upgrade from state", upgrade->from->name};
+    wr_user_call(user, upgrade->loop, ctx);
+}
+
 static wr_err keyed_load(wr_op *op, const wr_manifest_op *saved, const char *folder, wr_errinfo *info)
 {
-    const wr_upgrading how = {.upgrade = op->node->upgrade, .ctx = &op->ctx, .old = &op->upgrading};
+    const wr_upgrading how = {
+        .upgrade = op->node->upgrade, .ctx = &op->ctx, .call = call_upgrade, .old = &op->upgrading};
     WR_TRY(make_table(op, info));
     wr_table_now(op->table, op->home->now_ns); /* keys that had no time to live begin it now */
     wr_err err = wr_image_upgrade(op->table, op->home->env, folder, saved, &how, info);
@@ -93,7 +100,7 @@ static void run_found(wr_op *op, wr_keyed *k, const wr_view *view, const uint32_
     ctx->pick_n = pick_n;
     bool stamps = k->time != NULL && k->time->ttl_ns != 0 && !k->reads;
     if (stamps) wr_ttl_before(op->table, k->state, pick, pick != NULL ? pick_n : view->n, k->time->seen);
-    wr_op_call(op, op->def->on_left);
+    wr_op_call(op, op->def->on_left, "");
     if (stamps) wr_ttl_after(op->table, k->state, pick, pick != NULL ? pick_n : view->n, k->time->seen);
     ctx->pick = NULL;
 }
@@ -111,7 +118,7 @@ static void keyed_push(wr_op *op, const wr_view *view, uint32_t port)
     ctx->n = n;
     if (k->has_near && wr_near_begin(&k->near, op->table, n)) {
         k->near.probe.misses = 0;
-        wr_op_call(op, op->def->on_near);
+        wr_op_call(op, op->def->on_near, "");
         uint32_t misses = k->near.probe.misses;
         check(misses <= n);
         if (misses > 0 && !wr_op_failed(op)) {
@@ -165,7 +172,7 @@ static bool window_end(wr_op *op)
     ctx->window = WHOLE;
     ctx->time = NULL;
     wr_op_borrow(op, &(wr_view){0});
-    wr_op_call(op, op->def->on_result);
+    wr_op_call(op, op->def->on_result, "making a result");
     wr_op_settle(op);
     ctx->window = NULL;
     ctx->key = NULL;

@@ -123,7 +123,7 @@ static void call_timers(wr_op *op, uint32_t n)
         wr_ttl_before(op->table, k->state, NULL, n, kt->seen);
     }
     wr_op_borrow(op, &(wr_view){0});
-    wr_op_call(op, op->def->on_timer);
+    wr_op_call(op, op->def->on_timer, "in its timer function");
     if (kt->ttl_ns != 0) wr_ttl_after(op->table, k->state, NULL, n, kt->seen);
     wr_op_settle(op);
     ctx->in = ctx->key = NULL;

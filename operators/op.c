@@ -7,8 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-_Thread_local wr_op     *wr_op_running;
-_Thread_local weir_loop *wr_loop_running;
+_Thread_local wr_user wr_user_now;
 
 static inline void stat_add(_Atomic uint64_t *counter, uint64_t by)
 {
@@ -87,12 +86,8 @@ static void emit_flush(wr_emit *e)
 
 weir_grown weir_out_grow(void *engine, char *next)
 {
-    wr_emit   *e = engine;
-    wr_op     *op = wr_op_running; /* the chain below runs in between */
-    weir_loop *loop = wr_loop_running;
+    wr_emit *e = engine;
     emit_deliver(e, next);
-    wr_op_running = op;
-    wr_loop_running = loop;
     return (weir_grown){e->base, e->base + (size_t)e->stride * e->capacity, e->time};
 }
 
@@ -153,15 +148,11 @@ void wr_op_settle(wr_op *op)
 
 /* ---- calls ---- */
 
-void wr_op_call(wr_op *op, weir_loop *loop)
+void wr_user_call(wr_user user, weir_loop *loop, weir_ctx *ctx)
 {
-    wr_op     *up = wr_op_running;
-    weir_loop *up_loop = wr_loop_running;
-    wr_op_running = op;
-    wr_loop_running = loop;
-    loop(&op->ctx);
-    wr_op_running = up;
-    wr_loop_running = up_loop;
+    wr_user was = wr_user_enter(user);
+    loop(ctx);
+    wr_user_leave(was);
 }
 
 static void scratch_enter(wr_home *home)

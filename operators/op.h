@@ -204,8 +204,6 @@ static inline bool wr_op_due(const wr_op *op)
 int64_t wr_op_due_at(const wr_op *op); /* when it is going to be (monotonic); INT64_MAX: never */
 bool    wr_op_failed(const wr_op *op);
 
-/* Calls a loop of user code: names the operator for the crash report while it runs. */
-void wr_op_call(wr_op *op, weir_loop *loop);
 /* Hands on what the outputs hold. Kernels call it at the end of each push. */
 void wr_op_settle(wr_op *op);
 /* Before a loop: outputs take strings of this view without copying. */
@@ -222,9 +220,33 @@ void wr_op_pass(wr_op *op, const wr_view *view);
 /* A record of the input came too late: counted, and given to those that take late records. */
 void wr_op_late(wr_op *op, const void *record, weir_time time);
 
-void wr_op_close_resources(wr_op *op);
+void wr_op_close_resources(wr_op *op) __attribute__((noinline)); /* as wr_user_call */
 
-/* The operator whose user code runs on this thread, for the crash report; NULL: none. */
-extern _Thread_local wr_op     *wr_op_running;
-extern _Thread_local weir_loop *wr_loop_running;
+/* What user code runs on this thread, for the crash report. Every function that a pipeline brought is called by
+ * wr_op_call or wr_user_call, or between wr_user_enter and wr_user_leave: else its crash is taken for one of ours. */
+typedef struct wr_user {
+    wr_op      *op;   /* NULL: none */
+    weir_loop  *loop; /* over op->ctx; NULL: a function of another kind */
+    const char *does; /* for people: "in its flush function"; "": it works on records */
+    const char *name; /* of that function or what it belongs to, said behind `does`; NULL: the operator's is enough */
+} wr_user;
+extern _Thread_local wr_user wr_user_now;
+/* Returns what ran before, for wr_user_leave. */
+static inline wr_user wr_user_enter(wr_user user)
+{
+    wr_user was = wr_user_now;
+    wr_user_now = user;
+    return was;
+}
+static inline void wr_user_leave(wr_user was)
+{
+    wr_user_now = was;
+}
+/* The backtrace of a crash report ends at it. */
+void wr_user_call(wr_user user, weir_loop *loop, weir_ctx *ctx) __attribute__((noinline));
+/* A loop over op->ctx. */
+static inline void wr_op_call(wr_op *op, weir_loop *loop, const char *does)
+{
+    wr_user_call((wr_user){op, loop, does, NULL}, loop, &op->ctx);
+}
 #endif

@@ -16,7 +16,7 @@ static wr_err sink_open(wr_op *op, wr_errinfo *info)
     op->ctx.verdict = &s->verdict;
     op->ctx.n = 1;
     s->verdict = 1;
-    if (op->def->open != NULL) wr_op_call(op, op->def->open);
+    if (op->def->open != NULL) wr_op_call(op, op->def->open, "in its open function");
     s->opened = s->verdict != 0 && !wr_op_failed(op);
     if (s->opened) return WR_OK;
     if (wr_op_failed(op)) return wr_fail(info, op->failure.code, "%s", op->failure.text);
@@ -34,7 +34,7 @@ static void sink_push(wr_op *op, const wr_view *view, uint32_t port)
     op->ctx.time = view->time;
     op->ctx.n = view->n;
     s->unflushed = true;
-    wr_op_call(op, op->def->on_left);
+    wr_op_call(op, op->def->on_left, "writing");
 }
 
 static void sink_flush(wr_op *op)
@@ -44,7 +44,7 @@ static void sink_flush(wr_op *op)
     s->unflushed = false;
     s->verdict = 1;
     op->ctx.n = 1;
-    wr_op_call(op, op->def->flush);
+    wr_op_call(op, op->def->flush, "in its flush function");
     if (s->verdict == 0 && !wr_op_failed(op)) {
         wr_op_fail(op, WR_USER_FAIL, "the flush function of the sink returned false; operator %s subtask %u",
                    op->node->uid, op->subtask);
@@ -62,7 +62,7 @@ static void sink_close(wr_op *op)
     sink *s = op->kernel_state;
     if (s != NULL && s->opened && op->def->close != NULL) {
         op->ctx.n = 1;
-        wr_op_call(op, op->def->close);
+        wr_op_call(op, op->def->close, "in its close function");
     }
     free(op->ctx.local);
     op->ctx.local = NULL;

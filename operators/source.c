@@ -137,7 +137,7 @@ static void split_close(wr_op *op, split *sp)
     s->state[0] = sp->record;
     op->ctx.local = sp->local;
     op->ctx.n = 1;
-    if (sp->opened && op->def->close != NULL) wr_op_call(op, op->def->close);
+    if (sp->opened && op->def->close != NULL) wr_op_call(op, op->def->close, "in its close function");
     for (uint32_t i = 0; i < op->def->state->fields; i++) free(sp->owned[i]);
     for (uint32_t i = 0; i < sp->saveds; i++) free(sp->saved[i].record);
     free(sp->before);
@@ -202,7 +202,7 @@ static void split_open(wr_op *op, split *sp)
     op->ctx.local = sp->local;
     op->ctx.n = 1;
     s->verdict = 1;
-    if (op->def->open != NULL) wr_op_call(op, op->def->open);
+    if (op->def->open != NULL) wr_op_call(op, op->def->open, "in its open function");
     if (s->verdict == 0 && !wr_op_failed(op)) {
         wr_op_fail(op, WR_USER_FAIL,
                    "the open function of the source returned false; operator %s subtask %u (%s:%u); "
@@ -331,10 +331,11 @@ static void split_durable(wr_op *op, split *sp, uint64_t id, void *record)
     const position *p = &sp->saved[n - 1];
     const void     *other = record;
     check(wr_record_decode(op->def->state, p->record, p->bytes, record));
+    ((source *)op->kernel_state)->state[0] = sp->record;
     op->ctx.other = &other;
     op->ctx.local = sp->local;
     op->ctx.n = 1;
-    wr_op_call(op, op->def->durable);
+    wr_op_call(op, op->def->durable, "in its durable function");
     op->ctx.other = NULL;
     for (uint32_t i = 0; i < n; i++) free(sp->saved[i].record);
     memmove(sp->saved, sp->saved + n, (sp->saveds - n) * sizeof *sp->saved);
@@ -445,7 +446,7 @@ enum wr_polled wr_source_poll(wr_op *op)
         sp->before = wr_record_encode(op->def->state, sp->record, &sp->before_bytes);
     }
     op->home->depth++;
-    wr_op_call(op, op->def->on_left);
+    wr_op_call(op, op->def->on_left, "polling");
     uint32_t verdict = s->verdict;
     wr_op_settle(op);
     if (--op->home->depth == 0) wr_scratch_reset(&op->home->scratch);

@@ -16,7 +16,7 @@ static void push_one_to_one(wr_op *op, const wr_view *view, uint32_t port)
         ctx->time = view->time ? view->time + done : NULL;
         ctx->n = n;
         op->behind = view->n - done - n;
-        wr_op_call(op, op->def->on_left);
+        wr_op_call(op, op->def->on_left, "");
     }
     wr_op_settle(op);
 }
@@ -28,7 +28,7 @@ static void push_flat_map(wr_op *op, const wr_view *view, uint32_t port)
     op->ctx.in = view->records;
     op->ctx.time = view->time;
     op->ctx.n = view->n;
-    wr_op_call(op, op->def->on_left);
+    wr_op_call(op, op->def->on_left, "");
     wr_op_settle(op);
 }
 

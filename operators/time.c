@@ -176,6 +176,13 @@ static int64_t take_times(weir_time *to, const char *at, uint32_t stride, uint32
     return take_times_plain(to, at, stride, n);
 }
 
+static void call_watermark(wr_op *op)
+{
+    const weir_watermark_def *own = op->node->watermark;
+    weir_loop                *loop = op->def->on_left;
+    wr_user_call((wr_user){op, loop, "in its watermark function", own != NULL ? own->name : NULL}, loop, &op->ctx);
+}
+
 static void time_push(wr_op *op, const wr_view *view, uint32_t port)
 {
     (void)port;
@@ -188,7 +195,7 @@ static void time_push(wr_op *op, const wr_view *view, uint32_t port)
         op->ctx.in = view->records;
         op->ctx.time = t->time;
         op->ctx.n = view->n;
-        wr_op_call(op, op->def->on_left);
+        call_watermark(op);
         greatest = greatest_of(t->mark, view->n);
     }
     origin *o = find(t, op->home->split);

@@ -77,7 +77,7 @@ static char *decode_waiting(wr_op *op, uint32_t n)
 }
 
 /* Calls user code with n committables, outside of a push. */
-static uint32_t call(wr_op *op, weir_loop *loop, const void *records, uint32_t n, uint64_t snapshot)
+static uint32_t call(wr_op *op, weir_loop *loop, const char *does, const void *records, uint32_t n, uint64_t snapshot)
 {
     two_phase *s = op->kernel_state;
     s->verdict = 1;
@@ -86,7 +86,7 @@ static uint32_t call(wr_op *op, weir_loop *loop, const void *records, uint32_t n
     op->ctx.n = n;
     op->ctx.snapshot = snapshot;
     op->home->depth++;
-    wr_op_call(op, loop);
+    wr_op_call(op, loop, does);
     if (op->outs > 0) wr_op_settle(op);
     if (--op->home->depth == 0) wr_scratch_reset(&op->home->scratch);
     op->ctx.in = NULL;
@@ -139,7 +139,7 @@ static bool prepare(wr_op *op, uint64_t id)
 {
     two_phase *s = op->kernel_state;
     s->collecting = id;
-    if (call(op, op->def->prepare, NULL, 1, 0) == 0) says_false(op, "prepare");
+    if (call(op, op->def->prepare, "in its prepare function", NULL, 1, 0) == 0) says_false(op, "prepare");
     return !wr_op_failed(op);
 }
 
@@ -157,7 +157,7 @@ static bool commit_records(wr_op *op, const void *records, uint32_t n, uint64_t 
                    op->node->uid, op->subtask);
         return false;
     }
-    uint32_t verdict = call(op, op->def->commit, records, n, snapshot);
+    uint32_t verdict = call(op, op->def->commit, "in its commit function", records, n, snapshot);
     op->due_mono_ns = INT64_MAX;
     if (wr_op_failed(op)) return false;
     if (verdict == WEIR_COMMITTED) {
@@ -285,7 +285,8 @@ static bool recover(wr_op *op, const void *known, uint32_t n)
     if (wr_sabotage.skip_recover) return true;
     for (uint32_t id = op->subtask; id < ids && !wr_op_failed(op); id += op->subtasks) {
         op->sink_id.subtask = id;
-        if (call(op, op->def->recover, known, n, op->home->epoch) == 0) says_false(op, "recover");
+        if (call(op, op->def->recover, "in its recover function", known, n, op->home->epoch) == 0)
+            says_false(op, "recover");
     }
     op->sink_id.subtask = op->subtask;
     return !wr_op_failed(op);
@@ -333,7 +334,8 @@ static wr_err two_phase_open(wr_op *op, wr_errinfo *info)
     op->ctx.verdict = &s->verdict;
     WR_TRY(taker_init(op, info));
     s->called = true;
-    if (op->def->open != NULL && call(op, op->def->open, NULL, 1, 0) == 0) says_false(op, "open");
+    if (op->def->open != NULL && call(op, op->def->open, "in its open function", NULL, 1, 0) == 0)
+        says_false(op, "open");
     if (!wr_op_failed(op)) take_over(op);
     return wr_op_failed(op) ? wr_fail(info, op->failure.code, "%s", op->failure.text) : WR_OK;
 }
@@ -346,7 +348,7 @@ static void two_phase_push(wr_op *op, const wr_view *view, uint32_t port)
     op->ctx.in = view->records;
     op->ctx.time = view->time;
     op->ctx.n = view->n;
-    wr_op_call(op, op->def->on_left);
+    wr_op_call(op, op->def->on_left, "writing");
     if (op->dead != NULL) wr_op_settle(op);
 }
 
@@ -354,7 +356,7 @@ static void two_phase_flush(wr_op *op)
 {
     two_phase *s = op->kernel_state;
     if (s == NULL || !s->opened || op->def->flush == NULL) return;
-    if (call(op, op->def->flush, NULL, 1, 0) == 0) says_false(op, "flush");
+    if (call(op, op->def->flush, "in its flush function", NULL, 1, 0) == 0) says_false(op, "flush");
 }
 
 /* Without snapshots the end of input is the one commit. With them the last snapshot prepares. */
@@ -376,7 +378,7 @@ static void two_phase_close(wr_op *op)
 {
     two_phase *s = op->kernel_state;
     if (s == NULL) return;
-    if (s->called && op->def->close != NULL) call(op, op->def->close, NULL, 1, 0);
+    if (s->called && op->def->close != NULL) call(op, op->def->close, "in its close function", NULL, 1, 0);
     drop_waiting(s, s->waiting);
     free(s->wait);
     wr_kept_fini(&s->kept);

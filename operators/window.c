@@ -158,7 +158,7 @@ void wr_windows_add(wr_op *op, wr_windows *k, const wr_view *view, const uint32_
     ctx->n = view->n;
     ctx->pick = pick;
     ctx->pick_n = n;
-    wr_op_call(op, op->def->on_left);
+    wr_op_call(op, op->def->on_left, "");
     ctx->pick = NULL;
 }
 
@@ -298,7 +298,7 @@ void wr_result_flush(wr_op *op, wr_windows *k)
     ctx->rows = k->row;
     ctx->window = k->span;
     ctx->time = k->time;
-    wr_op_call(op, op->def->on_result);
+    wr_op_call(op, op->def->on_result, "making a result");
     ctx->n = in_n;
     ctx->in = in;
     ctx->key = NULL;
@@ -329,7 +329,10 @@ void wr_pairs_flush(wr_op *op, wr_windows *k, wr_pairs *pairs)
     ctx->state = pairs->into;
     ctx->other = pairs->from;
     ctx->fresh = none;
-    wr_op_call(op, pairs == &k->retract ? op->def->on_retract : op->def->on_merge);
+    if (pairs == &k->retract)
+        wr_op_call(op, op->def->on_retract, "in its retract function");
+    else
+        wr_op_call(op, op->def->on_merge, "in its merge function");
     ctx->n = was.n;
     ctx->state = was.state;
     ctx->other = NULL;

@@ -352,7 +352,7 @@ static void add_near(wr_op *op, wr_windows *k, wr_near *near, const wr_view *vie
     ctx->n = view->n;
     ctx->near = &near->probe;
     near->probe.misses = 0;
-    wr_op_call(op, op->def->on_near);
+    wr_op_call(op, op->def->on_near, "");
     uint32_t misses = near->probe.misses;
     check(misses <= view->n);
     if (misses > 0 && !wr_op_failed(op)) {

@@ -72,11 +72,12 @@ wr_err wr_image_load(wr_table *table, const wr_env *env, const char *folder, con
                      const weir_upgrade *const *upgrade, wr_errinfo *info);
 /* The same, and states whose schema one of the upgrades starts from go through its loop: ctx->state[] are new states of
  * `table`, ctx->other[] the old ones, which lie in *old while the loop runs (NULL otherwise). wr_image_load refuses
- * what needs an upgrade. */
+ * what needs an upgrade. The loop is user code: whoever knows the operator calls it. */
 typedef struct wr_upgrading {
     const weir_upgrade *const *upgrade; /* ends with NULL; NULL: none */
     weir_ctx                  *ctx;     /* whose engine knows the table */
-    const wr_table           **old;     /* may be NULL */
+    void (*call)(weir_ctx *ctx, const weir_upgrade *upgrade);
+    const wr_table **old; /* may be NULL */
 } wr_upgrading;
 wr_err wr_image_upgrade(wr_table *table, const wr_env *env, const char *folder, const wr_manifest_op *op,
                         const wr_upgrading *how, wr_errinfo *info);

@@ -164,7 +164,7 @@ static wr_err run_upgrade(wr_convert *c, const wr_table *from, void **old, void 
     ctx->state = state;
     ctx->other = (const void *const *)old;
     if (c->how.old != NULL) *c->how.old = from;
-    c->upgrade->loop(ctx);
+    c->how.call(ctx, c->upgrade);
     if (c->how.old != NULL) *c->how.old = NULL;
     ctx->n = 0;
     ctx->state = NULL;

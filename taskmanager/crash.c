@@ -57,8 +57,7 @@ static struct crash {
     uintptr_t   address, pc, sp;
     void       *frame[FRAMES_MAX];
     int         frames;
-    wr_op      *op;
-    weir_loop  *loop;
+    wr_user     user;
     const char *in;
     weir_ctx    ctx;      /* as it was before the replay */
     uint32_t    at;       /* record of the batch; UINT32_MAX: not known */
@@ -193,36 +192,22 @@ static void put_cause(void)
     }
 }
 
-/* Which of the operator's functions ran. */
-static const char *role(void)
-{
-    const weir_op *def = crash.op->def;
-    weir_loop     *loop = crash.loop;
-    if (loop == NULL) return "";
-    if (def->kind == WEIR_OP_SOURCE && loop == def->on_left) return ", polling";
-    if (def->kind == WEIR_OP_SINK && loop == def->on_left) return ", writing";
-    if (loop == def->on_left || loop == def->on_right || loop == def->on_near) return "";
-    if (loop == def->on_result) return ", making a result";
-    if (loop == def->on_timer) return ", in its timer function";
-    if (loop == def->on_merge) return ", in its merge function";
-    if (loop == def->open) return ", in its open function";
-    if (loop == def->close) return ", in its close function";
-    if (loop == def->enumerate) return ", in its enumerate function";
-    if (loop == def->flush) return ", in its flush function";
-    return ", in the partitioner behind it";
-}
-
 static void put_place(void)
 {
-    const weir_op *def = crash.op->def;
+    const weir_op *def = crash.user.op->def;
     put("; operator ");
-    put(crash.op->node->uid);
+    put(crash.user.op->node->uid);
     put(", subtask ");
-    put_u64(crash.op->subtask);
+    put_u64(crash.user.op->subtask);
     put(" of ");
-    put_u64(crash.op->subtasks);
-    put(role());
-    if (def->file == NULL) return;
+    put_u64(crash.user.op->subtasks);
+    if (*crash.user.does != 0) put(", ");
+    put(crash.user.does);
+    if (crash.user.name != NULL) {
+        put(" ");
+        put(crash.user.name);
+    }
+    if (def->file == NULL || *def->file == 0) return; /* none that the pipeline declares */
     put(" (declared at ");
     put(def->file);
     put(":");
@@ -233,8 +218,8 @@ static void put_place(void)
 /* The type of what `in` (or key) holds, and its start; NULL: this loop works on no records. */
 static const weir_type *subject(const char **records, bool *key)
 {
-    const weir_op *def = crash.op->def;
-    weir_loop     *loop = crash.loop;
+    const weir_op *def = crash.user.op->def;
+    weir_loop     *loop = crash.user.loop;
     *key = loop != NULL && (loop == def->on_result || loop == def->on_timer);
     *records = crash.ctx.in;
     if (loop == NULL || def->kind == WEIR_OP_SOURCE) return NULL;
@@ -275,10 +260,10 @@ static void put_record(void)
 
 static void put_split(void)
 {
-    const weir_op *def = crash.op->def;
+    const weir_op *def = crash.user.op->def;
     if (def->kind != WEIR_OP_SOURCE || crash.stage != STAGE_RECORD || crash.ctx.state == NULL) return;
-    if (crash.loop == def->enumerate || crash.ctx.state[0] == NULL || def->state == NULL || def->state->fields == 0)
-        return;
+    if (crash.user.loop == NULL || crash.user.loop == def->enumerate) return;
+    if (crash.ctx.state[0] == NULL || def->state == NULL || def->state->fields == 0) return;
     char line[1024];
     put(", split ");
     put_n(line, wr_record_print(def->state, crash.ctx.state[0], line, sizeof line));
@@ -287,15 +272,15 @@ static void put_split(void)
 /* Threads that we start are known; others are the pipeline's, or those of a library that it brought. */
 static bool is_users(void)
 {
-    return crash.op != NULL || crash.in != NULL || alt_stack == NULL;
+    return crash.user.op != NULL || crash.in != NULL || alt_stack == NULL;
 }
 
 /* For whoever reads the report file. */
 static void mark_report(void)
 {
-    if (report_file < 0 || crash.op == NULL) return;
+    if (report_file < 0 || crash.user.op == NULL) return;
     put("@");
-    put_u64(crash.op->task);
+    put_u64(crash.user.op->task);
     put("\n");
     write_all(report_file, report.bytes, report.n);
     report.n = 0;
@@ -310,7 +295,7 @@ static void put_head(void)
     put(user ? "weir: error[E0506 CRASH]: the pipeline's own code crashed: "
              : "weir: error[E0903 INTERNAL]: Weir crashed: ");
     put_cause();
-    if (crash.op != NULL) {
+    if (crash.user.op != NULL) {
         put_place();
         put_record();
         put_split();
@@ -434,9 +419,9 @@ static void *const *advance_array(void *const *array, uint32_t by)
 static void replay(void)
 {
     static const uint32_t ZERO[1] = {0};
-    wr_op                *op = crash.op;
+    wr_op                *op = crash.user.op;
     weir_ctx             *ctx = &op->ctx;
-    const weir_type      *type = crash.loop == op->def->on_right ? op->def->right : op->def->left;
+    const weir_type      *type = crash.user.loop == op->def->on_right ? op->def->right : op->def->left;
     uint32_t              n = crash.ctx.pick != NULL ? crash.ctx.pick_n : crash.ctx.n;
     for (uint32_t i = 0; i < op->outs; i++) op->emit[i].targets = 0; /* what it emits goes nowhere */
     crash.replayed = true;
@@ -462,7 +447,7 @@ static void replay(void)
             op->out[o].end = op->emit[o].base + (size_t)op->emit[o].capacity * op->emit[o].stride;
             op->out[o].time = op->emit[o].time;
         }
-        crash.loop(ctx);
+        crash.user.loop(ctx);
     }
     crash.replayed = false; /* it did not happen again: the state is no longer what it was */
     crash.at = UINT32_MAX;
@@ -474,8 +459,8 @@ static bool replayable(void)
 {
     const char *records;
     bool        key;
-    if (crash.op == NULL || crash.loop == NULL) return false;
-    uint32_t kind = crash.op->def->kind;
+    if (crash.user.op == NULL || crash.user.loop == NULL) return false;
+    uint32_t kind = crash.user.op->def->kind;
     if (kind == WEIR_OP_SOURCE || kind == WEIR_OP_SINK || kind == WEIR_OP_TWO_PHASE_SINK) return false;
     return crash.at == UINT32_MAX && subject(&records, &key) != NULL && !key && crash.ctx.n > 0;
 }
@@ -531,15 +516,14 @@ static void note(int number, const siginfo_t *info, const ucontext_t *uc)
     crash.address = (uintptr_t)info->si_addr;
     crash.pc = PC_OF(uc);
     crash.sp = SP_OF(uc);
-    crash.op = wr_op_running;
-    crash.loop = wr_loop_running;
+    crash.user = wr_user_now;
     crash.in = running_in;
     crash.at = UINT32_MAX;
-    if (crash.op == NULL) return;
-    crash.ctx = crash.op->ctx;
+    if (crash.user.op == NULL) return;
+    crash.ctx = crash.user.op->ctx;
     if (crash.ctx.n == 1)
         crash.at = 0;
-    else if (crash.op->def->flags & WEIR_OP_TRACKS)
+    else if (crash.user.op->def->flags & WEIR_OP_TRACKS)
         crash.at = crash.ctx.at;
 }
 
@@ -602,7 +586,7 @@ static void on_process_exit(int code, void *arg)
     note(0, &none, &here);
     crash.why = WHY_EXIT;
     crash.code = code;
-    if (crash.op == NULL && crash.in == NULL) alt_stack = NULL; /* ours does not call it */
+    if (crash.user.op == NULL && crash.in == NULL) alt_stack = NULL; /* ours does not call it */
     crash.stage = STAGE_FRAMES;
     void *all[FRAMES_MAX];
     int   n = backtrace(all, FRAMES_MAX), from = 1;

@@ -1,8 +1,11 @@
 """Crashes of user code: the report names operator, signal, line and record."""
+import os
 import re
 import unittest
 
 from kit import HEAD, SANITIZED, Case, main
+
+HEADERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "include", "weir")
 
 CRASH = HEAD + r"""
 static volatile int zero;
@@ -119,6 +122,162 @@ WEIR_PIPELINE(edges, p)
 }
 """
 
+# Each function that a pipeline can give, and that is not in EDGES; event n comes at second n. UPGRADES: tell's state
+# is that of a later version.
+PLACES = HEAD + r"""
+WEIR_RECORD(part, (weir_str, name), (uint64_t, at))
+WEIR_RECORD(event, (uint64_t, n), (uint64_t, key), (weir_time, at))
+WEIR_STATE(tally, (uint64_t, sum))
+WEIR_STATE(seen_1, (uint64_t, sum), (weir_event_timer, alarm))
+WEIR_STATE(seen_2, (uint64_t, sum), (uint64_t, more), (weir_event_timer, alarm))
+#ifdef UPGRADES
+typedef seen_2 seen;
+#define weir_type_seen weir_type_seen_2
+#define weir_timers_seen weir_timers_seen_2
+#else
+typedef seen_1 seen;
+#define weir_type_seen weir_type_seen_1
+#define weir_timers_seen weir_timers_seen_1
+#endif
+typedef struct reader { int unused; } reader;
+typedef struct writer { uint64_t n; } writer;
+typedef struct wire { int unused; } wire;
+static int *volatile nothing;
+static const char *where = "";
+#define crash_in(PLACE) do { if (strcmp(where, PLACE) == 0) *nothing = __LINE__; } while (0) /* no two are one for a compiler */
+__attribute__((constructor)) static void when_loaded(void)
+{
+    where = getenv("CRASH_IN") != NULL ? getenv("CRASH_IN") : "";
+}
+static bool open_link(wire *l, const weir_args *args) { (void)l, (void)args; crash_in("link_open"); return true; }
+static void close_link(wire *l) { (void)l; crash_in("link_close"); }
+WEIR_RESOURCE(wire, open_link, close_link)
+static void list_parts(part_out *out, weir_ctx *ctx) { (void)ctx; part_emit(out, (part){ .name = weir_lit("the only part") }); }
+static bool open_part(const part *p, reader *r, weir_ctx *ctx) { (void)p, (void)r, (void)ctx; return true; }
+static void close_part(reader *r) { (void)r; crash_in("source_close"); }
+static void durable_part(const part *p, reader *r) { (void)p, (void)r; crash_in("durable"); }
+WEIR_SOURCE(events, part, p, reader, r, event, out, ctx, list_parts, open_part, close_part, durable_part)
+{
+    (void)r, (void)ctx;
+    while (weir_room(&out->out)) {
+        if (p->at == 3000) return WEIR_END;
+        p->at++;
+        event_emit(out, (event){ .n = p->at, .key = p->at % 7, .at = { (int64_t)p->at * 1000000000 } });
+    }
+    return WEIR_MORE;
+}
+WEIR_WATERMARK(marks, event, in) { if (in->n == 500) crash_in("watermark"); return in->at; }
+WEIR_FILTER(linked, event, in, ctx) { (void)wire_of(ctx); return in->n > 0; }
+static void on_alarm(const event *key, seen *state, event_out *out, weir_ctx *ctx)
+{
+    (void)state, (void)out, (void)ctx;
+    if (key->key == 3) crash_in("timer");
+}
+WEIR_KEYED(tell, event, in, seen, state, event, out, ctx, on_alarm)
+{
+    state->sum++;
+    weir_event_timer_set(ctx, &state->alarm, in->at);
+    event_emit(out, *in);
+}
+#ifdef UPGRADES
+WEIR_UPGRADE(newer, seen_1, from, seen_2, to) { to->sum = from->sum; crash_in("upgrade"); }
+#endif
+static void merge_tally(tally *into, const tally *from) { into->sum += from->sum; crash_in("merge"); }
+static void take_tally(tally *from, const tally *leaving) { from->sum -= leaving->sum; crash_in("retract"); }
+static void tell_tally(const event *key, const tally *acc, event_out *out, weir_ctx *ctx)
+{
+    (void)ctx;
+    if (key->key == 3) crash_in("result");
+    event_emit(out, (event){ .n = acc->sum, .key = key->key });
+}
+WEIR_AGGREGATE(total, event, in, tally, acc, event, merge_tally, tell_tally, take_tally) { acc->sum += in->n; }
+static bool open_sink(writer *w, weir_ctx *ctx) { (void)w, (void)ctx; crash_in("sink_open"); return true; }
+static bool flush_sink(writer *w, weir_ctx *ctx) { (void)w, (void)ctx; crash_in("flush"); return true; }
+static void close_sink(writer *w, weir_ctx *ctx) { (void)w, (void)ctx; crash_in("sink_close"); }
+WEIR_SINK(keep, event, in, writer, w, ctx, open_sink, flush_sink, close_sink) { w->n += in->n; }
+static bool open_book(writer *w, weir_ctx *ctx) { (void)w, (void)ctx; crash_in("book_open"); return true; }
+static void close_book(writer *w, weir_ctx *ctx) { (void)w, (void)ctx; crash_in("book_close"); }
+static bool prepare_book(writer *w, part_out *out, weir_ctx *ctx)
+{
+    (void)ctx;
+    crash_in("prepare");
+    part_emit(out, (part){ .name = weir_lit("page"), .at = w->n });
+    return true;
+}
+static weir_commit commit_book(writer *w, const part *c, uint32_t n, uint64_t snapshot, weir_ctx *ctx)
+{
+    (void)w, (void)c, (void)n, (void)snapshot, (void)ctx;
+    crash_in("commit");
+    return WEIR_COMMITTED;
+}
+static bool recover_book(writer *w, const weir_sink_id *id, const part *known, uint32_t n, weir_ctx *ctx)
+{
+    (void)w, (void)id, (void)known, (void)n, (void)ctx;
+    crash_in("recover");
+    return true;
+}
+WEIR_TWO_PHASE_SINK(book, event, in, writer, w, part, ctx, open_book, close_book, prepare_book, commit_book, recover_book)
+{
+    w->n++;
+    if (in->n == 700) crash_in("book_write");
+}
+WEIR_PIPELINE(places, p)
+{
+    event_stream timed = weir_event_time_by(marks, weir_read(events, p), at);
+    event_stream all = weir_apply(linked, timed);
+#ifdef UPGRADES
+    event_stream told = weir_apply(tell, weir_key_by(all, key), .upgrade = { &newer });
+#else
+    event_stream told = weir_apply(tell, weir_key_by(all, key));
+#endif
+    weir_write(book, told);
+    event_stream totals = weir_apply(total, weir_window(weir_key_by(all, key), weir_sliding(4 * WEIR_MINUTE, WEIR_MINUTE)));
+    weir_write(keep, totals);
+}
+"""
+
+# Members of the headers' structs that are functions of a pipeline: where each crashes above, or why nothing does.
+WHERE = {
+    "weir_op.on_left": ["poll", "write", "book_write"],
+    "weir_op.on_right": "no kind of operator that has one runs yet",
+    "weir_op.on_near": "test_record_of_a_keyed_loop_by_replay",
+    "weir_op.on_timer": ["timer"],
+    "weir_op.on_merge": ["merge"],
+    "weir_op.on_retract": ["retract"],
+    "weir_op.on_result": ["result"],
+    "weir_op.open": ["open", "sink_open", "book_open"],
+    "weir_op.close": ["source_close", "sink_close", "book_close"],
+    "weir_op.enumerate": ["enumerate"],
+    "weir_op.flush": ["flush"],
+    "weir_op.prepare": ["prepare"],
+    "weir_op.commit": ["commit"],
+    "weir_op.recover": ["recover"],
+    "weir_op.durable": ["durable"],
+    "weir_upgrade.loop": ["upgrade"],
+    "weir_watermark_def.loop": ["watermark"],
+    "weir_resource.open": ["link_open"],
+    "weir_resource.close": ["link_close"],
+    "weir_trigger_def.on_record": "triggers do not run yet",
+    "weir_trigger_def.on_timer": "triggers do not run yet",
+    "weir_trigger_def.on_merge": "triggers do not run yet",
+    "weir_out.fused": "it is compiled into its source's loop",
+    "weir_module.build": "test_build_function",
+}
+
+
+def functions_of_headers():
+    """STRUCT.MEMBER of each member that is a function."""
+    found = set()
+    for name in os.listdir(HEADERS):
+        with open(os.path.join(HEADERS, name), encoding="utf-8") as file:
+            text = re.sub(r"/\*.*?\*/", "", file.read(), flags=re.S)
+        for struct, body in re.findall(r"(?m)^(?:typedef )?struct (\w+) \{\n(.*?)^\}", text, flags=re.S):
+            for line in body.split(";"):
+                if re.search(r"\bweir_loop\b", line):
+                    found.update(f"{struct}.{member}" for member in re.findall(r"\*(\w+)", line))
+                found.update(f"{struct}.{member}" for member in re.findall(r"\(\*(\w+)\)", line))
+    return found
+
 
 @unittest.skipIf(SANITIZED, "a sanitizer reports crashes itself")
 class Crashes(Case):
@@ -127,6 +286,8 @@ class Crashes(Case):
         super().setUpClass()
         cls.build("crash", CRASH)
         cls.build("edges", EDGES)
+        cls.build("places", PLACES)
+        cls.build("upgraded", PLACES, "-DUPGRADES")
 
     def line_of(self, mark):
         return CRASH[: CRASH.index(f"/* here: {mark} */")].count("\n") + 1
@@ -209,6 +370,78 @@ class Crashes(Case):
         got = self.weir("run", "edges.so", "-p", "1", "--", "where=wild")
         self.expect(got, 5, r"SIGSEGV, address 0x10: a null pointer; operator look, .*, record \d+ of \d+ .*: {it cannot be read}; ",
                     r"#0 +.*look", )
+
+    def place(self, where, operator, does, function, *flags, pipeline="places.so"):
+        """The function crashes, as whose it is and what it does."""
+        got = self.weir("run", pipeline, "-p", "1", *flags, env={"CRASH_IN": where})
+        named = rf"operator {operator}, subtask 0 of 1, {does}"
+        self.expect(got, 5, "E0506 CRASH.*SIGSEGV, address 0x0: a null pointer; " + named,
+                    rf"(?m)^  #0 +{function} +at .*(places|upgraded)\.c:\d+$")
+        return got
+
+    def declared(self, macro):
+        return rf" \(declared at (places|upgraded)\.c:{PLACES[: PLACES.index(macro)].count(chr(10)) + 1}\)"
+
+    def test_every_function_of_the_headers_has_a_case(self):
+        self.assertEqual(functions_of_headers(), set(WHERE))
+        with open(__file__, encoding="utf-8") as file:
+            text = file.read()
+        for member, places in WHERE.items():
+            if isinstance(places, str) and places.startswith("test_"):
+                self.assertTrue(hasattr(self, places), member)
+            for place in places if isinstance(places, list) else []:
+                with self.subTest(member=member, place=place):
+                    self.assertRegex(text, rf'crash_in\("{place}"\)')
+                    self.assertRegex(text, rf'self\.(place|edge)\("{place}"')
+
+    def test_places_without_a_crash(self):
+        self.expect(self.weir("run", "places.so", "-p", "1", "--snapshots", self.path("none")), 0)
+
+    def test_source_at_its_end(self):
+        at = self.declared("WEIR_SOURCE(")
+        split = r', split {name="the only part", at=3000};'
+        self.place("source_close", "events", "in its close function" + at + split, "close_part")
+        self.place("durable", "events", "in its durable function" + at + split, "durable_part", "--snapshots", self.path("durable"))
+
+    def test_watermark_function(self):
+        self.place("watermark", r"\S+", r"in its watermark function marks, record \d+ of \d+ in its batch.*: {n=500, .*}; what", "marks")
+
+    def test_keyed(self):
+        self.place("timer", "tell", "in its timer function" + self.declared("WEIR_KEYED(") + ", key ", "on_alarm")
+
+    def test_upgrade(self):
+        saved = self.path("saved")
+        self.expect(self.weir("run", "places.so", "-p", "1", "--snapshots", saved), 0)
+        self.place("upgrade", "tell", "in its upgrade from state seen_1" + self.declared("WEIR_KEYED("), "newer", "--restore", saved,
+                   pipeline="upgraded.so")
+
+    def test_windows(self):
+        at = self.declared("WEIR_AGGREGATE(")
+        self.place("merge", "total", "in its merge function" + at, "merge_tally")
+        self.place("retract", "total", "in its retract function" + at, "take_tally")
+        self.place("result", "total", "making a result" + at + ", key ", "tell_tally")
+
+    def test_resource(self):
+        at = self.declared("WEIR_FILTER(")
+        got = self.place("link_open", "linked", "in the open function of resource wire" + at + "; what", "open_link")
+        self.assertRegex(got.err, r"#\d+ +linked +at ", "who wanted it")
+        self.place("link_close", "linked", "in the close function of resource wire" + at + "; what", "close_link")
+
+    def test_own_sink(self):
+        at = self.declared("WEIR_SINK(")
+        self.place("sink_open", "keep", "in its open function" + at, "open_sink")
+        self.place("flush", "keep", "in its flush function" + at, "flush_sink")
+        self.place("sink_close", "keep", "in its close function" + at, "close_sink")
+
+    def test_two_phase_sink(self):
+        at = self.declared("WEIR_TWO_PHASE_SINK(")
+        self.place("book_open", "book", "in its open function" + at, "open_book")
+        self.place("recover", "book", "in its recover function" + at, "recover_book")
+        self.place("book_write", "book", "writing" + at + r", record \d+ of \d+ in its batch: {n=700,", "book")
+        for snapshots in ([], ["--snapshots", self.path("two-phase")]):
+            self.place("prepare", "book", "in its prepare function" + at, "prepare_book", *snapshots)
+            self.place("commit", "book", "in its commit function" + at, "commit_book", *snapshots)
+        self.place("book_close", "book", "in its close function" + at, "close_book")
 
     def test_build_function(self):
         for verb in ("run", "check", "plan"):

@@ -248,6 +248,10 @@ static void upgrade_loop(weir_ctx *ctx)
         to->count = from->count * 1000 + count_rows(old_table, from, &from->list, sizeof(kit_note));
     }
 }
+static void call_upgrade(weir_ctx *ctx, const weir_upgrade *upgrade)
+{
+    upgrade->loop(ctx);
+}
 static void failing_loop(weir_ctx *ctx)
 {
     ctx->failed = 1;
@@ -265,7 +269,7 @@ static void upgrades_run(void **unused)
     assert_int_equal(wr_schema_match(&kit_keep_type, &kit_tally_type, list, &info), WR_SCHEMA_UPGRADE);
     assert_int_equal(wr_schema_match(&kit_keep_type, &kit_tally_type, none, &info), WR_SCHEMA_CONVERT);
     weir_ctx     ctx = {.abi_size = sizeof ctx};
-    wr_upgrading how = {.upgrade = list, .ctx = &ctx, .old = &old_table};
+    wr_upgrading how = {.upgrade = list, .ctx = &ctx, .call = call_upgrade, .old = &old_table};
     new_table = table2(&k, &kit_tally_type, 0, KIT_GROUPS);
     if (wr_image_upgrade(new_table, wr_env_real(), kit_folder, &op, &how, &info) != WR_OK) fail_msg("%s", info.text);
     assert_null(old_table);
