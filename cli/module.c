@@ -1,4 +1,5 @@
 #include "cli/module.h"
+#include "taskmanager/crash.h"
 #include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
@@ -207,7 +208,9 @@ wr_err wr_module_open(wr_module *module, const char *path, wr_errinfo *info)
     WR_TRY(wr_module_look(path, "pipeline", info));
     char *whole_path = realpath(path, NULL); /* a bare name would be looked for in the library path */
     if (whole_path == NULL) return wr_fail_errno(info, errno, "cannot find %s", path);
+    wr_crash_in("what runs when the pipeline's file is loaded");
     module->handle = dlopen(whole_path, RTLD_NOW | RTLD_LOCAL);
+    wr_crash_in(NULL);
     free(whole_path);
     if (module->handle == NULL) return not_loaded(path, dlerror(), info);
     module->descriptor = dlsym(module->handle, "weir_module_v1");

@@ -69,7 +69,10 @@ int wr_prepare_file_from(wr_prepared *p, const wr_options *options,
         char *whole = realpath(
             path, NULL); /* a bare name would be looked for in the library path; it stays, as the code does */
         if (whole == NULL) wr_fail_errno(&info, errno, "cannot find the connector %s", path);
-        if (whole == NULL || wr_connector_load(whole, &info) != WR_OK) {
+        wr_crash_in("what runs when a connector is loaded");
+        bool loaded = whole != NULL && wr_connector_load(whole, &info) == WR_OK;
+        wr_crash_in(NULL);
+        if (!loaded) {
             free(whole);
             return wr_cli_fail(&info);
         }

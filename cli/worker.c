@@ -72,10 +72,10 @@ static wr_err give_restore(void *self, const char *job, const weir_pipeline *p, 
 static wr_err build(worker *w, const wr_job_spec *spec, const wr_manifest *restore, wr_errinfo *info)
 {
     wr_module module;
-    wr_crash_in("what runs when the pipeline's file is loaded");
+    wr_crash_in("what runs when a connector is loaded");
     wr_err err = load_connectors(spec, info);
-    if (err == WR_OK) err = wr_module_open(&module, spec->module.name, info);
     wr_crash_in(NULL);
+    if (err == WR_OK) err = wr_module_open(&module, spec->module.name, info);
     if (err != WR_OK) return err;
     const wr_prepare_spec prepare = {.name = module.descriptor->name,
                                      .build = module.descriptor->build,

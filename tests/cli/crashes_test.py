@@ -148,6 +148,7 @@ static const char *where = "";
 __attribute__((constructor)) static void when_loaded(void)
 {
     where = getenv("CRASH_IN") != NULL ? getenv("CRASH_IN") : "";
+    crash_in("load");
 }
 static bool open_link(wire *l, const weir_args *args) { (void)l, (void)args; crash_in("link_open"); return true; }
 static void close_link(wire *l) { (void)l; crash_in("link_close"); }
@@ -442,6 +443,11 @@ class Crashes(Case):
             self.place("prepare", "book", "in its prepare function" + at, "prepare_book", *snapshots)
             self.place("commit", "book", "in its commit function" + at, "commit_book", *snapshots)
         self.place("book_close", "book", "in its close function" + at, "close_book")
+
+    def test_loading(self):
+        for verb in ("run", "check", "plan"):
+            got = self.weir(verb, "places.so", env={"CRASH_IN": "load"})
+            self.expect(got, 5, "E0506 CRASH.*SIGSEGV.*in what runs when the pipeline's file is loaded;", r"#0 +when_loaded", out="")
 
     def test_build_function(self):
         for verb in ("run", "check", "plan"):
