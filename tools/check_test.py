@@ -136,6 +136,18 @@ class Rest(Case):
                   tests__unit__README_md='')
         self.assertEqual(self.found(check.readmes), ['base/: no README.md'])
 
+    def test_unrun(self):
+        loop = 'foreach(group IN ITEMS one\n  two) # three\n  add_test(x ${group}_test.py)\nendforeach()\n'
+        other = 'foreach(kind IN ITEMS six)\n  add_test(x ${kind}.py)\nendforeach()\n'
+        self.tree(tests__cli__one_test_py='', tests__cli__two_test_py='', tests__cli__three_test_py='',
+                  tests__cli__four_test_py='', tests__cli__five_test_py='', tests__cli__six_test_py='',
+                  tests__cli__kit_py='', tests__cluster__one_test_py='')
+        self.write('tests/cli/CMakeLists.txt', loop + other + 'add_test(x four_test.py)\n# add_test(x five_test.py)\n')
+        self.assertEqual(sorted(p.split(':')[0] for p in self.found(check.unrun)),
+                         ['tests/cli/five_test.py', 'tests/cli/six_test.py', 'tests/cli/three_test.py',
+                          'tests/cluster/one_test.py'])
+        self.assertIn('name it in tests/cluster/CMakeLists.txt', ''.join(self.found(check.unrun)))
+
     def test_headers(self):
         self.tree(base__a_h='#include <stdint.h>\nuint32_t f(void);\n', base__b_h='uint32_t f(void);\n',
                   base__part_h='/* check: part of a.h */\nuint32_t f(void);\n',
