@@ -18,8 +18,9 @@ struct wr_local {
     uint32_t         actions_max;
     wr_parker        parker;
     bool             parker_open, started, joined;
-    uint32_t         loaded; /* subtasks */
-    wr_errinfo       start_failure;
+    uint32_t         loaded, runnings; /* subtasks */
+    wr_origin       *origin;           /* NULL: none */
+    wr_errinfo       start_failure;    /* no task's: told at the next look at reports */
     bool             drain, forwarded;               /* of the stop that is being fed; forwarded: the
                             snapshots know already */
     _Atomic bool     stop, stop_drain, cancel, stir; /* orders that are not taken yet; stir: somebody woke us */
@@ -106,6 +107,7 @@ wr_err wr_local_new(wr_local **take, const wr_exec *exec, const wr_local_options
     if (l == NULL) return wr_fail(info, WR_MEMORY, "no memory for a job");
     l->env = options->env;
     l->exec = exec;
+    l->origin = options->origin;
     l->actions_max = wr_core_job_actions_max(exec->subtasks);
     l->execution = calloc(exec->subtasks, sizeof *l->execution);
     l->action = calloc(l->actions_max, sizeof *l->action);
@@ -129,6 +131,7 @@ wr_err wr_local_new(wr_local **take, const wr_exec *exec, const wr_local_options
                                    .scribes = options->scribes,
                                    .spin = options->spin,
                                    .seed = options->seed,
+                                   .wait_run = l->origin == NULL || !l->origin->restores,
                                    .notify = notified,
                                    .self = l};
     WR_GOTO(new_snapshots(l, options, &of_worker, info));
@@ -190,6 +193,29 @@ static void take_orders(wr_local *l)
     if (atomic_exchange(&l->cancel, false)) feed(l, (wr_job_event){.kind = WR_JOB_CANCEL});
 }
 
+/* No task was refused, and nobody outside has noticed anything: from here on the job is the folder's. */
+static bool begin_lineage(wr_local *l)
+{
+    wr_errinfo info = {0};
+    if (l->job.state != WR_JOB_RUNNING) return false;
+    if (l->origin == NULL || wr_origin_begin(l->origin, &info) == WR_OK) return true;
+    l->start_failure = info;
+    for (uint32_t i = 0; i < l->exec->subtasks; i++) wr_worker_cancel(l->worker, i);
+    wr_local_wake(l);
+    return false;
+}
+
+/* Those that start from a snapshot commit while they open: so it is now or never. All others wait for the second one. */
+static void all_loaded(wr_local *l)
+{
+    if (begin_lineage(l)) wr_worker_go(l->worker);
+}
+
+static void all_running(wr_local *l)
+{
+    if (begin_lineage(l)) wr_worker_run(l->worker);
+}
+
 static void take_reports(wr_local *l)
 {
     wr_task_event e;
@@ -205,9 +231,11 @@ static void take_reports(wr_local *l)
                                .attempt = e.attempt,
                                .reported = wr_exec_state_of(e.state),
                                .info = e.state == WR_TASK_FAILED ? &e.info : NULL});
+        if (e.state == WR_TASK_LOADED && ++l->loaded == l->exec->subtasks) all_loaded(l);
+        if (e.state == WR_TASK_RUNNING && ++l->runnings == l->exec->subtasks) all_running(l);
+        if (l->start_failure.code != WR_OK) break; /* and no snapshot begins */
         if (l->snapshots != NULL && l->job.state == WR_JOB_RUNNING)
             wr_coordinator_report(l->snapshots, e.subtask, e.state);
-        if (e.state == WR_TASK_LOADED && ++l->loaded == l->exec->subtasks) wr_worker_go(l->worker);
     }
 }
 

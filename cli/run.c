@@ -173,7 +173,6 @@ static int run(const wr_prepared *prepared, const wr_options *options, beginning
     uint32_t      slots = prepared->exec->slots;
     if (wr_pin_parse(&pin, options->pin, slots, &info) != WR_OK) return wr_cli_fail(&info);
     if (pin.on) wr_env_keep_off(pin.cpu, slots);
-    if (wr_origin_begin(&b->origin, &info) != WR_OK) return wr_cli_fail(&info);
     const wr_local_options of_local = {.env = env,
                                        .state_max = options->state_max,
                                        .cpu = pin.on ? pin.cpu : NULL,

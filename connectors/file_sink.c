@@ -17,6 +17,9 @@ typedef struct file_writer {
     int       file; /* descriptor + 1; 0: not open */
     bool      sync;
     bool      restored; /* goes on behind what is there: records may be in it twice */
+    bool      replaces; /* what is there goes with the first record or the end: all tasks have opened by then */
+    bool      cuts;     /* so its own file */
+    bool      clears;   /* so parts of subtasks that there are no more */
 } file_writer;
 
 /* The one or the other, by what the job wants. */
@@ -99,7 +102,7 @@ static bool choose_path(file_writer *w, weir_ctx *ctx, const char *path, bool ov
                                "make the folder around it, and check that this user may write there");
             return false;
         }
-        if (overwrite && !w->restored && ctx->subtask == 0 && !remove_stale(ctx, path)) return false;
+        w->clears = overwrite && !w->restored && ctx->subtask == 0;
         if (asprintf(&w->path, "%.*s/part-%05u", (int)n, path, ctx->subtask) < 0) w->path = NULL;
     }
     if (w->path != NULL) return true;
@@ -123,8 +126,9 @@ static bool open_file(file_writer *w, weir_ctx *ctx)
         return false;
     }
     bool more = there && file.bytes > 0 && w->restored;
-    int  flags = WR_OPEN_WRITE | WR_OPEN_CREATE;
-    if (!there || file.is_file) flags |= more ? WR_OPEN_APPEND : WR_OPEN_TRUNCATE;
+    int  flags = WR_OPEN_WRITE | WR_OPEN_CREATE | (more ? WR_OPEN_APPEND : 0);
+    w->replaces = overwrite && !w->restored;
+    w->cuts = there && file.is_file && file.bytes > 0 && w->replaces;
     int opened = env->open(env->self, w->path, flags);
     if (opened < 0) {
         wr_host_fail_errno(ctx, -opened, "write", w->path,
@@ -147,6 +151,18 @@ static void release(file_writer *w, const wr_env *env)
     memset(w, 0, sizeof *w);
 }
 
+static bool replace(file_writer *w, weir_ctx *ctx)
+{
+    const wr_env *env = wr_host_env(ctx);
+    if (!w->replaces) return true;
+    w->replaces = false;
+    if (w->clears && !remove_stale(ctx, wr_host_endpoint(ctx)->path)) return false;
+    int result = w->cuts ? env->truncate(env->self, w->file - 1, 0) : 0;
+    if (result < 0) wr_host_fail_errno(ctx, -result, "write", w->path, "check that this user may write there");
+    w->writer.broken = result < 0;
+    return result >= 0;
+}
+
 static bool flush_and_sync(file_writer *w, weir_ctx *ctx)
 {
     const wr_env *env = wr_host_env(ctx);
@@ -159,7 +175,7 @@ static bool flush_and_sync(file_writer *w, weir_ctx *ctx)
 static void close_file(file_writer *w, weir_ctx *ctx)
 {
     if (w->file == 0) return;
-    flush_and_sync(w, ctx); /* also after a failure elsewhere: what was written stays */
+    if (!w->replaces) flush_and_sync(w, ctx); /* also after a failure elsewhere: what was written stays */
     release(w, wr_host_env(ctx));
 }
 
@@ -228,14 +244,14 @@ static void file_write(weir_ctx *ctx)
     file_sink *f = ctx->local;
     if (f->exact)
         wr_parts_write(&f->parts, ctx);
-    else
+    else if (replace(&f->plain, ctx))
         wr_writer_put(&f->plain.writer, ctx);
 }
 
 static void file_flush(weir_ctx *ctx)
 {
     file_sink *f = ctx->local;
-    ctx->verdict[0] = f->exact || wr_writer_flush(&f->plain.writer, ctx);
+    ctx->verdict[0] = f->exact || f->plain.replaces || wr_writer_flush(&f->plain.writer, ctx);
 }
 
 /* Without exactly once: what was written before a barrier is on the disk, and a restart goes on behind it. */
@@ -246,7 +262,8 @@ static void file_prepare(weir_ctx *ctx)
     if (f->exact)
         ctx->verdict[0] = wr_parts_prepare(&f->parts, ctx);
     else
-        ctx->verdict[0] = barrier ? flush_and_sync(&f->plain, ctx) : wr_writer_flush(&f->plain.writer, ctx);
+        ctx->verdict[0] = replace(&f->plain, ctx) &&
+                          (barrier ? flush_and_sync(&f->plain, ctx) : wr_writer_flush(&f->plain.writer, ctx));
 }
 
 static void file_commit(weir_ctx *ctx)

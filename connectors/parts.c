@@ -155,7 +155,7 @@ static bool make_folder(wr_parts *p, weir_ctx *ctx)
 typedef struct names {
     const wr_parts *parts;
     uint32_t        subtask, subtasks; /* those whose subtask is this one's, modulo subtasks */
-    bool            all;               /* of all lineages, and finished ones as well */
+    bool            all;               /* of all lineages, and finished ones as well; but not what we write */
     bool            finished;          /* only those: nobody reads the others */
     uint32_t        attempt;           /* ours: what a later one of this job writes is not ours to touch */
     const wr_part  *known;
@@ -184,6 +184,7 @@ static bool take_name(void *arg, const char *file)
         if (!s->all && (*part.state == 0 || is_known(s, part.name, part.n))) return true;
         bool of_job = strncmp(part.name, s->parts->prefix, strlen(s->parts->prefix)) == 0;
         if (of_job && part.attempt > s->attempt && !wr_sabotage.stale_epoch) return true;
+        if (of_job && s->all && *part.state != 0) return true; /* recover left none of an earlier attempt */
     }
     if (part.subtask % s->subtasks != s->subtask || strlen(file) >= sizeof s->found[0]) return true;
     memcpy(s->found[s->n++], file, strlen(file) + 1);
@@ -210,37 +211,54 @@ static int64_t remove_names(wr_parts *p, const wr_env *env, names *s)
     return result < 0 ? result : removed;
 }
 
+static names *all_names(wr_parts *p, weir_ctx *ctx, bool finished)
+{
+    names *s = calloc(1, sizeof *s);
+    if (s == NULL) return NULL;
+    *s = (names){.parts = p,
+                 .subtask = ctx->subtask,
+                 .subtasks = ctx->subtasks,
+                 .all = true,
+                 .finished = finished,
+                 .attempt = wr_host_op(ctx)->home->attempt};
+    return s;
+}
+
+static bool looked(const wr_parts *p, weir_ctx *ctx, int64_t result)
+{
+    if (result >= 0) return true;
+    wr_host_fail_errno(ctx, (int)-result, "look through", p->folder, "check that this user may write there");
+    return false;
+}
+
 /* A start from nothing into a folder with results: a reader could not tell them from ours. */
 static bool begin_anew(wr_parts *p, weir_ctx *ctx)
 {
     const wr_env        *env = wr_host_env(ctx);
     const weir_endpoint *endpoint = wr_host_endpoint(ctx);
-    names               *s = calloc(1, sizeof *s);
-    int64_t              result = s == NULL ? -ENOMEM : 0;
-    if (s != NULL) {
-        *s = (names){.parts = p,
-                     .subtask = ctx->subtask,
-                     .subtasks = ctx->subtasks,
-                     .all = true,
-                     .attempt = wr_host_op(ctx)->home->attempt};
-        if (weir_endpoint_u64(endpoint, "overwrite") != 0) {
-            result = remove_names(p, env, s);
-        } else {
-            s->finished = true; /* recover removes what is hidden and of this lineage */
-            result = env->list(env->self, p->folder, take_name, s);
-            if (s->n > 0 && result >= 0) {
-                wr_op_fail(wr_host_op(ctx), WR_CONFIG,
-                           "%s has results of an earlier run (%s); sink %s (%s); remove them, or add ?overwrite=true",
-                           p->folder, s->found[0], endpoint->name, endpoint->uri);
-                free(s);
-                return false;
-            }
-        }
-    }
+    p->replaces = weir_endpoint_u64(endpoint, "overwrite") != 0;
+    if (p->replaces) return true;
+    names *s = all_names(p, ctx, true); /* recover removes what is hidden and of this lineage */
+    int    result = s == NULL ? -ENOMEM : env->list(env->self, p->folder, take_name, s);
+    bool   found = result >= 0 && s->n > 0;
+    if (found)
+        wr_op_fail(wr_host_op(ctx), WR_CONFIG,
+                   "%s has results of an earlier run (%s); sink %s (%s); remove them, or add ?overwrite=true",
+                   p->folder, s->found[0], endpoint->name, endpoint->uri);
     free(s);
-    if (result >= 0) return true;
-    wr_host_fail_errno(ctx, (int)-result, "look through", p->folder, "check that this user may write there");
-    return false;
+    return !found && looked(p, ctx, result);
+}
+
+/* Not while it opens: another task may yet refuse the job. But before the first snapshot counts: who starts from that
+ * one looks for nothing any more. */
+static bool replace(wr_parts *p, weir_ctx *ctx)
+{
+    if (!p->replaces) return true;
+    names  *s = all_names(p, ctx, false);
+    int64_t result = s == NULL ? -ENOMEM : remove_names(p, wr_host_env(ctx), s);
+    free(s);
+    p->replaces = result < 0;
+    return looked(p, ctx, result);
 }
 
 bool wr_parts_open(wr_parts *p, weir_ctx *ctx, bool restored)
@@ -369,7 +387,7 @@ void wr_parts_write(wr_parts *p, weir_ctx *ctx)
 
 bool wr_parts_prepare(wr_parts *p, weir_ctx *ctx)
 {
-    if (p->writer.broken || !end_file(p, ctx)) return false;
+    if (p->writer.broken || !end_file(p, ctx) || !replace(p, ctx)) return false;
     int result = p->closeds > 0 ? sync_folder(p, wr_host_env(ctx), p->folder) : 0;
     if (result < 0) {
         wr_host_fail_errno(ctx, -result, "sync", p->folder, "check the disk");

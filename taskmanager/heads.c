@@ -101,7 +101,7 @@ static void assign_splits(wr_tasklet *t, bool *progress)
     }
 }
 
-static bool discover(wr_tasklet *t)
+bool wr_heads_discover(wr_tasklet *t)
 {
     wr_enumerator *e = t->enumerator;
     if (!wr_enumerator_run(e)) return false;
@@ -124,7 +124,7 @@ enum wr_called wr_heads_enumerate(wr_tasklet *t)
     bool progress = false;
     if (t->home->mono_ns >= t->discover_mono_ns) {
         progress = true;
-        if (!discover(t)) {
+        if (!wr_heads_discover(t)) {
             t->failure = e->op.failure;
             return wr_tasklet_leave(t, WR_TASK_FAILED);
         }

@@ -7,4 +7,6 @@
 bool wr_heads_read(wr_tasklet *t);
 /* One step of an enumerator, on a thread of its own, where user code may block. */
 enum wr_called wr_heads_enumerate(wr_tasklet *t);
+/* Looks for splits, and says when it is due again. False: the enumerator's operator knows why. */
+bool wr_heads_discover(wr_tasklet *t);
 #endif

@@ -199,7 +199,10 @@ static enum wr_called open_all(wr_tasklet *t)
     wr_advance_open(t);
     wr_err err = t->barriers.folder != NULL ? wr_capture_mark(t, &info) : WR_OK;
     if (err != WR_OK) return fail_begin(t, err, &info);
-    if (t->enumerator != NULL) t->discover_mono_ns = wr_enumerator_rests(t->enumerator) ? INT64_MAX : t->home->mono_ns;
+    /* What is to be read must be there before the task counts as running. */
+    if (t->enumerator != NULL && (t->ended_before & 1) == 0 && !wr_enumerator_rests(t->enumerator)) {
+        if (!wr_heads_discover(t)) return fail_begin(t, t->enumerator->op.failure.code, &t->enumerator->op.failure);
+    }
     end_again(t);
     become(t, WR_TASK_RUNNING);
     return WR_CALLED_PROGRESS;
@@ -309,6 +312,12 @@ static enum wr_called work_and_capture(wr_tasklet *t)
     return stepped ? WR_CALLED_PROGRESS : called;
 }
 
+/* It is open, and others may not be. */
+static bool held_back(const wr_tasklet *t)
+{
+    return t->wait_run && (command_of(t) & WR_COMMAND_RUN) == 0;
+}
+
 enum wr_called wr_tasklet_call(wr_tasklet *t)
 {
     uint32_t state = atomic_load_explicit(&t->state, memory_order_relaxed);
@@ -318,6 +327,7 @@ enum wr_called wr_tasklet_call(wr_tasklet *t)
     if (command_of(t) & WR_COMMAND_CANCEL) return wr_tasklet_leave(t, WR_TASK_CANCELED);
     if (t->finishing) return finish(t);
     if (state < WR_TASK_RUNNING) return begin(t, state);
+    if (held_back(t)) return WR_CALLED_IDLE;
     return t->barriers.capture.writer != NULL ? work_and_capture(t) : work(t);
 }
 
@@ -333,7 +343,7 @@ void wr_tasklet_waits(const wr_tasklet *t, int *fd, uint32_t *fds, int64_t *unti
         int64_t at = wr_op_due_at(op);
         if (at < *until_mono_ns) *until_mono_ns = at;
     }
-    if (t->opened < t->ops) return;
+    if (t->opened < t->ops || held_back(t)) return;
     if (t->ended || (command_of(t) & WR_COMMAND_PAUSE)) return;
     if (t->enumerator != NULL)
         until = t->discover_mono_ns;

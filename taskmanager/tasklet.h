@@ -19,7 +19,7 @@ enum wr_called {
 };
 
 /* Bits, set by the worker's owner. */
-enum { WR_COMMAND_STOP = 1, WR_COMMAND_CANCEL = 2, WR_COMMAND_GO = 4, WR_COMMAND_PAUSE = 8 };
+enum { WR_COMMAND_STOP = 1, WR_COMMAND_CANCEL = 2, WR_COMMAND_GO = 4, WR_COMMAND_PAUSE = 8, WR_COMMAND_RUN = 16 };
 
 /* Slot-owned but for the atomics. */
 typedef struct wr_tasklet {
@@ -43,6 +43,7 @@ typedef struct wr_tasklet {
     wr_barriers        barriers;
     uint32_t           attempt;
     bool               wait_go; /* waits in LOADED, restored or not */
+    bool               wait_run; /* RUNNING, but takes nothing before it is told */
     const wr_manifest *restore; /* starts from this one, or NULL */
     const char        *restore_folder;
     uint64_t           ended_before;    /* bit i: operator i had ended when the snapshot was taken: no results again */

@@ -191,6 +191,11 @@ void wr_worker_go(wr_worker *w)
     command_all(w, WR_COMMAND_GO);
 }
 
+void wr_worker_run(wr_worker *w)
+{
+    command_all(w, WR_COMMAND_RUN);
+}
+
 void wr_worker_pause_sources(wr_worker *w)
 {
     command_all(w, WR_COMMAND_PAUSE);

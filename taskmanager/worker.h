@@ -48,6 +48,7 @@ typedef struct wr_worker_options {
     uint64_t    job_id;
     uint32_t    attempt; /* in every report and answer, instead of the execution graph's */
     bool        wait_go; /* every task waits in LOADED for wr_worker_go, not only one that starts from a snapshot */
+    bool        wait_run; /* not in a cluster: what is RUNNING takes no record before wr_worker_run */
 } wr_worker_options;
 
 /* Allocates everything; opens nothing. exec outlives the worker. Owner: the caller's thread, which also does all of
@@ -68,6 +69,8 @@ void wr_worker_complete(wr_worker *w, uint64_t id);
 struct wr_ack *wr_worker_ack(wr_worker *w);
 /* All tasks are LOADED: open and run. */
 void wr_worker_go(wr_worker *w);
+/* All tasks are RUNNING, so nothing of the job has been refused: records may come. */
+void wr_worker_run(wr_worker *w);
 /* All tasks are ENDED and what they prepared is committed: they finish. */
 void wr_worker_finish(wr_worker *w);
 /* A last snapshot follows: sources emit no more, nothing ends, no results come. */

@@ -140,6 +140,7 @@ static wr_err build_tasklets(wr_worker *w, wr_errinfo *info)
         t->home = &slot->home;
         t->attempt = w->here != NULL ? w->options.attempt : s->attempt;
         t->wait_go = w->here != NULL && w->options.wait_go;
+        t->wait_run = w->here == NULL && w->options.wait_run;
         t->watermark = WEIR_NO_TIME;
         t->discover_mono_ns = INT64_MAX;
         t->reported = WR_TASK_CREATED;

@@ -87,7 +87,7 @@ typedef struct process {
     wr_job_action  *action;
     doom            doom;
     bool            stirred; /* a task has something to say */
-    uint32_t        weight[64], loaded;
+    uint32_t        weight[64], loaded, runnings;
     uint64_t        id; /* of the snapshot that was begun last */
     uint64_t        completions, steps, idle, faults_until, errors_before;
     int64_t         interval_ms;
@@ -154,19 +154,33 @@ static wr_exec_state exec_state_of(wr_task_state state)
 
 static void check_states(process *p);
 
+/* As cli/local.c does it. False: the disk failed, and the job does. */
+static bool begin_lineage(process *p)
+{
+    wr_errinfo info = {0};
+    if (wr_origin_begin(&p->origin, &info) == WR_OK) return true;
+    note(p->w, "its lineage cannot be begun: %s", info.text);
+    feed(p, (wr_job_event){.kind = WR_JOB_REPORT, .attempt = 1, .reported = WR_EXEC_FAILED, .info = &info});
+    for (uint32_t i = 0; i < p->exec->subtasks; i++) wr_worker_cancel(p->worker, i);
+    return false;
+}
+
 static void take_reports(process *p)
 {
     for (wr_task_event e; wr_worker_event(p->worker, &e);) {
         note(p->w, "task %u %s%s%s", e.subtask, wr_task_state_name(e.state), e.info.code ? " " : "", e.info.text);
         bool all_loaded = e.state == WR_TASK_LOADED && ++p->loaded == p->exec->subtasks;
+        bool all_run = e.state == WR_TASK_RUNNING && ++p->runnings == p->exec->subtasks;
         if (all_loaded) check_states(p);
         feed(p, (wr_job_event){.kind = WR_JOB_REPORT,
                                .subtask = e.subtask,
                                .attempt = e.attempt,
                                .reported = exec_state_of(e.state),
                                .info = e.state == WR_TASK_FAILED ? &e.info : NULL});
+        if (p->core.state == WR_JOB_RUNNING && (all_loaded || all_run) && !begin_lineage(p)) return;
         if (p->core.state == WR_JOB_RUNNING) wr_coordinator_report(p->snapshots, e.subtask, e.state);
         if (p->core.state == WR_JOB_RUNNING && all_loaded) wr_worker_go(p->worker);
+        if (p->core.state == WR_JOB_RUNNING && all_run) wr_worker_run(p->worker);
     }
 }
 
@@ -362,7 +376,6 @@ static bool build(process *p)
                                    .restore = restore};
     WR_GOTO(wr_job_finish(p->pipeline, &settings, &p->job, &info));
     WR_GOTO(wr_origin_match(&p->origin, p->job, false, &info));
-    WR_GOTO(wr_origin_begin(&p->origin, &info));
     WR_GOTO(wr_exec_new(p->job, &p->exec, &info));
     wr_coordinator_options of_snapshots = {.env = &w->env,
                                            .origin = &p->origin,
