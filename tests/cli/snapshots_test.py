@@ -83,6 +83,7 @@ class Snapshots(Case):
         cls.build("chain", chain())
         cls.build("other", chain("other"))
         cls.build("renamed", chain(uid="renamed"))
+        cls.build("filed", chain().replace('"generator:?count=1000&keys=10"', '"file:nowhere.csv", .format = WEIR_CSV'))
 
     def setUp(self):
         self.number = getattr(Snapshots, "count", 0)
@@ -97,9 +98,9 @@ class Snapshots(Case):
                 run.kill()
             run.communicate()
 
-    def args(self, *more, count=100000, rate=0, keys=500, pipeline="chain.so", interval="50ms"):
-        source = f"events=generator:?count={count}&keys={keys}&splits=2" + (f"&rate={rate}" if rate else "")
-        return ["run", pipeline, "-p", "2", "--set", source, "--set", f"links=file:{self.links}", "--snapshots", self.snapshots,
+    def args(self, *more, count=100000, rate=0, keys=500, pipeline="chain.so", interval="50ms", source=None, links=""):
+        source = source or f"events=generator:?count={count}&keys={keys}&splits=2" + (f"&rate={rate}" if rate else "")
+        return ["run", pipeline, "-p", "2", "--set", source, "--set", f"links=file:{self.links}{links}", "--snapshots", self.snapshots,
                 "--snapshot-interval", interval, *more]
 
     def begin(self, *args):
@@ -502,6 +503,60 @@ class Snapshots(Case):
         self.assertEqual(self.read(os.path.join(self.snapshots, "journal")), journal)
         self.expect(self.weir(*self.args()), 0, r"goes on from snapshot")
         self.exact()
+
+    def killed(self, **more):
+        run = self.begin(*self.args(rate=50000, **more))
+        self.until_snapshots(run, 2)
+        run.kill()
+        self.end(run, -signal.SIGKILL)
+
+    def fresh_refused(self):
+        """By the sink, by the source, by the folder of a sink: what the tasks look at only when they open."""
+        self.error(self.weir(*self.args("--fresh")), 2, 102, "CONFIG", "has results of an earlier run")
+        for links in ("-anew", "?overwrite=true"):
+            got = self.weir(*self.args("--fresh", pipeline="filed.so", source="events=file:nowhere.csv", links=links))
+            self.error(got, 1, 402, "NOT_FOUND", "nowhere.csv")
+        self.error(self.weir(*self.args("--fresh", links="-none/deep")), 1, 402, "NOT_FOUND", "cannot make the folder")
+
+    def test_a_fresh_start_that_a_task_refuses(self):
+        """Likewise: journal, snapshots and results stay, also those that overwrite=true would have replaced."""
+        self.killed()
+        before = self.manifests(), self.read(os.path.join(self.snapshots, "journal")), sorted(os.listdir(self.path(self.links)))
+        self.fresh_refused()
+        after = self.manifests(), self.read(os.path.join(self.snapshots, "journal")), sorted(os.listdir(self.path(self.links)))
+        self.assertEqual(after, before)
+        self.expect(self.weir(*self.args()), 0, r"goes on from snapshot")
+        self.exact()
+        self.fresh_refused()
+        self.expect(self.weir(*self.args()), 0, r"chain has finished")
+        self.exact()
+
+    def test_overwrite_without_snapshots(self):
+        """A plain file, too, stays until something is to be written into it."""
+        self.write("plain.csv", "of an earlier run\n")
+        to = ("--set", "links=file:plain.csv?overwrite=true")
+        self.error(self.weir("run", "filed.so", "-p", "1", *to), 1, 402, "NOT_FOUND", "nowhere.csv")
+        self.assertEqual(self.read("plain.csv"), "of an earlier run\n")
+        self.expect(self.weir("run", "chain.so", "-p", "1", *to), 0)
+        self.assertEqual(len(self.read("plain.csv").splitlines()), 1000)
+
+    def test_a_fresh_start_that_is_killed(self):
+        """Before its first snapshot and behind it: it has begun, and goes on where it was."""
+        over = "?overwrite=true"
+        for early in (True, False):
+            with self.subTest(early=early):
+                self.killed(links=over)
+                old = self.read(os.path.join(self.snapshots, "journal"))
+                run = self.begin(*self.args("--fresh", links=over, rate=50000, interval="1h" if early else "50ms"))
+                self.wait_until(lambda: self.read(os.path.join(self.snapshots, "journal")) != old, "it begins")
+                if not early:
+                    self.until_snapshots(run, 2)
+                run.kill()
+                self.end(run, -signal.SIGKILL)
+                got = self.expect(self.weir(*self.args(links=over)), 0, r"chain finished after")
+                self.assertEqual("goes on from snapshot" not in got.err, early)
+                self.exact()
+                shutil.rmtree(self.path(self.snapshots))
 
     def test_fresh_helps_out_of_damage(self):
         """As docs/operations.md says: from an older snapshot, or from the beginning."""

@@ -436,8 +436,20 @@ static void results_of_others_are_refused(void **unused)
     end(&u);
     file_write_text(folder_path(&f, "out/notes"), "not ours\n");
     begin(&u, &f, "?overwrite=true");
+    write_numbers(&u, 5, 6);
+    reader_sees(&f, "not ours |0 "); /* another task may yet refuse the job */
+    kill_task(&u);
+    reader_sees(&f, "not ours |0 ");
+    begin(&u, &f, "?overwrite=true");
+    write_numbers(&u, 5, 6);
+    barrier(&u, 1);
     reader_sees(&f, "not ours ");
-    assert_int_equal(hidden(&f, ""), 0);
+    assert_int_equal(hidden(&f, ""), 1); /* its own, prepared */
+    complete(&u, 1);
+    write_numbers(&u, 6, 7);
+    barrier(&u, 2);
+    complete(&u, 2);
+    reader_sees(&f, "not ours |5 |6 ");
     end(&u);
     prepare_task(&u, &f, "/notes", 0, 1);
     assert_false(start(&u, NULL, 0, 0));

@@ -91,6 +91,34 @@ static void files_and_folders(void **state)
     folder_remove(&f);
 }
 
+/* Another task may yet refuse the job: opening alone changes nothing, and neither does a cancel then. */
+static void what_is_replaced_goes_with_the_first_record(void **state)
+{
+    (void)state;
+    folder f = folder_make();
+    drive  d;
+    mkdir(folder_path(&f, "parts"), 0777);
+    file_write_text(folder_path(&f, "parts/part-00000"), "old\n");
+    file_write_text(folder_path(&f, "parts/part-00007"), "older\n");
+    for (int i = 0; i < 2; i++) {
+        if (!drive_init(&d, spec_of(uri_of(&f, "parts/?overwrite=true&header=true")))) fail_msg("%s", d.problem.text);
+        assert_true(drive_open(&d));
+        d.op.kernel->flush(&d.op);
+        assert_file(&f, "parts/part-00000", "old\n");
+        assert_file(&f, "parts/part-00007", "older\n");
+        if (i == 1) drive_write(&d, &some[0], 1);
+        drive_close(&d);
+        drive_fini(&d);
+    }
+    assert_file(&f, "parts/part-00000", "word,count\nthe,7\n");
+    assert_int_equal(access(folder_path(&f, "parts/part-00007"), F_OK), -1);
+    run(&d, uri_of(&f, "parts/?overwrite=true"), 0, 1, 0); /* nor does an end without records keep it */
+    drive_close(&d);
+    drive_fini(&d);
+    assert_file(&f, "parts/part-00000", "");
+    folder_remove(&f);
+}
+
 static void paths_that_cannot_be_written(void **state)
 {
     (void)state;
@@ -348,6 +376,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_and_folders),
+        cmocka_unit_test(what_is_replaced_goes_with_the_first_record),
         cmocka_unit_test(paths_that_cannot_be_written),
         cmocka_unit_test(a_full_disk_fails_the_task),
         cmocka_unit_test(what_is_written_is_read_again),

@@ -92,7 +92,7 @@ static void build_valves(weir_pipeline *p, uint32_t route, uint32_t parallelism,
     weir_write(counted, end, .blocking = WEIR_ON_SLOT, .parallelism = parallelism);
 }
 
-static void begin(stepped *s, uint32_t route, uint32_t parallelism, bool keyed)
+static void begin_with(stepped *s, uint32_t route, uint32_t parallelism, bool keyed, bool wait_run)
 {
     wr_errinfo info = {0};
     memset(s, 0, sizeof *s);
@@ -102,13 +102,18 @@ static void begin(stepped *s, uint32_t route, uint32_t parallelism, bool keyed)
     s->run.pipeline = wr_job_new("valves", NULL, 0);
     build_valves(s->run.pipeline, route, parallelism, keyed);
     wr_job_settings   settings = {.parallelism_default = 1};
-    wr_worker_options options = {.env = wr_env_real(), .job = "valves"};
+    wr_worker_options options = {.env = wr_env_real(), .job = "valves", .wait_run = wait_run};
     if (wr_job_finish(s->run.pipeline, &settings, &s->run.job, &info) != WR_OK ||
         wr_exec_new(s->run.job, &s->run.exec, &info) != WR_OK ||
         wr_worker_new(&s->run.worker, s->run.exec, &options, &info) != WR_OK) {
         fail_msg("%s", info.text);
     }
     settle(s);
+}
+
+static void begin(stepped *s, uint32_t route, uint32_t parallelism, bool keyed)
+{
+    begin_with(s, route, parallelism, keyed, false);
 }
 
 static void end(stepped *s)
@@ -278,6 +283,28 @@ static void test_partial_batches_leave(void **state)
     end(&s);
 }
 
+/* All are open before the first record leaves its source, and whoever waits can be canceled. */
+static void test_records_wait_for_the_word(void **state)
+{
+    (void)state;
+    for (int canceled = 0; canceled < 2; canceled++) {
+        stepped s;
+        begin_with(&s, 0, 2, false, true);
+        may_send[0] = may_send[1] = 10;
+        settle(&s);
+        wr_tasklet *a = tasklet_of(&s, "a", 0);
+        assert_int_equal(state_of(a), WR_TASK_RUNNING);
+        assert_int_equal(taken(&s, "pass"), 0);
+        assert_int_equal(call(a, 1000), WR_CALLED_IDLE);
+        if (canceled == 0) {
+            wr_worker_run(s.run.worker);
+            settle(&s);
+            assert_int_equal(taken(&s, "pass"), 20);
+        }
+        end(&s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -286,6 +313,7 @@ int main(void)
         cmocka_unit_test(test_a_full_channel_stops_its_producer_only),
         cmocka_unit_test(test_a_blocked_task_can_be_canceled),
         cmocka_unit_test(test_partial_batches_leave),
+        cmocka_unit_test(test_records_wait_for_the_word),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
