@@ -18,9 +18,9 @@ struct wr_local {
     uint32_t         actions_max;
     wr_parker        parker;
     bool             parker_open, started, joined;
-    uint32_t         loaded, runnings; /* subtasks */
-    wr_origin       *origin;           /* NULL: none */
-    wr_errinfo       start_failure;    /* no task's: told at the next look at reports */
+    uint32_t         loaded, runnings;               /* subtasks */
+    wr_origin       *origin;                         /* NULL: none */
+    wr_errinfo       start_failure;                  /* no task's: told at the next look at reports */
     bool             drain, forwarded;               /* of the stop that is being fed; forwarded: the
                             snapshots know already */
     _Atomic bool     stop, stop_drain, cancel, stir; /* orders that are not taken yet; stir: somebody woke us */
@@ -205,7 +205,7 @@ static bool begin_lineage(wr_local *l)
     return false;
 }
 
-/* Those that start from a snapshot commit while they open: so it is now or never. All others wait for the second one. */
+/* Those that start from a snapshot commit while they open: so their lineage begins before. */
 static void all_loaded(wr_local *l)
 {
     if (begin_lineage(l)) wr_worker_go(l->worker);

@@ -29,7 +29,7 @@ typedef struct wr_parts {
     uint64_t  epoch, number; /* of the file that was begun last */
     bool      sync;
     bool      replaces; /* what an earlier run left goes with the first prepare: all tasks have opened by then */
-    wr_part  *closed; /* since the last prepare; their names are ours */
+    wr_part  *closed;   /* since the last prepare; their names are ours */
     uint32_t  closeds, room;
 } wr_parts;
 

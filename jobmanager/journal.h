@@ -24,7 +24,7 @@ typedef struct wr_journal_config {
  * offset, but does not stop who begins fresh. */
 wr_err wr_journal_open(wr_journal **take, const wr_journal_config *config, wr_errinfo *info);
 /* Of a journal that was opened fresh: the new lineage is durable. Until then nothing is written, so that a start that
- * comes to nothing leaves the job where it was. Of any other: nothing. Before ids are reserved. */
+ * comes to nothing leaves the job where it was. Of any other, and again: nothing. Before ids are reserved. */
 wr_err wr_journal_begin(wr_journal *j, wr_errinfo *info);
 void   wr_journal_close(wr_journal *j); /* unlocks; NULL is nothing */
 

@@ -40,8 +40,9 @@ typedef struct wr_origin {
 wr_err wr_origin_open(wr_origin *o, const wr_origin_config *config, wr_errinfo *info);
 /* Whether the job can take the snapshot's state (jobmanager/restore.h); WR_STATE. */
 wr_err wr_origin_match(const wr_origin *o, const wr_job *job, bool allow_non_restored, wr_errinfo *info);
-/* Nothing stands in the way any more: of one that is opened fresh, the new lineage is durable. Before its coordinator
- * is made. Of others nothing is done. */
+/* Nothing stands in the way any more: of one that is opened fresh, the new lineage is durable. When all tasks run and
+ * none has taken a record; when they start from a snapshot, before they open, since sinks commit then. Before the
+ * coordinator hears that they run. Of others, and again, nothing is done. */
 wr_err wr_origin_begin(wr_origin *o, wr_errinfo *info);
 /* Others may take the folder; the manifest stays. */
 void wr_origin_unlock(wr_origin *o);

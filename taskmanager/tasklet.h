@@ -42,9 +42,9 @@ typedef struct wr_tasklet {
     wr_hold            hold;
     wr_barriers        barriers;
     uint32_t           attempt;
-    bool               wait_go; /* waits in LOADED, restored or not */
+    bool               wait_go;  /* waits in LOADED, restored or not */
     bool               wait_run; /* RUNNING, but takes nothing before it is told */
-    const wr_manifest *restore; /* starts from this one, or NULL */
+    const wr_manifest *restore;  /* starts from this one, or NULL */
     const char        *restore_folder;
     uint64_t           ended_before;    /* bit i: operator i had ended when the snapshot was taken: no results again */
     bool               finishing;       /* ordered to finish without further results */

@@ -46,8 +46,8 @@ typedef struct wr_worker_options {
      * NULL: all of them, and nothing below counts. With it more slots than CPUs do not spin. */
     const bool *here;
     uint64_t    job_id;
-    uint32_t    attempt; /* in every report and answer, instead of the execution graph's */
-    bool        wait_go; /* every task waits in LOADED for wr_worker_go, not only one that starts from a snapshot */
+    uint32_t    attempt;  /* in every report and answer, instead of the execution graph's */
+    bool        wait_go;  /* every task waits in LOADED for wr_worker_go, not only one that starts from a snapshot */
     bool        wait_run; /* not in a cluster: what is RUNNING takes no record before wr_worker_run */
 } wr_worker_options;
 

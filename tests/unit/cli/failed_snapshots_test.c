@@ -1,4 +1,5 @@
-/* What snapshots that failed leave behind: it is gone before the next one is taken, also when none has completed. */
+/* What snapshots that failed leave behind: it is gone before the next one is taken, also when none has completed. And a
+ * new lineage that cannot be written down. */
 #include "cli/local.h"
 #include "connectors/connectors.h"
 #include "graph/exec.h"
@@ -111,8 +112,52 @@ static void test_they_do_not_pile_up(void **state)
     assert_int_equal(rmdir(folder), 0);
 }
 
+static int open_no_journal(void *self, const char *path, int flags)
+{
+    if (strstr(path, "journal") != NULL && (flags & WR_OPEN_CREATE) != 0) return -ENOSPC;
+    return wr_env_real()->open(self, path, flags);
+}
+
+/* The job fails, and says why, before any task has taken a record. */
+static void test_a_lineage_that_cannot_begin(void **state)
+{
+    (void)state;
+    wr_env         env = *wr_env_real();
+    wr_errinfo     info = {0};
+    wr_origin      origin;
+    wr_exec       *exec;
+    const wr_job  *job;
+    wr_local      *local;
+    weir_pipeline *p = wr_job_new("full", NULL, 0);
+    env.open = open_no_journal;
+    snprintf(folder, sizeof folder, "/tmp/weir-full-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    build(p);
+    wr_job_settings settings = {
+        .parallelism_default = 2, .connector = wr_connector_resolve, .inspect = wr_connector_inspect};
+    if (wr_job_finish(p, &settings, &job, &info) != WR_OK) fail_msg("%s", info.text);
+    assert_int_equal(wr_exec_new(job, &exec, &info), WR_OK);
+    const wr_origin_config of_origin = {.env = &env, .job = "full", .folder = folder, .fresh = true};
+    assert_int_equal(wr_origin_open(&origin, &of_origin, &info), WR_OK);
+    const wr_local_options options = {.env = &env, .origin = &origin, .snapshot_interval_ms = 1};
+    assert_int_equal(wr_local_new(&local, exec, &options, &info), WR_OK);
+    wr_local_start(local);
+    while (!wr_local_step(local, 1000000)) {}
+    assert_int_equal(wr_local_state(local), WR_JOB_FAILED);
+    assert_non_null(strstr(wr_local_job(local)->cause.text, "journal"));
+    wr_operator_stats stats;
+    for (uint32_t i = 0; wr_worker_operator_stats(wr_local_worker(local), i, &stats); i++) assert_true(stats.out == 0);
+    wr_local_free(local);
+    wr_origin_close(&origin);
+    wr_exec_free(exec);
+    wr_job_free(p);
+    env.list(env.self, folder, remove_one, NULL);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_they_do_not_pile_up)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_they_do_not_pile_up),
+                                       cmocka_unit_test(test_a_lineage_that_cannot_begin)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
