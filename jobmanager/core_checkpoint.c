@@ -339,9 +339,10 @@ static void request(wr_core_checkpoint *m, const wr_checkpoint_event *e, out *o)
 
 static void stop(wr_core_checkpoint *m, const wr_checkpoint_event *e, out *o)
 {
-    static const wr_errinfo twice = {WR_UNREACHABLE, "the job is stopping already"};
+    static const wr_errinfo twice = {WR_CONFIG, "the job is stopping already; its last snapshot is on its way"};
+    static const wr_errinfo ending = {WR_UNREACHABLE, "the job is ending already"};
     if (m->closed || m->finished || m->stopping || (m->draining && m->stop_waits)) {
-        if (!e->nobody) answer(o, e->ticket, 0, &twice);
+        if (!e->nobody) answer(o, e->ticket, 0, m->closed || m->finished ? &ending : &twice);
         return;
     }
     if (!e->nobody) {

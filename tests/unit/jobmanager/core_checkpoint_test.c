@@ -471,7 +471,7 @@ static void test_drain(void **state)
     assert_int_equal(b.actions, 0);
     assert_int_equal(wr_core_checkpoint_due(&b.m), INT64_MAX); /* or who asks would ask again and again */
     step(&b, (wr_checkpoint_event){.kind = WR_CHECKPOINT_STOP, .ticket = 5, .drain = true});
-    expect_answer(&b, 5, WR_UNREACHABLE);
+    expect_answer(&b, 5, WR_CONFIG);
     for (uint32_t i = 0; i < SUBTASKS; i++) end(&b, i);
     wr_barrier last = triggered(&b);
     ack_all(&b, last.id, true);
