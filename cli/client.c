@@ -323,11 +323,13 @@ static int control(const wr_options *options, uint32_t verb, const char *path)
     if (path != NULL) WR_GOTO(wr_absolute(r->path, path, &info));
     WR_GOTO(find_job(options->file, options->timeout_ns, &socket, &info));
     WR_GOTO(ask(socket, r, &p, options->file, &bytes, &reply, &info));
+    /* With the number of its last snapshot the job ends, whatever else went wrong. */
+    if (verb == WR_CONTROL_STOP && (reply.code == 0 || reply.id != 0))
+        WR_GOTO(await_end(socket, &p, options->file, &info));
     if (reply.code != 0) {
         wr_fail(&info, (wr_err)reply.code, "%.*s", (int)reply.text_bytes, reply.text);
         goto out;
     }
-    if (verb == WR_CONTROL_STOP) WR_GOTO(await_end(socket, &p, options->file, &info));
     say(options, r, &reply);
 out:
     (void)err;

@@ -161,7 +161,7 @@ static void reply(wr_control *c, peer *p, uint64_t id, const wr_errinfo *why, co
         sent += (size_t)n;
     }
     wr_pack_free(&pack);
-    if (p->verb == WR_CONTROL_STOP && why == NULL)
+    if (p->verb == WR_CONTROL_STOP && (why == NULL || id != 0))
         p->answered = true; /* its end tells that the job has ended, too */
     else
         hang_up(p);

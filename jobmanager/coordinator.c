@@ -278,22 +278,42 @@ static void sweep_failed(wr_coordinator *s, uint64_t pending)
     free(list);
 }
 
+/* Of its newest manifest. */
+static void newest_path(const wr_coordinator *s, char *to, size_t room)
+{
+    char name[WR_FILE_NAME_BYTES];
+    wr_name_manifest(name, s->newest.epoch, s->newest.id);
+    snprintf(to, room, "%s/%s", s->origin->folder, name);
+}
+
+/* The job ends although its savepoint has failed: the place was good before, and its sources stand still. */
+static void ends_without(wr_coordinator *s, const wr_errinfo *why)
+{
+    wr_errinfo info = {0};
+    char       path[WR_PATH_BYTES_MAX + WR_FILE_NAME_BYTES + 1];
+    newest_path(s, path, sizeof path);
+    wr_fail(
+        &info, why->code,
+        "%s; there is no savepoint, but the job has ended, and its last snapshot, %llu, has everything; --restore %s "
+        "takes that as well, while its folder stays",
+        wr_errinfo_text(why), (unsigned long long)s->newest.id, path);
+    answer(s, s->stop_ticket, s->newest.id, &info);
+}
+
 /* The last snapshot is durable; what was asked for is made of it before the job is let go. */
 static void finish(wr_coordinator *s)
 {
     wr_errinfo  info = {0};
     wr_manifest m;
     char        path[WR_PATH_BYTES_MAX + WR_FILE_NAME_BYTES + 1];
-    char        name[WR_FILE_NAME_BYTES];
     if (s->stop_target == NULL) {
         order(s, WR_DO_FINISH, NULL);
         return;
     }
-    wr_name_manifest(name, s->newest.epoch, s->newest.id);
-    snprintf(path, sizeof path, "%s/%s", s->origin->folder, name);
+    newest_path(s, path, sizeof path);
     s->finishing = true;
     if (wr_store_read(s->env, path, &m, &info) == WR_OK && start_saving(s, &m, s->stop_target, &info) == WR_OK) return;
-    answer(s, s->stop_ticket, s->newest.id, &info);
+    ends_without(s, &info);
     order(s, WR_DO_FINISH, NULL);
 }
 
@@ -388,7 +408,10 @@ static void saved(wr_coordinator *s, bool stop)
                     .kind = WR_CHECKPOINT_MANIFEST_DONE, .id = s->machine.pending.barrier.id, .info = &info});
         return;
     }
-    answer(s, s->stop_ticket, s->newest.id, info.code != WR_OK ? &info : NULL);
+    if (info.code != WR_OK && info.code != WR_CANCELED)
+        ends_without(s, &info);
+    else
+        answer(s, s->stop_ticket, s->newest.id, info.code != WR_OK ? &info : NULL);
     if (!s->machine.closed) order(s, WR_DO_FINISH, NULL);
 }
 

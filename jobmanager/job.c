@@ -241,12 +241,14 @@ static void want(wr_jm_job *j)
 static const char *stop_target(wr_jm_job *j)
 {
     const wr_env *env = j->jm->env;
-    wr_errinfo    info = {0};
+    wr_errinfo    info = {0}, why = {0};
     if (j->stop_target == NULL) return NULL;
     if (j->stop_tried) wr_savepoint_clear(env, j->stop_target, wr_journal_lineage(j->run.origin.journal));
     j->stop_tried = true;
     if (wr_savepoint_may_write(env, j->stop_target, &info) == WR_OK) return j->stop_target;
-    wr_jm_answered(j, j->stop_ticket, 0, &info);
+    wr_fail(&why, info.code, "%s; there is no savepoint, but the job has ended; --restore %s takes its last snapshot",
+            info.text, wr_ledger_find(j->jm->ledger, j->id)->spec.snapshots);
+    wr_jm_answered(j, j->stop_ticket, 0, &why);
     return NULL;
 }
 

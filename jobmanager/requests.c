@@ -155,17 +155,17 @@ void wr_jm_answered(wr_jm_job *j, uint64_t ticket, uint64_t id, const wr_errinfo
     wr_jm_wait    *w = jm->wait;
     while (w != NULL && w->ticket != ticket) w = w->next;
     bool of_stop = ticket == j->stop_ticket;
-    if (of_stop && why == NULL) {
-        j->last_snapshot = id;
-    } else if (of_stop && why->code != WR_CANCELED) {
+    if (of_stop && id != 0) j->last_snapshot = id;
+    if (of_stop && why != NULL && why->code != WR_CANCELED) {
         wr_log(WR_LOG_WARN, "job %s is stopped, but not all that was asked for is done: %s", j->name, why->text);
         j->stop_why = *why; /* for who asks later: also again, by another connection */
     }
     if (w == NULL) return; /* who asked has gone */
     switch (w->kind) {
     case WR_JM_WAIT_STOPPED:
-        /* An attempt that fails while it is being stopped is followed by one that is stopped again. */
-        if (why != NULL && why->code != WR_CANCELED) end_with(jm, w, why, id);
+        /* An attempt that fails while it is being stopped is followed by one that is stopped again; and who is told
+         * that the job has ended is told when it has. */
+        if (why != NULL && why->code != WR_CANCELED && !of_stop) end_with(jm, w, why, id);
         break;
     case WR_JM_WAIT_RESCALED:
         if (why != NULL) {

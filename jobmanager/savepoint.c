@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define TRIAL_NAME "savepoint.trial"
+
 /* Owner: who writes it, one thread. */
 typedef struct saving {
     const wr_env      *env;
@@ -28,7 +30,8 @@ static bool is_anything(void *arg, const char *name)
     return false;
 }
 
-wr_err wr_savepoint_may_write(const wr_env *env, const char *target, wr_errinfo *info)
+/* New in a folder that is there, or empty: by looking alone. */
+static wr_err is_free(const wr_env *env, const char *target, wr_errinfo *info)
 {
     wr_file_info about;
     char         parent[WR_PATH_BYTES_MAX];
@@ -50,6 +53,35 @@ wr_err wr_savepoint_may_write(const wr_env *env, const char *target, wr_errinfo 
     return result < 0 ? wr_fail_errno(info, -result, "cannot make the folder %s", target) : WR_OK;
 }
 
+/* A file there, written and removed: what cannot be seen shows, a file system that is read-only or full. */
+static wr_err try_file(const wr_env *env, const char *target, wr_errinfo *info)
+{
+    static const char some[4096];
+    char              path[WR_PATH_BYTES_MAX];
+    WR_TRY(wr_path_join(path, target, TRIAL_NAME, info));
+    int file = env->open(env->self, path, WR_OPEN_WRITE | WR_OPEN_CREATE | WR_OPEN_EXCLUSIVE);
+    if (file == -EEXIST)
+        return wr_fail(info, WR_CONFIG, "another savepoint is being written there; %s; it gets a folder of its own",
+                       target);
+    if (file < 0) return wr_fail_errno(info, -file, "cannot make %s", path);
+    int64_t put = env->write(env->self, file, some, sizeof some);
+    int     result = env->close(env->self, file);
+    env->unlink(env->self, path);
+    if (put >= 0 && put != (int64_t)sizeof some) put = -ENOSPC;
+    if (put >= 0) put = result;
+    return put < 0 ? wr_fail_errno(info, (int)-put, "cannot write %s", path) : WR_OK;
+}
+
+wr_err wr_savepoint_may_write(const wr_env *env, const char *target, wr_errinfo *info)
+{
+    WR_TRY(is_free(env, target, info));
+    int made = env->mkdir(env->self, target);
+    if (made < 0 && made != -EEXIST) return wr_fail_errno(info, -made, "cannot make the folder %s", target);
+    wr_err err = try_file(env, target, info);
+    if (made == 0) env->rmdir(env->self, target);
+    return err;
+}
+
 /* ---- another try ---- */
 
 typedef struct leftovers {
@@ -63,7 +95,8 @@ static bool of_a_savepoint(const char *name)
     size_t n = strlen(name);
     bool   rows = strncmp(name, "state-", 6) == 0 && n > 5 && strcmp(name + n - 5, ".rows") == 0;
     return rows || strncmp(name, "prepared-", 9) == 0 || strcmp(name, WR_SAVEPOINT_NAME) == 0 ||
-           strcmp(name, WR_SAVEPOINT_NAME ".tmp") == 0 || strcmp(name, WR_CLAIM_NAME) == 0;
+           strcmp(name, WR_SAVEPOINT_NAME ".tmp") == 0 || strcmp(name, WR_CLAIM_NAME) == 0 ||
+           strcmp(name, TRIAL_NAME) == 0;
 }
 
 /* One per listing: a folder is not changed while it is read. */
@@ -156,7 +189,7 @@ static wr_err claim(saving *s, wr_errinfo *info)
 static wr_err make_target(saving *s, wr_errinfo *info)
 {
     wr_file_info about;
-    WR_TRY(wr_savepoint_may_write(s->env, s->target, info));
+    WR_TRY(is_free(s->env, s->target, info));
     s->made = s->env->stat(s->env->self, s->target, &about) == -ENOENT;
     wr_err err = wr_folder_make(s->env, s->target, info);
     if (err == WR_OK) err = claim(s, info);

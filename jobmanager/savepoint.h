@@ -14,8 +14,8 @@ wr_err wr_savepoint_write_until(const wr_env *env, const char *folder, const wr_
 wr_err wr_savepoint_write(const wr_env *env, const char *folder, const wr_manifest *full, const char *target,
                           wr_errinfo *info);
 
-/* Whether one could be written there, as far as can be seen without making anything: so that a job is not stopped for a
- * savepoint that has no place. */
+/* Whether one could be written there: the folder and a small file in it are made, and removed again. So a job is not
+ * stopped for a savepoint that has no place. */
 wr_err wr_savepoint_may_write(const wr_env *env, const char *target, wr_errinfo *info);
 
 /* Makes room for another try of a stop whose savepoint goes there: files that an earlier one left, complete or not, are

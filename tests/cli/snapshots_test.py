@@ -272,10 +272,38 @@ class Snapshots(Case):
                 got = self.weir(*verb)
                 self.expect(got, 2 if number == 102 else 1, rf"error\[E0{number} {name}\]: .*{place}")
         self.expect(self.weir("savepoint", "chain", ""), 2)
+        for verb in (("stop", "chain", "--savepoint"), ("savepoint", "chain")):  # it is there, and takes no folders
+            got = self.weir(*verb, "/proc/saved")
+            self.assertRegex(got.err, r"error\[E040[1-3] .*cannot make the folder /proc/saved")
         self.assertIsNone(run.poll(), "the job goes on")
         self.assertEqual(json.loads(self.weir("snapshots", "chain", "--json").out)["failed"], 0)
         self.expect(self.weir("stop", "chain", "--savepoint", f"{self.snapshots}-good"), 0)
         self.end(run, 0)
+
+    def test_a_stop_whose_savepoint_fails_late(self):
+        """The place was good when it was ordered: the error says that the job has ended, and with which snapshot."""
+        run = self.begin(*self.args(rate=5000, interval="1h"))
+        self.wait_until(lambda: "RUNNING" in self.weir("list").out, "the job is listed")
+        folder, place = self.path(self.snapshots), self.path(f"{self.snapshots}-place")
+        os.mkdir(place)
+        os.rename(folder, folder + "-away")
+        stop = self.begin("stop", "chain", "--savepoint", os.path.join(place, "saved"))
+        self.wait_until(lambda: "STOPPING" in self.weir("list").out, "it stops")
+        self.assertEqual(os.listdir(place), [], "what was tried there is gone")
+        self.error(self.weir("stop", "chain"), 2, 102, "CONFIG", "the job is stopping already")
+        os.rmdir(place)
+        os.rename(folder + "-away", folder)
+        got = self.end(stop, 1)
+        self.assertEqual(self.weir("list").out, "", "it has ended, as is said")
+        self.end(run, 0)
+        self.assertRegex(got.err, r"error\[E0402 NOT_FOUND\]: cannot make the folder .*saved.*; there is no savepoint, but the job has ended, "
+                                  r"and its last snapshot, \d+, has everything; --restore \S+\.wman takes that as well")
+        first, _ = self.result()
+        manifest = re.search(r"--restore (\S+\.wman)", got.err).group(1)
+        self.snapshots, self.links = self.snapshots + "-new", self.links + "-new"
+        self.expect(self.weir(*self.args("--restore", manifest)), 0, r"goes on from snapshot")
+        second, _ = self.result()
+        self.assertEqual(sorted(first + second), list(range(100000)))
 
     def test_savepoints_keep_what_sinks_prepared(self):
         """A savepoint commits nothing; a restart from an older snapshot removes what that one does not know; and yet the

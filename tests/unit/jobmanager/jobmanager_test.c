@@ -295,6 +295,32 @@ static void test_savepoints(void **state)
     assert_int_equal(access(path, F_OK), 0);
 }
 
+/* Its place goes away behind the order: who asked hears of it when the job has ended, and with which snapshot. */
+static void test_a_stop_whose_savepoint_fails(void **state)
+{
+    (void)state;
+    uint64_t job = running(2);
+    char     place[128], path[140];
+    snprintf(place, sizeof place, "%s/place", folder);
+    snprintf(path, sizeof path, "%s/saved", place);
+    forget_sent();
+    ask_path("stop", job, path);
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_NOT_FOUND); /* and the job goes on */
+    assert_int_equal(mkdir(place, 0700), 0);
+    forget_sent();
+    ask_path("stop", job, path);
+    pass_ms(1);
+    assert_int_equal(rmdir(place), 0); /* it is empty: what was tried there is gone */
+    uint64_t id = ack_all(job, 1, subtasks[1]);
+    step();
+    assert_int_equal(orders(WR_DO_FINISH), 2);
+    assert_null(last(WR_MSG_REPLY, CLIENT));
+    report_all(job, 1, subtasks[1], WR_TASK_FINISHED);
+    const wr_reply *r = &last(WR_MSG_REPLY, CLIENT)->reply;
+    assert_true(r->info.code == WR_NOT_FOUND && r->snapshot == id);
+    assert_non_null(strstr(r->info.text, "the job has ended, and its last snapshot"));
+}
+
 static void test_drain_moves_a_job(void **state)
 {
     (void)state;
@@ -867,6 +893,7 @@ int main(void)
                                        T(test_attempts_go_on_in_the_same_folder),
                                        T(test_attempts_go_on_when_the_ledger_is_lost),
                                        T(test_savepoints),
+                                       T(test_a_stop_whose_savepoint_fails),
                                        T(test_drain_moves_a_job),
                                        T(test_a_new_jobmanager_takes_the_job_back),
                                        T(test_a_job_whose_workers_do_not_come_back_restarts),
