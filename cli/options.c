@@ -279,6 +279,24 @@ static wr_err parse_flag(wr_options *options, const wr_verb *verb, int argc, cha
     return f != NULL ? store(options, f, value, info) : store_setting(options, setting, value, info);
 }
 
+/* The key of a state, for one. No flag has a digit for its letter. */
+static bool is_negative_number(const char *arg)
+{
+    return arg[0] == '-' && arg[1] >= '0' && arg[1] <= '9';
+}
+
+static wr_err take_word(wr_options *options, const wr_verb *verb, uint32_t *words, const char *arg, wr_errinfo *info)
+{
+    const char **place[] = {&options->file, &options->second, &options->third, &options->fourth};
+    if (*words == verb->files_max) {
+        const char *hint = verb->takes_rest && strchr(arg, '=') ? "; arguments of the pipeline stand behind --" : "";
+        return wr_fail(info, WR_USAGE, "one argument too many: %s%s; usage: weir %s %s", arg, hint, verb->name,
+                       verb->synopsis);
+    }
+    *place[(*words)++] = arg;
+    return WR_OK;
+}
+
 wr_err wr_options_parse(wr_options *options, const wr_verb *verb, int argc, char *const argv[], bool *help,
                         wr_errinfo *info)
 {
@@ -292,23 +310,14 @@ wr_err wr_options_parse(wr_options *options, const wr_verb *verb, int argc, char
             *help = true;
             return WR_OK;
         }
-        if (arg[0] == '-' && arg[1] != 0) {
-            WR_TRY(parse_flag(options, verb, argc, argv, &i, info));
-            continue;
-        }
-        if (++files > verb->files_max) {
-            const char *hint = verb->takes_rest && strchr(arg, '=') ? "; arguments of the pipeline stand behind --"
-                                                                    : "";
-            return wr_fail(info, WR_USAGE, "one argument too many: %s%s; usage: weir %s %s", arg, hint, verb->name,
-                           verb->synopsis);
-        }
-        const char **place[] = {&options->file, &options->second, &options->third, &options->fourth};
-        *place[files - 1] = arg;
+        bool word = arg[0] != '-' || arg[1] == 0 || (is_negative_number(arg) && files < verb->files_max);
+        WR_TRY(word ? take_word(options, verb, &files, arg, info) : parse_flag(options, verb, argc, argv, &i, info));
     }
-    if (i < argc) {
+    if (i < argc && verb->takes_rest) {
         options->rest = (const char *const *)argv + i + 1;
         options->rests = (uint32_t)(argc - i - 1);
-        if (!verb->takes_rest) return wr_fail(info, WR_USAGE, "`weir %s` takes nothing behind --", verb->name);
+    } else {
+        while (++i < argc) WR_TRY(take_word(options, verb, &files, argv[i], info)); /* -- ends the flags */
     }
     if (files < verb->files_min)
         return wr_fail(info, WR_USAGE, "which one? usage: weir %s %s", verb->name, verb->synopsis);

@@ -108,6 +108,17 @@ class State(Case):
         manifest = [name for name in os.listdir(where) if name.endswith(".wman")][0]
         self.assertEqual(3, len(self.weir("state", os.path.join(where, manifest), "dump", "COUNT").out.splitlines()))
 
+    def test_negative_keys(self):
+        """A number is no flag, and -- ends the flags."""
+        self.build("negative", ODD_KEYS.replace("rows, text, n, b, at", "rows, n").replace("keys, p", "negative, p"))
+        self.write("keys.csv", "a,-7,true,2026-01-02T03:04:05.500Z\n")
+        self.expect(self.weir("run", "-q", "negative.so", "--snapshots", "below"), 0)
+        for args in (("-7",), ("--", "-7"), ("-7", "--json")):
+            self.assertEqual({"n": -7}, json.loads(self.expect(self.weir("state", "below", "get", "count", *args), 0).out)["key"])
+        self.expect(self.weir("state", "--json", "--", "below", "get", "count", "-7"), 0)
+        self.error(self.weir("state", "below", "get", "count", "--", "-8"), 1, 402, "NOT_FOUND", "no state of key '-8'")
+        self.error(self.weir("state", "below", "get", "count", "-x"), 2, 101, "USAGE", "unknown flag of `weir state`: -x")
+
     def test_what_it_does_not_hold(self):
         where = self.snapshot("not")
         self.error(self.weir("state", where, "get", "COUNT", "c"), 1, 402, "NOT_FOUND", "no state of key 'c'")

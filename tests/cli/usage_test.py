@@ -55,7 +55,10 @@ class Usage(Case):
         self.error(self.weir("run"), 2, 101, "USAGE", "which one\\? usage: weir run PIPELINE.so")
         self.error(self.weir("run", "x.so", "y.so"), 2, 101, "USAGE", "one argument too many: y.so; usage")
         self.error(self.weir("run", "x.so", "limit=3"), 2, 101, "USAGE", "arguments of the pipeline stand behind --")
-        self.error(self.weir("version", "--", "x"), 2, 101, "USAGE", "takes nothing behind --")
+        self.error(self.weir("version", "--", "x"), 2, 101, "USAGE", "one argument too many: x")
+        self.error(self.weir("version", "-1"), 2, 101, "USAGE", "unknown flag of `weir version`: -1")
+        self.error(self.weir("stop", "--", "--json"), 4, 406, "NO_JOB", "no job --json runs here")
+        self.expect(self.weir("version", "--"), 0)
 
 
 class Build(Case):

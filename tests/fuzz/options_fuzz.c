@@ -14,6 +14,23 @@ static bool inside(const char *text, char *const args[], int count)
     return text == NULL;
 }
 
+/* What is no flag stands in its place: also behind --, where the verb has no pipeline with arguments of its own, and a
+ * negative number. */
+static void words_of(const wr_options *o, const wr_verb *verb, char *const args[], int count)
+{
+    const char *word[] = {o->file, o->second, o->third, o->fourth};
+    uint32_t    words = 0;
+    int         end = 0;
+    for (uint32_t i = 0; i < 4; i++) {
+        must(inside(word[i], args, count) && (word[i] == NULL || words == i));
+        words += word[i] != NULL;
+    }
+    must(words >= verb->files_min && words <= verb->files_max);
+    while (end < count && strcmp(args[end], "--") != 0) end++; /* or it is the value of a flag */
+    if (end + 1 >= count || verb->takes_rest || (end > 0 && args[end - 1][0] == '-')) return;
+    must(words >= (uint32_t)(count - end - 1) && word[words - 1] == args[count - 1]);
+}
+
 /* A list of CPUs names a CPU for each slot, or is refused in words. */
 static void pin_to(const char *how, uint32_t slots)
 {
@@ -28,9 +45,9 @@ static void pin_to(const char *how, uint32_t slots)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
-    static const char *const verbs[] = {"run",  "build",      "check",       "plan",       "version",
-                                        "help", "check-here", "list",        "snapshot",   "savepoint",
-                                        "stop", "snapshots",  "taskmanager", "jobmanager", "config"};
+    static const char *const verbs[] = {"run",         "build",      "check",    "plan",      "version", "help",
+                                        "check-here",  "list",       "snapshot", "savepoint", "stop",    "snapshots",
+                                        "taskmanager", "jobmanager", "config",   "state"};
     input                    in = {bytes, bytes + size};
     char                    *args[ARGS_MAX];
     wr_errinfo               info = {0}, unknown = {0};
@@ -47,7 +64,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     if (err == WR_OK && !help) {
         must(inside(o.file, args, count) && inside(o.pin, args, count) && inside(o.log, args, count));
         must(inside(o.output, args, count) && o.parallelism <= WR_SLOTS_MAX);
-        must((o.file != NULL) >= (verb->files_min > 0) && (int)o.rests <= count);
+        must((int)o.rests <= count);
+        words_of(&o, verb, args, count);
         must(o.set.count <= WR_CLI_LIST_MAX && o.connector.count <= WR_CLI_LIST_MAX);
         for (uint32_t i = 0; i < o.set.count; i++) must(o.set.text[i][0] != 0 && inside(o.set.text[i], args, count));
         must(o.rests == 0 || verb->takes_rest);
