@@ -1,4 +1,5 @@
 #include "jobmanager/origin.h"
+#include "jobmanager/files.h"
 #include "jobmanager/restore.h"
 #include "jobmanager/savepoint.h"
 #include "snapshot/image.h"
@@ -149,9 +150,26 @@ static wr_err choose(wr_origin *o, const wr_origin_config *config, wr_errinfo *i
     return check_files(o->env, o->files, &o->manifest, info);
 }
 
+/* The job would begin anew there, and write between files that are meant to be kept. One with a journal is a job's
+ * folder already. */
+static wr_err no_savepoint(const wr_origin *o, wr_errinfo *info)
+{
+    char         path[WR_PATH_BYTES_MAX];
+    wr_file_info about;
+    WR_TRY(wr_path_join(path, o->folder, WR_JOURNAL_NAME, info));
+    if (o->env->stat(o->env->self, path, &about) == 0) return WR_OK;
+    WR_TRY(wr_path_join(path, o->folder, WR_SAVEPOINT_NAME, info));
+    if (o->env->stat(o->env->self, path, &about) != 0) return WR_OK;
+    return wr_fail(info, WR_CONFIG,
+                   "%s is a savepoint, and no folder for the snapshots of a job; start from it by --restore %s, and "
+                   "name another folder in --snapshots",
+                   o->folder, o->folder);
+}
+
 static wr_err open_folder(wr_origin *o, const wr_origin_config *config, wr_errinfo *info)
 {
     WR_TRY(folder_of(o->folder, config->folder, info));
+    WR_TRY(no_savepoint(o, info));
     const wr_journal_config of_journal = {.env = config->env,
                                           .folder = o->folder,
                                           .job = config->job,

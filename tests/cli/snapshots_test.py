@@ -234,6 +234,12 @@ class Snapshots(Case):
         self.assertEqual(got["savepoint"], self.path(two))
         self.end(run, 0)
         first, _ = self.result()
+        names = sorted(os.listdir(self.path(two)))
+        for more in ((), ("--fresh",), ("--restore", one)):  # not a folder to take snapshots into
+            args = self.args(*more)
+            args[args.index(self.snapshots)] = two
+            self.error(self.weir(*args), 2, 102, "CONFIG", rf"{two} is a savepoint.*--restore {two}, and name another folder in --snapshots")
+        self.assertEqual(sorted(os.listdir(self.path(two))), names)
         self.snapshots, self.links = self.snapshots + "-new", self.links + "-new"
         args = self.args("--restore", two)
         args[args.index("-p") + 1] = "3"

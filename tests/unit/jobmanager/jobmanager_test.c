@@ -293,6 +293,13 @@ static void test_savepoints(void **state)
     assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.snapshot, id);
     snprintf(path, sizeof path, "%s/stopped/savepoint.wman", folder);
     assert_int_equal(access(path, F_OK), 0);
+    wr_message m = submit_message("numbers", 1);
+    snprintf(path, sizeof path, "%s/stopped", folder);
+    m.ask.spec.snapshots = path; /* no folder to take snapshots into */
+    say(CLIENT, &m);
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_CONFIG);
+    snprintf(path, sizeof path, "%s/stopped/journal", folder);
+    assert_int_equal(access(path, F_OK), -1);
 }
 
 /* Its place goes away behind the order: who asked hears of it when the job has ended, and with which snapshot. */
