@@ -58,8 +58,6 @@ static wr_err begin(void *self, const char *job, const weir_pipeline *p, const w
                        o->fresh ? "--fresh"
                        : keep   ? "--snapshots-keep"
                                 : "an interval of snapshots");
-    if (o->snapshots_keep > WR_SNAPSHOTS_KEEP_MAX)
-        return wr_fail(info, WR_USAGE, "--snapshots-keep takes a number from 1 to %d", WR_SNAPSHOTS_KEEP_MAX);
     if (every > 0 && every < 1000000) return wr_fail(info, WR_CONFIG, "an interval of snapshots is at least 1 ms");
     if (folder == NULL && o->restore == NULL) return WR_OK;
     const wr_origin_config config = {

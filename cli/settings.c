@@ -8,7 +8,22 @@
 #include <string.h>
 #include <unistd.h>
 
-enum kind { TEXT, PATH, ADDRESS, BOOL, COUNT, COUNT0, BYTES, DURATION, DURATION0, LEVEL, RESTART, FACTOR, THREADS };
+enum kind {
+    TEXT,
+    PATH,
+    ADDRESS,
+    BOOL,
+    COUNT,
+    COUNT0,
+    KEPT,
+    BYTES,
+    DURATION,
+    DURATION0,
+    LEVEL,
+    RESTART,
+    FACTOR,
+    THREADS
+};
 
 /* One row of settings.def. Const. */
 typedef struct row {
@@ -118,6 +133,10 @@ static const char *wanted(enum kind kind, const char *text)
         return wr_text_to_u64(text, n, &number) && number <= WR_SLOTS_MAX && (number > 0 || kind == COUNT0) ? NULL
                : kind == COUNT ? "a number from 1 to 256"
                                : "a number from 0 to 256";
+    case KEPT:
+        return wr_text_to_u64(text, n, &number) && number > 0 && number <= WR_SNAPSHOTS_KEEP_MAX
+                   ? NULL
+                   : "a number from 1 to 64";
     case BYTES: return wr_text_to_size(text, n, &number) && number > 0 ? NULL : "a size (65536, 512MiB, 4GiB)";
     case DURATION:
     case DURATION0:
@@ -134,7 +153,9 @@ static const char *wanted(enum kind kind, const char *text)
     }
     return NULL;
 }
-_Static_assert(WR_SLOTS_MAX == 256 && WR_PATH_BYTES_MAX == 4096 && WR_NAME_BYTES_MAX == 128, "the texts above say so");
+_Static_assert(WR_SLOTS_MAX == 256 && WR_SNAPSHOTS_KEEP_MAX == 64 && WR_PATH_BYTES_MAX == 4096 &&
+                   WR_NAME_BYTES_MAX == 128,
+               "the texts above say so");
 
 wr_err wr_setting_check(wr_setting s, const char *text, const char *where, wr_errinfo *info)
 {
