@@ -198,16 +198,17 @@ wr_key_groups wr_key_groups_of(uint32_t subtask, uint32_t parallelism, uint32_t 
 }
 
 /* Key groups are cut by max_parallelism: it stays what it was when the state was written. */
-static void restored_parallelism(weir_pipeline *p, wr_draft *draft, const wr_manifest *restore)
+static bool restored_parallelism(weir_pipeline *p, wr_draft *draft, const wr_manifest *restore)
 {
     const wr_manifest_op *op = NULL;
     for (uint32_t i = 0; i < restore->ops && op == NULL; i++)
         if (strcmp(restore->op[i].uid, draft->node.uid) == 0) op = &restore->op[i];
-    if (op == NULL || op->max_parallelism == 0) return;
+    if (op == NULL || op->max_parallelism == 0) return false;
     if (op->layers > 0 && draft->max_parallelism != 0 && draft->max_parallelism != op->max_parallelism)
         wr_graph_problem(p, draft, WR_STATE, "its .max_parallelism is %u, but %u in the snapshot; leave it out",
                          draft->max_parallelism, op->max_parallelism);
     draft->max_parallelism = op->max_parallelism;
+    return true;
 }
 
 static void one_parallelism(weir_pipeline *p, wr_draft *draft, uint32_t most, const wr_manifest *restore)
@@ -216,7 +217,7 @@ static void one_parallelism(weir_pipeline *p, wr_draft *draft, uint32_t most, co
         wr_graph_time_parallelism(p, draft);
         return;
     }
-    if (restore != NULL) restored_parallelism(p, draft, restore);
+    bool     restored = restore != NULL && restored_parallelism(p, draft, restore);
     wr_node *n = &draft->node;
     bool     single = n->connector && n->connector->flags & WEIR_CONNECTOR_ONE;
     n->parallelism = draft->parallelism ? draft->parallelism : draft->alone || single ? 1 : p->job.parallelism;
@@ -235,6 +236,11 @@ static void one_parallelism(weir_pipeline *p, wr_draft *draft, uint32_t most, co
     if (n->max_parallelism > WR_PARALLELISM_MAX) {
         wr_graph_problem(p, draft, WR_GRAPH, "max_parallelism %u is above the maximum of %d; lower it",
                          n->max_parallelism, WR_PARALLELISM_MAX);
+    } else if (n->max_parallelism < n->parallelism && restored) {
+        wr_graph_problem(p, draft, WR_GRAPH,
+                         "parallelism %u is above its max_parallelism of %u, which the snapshot fixes; run it with at "
+                         "most -p %u, or give this operator so much by .parallelism",
+                         n->parallelism, n->max_parallelism, n->max_parallelism);
     } else if (n->max_parallelism < n->parallelism) {
         wr_graph_problem(p, draft, WR_GRAPH,
                          "parallelism %u is above its max_parallelism of %u; lower it, or raise that", n->parallelism,

@@ -713,12 +713,17 @@ class Snapshots(Case):
         args[args.index("-p") + 1] = "129"
         got = self.weir(*args)
         self.assertEqual(got.code, 2, got)
-        self.assertRegex(got.err, r"parallelism 129 is above its max_parallelism of 128")
+        self.assertRegex(got.err, r"parallelism 129 is above its max_parallelism of 128, which the snapshot fixes; run it with at most -p 128, or give this")
+        self.assertNotIn("raise", got.err)
+        args[args.index("129")] = "128"
+        self.expect(self.weir("restore", self.snapshots, "chain.so", "--check", "-p", "128"), 0)
 
     def test_wrong_use(self):
         self.error(self.weir("run", "chain.so", "--fresh"), 2, 101, "USAGE", "--snapshots DIR")
         self.error(self.weir("run", "chain.so", "--snapshot-interval", "soon"), 2, 101, "USAGE", "500ms, 10s, 5m")
-        self.error(self.weir(*self.args("--snapshots-keep", "65")), 2, 101, "USAGE", "from 1 to 64")
+        for keep in ("0", "65", "1000", "few"):
+            for verb in (self.args("--snapshots-keep", keep), ["submit", "chain.so", "--snapshots-keep", keep]):
+                self.error(self.weir(*verb), 2, 101, "USAGE", "--snapshots-keep takes a number from 1 to 64, not")
         self.error(self.weir("run", "chain.so", "--snapshots", "s3://x"), 2, 302, "URI", "folder")
         self.error(self.weir("savepoint", "chain"), 2, 101, "USAGE", "usage: weir savepoint JOB DIR")
 
