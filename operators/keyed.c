@@ -34,9 +34,14 @@ static wr_err keyed_load(wr_op *op, const wr_manifest_op *saved, const char *fol
         .upgrade = op->node->upgrade, .ctx = &op->ctx, .call = call_upgrade, .old = &op->upgrading};
     WR_TRY(make_table(op, info));
     wr_table_now(op->table, op->home->now_ns); /* keys that had no time to live begin it now */
-    wr_err err = wr_image_upgrade(op->table, op->home->env, folder, saved, &how, info);
+    wr_errinfo why = {0};
+    wr_err     err = wr_image_upgrade(op->table, op->home->env, folder, saved, &how, &why);
     op->upgrading = NULL;
-    return err;
+    if (err == WR_OK) return WR_OK;
+    if (err == WR_USER_FAIL && op->failure.code != WR_OK) /* user code has said why */
+        return wr_fail(info, op->failure.code, "%s; the WEIR_UPGRADE of its state %s failed", op->failure.text,
+                       op->def->state->name);
+    return wr_fail(info, err, "%s", why.text);
 }
 
 static wr_err keyed_open(wr_op *op, wr_errinfo *info)

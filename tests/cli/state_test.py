@@ -119,6 +119,15 @@ class State(Case):
         self.error(self.weir("state", "below", "get", "count", "--", "-8"), 1, 402, "NOT_FOUND", "no state of key '-8'")
         self.error(self.weir("state", "below", "get", "count", "-x"), 2, 101, "USAGE", "unknown flag of `weir state`: -x")
 
+    def test_an_upgrade_that_refuses(self):
+        """What it says stands in the error."""
+        where = self.snapshot("refusing")
+        fails = ("WEIR_STATE(old_counter, (int64_t, seen), (weir_text, last))\nWEIR_STATE(counter, (int64_t, seen), (weir_text, last), (int64_t, more))\n"
+                 "WEIR_UPGRADE(v1, old_counter, old, counter, now, ctx) { now->seen = old->seen; weir_fail(ctx, \"too old for us\"); }")
+        self.build("refusing", PIPELINE.replace("STATE\n", fails + "\n", 1).replace('.uid = "COUNT"', '.uid = "COUNT", .upgrade = { &v1 }'))
+        got = self.weir("run", "-q", "-p", "2", "refusing.so", "--restore", where, "--set", "out=file:" + self.path("refusing-out"))
+        self.error(got, 5, 505, "USER_FAIL", "too old for us; operator COUNT subtask .; the WEIR_UPGRADE of its state counter failed")
+
     def test_what_it_does_not_hold(self):
         where = self.snapshot("not")
         self.error(self.weir("state", where, "get", "COUNT", "c"), 1, 402, "NOT_FOUND", "no state of key 'c'")
