@@ -133,6 +133,7 @@ static bool read_float(uint32_t kind, const char *text, size_t n, char *to)
 {
     double v;
     if (!wr_text_to_f64(text, n, &v)) return false;
+    if (isinf(v) && memchr(text, 'i', n) == NULL && memchr(text, 'I', n) == NULL) return false; /* a number too large */
     if (kind == WEIR_F32) {
         float f = (float)v;
         if (isinf(f) && !isinf(v)) return false;
