@@ -5,6 +5,7 @@
 #include "jobmanager/savepoint.h"
 #include "jobmanager/store.h"
 #include "snapshot/image.h"
+#include <string.h>
 
 /* For the build: operators keep the key groups that the snapshot has. */
 static wr_err take_manifest(void *self, const char *job, const weir_pipeline *p, const wr_manifest **restore,
@@ -26,13 +27,15 @@ static wr_err check_files(const wr_manifest *m, const char *folder, wr_errinfo *
     return wr_savepoint_check_kept(wr_env_real(), folder, m, info);
 }
 
-static void print_json(const wr_manifest *m, const wr_restore_report *r, bool ok)
+static void print_json(const wr_manifest *m, const char *job, const wr_restore_report *r, bool ok)
 {
     wr_json j;
     wr_json_init_file(&j, stdout);
     wr_json_object(&j, NULL);
     wr_json_u64(&j, "snapshot", m->id);
     wr_json_bool(&j, "ok", ok);
+    wr_json_str(&j, "job", m->job);
+    wr_json_str(&j, "pipeline", job);
     wr_json_array(&j, "operators");
     for (uint32_t i = 0; i < r->ops; i++) {
         const wr_restore_op *op = &r->op[i];
@@ -50,10 +53,14 @@ static void print_json(const wr_manifest *m, const wr_restore_report *r, bool ok
     wr_json_end(&j);
 }
 
-static void print_text(const wr_manifest *m, const wr_restore_report *r)
+static void print_text(const wr_manifest *m, const char *job, const wr_restore_report *r)
 {
     printf("%s %llu of job %s\n", m->kind == WR_SAVEPOINT ? "savepoint" : "snapshot", (unsigned long long)m->id,
            m->job);
+    if (strcmp(m->job, job) != 0)
+        printf(
+            "  the pipeline is another job, %s: it can start by --restore, but not with this folder in --snapshots\n",
+            job);
     for (uint32_t i = 0; i < r->ops; i++) {
         const wr_restore_op *op = &r->op[i];
         printf("  %-10s %-24s %u -> %u subtasks%s%s\n", wr_restore_what_name(op->what), op->uid, op->from_parallelism,
@@ -73,9 +80,9 @@ static int match(const wr_options *options, wr_manifest *m)
     if (code != WR_EXIT_OK) return code;
     wr_err err = wr_restore_match(m, prepared.job, options->allow_non_restored, &report, &info);
     if (options->json)
-        print_json(m, &report, err == WR_OK);
+        print_json(m, prepared.job->name, &report, err == WR_OK);
     else
-        print_text(m, &report);
+        print_text(m, prepared.job->name, &report);
     wr_restore_report_free(&report);
     wr_prepared_fini(&prepared);
     return err == WR_OK ? WR_EXIT_OK : wr_cli_fail(&info);

@@ -715,6 +715,16 @@ class Snapshots(Case):
         self.assertEqual(got.code, 2, got)
         self.assertRegex(got.err, r"parallelism 129 is above its max_parallelism of 128, which the snapshot fixes; run it with at most -p 128, or give this")
         self.assertNotIn("raise", got.err)
+        got = self.expect(self.weir("restore", self.snapshots, "chain.so", "--check"), 0)
+        self.assertNotIn("another job", got.out)
+        got = self.expect(self.weir("restore", self.snapshots, "other.so", "--check"), 0)
+        self.assertRegex(got.out, r"of job chain\n  the pipeline is another job, other: it can start by --restore, but not with this folder in --snapshots\n")
+        got = json.loads(self.weir("restore", self.snapshots, "other.so", "--check", "--json").out)
+        self.assertEqual(("chain", "other", True), (got["job"], got["pipeline"], got["ok"]))
+        links, self.links = self.links, self.links + "-other"
+        self.expect(self.weir("run", "other.so", "-q", "--restore", self.snapshots, "--set", f"links=file:{self.links}",
+                              "--set", "events=generator:?count=100000&keys=500&splits=2"), 0)
+        self.links = links
         args[args.index("129")] = "128"
         self.expect(self.weir("restore", self.snapshots, "chain.so", "--check", "-p", "128"), 0)
 
