@@ -22,6 +22,7 @@ enum { JOBS_MAX = 1024 };
 
 /* A socket of the folder, and what its job says about itself. Main thread. */
 typedef struct found {
+    int              folder;
     char             name[64];
     char            *bytes;  /* of the reply, which points into them */
     bool             silent; /* somebody listens there, but does not answer */
@@ -121,34 +122,68 @@ static int by_job(const void *a, const void *b)
     return order != 0 ? order : strcmp(x->name, y->name);
 }
 
-/* Everybody who listens, sorted by name, those who do not answer first. */
-static uint32_t find_all(int folder, found **list, bool json, int64_t timeout_ns)
+/* Where the sockets are. Zero is none. */
+typedef struct places {
+    uint32_t count;
+    int      folder[2];
+    char     path[2][WR_PATH_BYTES_MAX]; /* the first one is named even when it is not there */
+    char     text[2 * WR_PATH_BYTES_MAX + 8];
+} places;
+
+static void close_places(const places *p)
 {
-    int      copy = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR     *dir = copy >= 0 ? fdopendir(copy) : NULL;
+    for (uint32_t i = 0; i < p->count; i++)
+        if (p->folder[i] >= 0) close(p->folder[i]);
+}
+
+static wr_err open_places(places *p, wr_errinfo *info)
+{
+    wr_errinfo why = {0};
+    p->count = 0;
+    bool there = wr_control_folder(p->path[0], false, &why) == WR_OK;
+    if (!there && why.code != WR_NOT_FOUND) return wr_fail(info, why.code, "%s", why.text);
+    p->folder[p->count++] = there ? open(p->path[0], O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (wr_control_other_folder(p->path[1], p->path[0]))
+        p->folder[p->count++] = open(p->path[1], O_PATH | O_DIRECTORY | O_CLOEXEC);
+    snprintf(p->text, sizeof p->text, "%s%s%s", p->path[0], p->count > 1 ? " and " : "",
+             p->count > 1 ? p->path[1] : "");
+    return WR_OK;
+}
+
+/* Whether somebody listens there. */
+static bool say_hello(found *f, int folder, const char *name, bool json, int64_t timeout_ns)
+{
+    const wr_control_request hello = {.verb = WR_CONTROL_INFO, .json = json};
+    patience                 p = patience_of(timeout_ns > 0 && timeout_ns < HELLO_NS ? timeout_ns : HELLO_NS);
+    wr_errinfo               info = {0};
+    int                      s = connect_to(folder, name);
+    if (s < 0) return false;
+    f->folder = folder;
+    snprintf(f->name, sizeof f->name, "%s", name);
+    wr_err err = ask(s, &hello, &p, name, &f->bytes, &f->reply, &info);
+    f->silent = err == WR_TIMEOUT;
+    if (err != WR_OK) {
+        free(f->bytes);
+        f->bytes = NULL;
+        memset(&f->reply, 0, sizeof f->reply);
+        f->reply.job = f->reply.out = "";
+    }
+    close(s);
+    return err == WR_OK || f->silent;
+}
+
+/* Everybody who listens, sorted by name, those who do not answer first. */
+static uint32_t find_all(const places *at, found **list, bool json, int64_t timeout_ns)
+{
     uint32_t n = 0;
     *list = calloc(JOBS_MAX, sizeof **list);
-    for (struct dirent *e; dir != NULL && *list != NULL && n < JOBS_MAX && (e = readdir(dir)) != NULL;) {
-        if (!looks_like_ours(e->d_name)) continue;
-        int s = connect_to(folder, e->d_name);
-        if (s < 0) continue;
-        const wr_control_request hello = {.verb = WR_CONTROL_INFO, .json = json};
-        patience                 p = patience_of(timeout_ns > 0 && timeout_ns < HELLO_NS ? timeout_ns : HELLO_NS);
-        wr_errinfo               info = {0};
-        found                   *f = &(*list)[n];
-        snprintf(f->name, sizeof f->name, "%s", e->d_name);
-        wr_err err = ask(s, &hello, &p, e->d_name, &f->bytes, &f->reply, &info);
-        f->silent = err == WR_TIMEOUT;
-        if (err != WR_OK) {
-            free(f->bytes);
-            f->bytes = NULL;
-            memset(&f->reply, 0, sizeof f->reply);
-            f->reply.job = f->reply.out = "";
-        }
-        n += err == WR_OK || f->silent;
-        close(s);
+    for (uint32_t i = 0; i < at->count && *list != NULL; i++) {
+        int  copy = at->folder[i] >= 0 ? openat(at->folder[i], ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+        DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
+        for (struct dirent *e; dir != NULL && n < JOBS_MAX && (e = readdir(dir)) != NULL;)
+            if (looks_like_ours(e->d_name)) n += say_hello(&(*list)[n], at->folder[i], e->d_name, json, timeout_ns);
+        if (dir != NULL) closedir(dir);
     }
-    if (dir != NULL) closedir(dir);
     if (n > 1) qsort(*list, n, sizeof **list, by_job);
     return n;
 }
@@ -159,18 +194,6 @@ static void free_all(found *list, uint32_t n)
     free(list);
 }
 
-/* -1: there is none, and so there are no jobs. */
-static int open_folder(wr_errinfo *info)
-{
-    char       path[WR_PATH_BYTES_MAX];
-    wr_errinfo why = {0};
-    if (wr_control_folder(path, false, &why) != WR_OK) {
-        if (why.code != WR_NOT_FOUND) *info = why;
-        return -1;
-    }
-    return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-}
-
 /* The process id that a socket's name begins with. */
 static int process_of(const char *name)
 {
@@ -179,13 +202,12 @@ static int process_of(const char *name)
 }
 
 /* The jobs of this machine; JSON without its brackets. */
-static uint32_t list_local(const wr_options *options, wr_errinfo *info)
+static uint32_t list_local(const wr_options *options, places *at, wr_errinfo *info)
 {
-    int      folder = open_folder(info);
     found   *list = NULL;
     uint32_t told = 0;
-    if (info->code != WR_OK) return 0;
-    uint32_t n = folder >= 0 ? find_all(folder, &list, options->json, options->timeout_ns) : 0;
+    if (open_places(at, info) != WR_OK) return 0;
+    uint32_t n = find_all(at, &list, options->json, options->timeout_ns);
     if (!options->json && n > 0) printf("%-24s %8s %-10s %11s\n", "JOB", "PID", "STATE", "UP");
     for (uint32_t i = 0; i < n; i++) {
         const wr_control_reply *r = &list[i].reply;
@@ -198,7 +220,7 @@ static uint32_t list_local(const wr_options *options, wr_errinfo *info)
         told++;
     }
     free_all(list, n);
-    if (folder >= 0) close(folder);
+    close_places(at);
     return n;
 }
 
@@ -208,15 +230,22 @@ static bool cluster_only(const wr_options *o)
     return o->settings.source[WR_SET_JOBMANAGER] == WR_FROM_FLAG;
 }
 
+static void say_none(const places *at, bool cluster)
+{
+    fprintf(stderr, "no job of this user runs here%s%s%s\n", at->count > 0 ? ", in " : "",
+            at->count > 0 ? at->text : "", cluster ? ", and the cluster has none" : "");
+}
+
 int wr_cli_list(const wr_options *options)
 {
+    places     at = {0};
     wr_errinfo info = {0};
     char      *remote = NULL;
     size_t     bytes = 0;
     int        exit_code = WR_EXIT_OK;
     bool       cluster = wr_cluster_known(&options->settings);
     if (options->json) fputs("[", stdout);
-    uint32_t n = cluster_only(options) ? 0 : list_local(options, &info);
+    uint32_t n = cluster_only(options) ? 0 : list_local(options, &at, &info);
     if (info.code == WR_OK && cluster) exit_code = wr_ask_list(options, &remote, &bytes);
     if (info.code != WR_OK) exit_code = wr_cli_fail(&info);
     if (options->json) { /* one array of both */
@@ -228,9 +257,7 @@ int wr_cli_list(const wr_options *options)
         if (n > 0 && bytes > 0) fputs("\n", stdout);
         fwrite(remote != NULL ? remote : "", 1, bytes, stdout);
     }
-    if (!options->json && exit_code == WR_EXIT_OK && n == 0 && bytes == 0 && !options->quiet)
-        fputs(cluster ? "no job of this user runs here, and the cluster has none\n" : "no job of this user runs here\n",
-              stderr);
+    if (!options->json && exit_code == WR_EXIT_OK && n == 0 && bytes == 0 && !options->quiet) say_none(&at, cluster);
     free(remote);
     return exit_code;
 }
@@ -245,10 +272,10 @@ static bool is_job(const found *f, const char *job)
 /* Connects to the one job of this name or process id. */
 static wr_err find_job(const char *job, int64_t timeout_ns, int *to, wr_errinfo *info)
 {
+    places at;
     found *list = NULL, *it = NULL;
-    int    folder = open_folder(info);
-    if (info->code != WR_OK) return info->code;
-    uint32_t n = folder >= 0 ? find_all(folder, &list, false, timeout_ns) : 0, of_it = 0, silent = 0;
+    WR_TRY(open_places(&at, info));
+    uint32_t n = find_all(&at, &list, false, timeout_ns), of_it = 0, silent = 0;
     for (uint32_t i = 0; i < n; i++) {
         silent += list[i].silent;
         if (list[i].silent || !is_job(&list[i], job)) continue;
@@ -256,15 +283,15 @@ static wr_err find_job(const char *job, int64_t timeout_ns, int *to, wr_errinfo 
         of_it++;
     }
     *to = -1;
-    if (of_it == 1) *to = connect_to(folder, it->name);
+    if (of_it == 1) *to = connect_to(it->folder, it->name);
     if (of_it > 1)
         wr_fail(info, WR_USAGE, "%u jobs are called %s; name one by its process, as `weir list` shows it", of_it, job);
     else if (*to < 0 && silent > 0)
         wr_fail(info, WR_TIMEOUT, "no job %s answers, and %u here do not answer at all; is one stopped?", job, silent);
     else if (*to < 0)
-        wr_fail(info, WR_NO_JOB, "no job %s runs here; `weir list` shows those that do", job);
+        wr_fail(info, WR_NO_JOB, "no job %s runs here; in %s; `weir list` shows those that do", job, at.text);
     free_all(list, n);
-    if (folder >= 0) close(folder);
+    close_places(&at);
     return info->code;
 }
 

@@ -39,22 +39,50 @@ struct wr_control {
 
 /* ---- the folder ---- */
 
-wr_err wr_control_folder(char to[WR_PATH_BYTES_MAX], bool make, wr_errinfo *info)
+/* Where a login keeps what it runs with, and where those without one put it. */
+static void of_login(char to[WR_PATH_BYTES_MAX])
 {
-    const char *runtime = getenv("XDG_RUNTIME_DIR");
+    snprintf(to, WR_PATH_BYTES_MAX, "/run/user/%u/weir", (unsigned)geteuid());
+}
+
+static void of_others(char to[WR_PATH_BYTES_MAX])
+{
+    snprintf(to, WR_PATH_BYTES_MAX, "/tmp/weir-%u", (unsigned)geteuid());
+}
+
+static wr_err is_ours(const char *path, wr_errinfo *info)
+{
     struct stat is;
-    bool        given = runtime != NULL && runtime[0] == '/';
-    int         n = given ? snprintf(to, WR_PATH_BYTES_MAX, "%s/weir", runtime)
-                          : snprintf(to, WR_PATH_BYTES_MAX, "/tmp/weir-%u", (unsigned)geteuid());
-    if (n >= WR_PATH_BYTES_MAX) return wr_fail(info, WR_LIMIT, "$XDG_RUNTIME_DIR is too long");
-    if (make && mkdir(to, 0700) != 0 && errno != EEXIST)
-        return wr_fail_errno(info, errno, "cannot make the folder %s for control sockets", to);
-    if (lstat(to, &is) != 0) return wr_fail_errno(info, errno, "cannot look at %s", to);
+    if (lstat(path, &is) != 0) return wr_fail_errno(info, errno, "cannot look at %s", path);
     if (!S_ISDIR(is.st_mode) || is.st_uid != geteuid() || (is.st_mode & 077) != 0)
         return wr_fail(info, WR_PERMISSION,
                        "%s is not a folder of this user that nobody else can enter; remove it, or set XDG_RUNTIME_DIR",
-                       to);
+                       path);
     return WR_OK;
+}
+
+wr_err wr_control_folder(char to[WR_PATH_BYTES_MAX], bool make, wr_errinfo *info)
+{
+    const char *runtime = getenv("XDG_RUNTIME_DIR");
+    bool        given = runtime != NULL && runtime[0] == '/';
+    of_others(to);
+    if (given && snprintf(to, WR_PATH_BYTES_MAX, "%s/weir", runtime) >= WR_PATH_BYTES_MAX)
+        return wr_fail(info, WR_LIMIT, "$XDG_RUNTIME_DIR is too long");
+    if (make && mkdir(to, 0700) != 0 && errno != EEXIST)
+        return wr_fail_errno(info, errno, "cannot make the folder %s for control sockets", to);
+    return is_ours(to, info);
+}
+
+bool wr_control_other_folder(char to[WR_PATH_BYTES_MAX], const char *but)
+{
+    char login[WR_PATH_BYTES_MAX];
+    of_login(login);
+    of_others(to);
+    if (strcmp(but, to) == 0)
+        of_login(to);
+    else if (strcmp(but, login) != 0) /* of somebody's own choice: that one is meant, and no other */
+        return false;
+    return is_ours(to, NULL) == WR_OK;
 }
 
 uint32_t wr_control_address(struct sockaddr_un *to, int folder, const char *name)

@@ -33,6 +33,9 @@ void wr_control_close(wr_control *c);
 /* $XDG_RUNTIME_DIR/weir, or /tmp/weir-UID: made when it is not there (make),
  * and refused unless it is a folder of ours that nobody else can enter. */
 wr_err wr_control_folder(char to[WR_PATH_BYTES_MAX], bool make, wr_errinfo *info);
+/* Whether jobs of this user may be in another one than `but`, which the above has named, and in which: a login has
+ * XDG_RUNTIME_DIR=/run/user/UID, and what cron, su or a service starts has none. Held to the same. */
+bool wr_control_other_folder(char to[WR_PATH_BYTES_MAX], const char *but);
 /* A socket address by way of an open folder, so that the path may be as long as
  * it likes. Returns its length. */
 struct sockaddr_un;

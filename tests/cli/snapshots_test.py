@@ -477,6 +477,38 @@ class Snapshots(Case):
         got = self.weir(*self.args(count=1000), env=env)
         self.expect(got, 0, r"nobody can talk to this job: ")
 
+    def test_the_folder_is_named(self):
+        """Whoever chooses one is told which; and that of a login is looked into without its variable, and the reverse."""
+        folder = os.path.join(self.path("runtime"), "weir")
+        self.error(self.weir("stop", "nobody"), 4, 406, "NO_JOB", rf"no job nobody runs here; in {folder}; `weir list`")
+        self.expect(self.weir("list"), 0, rf"no job of this user runs here, in {folder}\n")
+        login = f"/run/user/{os.getuid()}"
+        missing = [path for path in ("/run/user", login, login + "/weir") if not os.path.isdir(path)]
+        try:
+            for path in missing:
+                os.mkdir(path, 0o700 if path != "/run/user" else 0o755)
+        except OSError:
+            missing = [path for path in missing if os.path.isdir(path)]
+        self.addCleanup(lambda: [os.rmdir(path) for path in reversed(missing) if not os.listdir(path)])
+        if not os.path.isdir(login + "/weir"):
+            self.skipTest("no place for a login's folder")
+        self.build("wanted", chain("wanted"))
+        kept = os.environ.pop("XDG_RUNTIME_DIR")
+        try:
+            for start, ask in (({}, {"XDG_RUNTIME_DIR": login}), ({"XDG_RUNTIME_DIR": login}, {})):
+                os.environ.update(start)
+                run = self.begin("run", "wanted.so", "-q", "--set", "events=generator:?rate=1000", "--set", "links=blackhole:")
+                for name in start:
+                    del os.environ[name]
+                me = str(run.pid)
+                self.wait_until(lambda me=me, ask=ask: me in self.weir("list", env=ask).out, "it is listed")
+                self.error(self.weir("stop", "nobody-else", env=ask), 4, 406, "NO_JOB", "/run/user/.* and /tmp/weir-|/tmp/weir-.* and /run/user/")
+                self.error(self.weir("stop", me, env={"XDG_RUNTIME_DIR": kept}), 4, 406, "NO_JOB", folder)
+                self.expect(self.weir("stop", me, env=ask), 0)
+                self.end(run, 0)
+        finally:
+            os.environ["XDG_RUNTIME_DIR"] = kept
+
     def test_patience(self):
         run = self.begin(*self.args(rate=1000, interval="1h"))
         self.wait_until(lambda: "RUNNING" in self.weir("list").out, "the job is listed")
