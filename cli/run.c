@@ -36,7 +36,8 @@ static void on_interrupt(int number)
 typedef struct beginning {
     const wr_options *options;
     wr_origin         origin;
-    bool              open; /* there are snapshots to take, or one to start from */
+    bool              open;  /* there are snapshots to take, or one to start from */
+    bool              begun; /* its tasks have run */
     int64_t           interval_ms;
 } beginning;
 
@@ -186,6 +187,7 @@ static int run(const wr_prepared *prepared, const wr_options *options, beginning
     if (wr_local_new(&local, prepared->exec, &of_local, &info) != WR_OK) return wr_cli_fail(&info);
     obey_signals(local);
     wr_progress_init(&progress, env, prepared->exec, local);
+    b->begun = true;
     run_to_the_end(local, &progress, env, !options->quiet && !options->json && isatty(STDERR_FILENO) == 1);
     ignore_signals();
     const wr_core_job *job = wr_local_job(local);
@@ -236,6 +238,7 @@ int wr_cli_run(const wr_options *options)
     }
     b->options = options;
     int exit_code = prepare_and_run(&prepared, options, b);
+    if (!b->begun) wr_origin_withdraw(&b->origin);
     wr_origin_close(&b->origin);
     free(b);
     return exit_code;

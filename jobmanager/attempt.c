@@ -114,6 +114,7 @@ wr_err wr_jm_run_prepare(wr_jobmanager *jm, wr_jm_run *run, const wr_job_spec *s
     if (run->exec->slots > WR_SLOTS_MAX)
         err = wr_fail(info, WR_LIMIT, "the job needs %u slots; a job has at most %d", run->exec->slots, WR_SLOTS_MAX);
 out:
+    if (err != WR_OK && how == WR_JM_FIRST) wr_origin_withdraw(&run->origin);
     if (err != WR_OK) wr_jm_run_free(run);
     return err;
 }

@@ -3,6 +3,7 @@
 #include "jobmanager/restore.h"
 #include "jobmanager/savepoint.h"
 #include "snapshot/image.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -152,12 +153,14 @@ static wr_err choose(wr_origin *o, const wr_origin_config *config, wr_errinfo *i
 
 /* The job would begin anew there, and write between files that are meant to be kept. One with a journal is a job's
  * folder already. */
-static wr_err no_savepoint(const wr_origin *o, wr_errinfo *info)
+static wr_err no_savepoint(wr_origin *o, wr_errinfo *info)
 {
     char         path[WR_PATH_BYTES_MAX];
     wr_file_info about;
     WR_TRY(wr_path_join(path, o->folder, WR_JOURNAL_NAME, info));
-    if (o->env->stat(o->env->self, path, &about) == 0) return WR_OK;
+    int result = o->env->stat(o->env->self, path, &about);
+    o->claims = result == -ENOENT;
+    if (result == 0) return WR_OK;
     WR_TRY(wr_path_join(path, o->folder, WR_SAVEPOINT_NAME, info));
     if (o->env->stat(o->env->self, path, &about) != 0) return WR_OK;
     return wr_fail(info, WR_CONFIG,
@@ -206,6 +209,13 @@ out:
 wr_err wr_origin_begin(wr_origin *o, wr_errinfo *info)
 {
     return o->journal != NULL ? wr_journal_begin(o->journal, info) : WR_OK;
+}
+
+void wr_origin_withdraw(wr_origin *o)
+{
+    char path[WR_PATH_BYTES_MAX];
+    if (!o->claims || o->journal == NULL || wr_path_join(path, o->folder, WR_JOURNAL_NAME, NULL) != WR_OK) return;
+    o->env->unlink(o->env->self, path); /* behind the lock still */
 }
 
 void wr_origin_unlock(wr_origin *o)

@@ -29,6 +29,7 @@ typedef struct wr_origin {
     char                  files[WR_PATH_BYTES_MAX]; /* where those of the manifest are */
     wr_manifest           manifest;
     bool                  restores;                     /* the job starts from `manifest` */
+    bool                  claims;                       /* there was no journal before */
     bool                  finished;                     /* it has ended long ago, and there is nothing to run */
     uint64_t              last;                         /* finished: its last snapshot */
     uint64_t              base;                         /* of the manifest, when this lineage wrote it */
@@ -44,6 +45,8 @@ wr_err wr_origin_match(const wr_origin *o, const wr_job *job, bool allow_non_res
  * none has taken a record; when they start from a snapshot, before they open, since sinks commit then. Before the
  * coordinator hears that they run. Of others, and again, nothing is done. */
 wr_err wr_origin_begin(wr_origin *o, wr_errinfo *info);
+/* The job comes to nothing before anything of it exists: a folder that was nobody's is nobody's again. */
+void wr_origin_withdraw(wr_origin *o);
 /* Others may take the folder; the manifest stays. */
 void wr_origin_unlock(wr_origin *o);
 void wr_origin_close(wr_origin *o);

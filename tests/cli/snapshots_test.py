@@ -431,6 +431,16 @@ class Snapshots(Case):
         self.assertFalse(os.path.exists(self.path(self.links)), "nothing was begun")
         self.expect(self.weir(*args, stdin=b"1,2\n"), 0)  # all at the end, or nothing
 
+    def test_what_never_ran_has_no_folder(self):
+        """A pipeline that is refused, or a start that comes to nothing, leaves the folder to whoever comes next."""
+        self.build("typo", chain("typo").replace("?count", "?coun"))
+        args = ["--snapshots", self.snapshots, "--set", f"links=file:{self.links}"]
+        self.error(self.weir("run", "typo.so", *args), 2, 303, "OPTION", "did you mean 'count'")
+        self.error(self.weir("run", "other.so", *args, "--pin", "x"), 2, 101, "USAGE")
+        self.expect(self.weir("run", "chain.so", *args), 0, "chain finished")
+        self.error(self.weir("run", "typo.so", *args), 2, 102, "CONFIG", "'?chain'?")
+        self.expect(self.weir("run", "chain.so", *args), 0, "chain has finished")
+
     def test_drain_finishes(self):
         run = self.begin(*self.args(rate=5000))
         self.until_snapshots(run)
