@@ -42,25 +42,37 @@ static uint32_t refuse(wr_errinfo *why, const char *text)
     return WR_RESTORE_REFUSED;
 }
 
+static bool is_window(const wr_node *node)
+{
+    return node->op != NULL && wr_kernel_of_node(node->op, node) == &wr_kernel_windows;
+}
+
+static uint32_t what_of(uint32_t match)
+{
+    switch (match) {
+    case WR_SCHEMA_SAME: return WR_RESTORE_SAME;
+    case WR_SCHEMA_CONVERT: return WR_RESTORE_CONVERT;
+    case WR_SCHEMA_UPGRADE: return WR_RESTORE_UPGRADE;
+    default: return WR_RESTORE_REFUSED;
+    }
+}
+
 /* Keyed state: the key, then the schema. */
 static uint32_t match_state(const wr_manifest_op *op, const wr_node *node, wr_errinfo *why)
 {
     const weir_type  *state = node->op != NULL ? node->op->state : NULL;
     const wr_keyed_by from = {op->record, &op->key}, to = {node->op != NULL ? node->op->left : NULL, &node->key[0]};
     bool              made = op->state->name[0] == '('; /* windows make types of their own */
+    uint32_t          match = WR_SCHEMA_REFUSED;
     if (op->max_parallelism != node->max_parallelism)
         return refuse(why, "max_parallelism is fixed by the snapshot: leave it as it was");
     if (wr_key_match(&from, &to, op->uid, why) != WR_OK) return WR_RESTORE_REFUSED;
-    if (made) return wr_windows_match(node, op, why) == WR_OK ? WR_RESTORE_SAME : WR_RESTORE_REFUSED;
-    if (wr_kernel_of_node(node->op, node) == &wr_kernel_windows)
-        return refuse(why, "it has state without windows, and the pipeline has a window there");
+    if (made) return wr_windows_match(node, op, &match, why) == WR_OK ? what_of(match) : WR_RESTORE_REFUSED;
+    if (is_window(node)) return refuse(why, "it has state without windows, and the pipeline has a window there");
     if (state == NULL) return refuse(why, "it has another kind of state in the pipeline");
-    switch (wr_schema_match(op->state, state, node->upgrade, why)) {
-    case WR_SCHEMA_SAME: return WR_RESTORE_SAME;
-    case WR_SCHEMA_CONVERT: return WR_RESTORE_CONVERT;
-    case WR_SCHEMA_UPGRADE: return WR_RESTORE_UPGRADE;
-    default: return WR_RESTORE_REFUSED;
-    }
+    match = wr_schema_match(op->state, state, node->upgrade, why);
+    if (match == WR_SCHEMA_CONVERT) wr_schema_changes(op->state, state, why->text, sizeof why->text);
+    return what_of(match);
 }
 
 static uint32_t match_op(const wr_manifest_op *op, const wr_node *node, wr_errinfo *why)
@@ -76,7 +88,10 @@ static uint32_t match_op(const wr_manifest_op *op, const wr_node *node, wr_errin
         if (!is_sink(node) || def == NULL || !wr_schema_same(op->state, def->shared))
             return refuse(why, "what it has prepared to be written cannot be committed by what the pipeline has there");
     }
-    return op->layers > 0 ? match_state(op, node, why) : WR_RESTORE_SAME;
+    if (op->layers > 0) return match_state(op, node, why);
+    uint32_t match = WR_SCHEMA_SAME; /* no key has state: windows look at what they are cut by all the same */
+    if (is_window(node) && wr_windows_match(node, op, &match, why) != WR_OK) return WR_RESTORE_REFUSED;
+    return what_of(match);
 }
 
 static uint64_t bytes_of(const wr_manifest_op *op)

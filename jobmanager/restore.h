@@ -21,7 +21,7 @@ typedef struct wr_restore_op {
     uint32_t    from_parallelism, parallelism; /* 0: is not there */
     uint64_t    bytes;                         /* of its files */
     uint32_t    items;
-    const char *why; /* "" or a remark; of REFUSED the reason, with the field's name */
+    const char *why; /* "" or a remark: what is converted; of REFUSED the reason, with the field's name */
 } wr_restore_op;
 
 /* Owner: who asked, one thread. */

@@ -8,8 +8,9 @@ extern const wr_kernel wr_kernel_map, wr_kernel_filter, wr_kernel_flat_map, wr_k
 
 const wr_kernel *wr_kernel_of_node(const weir_op *def, const wr_node *node); /* NULL: does not run yet */
 
-/* Whether the windows of a snapshot are those of this node: what they are cut by, and what they keep. WR_STATE. */
-wr_err wr_windows_match(const wr_node *node, const wr_manifest_op *saved, wr_errinfo *info);
+/* Whether the windows of a snapshot can go on as those of this node: what they are cut by, and what they keep. Then
+ * *match is WR_SCHEMA_SAME or WR_SCHEMA_CONVERT, and info->text what becomes other. Pure; a load asks the same. */
+wr_err wr_windows_match(const wr_node *node, const wr_manifest_op *saved, uint32_t *match, wr_errinfo *info);
 
 /* A two-phase sink that has found itself in the snapshot from which the job starts. */
 bool wr_two_phase_restored(const wr_op *op);

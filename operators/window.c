@@ -25,17 +25,6 @@ static void *aligned(size_t bytes)
 
 /* ---- making ------------------------------------------------------------------------------------------------------ */
 
-/* As many slices side by side as may be open at a time; a power of two. */
-static uint32_t places_for(const wr_op *op, const wr_windows *k)
-{
-    uint32_t places = 2;
-    if (k->window.kind == WEIR_COUNT || k->window.kind == WEIR_RUNNING || k->window.kind == WEIR_GLOBAL) return 1;
-    if (op->def->state == NULL) return 1;
-    int64_t open = k->lateness / (k->window.slide > 0 ? k->window.slide : 1) + 2;
-    while (places < WR_PLACES_MAX && places < open && op->def->state->size * 2 * places <= 512) places *= 2;
-    return places;
-}
-
 static wr_err windows_new(wr_op *op, uint32_t places, wr_errinfo *info)
 {
     wr_windows *k = aligned(sizeof *k);
@@ -48,12 +37,10 @@ static wr_err windows_new(wr_op *op, uint32_t places, wr_errinfo *info)
     if (k->form == NULL) return wr_fail(info, WR_NOT_YET, "this kind of window; operator %s", op->node->uid);
     k->rows = op->def->kind == WEIR_OP_WINDOW;
     k->clock_ns = INT64_MIN;
-    k->totals = !k->rows && op->def->on_retract != NULL && k->window.kind == WEIR_SLIDING && k->lateness == 0 &&
-                k->window.slide < k->window.size;
     if (k->window.kind == WEIR_TUMBLING || k->window.kind == WEIR_SLIDING) wr_slices_init(k);
-    k->ring = k->totals && (uint64_t)k->per * ((op->def->state->size + 7) & ~7u) <= WR_RING_BYTES_MAX;
-    k->type.places = places != 0 ? places : places_for(op, k);
-    WR_TRY(wr_window_type_make(op, k, info));
+    WR_TRY(wr_window_type_make(&k->type, op->node, places, info));
+    k->totals = k->type.total != WR_NONE;
+    k->ring = k->type.ring != WR_NONE;
     k->keys = aligned((size_t)op->def->left->size * WR_RESULTS);
     k->made = aligned((size_t)k->type.acc_bytes * WR_RESULTS);
     k->left = aligned((size_t)k->type.acc_bytes * WR_RESULTS);
@@ -122,12 +109,13 @@ static void windows_close(wr_op *op)
 
 static wr_err windows_load(wr_op *op, const wr_manifest_op *saved, const char *folder, wr_errinfo *info)
 {
-    uint32_t places;
-    WR_TRY(wr_windows_places(op, saved, &places, info));
+    uint32_t places, match;
+    WR_TRY(wr_windows_places(op->node, saved, &places, info));
     WR_TRY(windows_new(op, places, info));
-    WR_TRY(wr_windows_times(op, op->kernel_state, saved, info));
-    static const weir_upgrade *const none[1];
-    return wr_image_load(op->table, op->home->env, folder, saved, none, info);
+    wr_windows *k = op->kernel_state;
+    WR_TRY(wr_windows_fit(op->node, saved, &k->type, &match, info));
+    WR_TRY(wr_windows_times(op, k, saved, info));
+    return wr_image_load(op->table, op->home->env, folder, saved, NULL, info);
 }
 
 /* ---- records ----------------------------------------------------------------------------------------------------- */

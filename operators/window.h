@@ -147,10 +147,12 @@ typedef struct wr_window_form {
 extern const wr_window_form wr_form_slices, wr_form_sessions, wr_form_count, wr_form_running, wr_form_global;
 
 /* window_type.c */
-wr_err wr_window_type_make(wr_op *op, wr_windows *k, wr_errinfo *info);
+/* Of this node's windows, with so many accumulators side by side; 0: as many as suit it. */
+wr_err wr_window_type_make(wr_window_type *type, const wr_node *node, uint32_t places, wr_errinfo *info);
 void   wr_window_type_free(wr_window_type *type);
 
 /* window_time.c. Pure. */
+int64_t wr_slices_per(const weir_window *w); /* slices of a tumbling or sliding window */
 void    wr_slices_init(wr_windows *k);
 int64_t wr_slice_of(const wr_windows *k, int64_t ns);
 int64_t wr_slice_start(const wr_windows *k, int64_t slice);     /* saturates at the ends of time */
@@ -188,7 +190,10 @@ bool wr_round_first(wr_windows *k, const void *state);
 /* window_save.c: what a snapshot keeps besides the table. */
 wr_err wr_windows_save(wr_op *op, const wr_barrier *barrier, wr_saver *saver, wr_errinfo *info);
 /* Accumulators side by side in the snapshot's entries; 0: it has none. */
-wr_err wr_windows_places(const wr_op *op, const wr_manifest_op *saved, uint32_t *places, wr_errinfo *info);
+wr_err wr_windows_places(const wr_node *node, const wr_manifest_op *saved, uint32_t *places, wr_errinfo *info);
+/* Whether what the snapshot's windows keep becomes what these keep, as wr_windows_match. */
+wr_err wr_windows_fit(const wr_node *node, const wr_manifest_op *saved, const wr_window_type *type, uint32_t *match,
+                      wr_errinfo *info);
 /* How far the key groups of this subtask had come. */
 wr_err wr_windows_times(wr_op *op, wr_windows *k, const wr_manifest_op *saved, wr_errinfo *info);
 

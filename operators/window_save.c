@@ -2,6 +2,7 @@
 #include "base/hash.h"
 #include "operators/kernels.h"
 #include "operators/window.h"
+#include "snapshot/image_convert.h"
 #include <stdlib.h>
 
 enum { VERSION_ALIKE = 1, VERSION_APART };
@@ -137,45 +138,102 @@ static wr_err check_saved(const wr_node *node, const wr_manifest_op *saved, cons
             "the window of operator %s is another one than in the snapshot (kind, size, slide, offset or clock); "
             "give it the same window, or another uid to begin anew",
             node->uid);
-    if (s->acc != 0 && s->acc != fields_of(node->op->state))
-        return wr_fail(
-            info, WR_STATE,
-            "accumulator %s of operator %s has other fields than in the snapshot, which sliding windows with a "
-            "RETRACT cannot convert; keep its fields, or give the operator another uid",
-            node->op->state->name, node->uid);
+    if (s->acc != 0 && s->rows) goto damaged;
     return WR_OK;
 damaged:
     return wr_fail(info, WR_DAMAGED, "the snapshot's windows of operator %s cannot be read; use another snapshot",
                    node->uid);
 }
 
-wr_err wr_windows_match(const wr_node *node, const wr_manifest_op *saved, wr_errinfo *info)
-{
-    saved_windows s;
-    if (node->op == NULL || wr_kernel_of_node(node->op, node) != &wr_kernel_windows)
-        return wr_fail(info, WR_STATE, "it has the state of a window, and the pipeline has no such window there");
-    for (uint32_t i = 0; i < saved->items; i++) {
-        if (saved->item[i].kind == WR_ITEM_OWN) WR_TRY(check_saved(node, saved, &saved->item[i], &s, info));
-    }
-    return WR_OK;
-}
-
-/* ---- loading ----------------------------------------------------------------------------------------------------- */
-
-wr_err wr_windows_places(const wr_op *op, const wr_manifest_op *saved, uint32_t *places, wr_errinfo *info)
+wr_err wr_windows_places(const wr_node *node, const wr_manifest_op *saved, uint32_t *places, wr_errinfo *info)
 {
     *places = 0;
     for (uint32_t i = 0; i < saved->items; i++) {
         saved_windows s;
         if (saved->item[i].kind != WR_ITEM_OWN) continue;
-        WR_TRY(check_saved(op->node, saved, &saved->item[i], &s, info));
+        WR_TRY(check_saved(node, saved, &saved->item[i], &s, info));
         *places = (uint32_t)s.places;
     }
     if (*places != 0 || saved->layers == 0) return WR_OK;
     return wr_fail(info, WR_STATE,
                    "operator %s has state without windows in the snapshot, and a window now; give it another uid",
-                   op->node->uid);
+                   node->uid);
 }
+
+/* ---- what they keep ---------------------------------------------------------------------------------------------- */
+
+/* The user's fields of what windows keep; the first field is always a list that has all of them. */
+static void fields_of_user(const weir_type *made, const weir_type *named, weir_type *user, weir_field *field)
+{
+    const weir_type *row = made->fields != 0 ? made->field[0].element : NULL;
+    *user = *named;
+    user->field = field;
+    user->fields = 0;
+    for (uint32_t i = 0; row != NULL && i < row->fields; i++) {
+        if (row->field[i].name[0] != '(') field[user->fields++] = row->field[i];
+    }
+}
+
+/* Rings are kept as bytes, and what lies in one lies nowhere else. */
+static wr_err ring_fits(const wr_node *node, const wr_manifest_op *saved, const wr_window_type *type,
+                        const weir_type *was, wr_errinfo *info)
+{
+    const weir_type *acc = node->op->state;
+    saved_windows    s = {0};
+    char             changes[WR_ERROR_BYTES_MAX / 2];
+    for (uint32_t i = 0; i < saved->items; i++) {
+        if (saved->item[i].kind == WR_ITEM_OWN) memcpy(&s, saved->item[i].data, sizeof s);
+    }
+    if (s.acc == 0) return WR_OK;
+    if (s.acc != fields_of(acc)) {
+        wr_schema_changes(was, acc, changes, sizeof changes);
+        return wr_fail(info, WR_STATE,
+                       "accumulator %s of operator %s has other fields than in the snapshot (%s), which sliding "
+                       "windows with a RETRACT cannot convert; undo that, or give the operator another uid",
+                       acc->name, node->uid, changes[0] != 0 ? changes : "they lie otherwise");
+    }
+    if (type->ring != WR_NONE) return WR_OK;
+    return wr_fail(info, WR_STATE,
+                   "sliding windows of operator %s had a RETRACT and no .lateness in the snapshot, and cannot go on "
+                   "otherwise; undo that, or give the operator another uid",
+                   node->uid);
+}
+
+/* The verdict is that of the types as they lie in the table; the words are about the user's. */
+wr_err wr_windows_fit(const wr_node *node, const wr_manifest_op *saved, const wr_window_type *type, uint32_t *match,
+                      wr_errinfo *info)
+{
+    weir_type  was, is;
+    weir_field was_field[WR_FIELDS_MAX], is_field[WR_FIELDS_MAX];
+    wr_errinfo made = {0}, of_user = {0};
+    *match = WR_SCHEMA_SAME;
+    if (saved->layers == 0) return WR_OK;
+    const weir_type *named = node->op->kind == WEIR_OP_WINDOW ? node->op->left : node->op->state;
+    fields_of_user(saved->state, named, &was, was_field);
+    fields_of_user(&type->state, named, &is, is_field);
+    WR_TRY(ring_fits(node, saved, type, &was, info));
+    *match = wr_schema_match(saved->state, &type->state, NULL, &made);
+    if (*match == WR_SCHEMA_CONVERT && info != NULL) wr_schema_changes(&was, &is, info->text, sizeof info->text);
+    if (*match != WR_SCHEMA_REFUSED) return WR_OK;
+    bool users = wr_schema_match(&was, &is, NULL, &of_user) == WR_SCHEMA_REFUSED;
+    return wr_fail(info, WR_STATE, "windows of operator %s: %s", node->uid, users ? of_user.text : made.text);
+}
+
+wr_err wr_windows_match(const wr_node *node, const wr_manifest_op *saved, uint32_t *match, wr_errinfo *info)
+{
+    wr_window_type type;
+    uint32_t       places;
+    *match = WR_SCHEMA_REFUSED;
+    if (node->op == NULL || wr_kernel_of_node(node->op, node) != &wr_kernel_windows)
+        return wr_fail(info, WR_STATE, "it has the state of a window, and the pipeline has no such window there");
+    WR_TRY(wr_windows_places(node, saved, &places, info));
+    WR_TRY(wr_window_type_make(&type, node, places, info));
+    wr_err err = wr_windows_fit(node, saved, &type, match, info);
+    wr_window_type_free(&type);
+    return err;
+}
+
+/* ---- loading ----------------------------------------------------------------------------------------------------- */
 
 /* What one subtask of the snapshot says of our key groups. */
 static void take_times(wr_windows *k, wr_key_groups own, const wr_item *item, wr_key_groups its, int64_t *least)

@@ -25,13 +25,18 @@ int64_t wr_saturating(int64_t a, int64_t b)
     return sum;
 }
 
+int64_t wr_slices_per(const weir_window *w)
+{
+    return w->size / gcd(w->size, w->slide);
+}
+
 void wr_slices_init(wr_windows *k)
 {
     const weir_window *w = &k->window;
     k->slice_ns = gcd(w->size, w->slide);
     k->offset = w->offset - floor_div(w->offset, w->slide) * w->slide;
     k->step = w->slide / k->slice_ns;
-    k->per = w->size / k->slice_ns;
+    k->per = wr_slices_per(w);
     k->slice_from = 1; /* an empty range */
     k->fired = k->dead = k->alive = WR_SLICE_NEVER;
     k->next_ns = INT64_MAX;

@@ -1,4 +1,5 @@
-/* The type of an entry's state, made of the operator's accumulator or record and the kind of window. */
+/* The type of an entry's state, made of the operator's accumulator or record and the kind of window. Pure: a job that
+ * starts and a look at a snapshot make the same. */
 #include "operators/window.h"
 #include <stdlib.h>
 
@@ -84,10 +85,10 @@ static void make_session_row(builder *b, weir_type *row, const weir_type *acc)
     if (acc != NULL) (void)add_record(b, acc, "");
 }
 
-static void make_sessions(builder *b, wr_window_type *t, const wr_op *op, bool rows)
+static void make_sessions(builder *b, wr_window_type *t, const weir_op *op, bool rows)
 {
-    const weir_type *acc = rows ? NULL : op->def->state;
-    if (rows) make_row_of_record(b, t, op->def->left);
+    const weir_type *acc = rows ? NULL : op->state;
+    if (rows) make_row_of_record(b, t, op->left);
     make_session_row(b, rows ? &t->row2 : &t->row, acc);
     begin(b, &t->state, "(sessions)");
     t->list = add_list(b, rows ? "(records)" : "(sessions)", &t->row);
@@ -100,7 +101,28 @@ static void make_sessions(builder *b, wr_window_type *t, const wr_op *op, bool r
     if (acc != NULL) t->acc[0] = add_record(b, acc, "");
 }
 
-static void make_folds(builder *b, wr_window_type *t, const wr_windows *k, const weir_type *acc)
+/* As many slices side by side as may be open at a time; a power of two. */
+static uint32_t places_for(const weir_type *acc, const weir_window_spec *spec)
+{
+    const weir_window *w = &spec->window;
+    uint32_t           places = 2;
+    if (w->kind == WEIR_COUNT || w->kind == WEIR_RUNNING || w->kind == WEIR_GLOBAL) return 1;
+    if (acc == NULL) return 1;
+    int64_t open = spec->lateness / (w->slide > 0 ? w->slide : 1) + 2;
+    while (places < WR_PLACES_MAX && places < open && acc->size * 2 * places <= 512) places *= 2;
+    return places;
+}
+
+/* Slices of a window whose total is kept from one to the next; 0: it is made anew for each. */
+static uint64_t slices_totalled(const wr_node *node)
+{
+    const weir_window *w = &node->window.window;
+    if (w->kind != WEIR_SLIDING || w->slide >= w->size || node->window.lateness != 0) return 0;
+    if (node->op->on_retract == NULL || node->op->kind == WEIR_OP_WINDOW) return 0;
+    return (uint64_t)wr_slices_per(w);
+}
+
+static void make_folds(builder *b, wr_window_type *t, const weir_type *acc, uint64_t totalled)
 {
     static const char *const prefix[WR_PLACES_MAX] = {"0.", "1.", "2.", "3.", "4.", "5.", "6.", "7."};
     begin(b, &t->row, "(slice)");
@@ -110,41 +132,44 @@ static void make_folds(builder *b, wr_window_type *t, const wr_windows *k, const
     t->list = add_list(b, "(slices)", &t->row);
     t->mark = add_number(b, "(mark)");
     for (uint32_t i = 0; i < t->places; i++) t->acc[i] = add_record(b, acc, prefix[i]);
-    if (!k->totals) return;
+    if (totalled == 0) return;
     t->total_end = add_number(b, "(end)");
     t->total = add_record(b, acc, "total.");
-    if (!k->ring) return;
-    t->held = add(b, "(held)", WEIR_ARRAY | WEIR_U64, (uint32_t)(k->per + 63) / 64 * 8)->offset;
-    t->ring = add(b, "(ring)", WEIR_ARRAY | WEIR_U64, (uint32_t)k->per * t->acc_bytes)->offset;
+    if (totalled * t->acc_bytes > WR_RING_BYTES_MAX) return;
+    t->held = add(b, "(held)", WEIR_ARRAY | WEIR_U64, (uint32_t)(totalled + 63) / 64 * 8)->offset;
+    t->ring = add(b, "(ring)", WEIR_ARRAY | WEIR_U64, (uint32_t)totalled * t->acc_bytes)->offset;
 }
 
-wr_err wr_window_type_make(wr_op *op, wr_windows *k, wr_errinfo *info)
+wr_err wr_window_type_make(wr_window_type *t, const wr_node *node, uint32_t places, wr_errinfo *info)
 {
-    wr_window_type  *t = &k->type;
-    const weir_type *acc = op->def->state;
-    uint32_t         fields = (k->rows ? op->def->left : acc)->fields;
+    const weir_op   *op = node->op;
+    const weir_type *acc = op->state;
+    bool             rows = op->kind == WEIR_OP_WINDOW;
+    uint32_t         fields = (rows ? op->left : acc)->fields;
+    uint64_t         totalled = slices_totalled(node);
+    *t = (wr_window_type){.places = places != 0 ? places : places_for(acc, &node->window)};
     t->list2 = t->total = t->total_end = t->held = t->ring = t->session = WR_NONE;
     uint32_t all = (t->places + 2) * fields + 16;
-    if ((t->places + (k->totals ? 1 : 0)) * fields + 6 > WR_FIELDS_MAX && !k->rows)
+    if ((t->places + (totalled != 0)) * fields + 6 > WR_FIELDS_MAX && !rows)
         return wr_fail(info, WR_LIMIT, "accumulator %s of operator %s has %u fields; at most %d in windows; use fewer",
-                       acc->name, op->node->uid, fields, (WR_FIELDS_MAX - 6) / 3);
-    if (k->rows && fields + 1 > WR_FIELDS_MAX)
+                       acc->name, node->uid, fields, (WR_FIELDS_MAX - 6) / 3);
+    if (rows && fields + 1 > WR_FIELDS_MAX)
         return wr_fail(info, WR_LIMIT,
                        "record %s of operator %s has %u fields; at most %d in windows that keep records",
-                       op->def->left->name, op->node->uid, fields, WR_FIELDS_MAX - 1);
+                       op->left->name, node->uid, fields, WR_FIELDS_MAX - 1);
     t->field = calloc(all, sizeof *t->field);
-    if (t->field == NULL) return wr_fail(info, WR_MEMORY, "no memory for operator %s", op->node->uid);
+    if (t->field == NULL) return wr_fail(info, WR_MEMORY, "no memory for operator %s", node->uid);
     builder b = {.field = t->field};
     t->acc_bytes = acc == NULL ? 0 : (acc->size + 7) & ~7u;
-    if (k->window.kind == WEIR_SESSION) {
-        make_sessions(&b, t, op, k->rows);
-    } else if (k->rows) {
-        make_row_of_record(&b, t, op->def->left);
+    if (node->window.window.kind == WEIR_SESSION) {
+        make_sessions(&b, t, op, rows);
+    } else if (rows) {
+        make_row_of_record(&b, t, op->left);
         begin(&b, &t->state, "(records)");
         t->list = add_list(&b, "(records)", &t->row);
         t->mark = add_number(&b, "(mark)");
     } else {
-        make_folds(&b, t, k, acc);
+        make_folds(&b, t, acc, totalled);
     }
     check((uint32_t)(b.field - t->field) <= all);
     return WR_OK;

@@ -49,7 +49,8 @@ static wr_err map_cells(wr_convert *c, wr_errinfo *info)
                                        .new_type = b->element,
                                        .map = &c->maps[c->cells]};
         if (b->element != NULL) {
-            if (!wr_record_map_of(&c->maps[c->cells], a->element, b->element, info)) return WR_STATE;
+            if (!wr_record_map_of(&c->maps[c->cells], a->element, b->element, c->how.upgrade != NULL, info))
+                return WR_STATE;
             most = larger(most, b->element->size);
         }
         c->cells++;
@@ -77,7 +78,8 @@ wr_err wr_convert_new(wr_convert **take, const wr_table_config *from, wr_table *
     if (err == WR_OK && c->upgrade != NULL && c->how.ctx == NULL)
         err = wr_fail(info, WR_STATE, "the state of operator %s needs its WEIR_UPGRADE, which cannot run here",
                       from->uid);
-    if (err == WR_OK && c->upgrade == NULL && !wr_record_map_of(&c->map, c->old_state, c->new_state, info))
+    if (err == WR_OK && c->upgrade == NULL &&
+        !wr_record_map_of(&c->map, c->old_state, c->new_state, c->how.upgrade != NULL, info))
         err = WR_STATE;
     if (err == WR_OK && c->upgrade == NULL) err = map_cells(c, info);
     if (err == WR_OK && c->record == NULL) {

@@ -18,8 +18,10 @@ typedef struct wr_record_map {
     wr_field_map field[WR_FIELDS_MAX];
 } wr_record_map;
 
-/* By name; false: a field cannot be converted (`info` names it). */
-bool wr_record_map_of(wr_record_map *map, const weir_type *from, const weir_type *to, wr_errinfo *info);
+/* By name; false: a field cannot be converted (`info` names it). upgrades: a WEIR_UPGRADE could do it. */
+bool wr_record_map_of(wr_record_map *map, const weir_type *from, const weir_type *to, bool upgrades, wr_errinfo *info);
+/* For people: fields that the one has and the other has not, and what became wider; "" when there are none. Cut. */
+void wr_schema_changes(const weir_type *from, const weir_type *to, char *text, size_t bytes);
 /* *to is zeroed before. Far strings are borrowed. */
 void wr_record_convert(const wr_record_map *map, const weir_type *to_type, const void *from, void *to);
 /* The field with this name; NULL: none. */

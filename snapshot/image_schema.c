@@ -51,43 +51,48 @@ static uint32_t widening(uint32_t from, uint32_t to)
     return WR_FIELD_ZERO;
 }
 
-static bool refuse(const weir_type *type, const weir_field *to, const weir_field *from, wr_errinfo *info)
+static const char *advice(bool upgrades)
 {
-    wr_fail(info, WR_STATE,
-            "field %s of %s was %s%s (%u bytes) in the snapshot and is %s%s (%u bytes) now; undo that, give the field "
-            "another name, or write a WEIR_UPGRADE",
+    return upgrades ? "undo that, give the field another name, or write a WEIR_UPGRADE"
+                    : "undo that, or give the field another name: it begins at zero then";
+}
+
+static bool refuse(const weir_type *type, const weir_field *to, const weir_field *from, bool upgrades, wr_errinfo *info)
+{
+    wr_fail(info, WR_STATE, "field %s of %s was %s%s (%u bytes) in the snapshot and is %s%s (%u bytes) now; %s",
             to->name, type->name, from->kind & WEIR_ARRAY ? "an array of " : "", kind_name(from->kind), from->size,
-            to->kind & WEIR_ARRAY ? "an array of " : "", kind_name(to->kind), to->size);
+            to->kind & WEIR_ARRAY ? "an array of " : "", kind_name(to->kind), to->size, advice(upgrades));
     return false;
 }
 
 static bool map_field(wr_field_map *m, const weir_type *type, const weir_field *from, const weir_field *to,
-                      wr_errinfo *info)
+                      bool upgrades, wr_errinfo *info)
 {
     uint32_t a = from->kind & ~(uint32_t)WEIR_ARRAY, b = to->kind & ~(uint32_t)WEIR_ARRAY;
     bool     array = to->kind & WEIR_ARRAY;
     *m = (wr_field_map){.how = WR_FIELD_COPY, .from = from->offset, .to = to->offset, .count = 1};
-    if ((from->kind & WEIR_ARRAY) != (to->kind & WEIR_ARRAY)) return refuse(type, to, from, info);
+    if ((from->kind & WEIR_ARRAY) != (to->kind & WEIR_ARRAY)) return refuse(type, to, from, upgrades, info);
     bool number = b >= WEIR_I8 && b <= WEIR_F64 && a >= WEIR_I8 && a <= WEIR_F64;
     if (!number) {
         m->from_bytes = m->bytes = to->size;
-        return a == b && from->size == to->size ? true : refuse(type, to, from, info);
+        return a == b && from->size == to->size ? true : refuse(type, to, from, upgrades, info);
     }
     m->how = widening(a, b);
     m->from_bytes = number_bytes(a);
     m->bytes = number_bytes(b);
     m->count = array ? to->size / m->bytes : 1;
     if (m->how == WR_FIELD_ZERO || from->size / m->from_bytes != to->size / m->bytes)
-        return refuse(type, to, from, info);
+        return refuse(type, to, from, upgrades, info);
     return true;
 }
 
 /* A cell's elements become others field by field, under the same key. */
-static bool cell_fits(const weir_type *type, const weir_field *from, const weir_field *to, wr_errinfo *info)
+static bool cell_fits(const weir_type *type, const weir_field *from, const weir_field *to, bool upgrades,
+                      wr_errinfo *info)
 {
     wr_record_map map;
-    if (from->kind != to->kind) return refuse(type, to, from, info);
-    if (!wr_record_map_of(&map, from->element, to->element, info)) return false;
+    if (from->kind != to->kind) return refuse(type, to, from, upgrades, info);
+    if (!wr_record_map_of(&map, from->element, to->element, upgrades, info)) return false;
     if (to->kind != WEIR_CELL_TABLE) return true;
     const weir_field *a = NULL, *b = NULL;
     for (uint32_t i = 0; i < from->element->fields; i++) {
@@ -97,22 +102,20 @@ static bool cell_fits(const weir_type *type, const weir_field *from, const weir_
         if (to->element->field[i].offset == to->key) b = &to->element->field[i];
     }
     if (a != NULL && b != NULL && strcmp(a->name, b->name) == 0) return true;
-    wr_fail(info, WR_STATE,
-            "table %s of %s was keyed by %s in the snapshot and is by %s now; undo that, give the field "
-            "another name, or write a WEIR_UPGRADE",
-            to->name, type->name, a == NULL ? "?" : a->name, b == NULL ? "?" : b->name);
+    wr_fail(info, WR_STATE, "table %s of %s was keyed by %s in the snapshot and is by %s now; %s", to->name, type->name,
+            a == NULL ? "?" : a->name, b == NULL ? "?" : b->name, advice(upgrades));
     return false;
 }
 
-bool wr_record_map_of(wr_record_map *map, const weir_type *from, const weir_type *to, wr_errinfo *info)
+bool wr_record_map_of(wr_record_map *map, const weir_type *from, const weir_type *to, bool upgrades, wr_errinfo *info)
 {
     map->fields = 0;
     for (uint32_t i = 0; i < to->fields; i++) {
         const weir_field *b = &to->field[i], *a = wr_field_named(from, b->name);
         if (a == NULL) continue; /* new: zero */
         if (wr_kind_is_cell(b->kind) || wr_kind_is_cell(a->kind)) {
-            if (!cell_fits(to, a, b, info)) return false;
-        } else if (!map_field(&map->field[map->fields], to, a, b, info)) {
+            if (!cell_fits(to, a, b, upgrades, info)) return false;
+        } else if (!map_field(&map->field[map->fields], to, a, b, upgrades, info)) {
             return false;
         } else if (b->kind != WEIR_TEXT) {
             map->fields++;
@@ -182,7 +185,43 @@ enum wr_schema_match wr_schema_match(const weir_type *from, const weir_type *to,
     wr_record_map map;
     if (wr_schema_same(from, to)) return WR_SCHEMA_SAME;
     if (wr_upgrade_of(upgrade, from, to) != NULL) return WR_SCHEMA_UPGRADE;
-    return wr_record_map_of(&map, from, to, info) ? WR_SCHEMA_CONVERT : WR_SCHEMA_REFUSED;
+    return wr_record_map_of(&map, from, to, upgrade != NULL, info) ? WR_SCHEMA_CONVERT : WR_SCHEMA_REFUSED;
+}
+
+/* Words, one after the other. */
+typedef struct phrase {
+    char  *text;
+    size_t bytes, n;
+} phrase;
+
+static void say(phrase *p, const char *verb, const char *of, const char *name)
+{
+    int n = snprintf(p->text + p->n, p->bytes - p->n, "%s%s %s%s%s", p->n != 0 ? ", " : "", verb, of,
+                     of[0] != 0 ? "." : "", name);
+    p->n = p->n + (size_t)n < p->bytes ? p->n + (size_t)n : p->bytes - 1;
+}
+
+static void say_fields(phrase *p, const weir_type *from, const weir_type *to, const char *of)
+{
+    for (uint32_t i = 0; i < to->fields; i++) {
+        const weir_field *b = &to->field[i], *a = wr_field_named(from, b->name);
+        if (a == NULL)
+            say(p, "adds", of, b->name);
+        else if (a->element != NULL && b->element != NULL)
+            say_fields(p, a->element, b->element, b->name); /* elements have none of their own */
+        else if (a->kind != b->kind || a->size != b->size)
+            say(p, "changes", of, b->name);
+    }
+    for (uint32_t i = 0; i < from->fields; i++) {
+        if (wr_field_named(to, from->field[i].name) == NULL) say(p, "drops", of, from->field[i].name);
+    }
+}
+
+void wr_schema_changes(const weir_type *from, const weir_type *to, char *text, size_t bytes)
+{
+    phrase p = {text, bytes, 0};
+    text[0] = 0;
+    say_fields(&p, from, to, "");
 }
 
 /* The record's field that is part of a key; its name, or "?" (nothing has it, and then it fits nothing). */

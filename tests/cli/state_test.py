@@ -37,6 +37,47 @@ WEIR_PIPELINE(windowed, p)
 }
 """
 
+# What windows keep: an accumulator with and without RETRACT, and records. OPERATOR, WINDOW and SLOW come from the environment.
+KEEPING = """#include <weir/pipeline.h>
+#include <stdlib.h>
+#include <string.h>
+WEIR_RECORD(event, (weir_time, at), (uint64_t, key), (uint32_t, n))
+WEIR_RECORD(told, (int64_t, c), (int64_t, s))
+WEIR_STATE(acc_t, (int32_t, c), (int64_t, s))
+static void merge(acc_t *into, const acc_t *from) { into->c += from->c; into->s += from->s; }
+static void retract(acc_t *from, const acc_t *gone) { from->c -= gone->c; from->s -= gone->s; }
+static void tell(const event *key, const acc_t *acc, told_out *out, weir_ctx *ctx)
+{
+    (void)key, (void)ctx;
+    told_emit(out, (told){ (int64_t)acc->c, (int64_t)acc->s });
+}
+WEIR_AGGREGATE(fold, event, in, acc_t, acc, told, merge, tell) { acc->c += 1; acc->s += in->n; }
+WEIR_AGGREGATE(roll, event, in, acc_t, acc, told, merge, tell, retract) { acc->c += 1; acc->s += in->n; }
+WEIR_WINDOW(full, event, rows, told, out)
+{
+    told made = { 0 };
+    for (const event *e; (e = event_next(rows)) != NULL; made.c++) made.s += (int64_t)e->n;
+    told_emit(out, made);
+}
+WEIR_PIPELINE(keeping, p)
+{
+    const char  *of = getenv("OPERATOR"), *cut = getenv("WINDOW");
+    event_stream events = weir_source(event, p, "file:kept.csv", .format = WEIR_CSV, .name = "events",
+                                      .rate_max = getenv("SLOW") ? 100 : 0);
+    event_keyed  keyed = weir_key_by(weir_event_time(events, at), key);
+    weir_window  window = !strcmp(cut, "tumbling")  ? weir_tumbling(WEIR_HOUR)
+                          : !strcmp(cut, "sliding") ? weir_sliding(WEIR_HOUR, WEIR_HOUR / 2)
+                                                    : weir_session(WEIR_HOUR);
+    told_stream  results;
+    if (!strcmp(of, "fold")) results = weir_apply(fold, weir_window(keyed, window), .uid = "sums");
+    else if (!strcmp(of, "roll")) results = weir_apply(roll, weir_window(keyed, window), .uid = "sums");
+    else results = weir_apply(full, weir_window(keyed, window), .uid = "sums");
+    weir_sink(results, "file:told", .name = "out");
+}
+"""
+KEEPS = "WEIR_STATE(acc_t, (int32_t, c), (int64_t, s))"
+EVENTS = 300
+
 # KEY: which of two fields of one type the state belongs to.
 KEYED = """#include <weir/pipeline.h>
 WEIR_RECORD(event, (uint64_t, user), (uint64_t, shop))
@@ -203,7 +244,7 @@ class State(Case):
         where = self.snapshot("checked")
         check = lambda name, *more: self.weir("restore", where, self.path(name + ".so"), "--check", "-p", "3", *more)
         self.assertIn("same       COUNT", self.expect(check("one"), 0).out)
-        self.assertIn("converted  COUNT", self.expect(check("wider"), 0).out)
+        self.assertRegex(self.expect(check("wider"), 0).out, r"(?m)^  converted  COUNT .*; adds more$")
         self.expect(check("narrower"), 7, "E0603 STATE", "field seen of counter")
         got = check("renamed")
         self.expect(got, 7, "E0603 STATE", "--allow-non-restored-state")
@@ -233,6 +274,78 @@ class State(Case):
             self.assertIn("refused    sums", got.out)
         self.expect(check("minute", "one"), 7, "E0603 STATE", "no such window")
         self.expect(check("one", "minute"), 7, "E0603 STATE", "state without windows")
+
+    def keeping(self, operator, window):
+        """A snapshot with all windows open."""
+        where = self.path(f"keeping-{operator}-{window}")
+        os.environ.update(OPERATOR=operator, WINDOW=window, SLOW="1")
+        shutil.rmtree(self.path("told"), ignore_errors=True)
+        run = self.start("run", "keeps-base.so", "-q", "-p", "2", "--snapshots", where, "--snapshot-interval", "20ms")
+        try:
+            self.wait_until(lambda: len(self.weir("state", where, "dump", "sums").out.splitlines()) == 3, "three keys", 20)
+        finally:
+            run.kill()
+            run.communicate()
+        del os.environ["SLOW"]
+        return where
+
+    def compare(self, where, name, verdict, *says, right=True):
+        """What is said beforehand is what the job does."""
+        said = self.weir("restore", where, f"keeps-{name}.so", "--check")
+        shutil.rmtree(self.path("told"), ignore_errors=True)
+        done = self.weir("run", "-q", "-p", "2", f"keeps-{name}.so", "--restore", where)
+        self.assertRegex(said.out, rf"(?m)^  {verdict} +sums ", said)
+        for text in says:
+            self.assertIn(text, said.out)
+        if verdict == "refused":
+            self.expect(said, 7, "E0603 STATE", "operator 'sums'")
+            self.expect(done, 7, "E0603 STATE")
+            self.assertEqual(said.err.splitlines()[-1], done.err.splitlines()[-1])
+            self.assertNotIn("WEIR_UPGRADE", said.err)
+            return
+        self.expect(said, 0)
+        self.expect(done, 0)
+        if right:
+            rows = []
+            for part in sorted(os.listdir(self.path("told"))):
+                rows += [line.split(",") for line in self.read(os.path.join("told", part)).splitlines()]
+            times = 2 if os.environ["WINDOW"] == "sliding" else 1
+            self.assertEqual([times * EVENTS, times * sum(range(EVENTS))], [sum(int(row[i]) for row in rows) for i in (0, 1)])
+
+    def test_what_windows_keep_is_compared_beforehand(self):
+        state = lambda fields: KEEPING.replace(KEEPS, f"WEIR_STATE(acc_t, {fields})")
+        record = lambda field: KEEPING.replace("(uint32_t, n)", field)
+        variants = {"base": KEEPING, "short": state("(int32_t, c), (int16_t, s)"), "double": state("(int32_t, c), (double, s)"),
+                    "renamed": state("(int32_t, b), (int64_t, s)").replace("->c += 1", "->b += 1").replace("acc->c", "acc->b")
+                    .replace("into->c += from->c", "into->b += from->b").replace("from->c -= gone->c", "from->b -= gone->b"),
+                    "added": state("(int32_t, c), (int64_t, s), (double, more)"), "wider": state("(int64_t, c), (int64_t, s)"),
+                    "row-short": record("(uint16_t, n)"), "row-wider": record("(uint64_t, n)"),
+                    "row-renamed": record("(uint32_t, m)").replace("->n", "->m")}
+        for name, text in variants.items():
+            self.build("keeps-" + name, text)
+        self.write("kept.csv", "".join(f"2026-01-01T00:{n // 60:02}:{n % 60:02}Z,{n % 3},{n}\n" for n in range(EVENTS)))
+        self.addCleanup(lambda: [os.environ.pop(name, None) for name in ("OPERATOR", "WINDOW", "SLOW")])
+        for window in ("tumbling", "sliding", "session"):
+            with self.subTest(keeps="accumulators", window=window):
+                where = self.keeping("fold", window)
+                self.compare(where, "base", "same")
+                self.compare(where, "short", "refused", "operator sums", "field s of acc_t was i64 (8 bytes)", "is i16 (2 bytes) now")
+                self.compare(where, "double", "refused", "operator sums", "field s of acc_t was i64 (8 bytes)", "is f64 (8 bytes) now")
+                self.compare(where, "renamed", "converted", "adds b, drops c", right=False)
+                self.compare(where, "added", "converted", "adds more")
+                self.compare(where, "wider", "converted", "changes c")
+            with self.subTest(keeps="records", window=window):
+                where = self.keeping("full", window)
+                self.compare(where, "base", "same")
+                self.compare(where, "row-short", "refused", "operator sums", "field n of event was u32 (4 bytes)", "is u16 (2 bytes) now")
+                self.compare(where, "row-wider", "converted", "changes n")
+                self.compare(where, "row-renamed", "converted", "adds m, drops n", right=False)
+        where = self.keeping("roll", "sliding")
+        self.compare(where, "base", "same")
+        self.compare(where, "short", "refused", "accumulator acc_t of operator sums", "changes s", "another uid")
+        self.compare(where, "added", "refused", "accumulator acc_t of operator sums", "adds more")
+        os.environ["OPERATOR"] = "fold"
+        self.compare(where, "base", "refused", "had a RETRACT")
 
     def test_state_stays_with_its_key(self):
         """Another field of the same type is another key; an operator that had no state keeps nobody from its uid."""

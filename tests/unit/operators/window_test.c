@@ -826,13 +826,15 @@ static void test_damaged_ranges_are_refused(void **state)
     assert_int_equal(t.op[0].kernel->save(&t.op[0], &(wr_barrier){.id = 1}, &saver, &info), WR_OK);
     wr_item        good = ack.item[0], item = good;
     wr_manifest_op op = {.uid = "w", .parallelism = 1, .max_parallelism = 128, .item = &item, .items = 1};
-    assert_int_equal(wr_windows_match(&t.node, &op, &info), WR_OK);
+    uint32_t       match;
+    assert_int_equal(wr_windows_match(&t.node, &op, &match, &info), WR_OK);
+    assert_int_equal(match, WR_SCHEMA_SAME);
     assert_int_equal(good.bytes % 16, 0);
     assert_int_equal(((const int64_t *)good.data)[0], 2);
     char *copy = malloc(good.bytes);
     for (uint32_t n = 0; n < good.bytes; n++) { /* any other length */
         item = (wr_item){.kind = good.kind, .data = good.data, .bytes = n};
-        assert_int_equal(wr_windows_match(&t.node, &op, &info), WR_DAMAGED);
+        assert_int_equal(wr_windows_match(&t.node, &op, &match, &info), WR_DAMAGED);
     }
     const uint32_t ranges = good.bytes - 32; /* two of them: {64, fired}, {128, the end of time} */
     const struct {
@@ -844,11 +846,11 @@ static void test_damaged_ranges_are_refused(void **state)
         memcpy(copy, good.data, good.bytes);
         memcpy(copy + ranges + wrong[i].at, &wrong[i].value, 8);
         item = (wr_item){.kind = good.kind, .data = copy, .bytes = good.bytes};
-        assert_int_equal(wr_windows_match(&t.node, &op, &info), WR_DAMAGED);
+        assert_int_equal(wr_windows_match(&t.node, &op, &match, &info), WR_DAMAGED);
     }
     item = good;
     item.from = 1; /* of a subtask that there was not */
-    assert_int_equal(wr_windows_match(&t.node, &op, &info), WR_DAMAGED);
+    assert_int_equal(wr_windows_match(&t.node, &op, &match, &info), WR_DAMAGED);
     free(copy);
     free(good.data);
     free(ack.item);
