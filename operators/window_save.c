@@ -206,7 +206,7 @@ wr_err wr_windows_fit(const wr_node *node, const wr_manifest_op *saved, const wr
     weir_type  was, is;
     weir_field was_field[WR_FIELDS_MAX], is_field[WR_FIELDS_MAX];
     wr_errinfo made = {0}, of_user = {0};
-    *match = WR_SCHEMA_SAME;
+    *match = saved->layers == 0 ? WR_SCHEMA_SAME : WR_SCHEMA_REFUSED;
     if (saved->layers == 0) return WR_OK;
     const weir_type *named = node->op->kind == WEIR_OP_WINDOW ? node->op->left : node->op->state;
     fields_of_user(saved->state, named, &was, was_field);

@@ -857,6 +857,110 @@ static void test_damaged_ranges_are_refused(void **state)
     tear_down();
 }
 
+/* ---- what they keep becomes what others keep ---- */
+
+/* An operator whose accumulator, or record that windows keep, is another one. */
+typedef struct changed_op {
+    weir_op    op;
+    weir_type  type;
+    weir_field field[WR_FIELDS_MAX];
+    uint32_t   number; /* the field that changes, an i64 */
+} changed_op;
+
+static void change_from(changed_op *c, const weir_op *op)
+{
+    bool             rows = op->kind == WEIR_OP_WINDOW;
+    const weir_type *of = rows ? op->left : op->state;
+    *c = (changed_op){.op = *op, .type = *of};
+    memcpy(c->field, of->field, of->fields * sizeof *c->field);
+    c->type.field = c->field;
+    *(rows ? &c->op.left : &c->op.state) = &c->type;
+    while (c->field[c->number].kind != WEIR_I64) c->number++;
+}
+
+static void add_field(changed_op *c)
+{
+    c->field[c->type.fields++] = (weir_field){.name = "added", .offset = c->type.size, .size = 8, .kind = WEIR_F64};
+    c->type.size += 8;
+}
+
+/* The look says `match` and `text`; what it refuses the load refuses with the same words. */
+static void looks(const wr_manifest_op *saved, const weir_op *as, uint32_t match, const char *text)
+{
+    wr_errinfo info = {0}, of_load = {0};
+    uint32_t   got;
+    wr_node    node = t.node;
+    wr_op      op = {.def = as, .node = &node, .home = &t.home, .subtasks = 1, .max_parallelism = 128};
+    node.op = as;
+    wr_err err = wr_windows_match(&node, saved, &got, &info);
+    if (got != match || strstr(info.text, text) == NULL) fail_msg("%u, not %u; %s", got, match, info.text);
+    assert_int_equal(err, match == WR_SCHEMA_REFUSED ? WR_STATE : WR_OK);
+    if (match != WR_SCHEMA_REFUSED) return;
+    assert_null(strstr(info.text, "WEIR_UPGRADE"));
+    assert_int_equal(wr_op_init(&op, NULL), WR_OK);
+    assert_int_equal(op.kernel->load(&op, saved, t.folder, &of_load), WR_STATE);
+    assert_string_equal(of_load.text, info.text);
+    wr_op_fini(&op);
+}
+
+static void look_at_changes(const wr_manifest_op *saved, bool ring)
+{
+    changed_op c;
+    char       text[128];
+    change_from(&c, t.def);
+    weir_field *f = &c.field[c.number];
+    const char *name = f->name;
+    looks(saved, &c.op, WR_SCHEMA_SAME, "");
+    f->kind = WEIR_F64;
+    snprintf(text, sizeof text, "field %s of %s was i64", name, c.type.name);
+    looks(saved, &c.op, WR_SCHEMA_REFUSED, ring ? "RETRACT" : text);
+    f->kind = WEIR_I32;
+    f->size = 4;
+    looks(saved, &c.op, WR_SCHEMA_REFUSED, ring ? "RETRACT" : text);
+    change_from(&c, t.def);
+    f->name = "else";
+    snprintf(text, sizeof text, "adds else, drops %s", name);
+    looks(saved, &c.op, ring ? WR_SCHEMA_REFUSED : WR_SCHEMA_CONVERT, text);
+    change_from(&c, t.def);
+    add_field(&c);
+    looks(saved, &c.op, ring ? WR_SCHEMA_REFUSED : WR_SCHEMA_CONVERT, "adds added");
+    change_from(&c, t.def);
+    c.op.on_retract = NULL;
+    if (ring) looks(saved, &c.op, WR_SCHEMA_REFUSED, "had a RETRACT");
+}
+
+static void test_what_windows_keep_is_compared(void **state)
+{
+    (void)state;
+    const weir_window windows[] = {
+        weir_tumbling(WEIR_SECOND), weir_sliding(WEIR_SECOND, WEIR_SECOND / 10), weir_session(WEIR_SECOND),
+        weir_count(10, 5),          weir_by_clock(weir_tumbling(1000000)),       weir_running()};
+    const weir_op *ops[] = {&weir_op_total, &weir_op_rolling, &weir_op_rolling_large, &weir_op_longest,
+                            &weir_op_listed};
+    for (uint32_t i = 0; i < 30; i++) {
+        wr_manifest_layer layer = {0};
+        wr_ack_op         ack = {0};
+        wr_saver          saver = {.to = &ack};
+        set_up(ops[i % 5], (weir_window_spec){.window = windows[i / 5]}, 1, i);
+        open_ops(1, NULL);
+        assert_int_equal(t.op[0].kernel->save(&t.op[0], &(wr_barrier){.id = 1}, &saver, NULL), WR_OK);
+        wr_manifest_op saved = {.uid = "w",
+                                .parallelism = 1,
+                                .max_parallelism = 128,
+                                .layer = &layer,
+                                .layers = 1,
+                                .item = ack.item,
+                                .items = ack.items,
+                                .record = t.def->left,
+                                .state = wr_table_config_of(t.op[0].table)->state,
+                                .key = t.node.key[0]};
+        look_at_changes(&saved, t.def == &weir_op_rolling && t.spec.window.kind == WEIR_SLIDING);
+        free(ack.item[0].data);
+        free(ack.item);
+        tear_down();
+    }
+}
+
 static int free_all(void **state)
 {
     (void)state;
@@ -876,6 +980,7 @@ int main(void)
         cmocka_unit_test(test_by_the_clock),
         cmocka_unit_test(test_key_groups_apart),
         cmocka_unit_test(test_damaged_ranges_are_refused),
+        cmocka_unit_test(test_what_windows_keep_is_compared),
     };
     return cmocka_run_group_tests(tests, NULL, free_all);
 }

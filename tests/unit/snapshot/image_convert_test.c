@@ -341,6 +341,30 @@ static void schemas_that_do_not_fit(void **unused)
     refused(&kit_keep_type, &rekeyed, "keyed by x in the snapshot and is by y");
 }
 
+/* What is told of a conversion: fields, and those of elements, as far as there is room. */
+static void changes_are_named(void **unused)
+{
+    char text[64];
+    (void)unused;
+    wr_schema_changes(&kit_keep_type, &kit_keep_type, text, sizeof text);
+    assert_string_equal(text, "");
+    const weir_field a[] = {{.name = "x", .kind = WEIR_I32, .size = 4}, {.name = "y", .kind = WEIR_I32, .size = 4}};
+    const weir_field b[] = {{.name = "z", .kind = WEIR_I64, .size = 8}, {.name = "y", .kind = WEIR_I64, .size = 8}};
+    const weir_type  of_a = {.fields = 2, .name = "a", .field = a}, of_b = {.fields = 2, .name = "b", .field = b};
+    wr_schema_changes(&of_a, &of_b, text, sizeof text);
+    assert_string_equal(text, "adds z, changes y, drops x");
+    const weir_field list_a = {.name = "rows", .kind = WEIR_CELL_LIST, .size = 16, .element = &of_a};
+    const weir_field list_b = {.name = "rows", .kind = WEIR_CELL_LIST, .size = 16, .element = &of_b};
+    const weir_type  all_a = {.fields = 1, .name = "all", .field = &list_a},
+                    all_b = {.fields = 1, .name = "all", .field = &list_b};
+    wr_schema_changes(&all_a, &all_b, text, sizeof text);
+    assert_string_equal(text, "adds rows.z, changes rows.y, drops rows.x");
+    for (uint32_t room = 1; room < 30; room++) {
+        wr_schema_changes(&all_a, &all_b, text, room);
+        assert_int_equal(strlen(text), room - 1);
+    }
+}
+
 static void keys_that_do_not_fit(void **unused)
 {
     kit        k;
@@ -503,8 +527,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reader_walks_all),     cmocka_unit_test(fields_move_and_widen),
         cmocka_unit_test(upgrades_run),         cmocka_unit_test(schemas_that_do_not_fit),
-        cmocka_unit_test(keys_that_do_not_fit), cmocka_unit_test(keys_of_another_name),
-        cmocka_unit_test(nothing_to_take_over), cmocka_unit_test(stamps_come_along),
+        cmocka_unit_test(changes_are_named),    cmocka_unit_test(keys_that_do_not_fit),
+        cmocka_unit_test(keys_of_another_name), cmocka_unit_test(nothing_to_take_over),
+        cmocka_unit_test(stamps_come_along),
     };
     return cmocka_run_group_tests(tests, kit_folder_begin, kit_folder_end);
 }
