@@ -83,10 +83,14 @@ static uint32_t match_op(const wr_manifest_op *op, const wr_node *node, wr_errin
         return refuse(why, "it has keyed state, and is a source or a sink in the pipeline");
     if (splits && !is_source(node)) return refuse(why, "it was a source, and is none in the pipeline");
     if (splits && (def == NULL || !wr_schema_same(op->state, def->state)))
-        return refuse(why, "its splits have other fields in the pipeline: the connector, or its version, is another");
+        return refuse(why,
+                      "its splits have other fields in the pipeline: the connector, or its version, is another; go "
+                      "back to that, or give the source another .uid: with --allow-non-restored-state it begins anew");
     if (has_items(op, WR_ITEM_COMMITTABLE, WR_ITEM_COMMITTABLE)) {
         if (!is_sink(node) || def == NULL || !wr_schema_same(op->state, def->shared))
-            return refuse(why, "what it has prepared to be written cannot be committed by what the pipeline has there");
+            return refuse(why, "what it has prepared to be written cannot be committed by what the pipeline has there; "
+                               "go back to that sink, or give this one another .uid: with --allow-non-restored-state "
+                               "what was prepared is lost");
     }
     if (op->layers > 0) return match_state(op, node, why);
     uint32_t match = WR_SCHEMA_SAME; /* no key has state: windows look at what they are cut by all the same */

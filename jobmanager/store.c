@@ -106,13 +106,16 @@ wr_err wr_store_greatest(const wr_env *env, const char *folder, uint32_t *epoch,
 
 wr_err wr_store_read(const wr_env *env, const char *path, wr_manifest *m, wr_errinfo *info)
 {
-    char  *bytes;
-    size_t n;
+    char      *bytes;
+    size_t     n;
+    wr_errinfo why = {0};
     memset(m, 0, sizeof *m);
     WR_TRY(wr_file_read(env, path, WR_MANIFEST_BYTES_MAX, &bytes, &n, info));
-    wr_err err = wr_manifest_decode(m, bytes, n, path, info);
+    wr_err err = wr_manifest_decode(m, bytes, n, path, &why);
     free(bytes);
-    return err;
+    if (err == WR_OK) return WR_OK;
+    return wr_fail(info, err, "%s%s", why.text,
+                   err == WR_DAMAGED ? "; restore another snapshot: --restore takes its manifest" : "");
 }
 
 wr_err wr_store_read_entry(const wr_env *env, const char *folder, const wr_store_entry *e, wr_manifest *m,
@@ -122,8 +125,11 @@ wr_err wr_store_read_entry(const wr_env *env, const char *folder, const wr_store
     WR_TRY(wr_path_join(path, folder, e->name, info));
     WR_TRY(wr_store_read(env, path, m, info));
     if (m->id == e->id && m->epoch == e->epoch) return WR_OK;
-    wr_fail(info, WR_DAMAGED, "the manifest is that of snapshot %llu of epoch %u; %s, offset 0",
-            (unsigned long long)m->id, m->epoch, path);
+    wr_fail(
+        info, WR_DAMAGED,
+        "the manifest is that of snapshot %llu of epoch %u; %s, offset 0; restore another snapshot: --restore takes "
+        "its manifest",
+        (unsigned long long)m->id, m->epoch, path);
     wr_manifest_free(m);
     return WR_DAMAGED;
 }

@@ -183,9 +183,13 @@ enum wr_schema_match wr_schema_match(const weir_type *from, const weir_type *to,
                                      wr_errinfo *info)
 {
     wr_record_map map;
+    wr_errinfo    why = {0};
     if (wr_schema_same(from, to)) return WR_SCHEMA_SAME;
     if (wr_upgrade_of(upgrade, from, to) != NULL) return WR_SCHEMA_UPGRADE;
-    return wr_record_map_of(&map, from, to, upgrade != NULL, info) ? WR_SCHEMA_CONVERT : WR_SCHEMA_REFUSED;
+    if (wr_record_map_of(&map, from, to, upgrade != NULL, &why)) return WR_SCHEMA_CONVERT;
+    wr_fail(info, why.code, "%s%s", why.text,
+            upgrade != NULL && upgrade[0] != NULL ? "; none that the operator has in .upgrade takes these fields" : "");
+    return WR_SCHEMA_REFUSED;
 }
 
 /* Words, one after the other. */

@@ -55,8 +55,9 @@ class Failpoints(Case):
         self.assertEqual({*PLACES, *SAVEPOINT, *CLUSTER} - places_in_sources(), set(), "tests without a place")
 
     def die_at(self, place, visit, slots=2):
+        # Slow enough that ten seconds of a slow disk suffice for each place; it dies as soon as it is there.
         name = f"{place}-{visit}-{slots}"
-        got = self.weir(*self.args(name, 100000, slots), env={"WEIR_FAILPOINT": f"{place}:{visit}"})
+        got = self.weir(*self.args(name, 6000, slots), env={"WEIR_FAILPOINT": f"{place}:{visit}"})
         self.assertEqual(got.code, -signal.SIGKILL, f"{place} was not reached {visit} times: {got}")
         self.again(name)
 
