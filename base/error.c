@@ -99,6 +99,5 @@ wr_err wr_fail_errno(wr_errinfo *info, int number, const char *format, ...)
 void wr_err_print(FILE *file, const wr_errinfo *info)
 {
     if (info->code == WR_OK) return;
-    fprintf(file, "weir: error[E%04d %s]: %s\n", (int)info->code, wr_err_name(info->code),
-            info->text[0] != 0 ? info->text : wr_err_text(info->code));
+    fprintf(file, "weir: error[E%04d %s]: %s\n", (int)info->code, wr_err_name(info->code), wr_errinfo_text(info));
 }

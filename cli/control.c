@@ -172,7 +172,7 @@ uint32_t wr_control_fds(const wr_control *c, int fd[WR_PARK_FDS_MAX])
 static void reply(wr_control *c, peer *p, uint64_t id, const wr_errinfo *why, const char *out, size_t bytes)
 {
     const char            *job = c->config.exec->job->name;
-    const char            *text = why != NULL ? why->text[0] != 0 ? why->text : wr_err_text(why->code) : "";
+    const char            *text = why != NULL ? wr_errinfo_text(why) : "";
     const wr_control_reply r = {.code = why != NULL ? (uint32_t)why->code : 0,
                                 .id = id,
                                 .text = text,

@@ -225,7 +225,7 @@ void weir_cancel(weir_job *job)
 const char *weir_why(const weir_job *job)
 {
     if (state_of(job) != WEIR_JOB_FAILED) return NULL;
-    return job->why.text[0] != 0 ? job->why.text : wr_err_text(job->why.code);
+    return wr_errinfo_text(&job->why);
 }
 
 void weir_job_free(weir_job *job)

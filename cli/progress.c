@@ -386,7 +386,7 @@ void wr_progress_summary_json(wr_progress *p, FILE *file)
         wr_json_object(&j, "error");
         wr_json_printf(&j, "code", "E%04d", (int)job->cause.code);
         wr_json_str(&j, "name", wr_err_name(job->cause.code));
-        wr_json_str(&j, "text", job->cause.text[0] ? job->cause.text : wr_err_text(job->cause.code));
+        wr_json_str(&j, "text", wr_errinfo_text(&job->cause));
         wr_json_end(&j);
     }
     json_operators(&j, p, t);

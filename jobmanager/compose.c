@@ -5,6 +5,7 @@
 /* What the acks say about one node, added up. */
 typedef struct sums {
     uint32_t items, layers, subtasks, ended;
+    int64_t  watermark; /* least */
     bool     named;
 } sums;
 
@@ -41,6 +42,7 @@ static wr_err add_up(const wr_compose *c, sums *sum, wr_errinfo *info)
             t->named = true;
             t->items += op->items;
             if (of_enumerator(c, s)) continue;
+            if (t->subtasks == 0 || op->watermark < t->watermark) t->watermark = op->watermark;
             t->subtasks++;
             t->ended += a->ended;
             if (!op->table || a->file.name[0] == 0) continue;
@@ -66,19 +68,6 @@ static void add_layers(wr_manifest_op *to, const wr_compose *c, const wr_ack *a,
     }
     to->layer[to->layers++] = (wr_manifest_layer){
         .file = a->file, .snapshot = c->barrier.id, .from = index, .order = order};
-}
-
-/* The least of all subtasks; INT64_MAX: there are none, or all have come to the end. */
-static int64_t least_watermark(const wr_compose *c, const wr_node *node)
-{
-    int64_t least = INT64_MAX;
-    for (uint32_t s = 0; s < c->exec->subtasks; s++) {
-        for (uint32_t i = 0; i < c->ack[s]->ops && !of_enumerator(c, s); i++) {
-            const wr_ack_op *op = &c->ack[s]->op[i];
-            if (op->node == node->id && op->watermark < least) least = op->watermark;
-        }
-    }
-    return least;
 }
 
 /* Where an input fell idle and came back, one subtask may have taken the others' word before that and another behind
@@ -122,7 +111,7 @@ static void fill_op(wr_manifest *m, const wr_compose *c, const wr_node *node, co
     to->key = node->key[0];
     to->item = wr_arena_array(&m->arena, wr_item, sum->items + sum->subtasks + 1);
     to->layer = wr_arena_array(&m->arena, wr_manifest_layer, sum->layers + 1);
-    to->watermark = sum->subtasks > 0 ? least_watermark(c, node) : WEIR_NO_TIME;
+    to->watermark = sum->subtasks > 0 ? sum->watermark : WEIR_NO_TIME;
     for (uint32_t s = 0; s < c->exec->subtasks; s++) {
         for (uint32_t i = 0; i < c->ack[s]->ops; i++)
             if (c->ack[s]->op[i].node == node->id) add_ack(&m->arena, to, c, s, &c->ack[s]->op[i]);

@@ -7,9 +7,7 @@
  * come from memory: (a) bucket address, (b) tags, entry address, (c) key. What is not right in the home bucket's first
  * match goes to the miss list; the caller resolves it one by one. Passes (a) to (c) only fetch, record by record; a
  * strip is judged at once, in masks of a bit per record. */
-#ifndef WR_STRIP
-#define WR_STRIP 64u /* bits of a mask */
-#endif
+#define WR_STRIP  64u /* bits of a mask */
 #define WR_INLINE static inline __attribute__((always_inline)) WR_KERNEL_TARGET
 
 WR_INLINE uint32_t WR_KERNEL(match)(const wr_bucket *bucket, uint32_t tag)

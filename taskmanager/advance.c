@@ -20,8 +20,10 @@ wr_err wr_advance_load(wr_op *op, const wr_manifest_op *saved, wr_errinfo *info)
         int64_t        at;
         if (item->kind != WR_ITEM_WATERMARK) continue;
         if (item->bytes != sizeof at || item->from >= saved->parallelism)
-            return wr_fail(info, WR_DAMAGED, "the event time of subtask %u of operator %s in the snapshot is none",
-                           item->from, saved->uid);
+            return wr_fail(
+                info, WR_DAMAGED,
+                "the snapshot's event time of subtask %u of operator %s cannot be read; use another snapshot",
+                item->from, saved->uid);
         wr_key_groups its = wr_key_groups_of(item->from, saved->parallelism, saved->max_parallelism);
         memcpy(&at, item->data, sizeof at);
         if (its.first < own.end && own.first < its.end && at > op->mark) op->mark = at;

@@ -73,43 +73,60 @@ static bool remove_one(void *arg, const char *name)
     return true;
 }
 
+/* A job that takes snapshots into a folder of its own. */
+typedef struct full {
+    wr_origin      origin;
+    wr_exec       *exec;
+    wr_local      *local;
+    weir_pipeline *p;
+} full;
+
+static void begin(full *f, const wr_env *env, bool fresh)
+{
+    wr_errinfo    info = {0};
+    const wr_job *job;
+    f->p = wr_job_new("full", NULL, 0);
+    snprintf(folder, sizeof folder, "/tmp/weir-full-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    build(f->p);
+    wr_job_settings settings = {
+        .parallelism_default = 2, .connector = wr_connector_resolve, .inspect = wr_connector_inspect};
+    if (wr_job_finish(f->p, &settings, &job, &info) != WR_OK) fail_msg("%s", info.text);
+    assert_int_equal(wr_exec_new(job, &f->exec, &info), WR_OK);
+    const wr_origin_config of_origin = {.env = env, .job = "full", .folder = folder, .fresh = fresh};
+    assert_int_equal(wr_origin_open(&f->origin, &of_origin, &info), WR_OK);
+    const wr_local_options options = {.env = env, .origin = &f->origin, .snapshot_interval_ms = 1};
+    assert_int_equal(wr_local_new(&f->local, f->exec, &options, &info), WR_OK);
+    wr_local_start(f->local);
+}
+
+static void end(full *f, const wr_env *env)
+{
+    wr_local_free(f->local);
+    wr_origin_close(&f->origin);
+    wr_exec_free(f->exec);
+    wr_job_free(f->p);
+    env->list(env->self, folder, remove_one, NULL);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 static void test_they_do_not_pile_up(void **state)
 {
     (void)state;
-    wr_env         env = *wr_env_real();
-    wr_errinfo     info = {0};
-    wr_origin      origin;
-    wr_exec       *exec;
-    const wr_job  *job;
-    wr_local      *local;
-    uint32_t       files = 0, failures = 4;
-    weir_pipeline *p = wr_job_new("full", NULL, 0);
+    wr_env   env = *wr_env_real();
+    full     f;
+    uint32_t files = 0, failures = 4;
     env.open = open_full;
     env.close = close_full;
     owner = pthread_self();
-    snprintf(folder, sizeof folder, "/tmp/weir-full-XXXXXX");
-    assert_non_null(mkdtemp(folder));
-    build(p);
-    wr_job_settings settings = {
-        .parallelism_default = 2, .connector = wr_connector_resolve, .inspect = wr_connector_inspect};
-    if (wr_job_finish(p, &settings, &job, &info) != WR_OK) fail_msg("%s", info.text);
-    assert_int_equal(wr_exec_new(job, &exec, &info), WR_OK);
-    const wr_origin_config of_origin = {.env = &env, .job = "full", .folder = folder};
-    assert_int_equal(wr_origin_open(&origin, &of_origin, &info), WR_OK);
-    const wr_local_options options = {.env = &env, .origin = &origin, .snapshot_interval_ms = 1};
-    assert_int_equal(wr_local_new(&local, exec, &options, &info), WR_OK);
-    wr_local_start(local);
-    while (wr_coordinator_machine(wr_local_snapshots(local))->failures_all < failures) wr_local_step(local, 1000000);
-    wr_local_cancel(local);
-    while (!wr_local_step(local, 1000000)) {}
+    begin(&f, &env, false);
+    while (wr_coordinator_machine(wr_local_snapshots(f.local))->failures_all < failures)
+        wr_local_step(f.local, 1000000);
+    wr_local_cancel(f.local);
+    while (!wr_local_step(f.local, 1000000)) {}
     env.list(env.self, folder, count_states, &files);
     assert_in_range(files, 0, 1); /* of the last one */
-    wr_local_free(local);
-    wr_origin_close(&origin);
-    wr_exec_free(exec);
-    wr_job_free(p);
-    env.list(env.self, folder, remove_one, NULL);
-    assert_int_equal(rmdir(folder), 0);
+    end(&f, &env);
 }
 
 static int open_no_journal(void *self, const char *path, int flags)
@@ -122,37 +139,17 @@ static int open_no_journal(void *self, const char *path, int flags)
 static void test_a_lineage_that_cannot_begin(void **state)
 {
     (void)state;
-    wr_env         env = *wr_env_real();
-    wr_errinfo     info = {0};
-    wr_origin      origin;
-    wr_exec       *exec;
-    const wr_job  *job;
-    wr_local      *local;
-    weir_pipeline *p = wr_job_new("full", NULL, 0);
-    env.open = open_no_journal;
-    snprintf(folder, sizeof folder, "/tmp/weir-full-XXXXXX");
-    assert_non_null(mkdtemp(folder));
-    build(p);
-    wr_job_settings settings = {
-        .parallelism_default = 2, .connector = wr_connector_resolve, .inspect = wr_connector_inspect};
-    if (wr_job_finish(p, &settings, &job, &info) != WR_OK) fail_msg("%s", info.text);
-    assert_int_equal(wr_exec_new(job, &exec, &info), WR_OK);
-    const wr_origin_config of_origin = {.env = &env, .job = "full", .folder = folder, .fresh = true};
-    assert_int_equal(wr_origin_open(&origin, &of_origin, &info), WR_OK);
-    const wr_local_options options = {.env = &env, .origin = &origin, .snapshot_interval_ms = 1};
-    assert_int_equal(wr_local_new(&local, exec, &options, &info), WR_OK);
-    wr_local_start(local);
-    while (!wr_local_step(local, 1000000)) {}
-    assert_int_equal(wr_local_state(local), WR_JOB_FAILED);
-    assert_non_null(strstr(wr_local_job(local)->cause.text, "journal"));
+    wr_env            env = *wr_env_real();
+    full              f;
     wr_operator_stats stats;
-    for (uint32_t i = 0; wr_worker_operator_stats(wr_local_worker(local), i, &stats); i++) assert_true(stats.out == 0);
-    wr_local_free(local);
-    wr_origin_close(&origin);
-    wr_exec_free(exec);
-    wr_job_free(p);
-    env.list(env.self, folder, remove_one, NULL);
-    assert_int_equal(rmdir(folder), 0);
+    env.open = open_no_journal;
+    begin(&f, &env, true);
+    while (!wr_local_step(f.local, 1000000)) {}
+    assert_int_equal(wr_local_state(f.local), WR_JOB_FAILED);
+    assert_non_null(strstr(wr_local_job(f.local)->cause.text, "journal"));
+    for (uint32_t i = 0; wr_worker_operator_stats(wr_local_worker(f.local), i, &stats); i++)
+        assert_true(stats.out == 0);
+    end(&f, &env);
 }
 
 int main(void)
