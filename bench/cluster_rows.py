@@ -129,7 +129,7 @@ def idle(weir, which, failed):
 
 
 def newest(folder):
-    return max((name for name in os.listdir(folder) if name.startswith("m-")), default="") if os.path.isdir(folder) else ""
+    return max((name for name in os.listdir(folder) if name.startswith("m-") and name.endswith(".wman")), default="") if os.path.isdir(folder) else ""
 
 
 def failover(weir, pipeline, build, slots, state_bytes, rounds, rate=300_000):

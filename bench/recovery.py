@@ -56,7 +56,7 @@ class Run:
 
 
 def newest(folder):
-    return max((name for name in os.listdir(folder) if name.startswith("m-")), default="")
+    return max((name for name in os.listdir(folder) if name.startswith("m-") and name.endswith(".wman")), default="")
 
 
 def measure(weir, pipeline, build, slots, state_bytes, rounds, rate=300_000):
