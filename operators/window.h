@@ -244,7 +244,13 @@ static inline uint32_t wr_place_of(const wr_windows *k, int64_t slice)
 static inline wr_table_place wr_table_place_of(const wr_windows *k, int64_t slice)
 {
     uint32_t place = wr_place_of(k, slice);
-    return (wr_table_place){slice, k->type.mark, k->type.acc[place], place, k->type.places};
+    return (wr_table_place){.number = slice,
+                            .word = k->type.mark,
+                            .value = k->type.acc[place],
+                            .place = place,
+                            .places = k->type.places,
+                            .alive = k->alive,
+                            .others = k->type.list + (uint32_t)offsetof(weir_cell, count)};
 }
 /* Whether an entry with this mark has the slice in its place. */
 static inline bool wr_mark_has(const wr_windows *k, int64_t mark, int64_t slice)

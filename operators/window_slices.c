@@ -173,72 +173,56 @@ static char *place_or_row(wr_op *op, wr_windows *k, char *state, int64_t slice, 
     return acc;
 }
 
-/* What to_places does per record, as constants of a loop. */
-typedef struct wr_placing {
-    wr_table_place in;
-    int64_t        alive;
-    uint32_t       list; /* the offset of its count in the state */
-} wr_placing;
-
-static wr_placing placing_of(const wr_windows *k, int64_t slice)
+/* The place of a slice; reduced ones own what lies there, and release it themselves. */
+static wr_table_place placing_of(const wr_op *op, const wr_windows *k, int64_t slice)
 {
-    return (wr_placing){.in = wr_table_place_of(k, slice),
-                        .alive = k->alive,
-                        .list = k->type.list + (uint32_t)offsetof(weir_cell, count)};
+    wr_table_place p = wr_table_place_of(k, slice);
+    p.words = op->def->kind == WEIR_OP_REDUCE ? 0 : k->type.acc_bytes / 8;
+    return p;
 }
 
 /* The places of a mark without those of slices that are over, and what its base is then. */
-static inline uint64_t live_places(const wr_placing *p, uint64_t used, int64_t *base)
+static inline uint64_t live_places(const wr_table_place *p, uint64_t used, int64_t *base)
 {
-    uint32_t at = (uint32_t)*base & (p->in.places - 1);
+    uint32_t at = (uint32_t)*base & (p->places - 1);
     uint64_t over = *base >= p->alive ? 0 : (uint64_t)(p->alive - *base);
-    if (over > p->in.places) over = p->in.places;
+    if (over > p->places) over = p->places;
     uint64_t gone = (UINT64_C(1) << over) - 1;
-    used &= ~(gone << at | gone >> (p->in.places - at));
-    *base = used == 0 ? p->in.number : *base + (int64_t)over;
+    used &= ~(gone << at | gone >> (p->places - at));
+    *base = used == 0 ? p->number : *base + (int64_t)over;
     return used;
-}
-
-/* Whether the only slice of this mark is over, or it has none: so it is nearly always, where one slice comes after the
- * other. */
-static inline bool all_over(const wr_placing *p, uint64_t mark)
-{
-    int64_t  base = (int64_t)mark >> WR_PLACE_BITS;
-    uint64_t used = mark & ((1u << WR_PLACE_BITS) - 1), lowest = UINT64_C(1) << ((uint32_t)base & (p->in.places - 1));
-    return (used == 0) | ((used == lowest) & (base < p->alive));
 }
 
 /* Entries that take the slice in without a look at anything else: nothing lies in the list, and what they had is over
  * or leaves its place free, or an earlier record of the batch has done it already. The others go to `rest`, in place.
  * `words`: of an accumulator, to be zeroed. */
-static inline __attribute__((always_inline)) uint32_t claim_loop(wr_placing p, void *const *of, uint8_t *fresh,
+static inline __attribute__((always_inline)) uint32_t claim_loop(wr_table_place p, void *const *of, uint8_t *fresh,
                                                                  uint32_t *miss, uint32_t misses, uint32_t words)
 {
-    const uint64_t bit = UINT64_C(1) << p.in.place, alone = (uint64_t)p.in.number << WR_PLACE_BITS | bit;
+    const uint64_t bit = UINT64_C(1) << p.place;
     uint32_t       rest = 0;
+    p.words = words;
     for (uint32_t j = 0; j < misses; j++) {
         uint32_t i = miss[j], listed;
-        char    *acc = of[i], *state = acc - p.in.value;
+        char    *acc = of[i], *state = acc - p.value;
         uint64_t mark;
-        memcpy(&mark, state + p.in.word, 8);
-        memcpy(&listed, state + p.list, 4);
-        if (__builtin_expect((listed == 0) & all_over(&p, mark), 1)) {
-            memcpy(state + p.in.word, &alone, 8);
-            memset(acc, 0, words * 8);
+        if (wr_table_take_place(&p, state)) {
             fresh[i] = 1;
             continue;
         }
+        memcpy(&mark, state + p.word, 8);
+        memcpy(&listed, state + p.others, 4);
         int64_t base = (int64_t)mark >> WR_PLACE_BITS;
-        bool    fits = (uint64_t)(p.in.number - base) < p.in.places;
+        bool    fits = (uint64_t)(p.number - base) < p.places;
         if ((listed == 0) & (base >= p.alive) & fits & ((mark & bit) == 0)) { /* beside slices that are not over */
             mark |= bit;
-            memcpy(state + p.in.word, &mark, 8);
+            memcpy(state + p.word, &mark, 8);
             memset(acc, 0, words * 8);
             fresh[i] = 1;
             continue;
         }
         uint64_t used = live_places(&p, mark & ((1u << WR_PLACE_BITS) - 1), &base);
-        fits = (uint64_t)(p.in.number - base) < p.in.places;
+        fits = (uint64_t)(p.number - base) < p.places;
         bool has = fits & (bool)(used & bit);
         miss[rest] = i;
         if (!(has | ((listed == 0) & fits))) {
@@ -246,7 +230,7 @@ static inline __attribute__((always_inline)) uint32_t claim_loop(wr_placing p, v
             continue;
         }
         mark = (uint64_t)base << WR_PLACE_BITS | used | bit;
-        memcpy(state + p.in.word, &mark, 8);
+        memcpy(state + p.word, &mark, 8);
         if (!has) memset(acc, 0, words * 8);
         fresh[i] = !has;
     }
@@ -254,60 +238,58 @@ static inline __attribute__((always_inline)) uint32_t claim_loop(wr_placing p, v
 }
 
 /* Small accumulators, which nearly all are, in registers. */
-static uint32_t claim_all(wr_placing p, void *const *of, uint8_t *fresh, uint32_t *miss, uint32_t misses,
-                          uint32_t words)
+static uint32_t claim_all(const wr_table_place *p, void *const *of, uint8_t *fresh, uint32_t *miss, uint32_t misses)
 {
-    switch (words) {
-    case 0: return claim_loop(p, of, fresh, miss, misses, 0);
-    case 1: return claim_loop(p, of, fresh, miss, misses, 1);
-    case 2: return claim_loop(p, of, fresh, miss, misses, 2);
-    case 3: return claim_loop(p, of, fresh, miss, misses, 3);
-    case 4: return claim_loop(p, of, fresh, miss, misses, 4);
-    default: return claim_loop(p, of, fresh, miss, misses, words);
+    switch (p->words) {
+    case 0: return claim_loop(*p, of, fresh, miss, misses, 0);
+    case 1: return claim_loop(*p, of, fresh, miss, misses, 1);
+    case 2: return claim_loop(*p, of, fresh, miss, misses, 2);
+    case 3: return claim_loop(*p, of, fresh, miss, misses, 3);
+    case 4: return claim_loop(*p, of, fresh, miss, misses, 4);
+    default: return claim_loop(*p, of, fresh, miss, misses, p->words);
     }
 }
 
 /* From states to accumulators of a slice; those that do not have it in its place go to miss[]. */
-static uint32_t look_at_places(wr_placing p, void **of, const uint32_t *pick, uint32_t n, uint32_t *miss)
+static uint32_t look_at_places(wr_table_place p, void **of, const uint32_t *pick, uint32_t n, uint32_t *miss)
 {
     uint32_t misses = 0;
     for (uint32_t j = 0; j < n; j++) {
         uint32_t i = pick != NULL ? pick[j] : j;
         char    *state = of[i];
         uint64_t mark;
-        memcpy(&mark, state + p.in.word, 8);
-        of[i] = state + p.in.value;
+        memcpy(&mark, state + p.word, 8);
+        of[i] = state + p.value;
         miss[misses] = i;
-        misses += !wr_table_placed(&p.in, mark);
+        misses += !wr_table_placed(&p, mark);
     }
     return misses;
 }
 
 /* Those of miss[], which do not have the slice in its place; k->state[] says already where that is. */
-static void take_places(wr_op *op, wr_windows *k, const wr_placing *placing, uint32_t *miss, uint32_t misses)
+static void take_places(wr_op *op, wr_windows *k, const wr_table_place *placing, uint32_t *miss, uint32_t misses)
 {
-    const wr_placing p = *placing;
-    const bool       owns = op->def->kind == WEIR_OP_REDUCE; /* what lies in an accumulator is its to release */
+    const wr_table_place p = *placing;
     if (misses == 0) return;
-    misses = claim_all(p, k->state, k->fresh, miss, misses, owns ? 0 : k->type.acc_bytes / 8);
+    misses = claim_all(placing, k->state, k->fresh, miss, misses);
     for (uint32_t j = 0; j < misses; j++) { /* rows of lists come from memory */
-        char *state = (char *)k->state[miss[j]] - p.in.value;
+        char *state = (char *)k->state[miss[j]] - p.value;
         wr_cell_list_ask(op->table, state, wr_windows_list(k, state));
     }
     for (uint32_t j = 0; j < misses; j++) {
         uint32_t i = miss[j];
-        char    *state = (char *)k->state[i] - p.in.value;
-        if (wr_mark_has(k, *wr_mark_of(k, state), p.in.number)) continue; /* by an earlier record of the batch */
+        char    *state = (char *)k->state[i] - p.value;
+        if (wr_mark_has(k, *wr_mark_of(k, state), p.number)) continue; /* by an earlier record of the batch */
         k->fresh[i] = 1;
-        k->state[i] = place_or_row(op, k, state, p.in.number, &k->fresh[i]);
+        k->state[i] = place_or_row(op, k, state, p.number, &k->fresh[i]);
     }
 }
 
 /* From the states of a batch to the accumulators of one slice. */
 static void to_places(wr_op *op, wr_windows *k, int64_t slice, const uint32_t *pick, uint32_t n)
 {
-    const wr_placing p = placing_of(k, slice);
-    bool             owns = op->def->kind == WEIR_OP_REDUCE;
+    const wr_table_place p = placing_of(op, k, slice);
+    bool                 owns = op->def->kind == WEIR_OP_REDUCE;
     for (uint32_t j = 0; owns && j < n; j++) k->fresh[pick != NULL ? pick[j] : j] = 0;
     take_places(op, k, &p, k->rest, look_at_places(p, k->state, pick, n, k->rest));
 }
@@ -315,10 +297,10 @@ static void to_places(wr_op *op, wr_windows *k, int64_t slice, const uint32_t *p
 /* A whole batch: keys and places in one look-up. */
 static bool find_places(wr_op *op, wr_windows *k, int64_t slice, const wr_view *view)
 {
-    const wr_placing p = placing_of(k, slice);
-    uint32_t         rests, n = view->n;
-    bool             owns = op->def->kind == WEIR_OP_REDUCE;
-    if (!wr_table_find_place(op->table, view->records, n, k->hash, &p.in, k->state, NULL, k->rest, &rests))
+    const wr_table_place p = placing_of(op, k, slice);
+    uint32_t             rests, n = view->n;
+    bool                 owns = op->def->kind == WEIR_OP_REDUCE;
+    if (!wr_table_find_place(op->table, view->records, n, k->hash, &p, k->state, NULL, k->rest, &rests))
         return wr_windows_full(op);
     if (owns) memset(k->fresh, 0, n);
     take_places(op, k, &p, k->rest, rests);

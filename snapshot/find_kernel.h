@@ -169,6 +169,19 @@ WR_INLINE uint32_t WR_KERNEL(list)(uint64_t mask, uint32_t from, uint32_t *list,
     return n;
 }
 
+/* Of the records of a mask those whose number has not taken its place. Here, while lines come from memory, it costs
+ * nothing. */
+WR_INLINE uint64_t WR_KERNEL(take)(const WR_KERNEL(found) * f, char *const *entry, uint64_t mask,
+                                   const wr_table_place *place)
+{
+    uint64_t left = 0;
+    for (; mask != 0; mask &= mask - 1) {
+        uint32_t i = (uint32_t)__builtin_ctzll(mask);
+        if (!wr_table_take_place(place, entry[i] + f->state_at)) left |= mask & -mask;
+    }
+    return left;
+}
+
 /* What pass (c) has fetched of n records from `from` on. */
 WR_INLINE void WR_KERNEL(judge)(WR_KERNEL(found) * f, const WR_KERNEL(strips) * s, uint32_t turn, uint32_t from,
                                 uint32_t n, const wr_table_place *place)
@@ -178,7 +191,9 @@ WR_INLINE void WR_KERNEL(judge)(WR_KERNEL(found) * f, const WR_KERNEL(strips) * 
     for (uint32_t i = 0; i < n; i++) f->state[from + i] = s->entry[turn][i] + at;
     f->misses = WR_KERNEL(list)(all & ~right, from, f->miss, f->misses);
     if (place == NULL) return;
-    f->rests = WR_KERNEL(list)(right & ~WR_KERNEL(placed)(s->word, n, place), from, f->rest, f->rests);
+    uint64_t rest = right & ~WR_KERNEL(placed)(s->word, n, place);
+    if (place->words != 0) rest = WR_KERNEL(take)(f, s->entry[turn], rest, place);
+    f->rests = WR_KERNEL(list)(rest, from, f->rest, f->rests);
 }
 
 WR_INLINE void WR_KERNEL(compare_string)(WR_KERNEL(found) * f, const WR_KERNEL(strips) * s, uint32_t turn,

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 #include <weir/op.h>
 
 /* Owner: a slot, its thread. Memory of keyed state: counted, and bounded by --state-max. `exceeded` stays set; state
@@ -62,17 +63,41 @@ typedef struct wr_table_place {
     uint32_t word;  /* its offset in the state */
     uint32_t value; /* the offset of its value there */
     uint32_t place, places;
+    int64_t  alive;  /* numbers below it are over: what their places hold is nothing */
+    uint32_t others; /* the offset of a uint32_t: how many numbers lie elsewhere */
+    uint32_t words; /* 8 bytes each, of a value: zero when the number takes the place; 0: only the caller may take it */
 } wr_table_place;
 static inline uint32_t wr_table_placed(const wr_table_place *in, uint64_t word)
 {
     uint64_t above = (uint64_t)in->number - (uint64_t)((int64_t)word >> WR_PLACE_BITS);
     return (uint32_t)(above < in->places) & (uint32_t)(word >> in->place) & 1;
 }
+/* Whether no place is in use, or only that of a number that is over: so it is nearly always, where one number comes
+ * after the other. */
+static inline bool wr_table_all_over(const wr_table_place *in, uint64_t word)
+{
+    int64_t  base = (int64_t)word >> WR_PLACE_BITS;
+    uint64_t used = word & ((1u << WR_PLACE_BITS) - 1), lowest = UINT64_C(1) << ((uint32_t)base & (in->places - 1));
+    return (used == 0) | ((used == lowest) & (base < in->alive));
+}
+/* The number takes its place in a state where all is over and nothing lies elsewhere; false: it is not such a one. */
+static inline bool wr_table_take_place(const wr_table_place *in, char *state)
+{
+    uint64_t word, alone = (uint64_t)in->number << WR_PLACE_BITS | UINT64_C(1) << in->place;
+    uint32_t others;
+    memcpy(&word, state + in->word, 8);
+    memcpy(&others, state + in->others, 4);
+    if (__builtin_expect((others != 0) | !wr_table_all_over(in, word), 0)) return false;
+    memcpy(state + in->word, &alone, 8);
+    for (uint32_t i = 0; i < in->words; i++) memset(state + in->value + i * 8u, 0, 8);
+    return true;
+}
 /* Whether wr_table_find_place is there for this table: its key is one integer. */
 bool wr_table_has_find_place(const wr_table *table);
 /* As wr_table_find of all n records, but value[] says where the number's value lies. At once, as the word has come from
- * memory with the key, lists in rest[] those whose state does not have the number in its place, new states among them;
- * those of one key in their order. How many: *rests. */
+ * memory with the key, numbers take their places (wr_table_take_place) while no snapshot is being taken; rest[] lists
+ * those whose state does not have the number in its place then, new states among them; those of one key in their order.
+ * How many: *rests. */
 bool wr_table_find_place(wr_table *table, const void *records, uint32_t n, const uint64_t *hash,
                          const wr_table_place *place, void **value, uint8_t *fresh, uint32_t *rest, uint32_t *rests);
 /* Looks only: state[i] = NULL when the key is unknown; marks nothing. What it gives must not be written. */

@@ -275,17 +275,19 @@ bool wr_table_has_find_place(const wr_table *table)
 }
 
 bool wr_table_find_place(wr_table *table, const void *records, uint32_t n, const uint64_t *hash,
-                         const wr_table_place *place, void **value, uint8_t *fresh, uint32_t *rest, uint32_t *rests)
+                         const wr_table_place *in, void **value, uint8_t *fresh, uint32_t *rest, uint32_t *rests)
 {
-    uint32_t size = table->config.record->size, miss[WR_FIND_MAX + 1], listed = 0, more;
-    wr_keys  keys;
+    uint32_t       size = table->config.record->size, miss[WR_FIND_MAX + 1], listed = 0, more;
+    wr_keys        keys;
+    wr_table_place place = *in;
+    if (table->entries.mark == WR_MARK_CAPTURE) place.words = 0; /* old bytes are saved before anything is written */
     check(n <= WR_BATCH_RECORDS_MAX && wr_table_has_find_place(table));
     if (fresh != NULL) memset(fresh, 0, n);
     for (uint32_t at = 0; at < n; at += WR_FIND_MAX) {
         uint32_t block = n - at < WR_FIND_MAX ? n - at : WR_FIND_MAX;
         gather(table, &keys, (const char *)records + (uint64_t)at * size, hash + at, NULL, block);
         uint32_t misses = table->find_place(&table->index, table->entries.base, table->entries.stride, keys.at,
-                                            keys.stride, keys.hash, block, table->state_at, value + at, miss, place,
+                                            keys.stride, keys.hash, block, table->state_at, value + at, miss, &place,
                                             rest + listed, &more);
         for (uint32_t i = 0; at != 0 && i < more; i++) rest[listed + i] += at;
         listed += more;
@@ -293,12 +295,12 @@ bool wr_table_find_place(wr_table *table, const void *records, uint32_t n, const
         for (uint32_t q = 0; q < misses; q++) {
             char    *state = value[at + miss[q]];
             uint64_t word;
-            memcpy(&word, state + place->word, 8);
-            value[at + miss[q]] = state + place->value;
+            memcpy(&word, state + place.word, 8);
+            value[at + miss[q]] = state + place.value;
             rest[listed] = at + miss[q];
-            listed += !wr_table_placed(place, word);
+            listed += !wr_table_placed(&place, word);
         }
-        touch(table, value + at, block, place->value);
+        touch(table, value + at, block, place.value);
     }
     *rests = listed;
     return !table->config.budget->exceeded;

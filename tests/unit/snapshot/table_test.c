@@ -599,8 +599,11 @@ static void places_are_found(void **unused)
         wr_key_hash(&key, rows, sizeof *rows, n, hash);
         uint32_t       places = 2u << wr_prng_below(&prng, 3);
         int64_t        number = (int64_t)wr_prng_below(&prng, 9) - 4;
-        wr_table_place place = {number, offsetof(tally, seen), 8 * (round % 2), (uint32_t)number & (places - 1),
-                                places};
+        wr_table_place place = {.number = number,
+                                .word = offsetof(tally, seen),
+                                .value = 8 * (round % 2),
+                                .place = (uint32_t)number & (places - 1),
+                                .places = places};
         table->find_place = kernel[round % kernels];
         assert_true(wr_table_find_place(table, rows, n, hash, &place, state, fresh, rest, &rests));
         for (uint32_t i = 0; i < n; i++) {
