@@ -236,6 +236,14 @@ void wr_store_doubt(wr_store *s)
     s->uncertain = true;
 }
 
+/* A newer manifest is durable, so no restart looks at the uncertain one, if it is there at all. The next sweep deletes
+ * it like any old one, or finds that it has gone; either is made durable before what it names goes. */
+static void end_doubt(wr_store *s)
+{
+    s->unsynced |= s->uncertain;
+    s->uncertain = false;
+}
+
 /* Each task has said that its files are durable: where it sees the folder. */
 static wr_err files_there(const wr_store *s, const wr_manifest *m, wr_errinfo *info)
 {
@@ -285,6 +293,7 @@ wr_err wr_store_commit(wr_store *s, const wr_manifest *m, bool *uncertain, wr_er
     }
     free(bytes);
     if (err != WR_OK && uncertain != NULL) *uncertain = s->uncertain;
+    if (err == WR_OK) end_doubt(s);
     if (err == WR_OK) wr_failpoint("manifest-durable");
     return err;
 }

@@ -37,8 +37,9 @@ wr_err wr_store_open(wr_store **take, const wr_env *env, const char *folder, uin
 void   wr_store_close(wr_store *s); /* NULL is nothing */
 
 /* Commits a snapshot whose data files are durable: when it returns WR_OK it will be found after any crash. On an error
- * it will not, and its data files may go, unless *uncertain (may be NULL) says that nobody knows: nothing is deleted
- * by this store any more then. WR_DAMAGED: one of its files, or of those that it builds on, is not there whole. */
+ * it will not, and its data files may go, unless *uncertain (may be NULL) says that nobody knows: nothing is deleted by
+ * this store then until a later one is committed. WR_DAMAGED: one of its files, or of those that it builds on, is not
+ * there whole. */
 wr_err wr_store_commit(wr_store *s, const wr_manifest *m, bool *uncertain, wr_errinfo *info);
 void   wr_store_doubt(wr_store *s); /* the last commit is uncertain after all */
 /* From now on a sweep keeps files that the manifests that it deletes have named, and no other one: as spares, one for

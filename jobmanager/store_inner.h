@@ -22,7 +22,7 @@ struct wr_store {
     const wr_env   *env;
     char            folder[WR_PATH_BYTES_MAX];
     uint32_t        epoch;
-    bool            uncertain; /* a commit ended nobody knows how: nothing is deleted any more */
+    bool            uncertain; /* a commit ended nobody knows how: nothing is deleted until a later one is durable */
     bool            unsynced;  /* manifests were deleted, and the folder not synced since */
     uint32_t        spare_files;
     uint64_t        spare_bytes;

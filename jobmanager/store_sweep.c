@@ -240,8 +240,10 @@ wr_err wr_store_sweep(wr_store *s, const uint64_t *keep, uint32_t n, uint64_t pe
     wr_store_names  all;
     if (deleted != NULL) *deleted = 0;
     if (s->uncertain)
-        return wr_fail(info, WR_IO, "nothing is deleted any more, since it is not known how a snapshot ended; %s",
-                       s->folder);
+        return wr_fail(
+            info, WR_IO,
+            "nothing is deleted until a snapshot completes, since it is not known how the last one ended; %s",
+            s->folder);
     WR_TRY(wr_store_list(s->env, s->folder, &list, &entries, info));
     wr_err err = sweep_manifests(s, &w, list, entries, info);
     free(list);

@@ -20,8 +20,7 @@ typedef struct broken {
     wr_env   env;
     uint32_t steps, fail_at, fails;
     int      error;
-    uint32_t folder_syncs, file_syncs;
-    int      folders[64], folder_count;
+    uint32_t syncs, no_sync_from; /* from this sync on (1: the first; 0: none) all syncs fail as well */
 } broken;
 
 static inline int broken_step(broken *b)
@@ -46,7 +45,9 @@ static int64_t broken_pwrite(void *self, int file, const void *from, size_t byte
 }
 static int broken_fsync(void *self, int file)
 {
-    BROKEN_STEP(self);
+    broken *b = self;
+    BROKEN_STEP(b);
+    if (b->no_sync_from != 0 && ++b->syncs >= b->no_sync_from) return -b->error;
     return wr_env_real()->fsync(NULL, file);
 }
 static int broken_rename(void *self, const char *from, const char *to)

@@ -246,8 +246,24 @@ static void files_that_are_not_whole(void **state)
     }
 }
 
+/* A later snapshot ends the doubt: but what the uncertain one names goes only when its own going is durable. */
+static void after_doubt(wr_store *s, broken *b)
+{
+    const uint64_t keep[] = {5, 7};
+    wr_errinfo     info = {0};
+    must_commit(s, 4, 7, 0, 0);
+    b->no_sync_from = 1;
+    b->syncs = 0;
+    assert_int_equal(wr_store_sweep(s, keep, 2, 8, NULL, &info), WR_IO);
+    assert_true(is_there(state_name(4, 6)) && is_there(state_name(4, 5)));
+    b->no_sync_from = 0;
+    assert_int_equal(wr_store_sweep(s, keep, 2, 8, NULL, &info), WR_OK);
+    assert_true(!is_there(state_name(4, 6)) && !is_there(manifest_name(4, 6)));
+    assert_true(is_there(state_name(4, 5)) && is_there(manifest_name(4, 5)) && is_there(manifest_name(4, 7)));
+}
+
 /* Each step of a commit fails once or from then on: it was committed, or it was not and nothing of it is found, or it
- * is uncertain and nothing is deleted any more. Never is an older one lost. */
+ * is uncertain and nothing is deleted until a later one is there. Never is an older one lost. */
 static void errors(void **state)
 {
     (void)state;
@@ -276,6 +292,7 @@ static void errors(void **state)
                 uncertains++;
                 assert_int_equal(sweeping, WR_IO);
                 assert_true(is_there(state_name(4, 6)) && is_there(state_name(4, 5)));
+                after_doubt(s, &b);
             } else {
                 failures++;
                 assert_true(found == 5);
@@ -289,6 +306,24 @@ static void errors(void **state)
         }
     }
     assert_true(uncertains >= 1 && commits >= 2 && failures >= 6);
+}
+
+/* The manifest has gone again, but nobody knows whether that is durable. */
+static void gone_but_uncertain(void **state)
+{
+    (void)state;
+    broken     b;
+    wr_errinfo info = {0};
+    bool       uncertain = false;
+    broken_init(&b);
+    wr_store *s = opened(&b.env, 4);
+    must_commit(s, 4, 5, 0, 0);
+    b.no_sync_from = 3; /* behind those of the data files' names and of the manifest */
+    assert_int_equal(commit(s, 4, 6, 4, 5, &uncertain, &info), WR_IO);
+    b.no_sync_from = 0;
+    assert_true(uncertain && !is_there(manifest_name(4, 6)));
+    after_doubt(s, &b);
+    wr_store_close(s);
 }
 
 /* Sweeping fails at every step: what is kept can still be read, with all of its files. */
@@ -473,6 +508,7 @@ int main(void)
         TEST(sweeps),
         TEST(sweeps_after_a_restart),
         TEST(errors),
+        TEST(gone_but_uncertain),
         TEST(files_that_are_not_whole),
         TEST(sweep_errors),
         TEST(greatest),
