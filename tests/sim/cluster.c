@@ -531,6 +531,7 @@ void sim_cluster_run(const sim_plan *plan, bool trace, sim_cluster_result *resul
     end_all(w);
     sim_net_free(w->net);
     sim_disk_free(w->disk);
+    result->late = w->vault.late;
     sim_vault_free(&w->vault);
     sim_vault_free(&w->other_vault);
     free(w);

@@ -10,6 +10,7 @@ typedef struct sim_cluster_result {
     uint64_t states, stops, drains, cancels, forks, ends, unmounts; /* ends: a job's end was asked for again later */
     uint64_t trace;
     uint64_t files;  /* of the job, compared in the folder of a worker */
+    uint64_t late;   /* records that came too late for a window */
     uint64_t others; /* crashes of another job */
     bool     alone;  /* and nothing else happened */
     bool     violated;

@@ -155,6 +155,7 @@ static void add(sim_cluster_result *sum, const sim_cluster_result *r)
     sum->unmounts += r->unmounts;
     sum->others += r->others;
     sum->files += r->files;
+    sum->late += r->late;
 }
 
 int main(int count, char **texts)
@@ -181,10 +182,11 @@ int main(int count, char **texts)
     printf("steps %" PRIu64 " attempts %" PRIu64 " leaders %" PRIu64 " pauses %" PRIu64 " partitions %" PRIu64
            " breaks %" PRIu64 " powers %" PRIu64 " rescales %" PRIu64 " savepoints %" PRIu64 " messages %" PRIu64
            " bytes %" PRIu64 " stops %" PRIu64 " drains %" PRIu64 " cancels %" PRIu64 " forks %" PRIu64 " ends %" PRIu64
-           " states %" PRIu64 " unmounts %" PRIu64 " others %" PRIu64 " alone %" PRIu64 " files %" PRIu64 "\n",
+           " states %" PRIu64 " unmounts %" PRIu64 " others %" PRIu64 " alone %" PRIu64 " files %" PRIu64
+           " late %" PRIu64 "\n",
            sum.steps, sum.attempts, sum.leaders, sum.pauses, sum.partitions, sum.breaks, sum.powers, sum.rescales,
            sum.savepoints, sum.messages, sum.bytes, sum.stops, sum.drains, sum.cancels, sum.forks, sum.ends, sum.states,
-           sum.unmounts, sum.others, alone, sum.files);
+           sum.unmounts, sum.others, alone, sum.files, sum.late);
     printf("seeds %" PRIu64 " crashes %" PRIu64 " snapshots %" PRIu64 " restores %" PRIu64 " records %" PRIu64
            " violations %" PRIu64 "\n",
            o.seeds, sum.crashes, sum.snapshots, sum.restores, sum.records, violations);

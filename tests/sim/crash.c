@@ -755,5 +755,6 @@ void sim_crash_run(const sim_plan *plan, bool trace, sim_crash_result *result)
     result->reuses = sim_disk_stats_of(w.disk)->reuses;
     sim_disk_free(w.disk);
     result->retries = w.vault.retries;
+    result->late = w.vault.late;
     sim_vault_free(&w.vault);
 }

@@ -9,6 +9,7 @@ typedef struct sim_crash_result {
     uint64_t crashes, snapshots, restores, records, failures; /* failures: attempts that the disk's errors ended */
     uint64_t steps, states; /* states: keyed operators whose restored state was compared */
     uint64_t savepoints, forks, stops, drains, rescales, retries, repeats; /* forks: starts from a savepoint */
+    uint64_t late;                                                         /* records that came too late for a window */
     uint64_t checked, reuses; /* manifests whose files were read after a crash; files that were overwritten */
     uint64_t trace;           /* hash over everything that happened */
     bool     violated;

@@ -168,13 +168,14 @@ int main(int count, char **texts)
         sum.repeats += r.repeats;
         sum.checked += r.checked;
         sum.reuses += r.reuses;
+        sum.late += r.late;
         fflush(stdout);
     }
     printf("steps %" PRIu64 " failures %" PRIu64 " states %" PRIu64 " savepoints %" PRIu64 " forks %" PRIu64
            " stops %" PRIu64 " drains %" PRIu64 " rescales %" PRIu64 " retries %" PRIu64 " repeats %" PRIu64
-           " checked %" PRIu64 " reuses %" PRIu64 "\n",
+           " checked %" PRIu64 " reuses %" PRIu64 " late %" PRIu64 "\n",
            sum.steps, sum.failures, sum.states, sum.savepoints, sum.forks, sum.stops, sum.drains, sum.rescales,
-           sum.retries, sum.repeats, sum.checked, sum.reuses);
+           sum.retries, sum.repeats, sum.checked, sum.reuses, sum.late);
     printf("seeds %" PRIu64 " crashes %" PRIu64 " snapshots %" PRIu64 " restores %" PRIu64 " records %" PRIu64
            " violations %" PRIu64 "\n",
            o.seeds, sum.crashes, sum.snapshots, sum.restores, sum.records, violations);

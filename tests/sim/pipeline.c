@@ -481,6 +481,32 @@ WEIR_AGGREGATE(span, item, in, sums, acc, item, total_merge, span_result)
     acc->value += in->value;
 }
 
+/* Its records as they came, but for their time, which is now the window's or none. */
+WEIR_WINDOW(sieve, item, rows, item, out, ctx)
+{
+    weir_span   span = weir_window_of(ctx);
+    const item *in;
+    while ((in = item_next(rows)) != NULL) {
+        check_item(in, "sieve", NULL);
+        if (in->at.ns < span.start.ns || in->at.ns >= span.end.ns)
+            wrong("sieve: a record of %lld is in the window that ends at %lld", (long long)in->at.ns,
+                  (long long)span.end.ns);
+        item_emit(out, *in);
+    }
+}
+WEIR_FILTER(too_late, item, in)
+{
+    check_item(in, "too late", NULL);
+    sim_world_now->vault->late++;
+    return true;
+}
+WEIR_MAP(sieved, item, in, item, out)
+{
+    *out = *in;
+    out->at.ns = WEIR_NO_TIME;
+    return true;
+}
+
 WEIR_RECORD(piece, (int64_t, end), (uint64_t, n), (uint64_t, sum))
 WEIR_TABLE(piece, end)
 WEIR_STATE(bell, (uint64_t, key), (uint64_t, hash), (int64_t, due), (table, piece, open), (weir_event_timer, next))
@@ -771,6 +797,16 @@ static item_stream build_window(const sim_node *n, item_stream in, const char *a
     return weir_apply(reduce, weir_window(keyed(counted, n->keyed_by), weir_one_window()), COMMON(n));
 }
 
+static item_stream build_sieve(const sim_node *n, item_stream in, const char *args)
+{
+    char uid[24], late[24];
+    snprintf(uid, sizeof uid, "sieved-%s", n->uid);
+    snprintf(late, sizeof late, "late-%s", n->uid);
+    item_stream on_time = weir_apply(sieve, weir_window(keyed(in, n->keyed_by), weir_tumbling(n->size)), COMMON(n));
+    item_stream too = weir_apply(too_late, weir_late(sieve, on_time), .uid = late, .parallelism = n->parallelism);
+    return weir_apply(sieved, weir_union(on_time, too), .uid = uid, .parallelism = n->parallelism);
+}
+
 static item_stream timed(item_stream in, const sim_plan *plan)
 {
     if (plan->own_marks) return weir_event_time_by(marks, in, at, .idle_after = plan->idle_after_ns);
@@ -826,6 +862,7 @@ static void build_node(weir_pipeline *p, const sim_plan *plan, uint32_t index, m
     case SIM_TUMBLE:
     case SIM_SLIDE:
     case SIM_SESSION: m->item[0] = build_window(n, input(of, n), args); break;
+    case SIM_SIEVE: m->item[0] = build_sieve(n, input(of, n), args); break;
     case SIM_TIMER: m->item[0] = APPLY_KEYED(timer, input(of, n)); break;
     case SIM_SINK:
         snprintf(args, sizeof args, "sink=%u", n->source);

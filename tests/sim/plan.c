@@ -3,10 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const kind_names[] = {
-    "?",     "source", "map",    "rekey",  "filter", "spread",    "reject", "parts", "widen",   "narrow", "fused",
-    "count", "chain",  "forget", "reduce", "total",  "total_all", "tumble", "slide", "session", "timer",  "sink"};
-const char *sim_kind_name(sim_kind kind)
+static const char *const kind_names[] = {"?",      "source",  "map",    "rekey",  "filter",    "spread",
+                                         "reject", "parts",   "widen",  "narrow", "fused",     "count",
+                                         "chain",  "forget",  "reduce", "total",  "total_all", "tumble",
+                                         "slide",  "session", "sieve",  "timer",  "sink"};
+const char              *sim_kind_name(sim_kind kind)
 {
     return kind_names[kind];
 }
@@ -91,7 +92,7 @@ static void derive(sim_plan *p, sim_node *n)
 static void derive_output(sim_node *n)
 {
     if (is_keyed(n->kind) && !n->ordered) n->timed = false; /* which time goes with the nth record is chance */
-    if (is_keyed(n->kind) && n->kind != SIM_CHAIN) n->ordered = true;
+    if (is_keyed(n->kind) && n->kind != SIM_CHAIN) n->ordered = n->kind != SIM_SIEVE;
     if (n->kind == SIM_REKEY) n->ordered = false;
     /* Their keys can be anybody's. */
     if (n->kind == SIM_REKEY || n->kind == SIM_TOTAL_ALL) n->origins = (1u << SIM_SOURCES) - 1;
@@ -145,6 +146,14 @@ static sim_kind random_timed_kind(wr_prng *r)
     return kinds[below(r, sizeof kinds / sizeof kinds[0])];
 }
 
+/* Decided by the node's salt alone, so that all else of a seed is what it was before there were such nodes. */
+static void make_sieve(sim_node *n)
+{
+    if (n->salt % 4 == 0) return;
+    n->kind = SIM_SIEVE;
+    n->slide = n->size = 1000 + (int64_t)(n->salt / 4 % (n->salt % 4 == 1 ? 20000 : 200000));
+}
+
 static void set_window(sim_node *n, wr_prng *r)
 {
     n->slide = n->size = 1000 + (int64_t)below(r, one_in(r, 2) ? 20000 : 200000);
@@ -194,6 +203,7 @@ static void add_step(sim_plan *p, open_streams *o, wr_prng *r)
     if (p->windows && n->timed && is_keyed(n->kind) && n->kind != SIM_TOTAL_ALL && one_in(r, 2))
         n->kind = random_timed_kind(r);
     if (n->kind > SIM_TOTAL_ALL) set_window(n, r);
+    if (p->late && n->timed && is_keyed(n->kind) && n->kind != SIM_TOTAL_ALL) make_sieve(n);
     snprintf(n->uid, sizeof n->uid, "%s%u", sim_kind_name(n->kind), p->nodes - 1);
     derive_output(n);
     if (n->kind == SIM_REJECT && n->policy == WEIR_DEAD_LETTER) p->dead = true;
@@ -263,6 +273,7 @@ void sim_plan_make(sim_plan *p, uint64_t seed, uint32_t effort, bool snapshots)
     p->delay_ns = (int64_t)below(&r, 20000);
     p->idle_after_ns = one_in(&r, 4) ? 1 + (int64_t)below(&r, 5000000) : 0;
     p->windows = snapshots && p->timed && p->idle_after_ns == 0;
+    p->late = snapshots && p->timed && p->idle_after_ns != 0;
     open_streams open = {.n = 0};
     uint32_t     sources = 1 + (uint32_t)below(&r, SIM_SOURCES);
     for (uint32_t i = 0; i < sources; i++) {

@@ -310,6 +310,11 @@ void sim_reference(const sim_plan *p, const uint64_t emitted[SIM_SOURCES][SIM_SP
             }
         } else if (n->kind >= SIM_COUNT && n->kind <= SIM_TOTAL_ALL) {
             run_keyed(p, n, &in, (n->sources & ~closed) == 0, made[i]);
+        } else if (n->kind == SIM_SIEVE) {
+            for (uint32_t k = 0; k < in.n; k++) {
+                in.at[k].at = WEIR_NO_TIME;
+                sim_items_add(made[i], in.at[k]);
+            }
         } else if (n->kind >= SIM_TUMBLE && n->kind <= SIM_TIMER) {
             run_timed(n, &in, (n->sources & ~closed) == 0, made[i]);
         } else if (n->kind == SIM_SINK) {

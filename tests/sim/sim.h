@@ -60,6 +60,7 @@ typedef enum sim_kind {
     SIM_TUMBLE,    /* by event time: aggregate */
     SIM_SLIDE,
     SIM_SESSION,
+    SIM_SIEVE, /* tumbling windows give their records as they are, and so does what is too late: which way is chance */
     SIM_TIMER, /* keyed, an event timer at the end of each tumbling piece of time: order-sensitive */
     SIM_SINK
 } sim_kind;
@@ -111,6 +112,7 @@ typedef struct sim_plan {
     uint32_t   max_parallelism;
     bool       timed;         /* records have event times */
     bool       windows;       /* and results by them */
+    bool       late;          /* and records that come too late for windows */
     bool       own_marks;     /* watermarks are the pipeline's own */
     int64_t    delay_ns;      /* how far a record may be behind */
     int64_t    idle_after_ns; /* 0: never; else a record may come too late */
@@ -168,6 +170,7 @@ typedef struct sim_vault {
     sim_page *page;
     uint32_t  pages, capacity;
     uint64_t  retries, repeats, recovered; /* commits put off, done again; pages that recover ended */
+    uint64_t  late;                        /* records that came too late for a window, each time that they did */
 } sim_vault;
 void sim_vault_free(sim_vault *vault);
 
