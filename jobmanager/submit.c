@@ -2,8 +2,10 @@
 #include "base/check.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "jobmanager/files.h"
 #include "jobmanager/inside.h"
 #include "jobmanager/store.h"
+#include "wire/names.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,27 +19,46 @@ static const char *path_of(const char *text)
     return strncmp(text, "file:///", 8) == 0 ? text + 7 : text + 5;
 }
 
-static bool has_snapshot(wr_jobmanager *jm, const wr_ledger_job *l)
+/* Whether this job has a snapshot. What cannot be read is an error: nothing older is taken in its place, since its
+ * sinks may have committed past that. So is a folder without the journal that an attempt leaves there. */
+static wr_err look_for_snapshot(wr_jobmanager *jm, const wr_ledger_job *l, bool *found, wr_errinfo *info)
 {
-    wr_manifest m;
-    wr_errinfo  info = {0};
-    bool        found = false;
-    if (l->spec.snapshots[0] == 0 || wr_store_newest(jm->env, l->spec.snapshots, NULL, &m, &found, &info) != WR_OK)
-        return false;
-    if (found) wr_manifest_free(&m);
-    return found;
+    const char  *folder = l->spec.snapshots;
+    char         journal[WR_PATH_BYTES_MAX];
+    wr_manifest  m;
+    wr_file_info about;
+    wr_errinfo   why = {0};
+    *found = false;
+    if (folder[0] == 0) return WR_OK;
+    wr_err err = wr_store_newest(jm->env, folder, NULL, &m, found, &why);
+    if (err != WR_OK)
+        return wr_fail(info, err, "the newest snapshot of job %016llx cannot be had, and older ones are not it: %s",
+                       (unsigned long long)l->id, why.text);
+    if (*found) wr_manifest_free(&m);
+    if (*found || l->attempt == 0) return WR_OK;
+    WR_TRY(wr_path_join(journal, folder, WR_JOURNAL_NAME, info));
+    if (jm->env->stat(jm->env->self, journal, &about) == 0) return WR_OK;
+    return wr_fail(info, WR_NOT_FOUND,
+                   "job %016llx has run, and its folder of snapshots is empty or not there; %s; mount it, or name a "
+                   "snapshot by its path",
+                   (unsigned long long)l->id, folder);
 }
 
 /* The newest job of that name that has a snapshot. */
 static wr_err latest(wr_jobmanager *jm, wr_job_spec *spec, wr_arena *arena, wr_errinfo *info)
 {
-    const wr_ledger_job *l, *found = NULL;
-    for (uint32_t i = 0; (l = wr_ledger_job_at(jm->ledger, i)) != NULL; i++)
-        if (strcmp(l->spec.name, spec->name) == 0 && has_snapshot(jm, l)) found = l;
-    if (found == NULL)
+    uint32_t             i = 0;
+    bool                 found = false;
+    const wr_ledger_job *l = NULL;
+    while (wr_ledger_job_at(jm->ledger, i) != NULL) i++;
+    while (i-- > 0 && !found) {
+        l = wr_ledger_job_at(jm->ledger, i);
+        if (strcmp(l->spec.name, spec->name) == 0) WR_TRY(look_for_snapshot(jm, l, &found, info));
+    }
+    if (!found)
         return wr_fail(info, WR_NOT_FOUND, "no job called %s has a snapshot here; name one by its path", spec->name);
-    bool same = strcmp(found->spec.snapshots, spec->snapshots) == 0; /* it goes on there by itself */
-    spec->restore = same ? "" : wr_arena_str(arena, found->spec.snapshots);
+    bool same = strcmp(l->spec.snapshots, spec->snapshots) == 0; /* it goes on there by itself */
+    spec->restore = same ? "" : wr_arena_str(arena, l->spec.snapshots);
     return WR_OK;
 }
 

@@ -143,6 +143,37 @@ class Basics(kit.Case):
             self.assertLess(len(kit.lines_of(c.path("others"))), 40000)
             self.expect(c.weir("submit", c.build("fails", FAILS), "--set", "none=file:none", "--restore", "saved"), 7, "E0603 STATE")
 
+    def test_restore_latest(self):
+        """The newest job's newest snapshot, or an error: never an older one, past which sinks may have committed."""
+        with Cluster(taskmanagers=1, slots=1, snapshot_interval="1h") as c:
+            counts = c.build("counts", kit.COUNTS)
+            where = ("--set", "events=generator:?keys=100&rate=10000", "--set", "tallies=file:tallies", "--restore", "latest")
+            self.expect(c.weir("submit", counts, "-d", *where, "--snapshots", "first"), 1, "no job called counts has a snapshot")
+            first = c.submit(counts, *where[:4], "--snapshots", "first")
+            c.wait_state(first, "RUNNING")
+            self.expect(c.weir("stop", first), 0)
+            second = c.submit(counts, *where, "--snapshots", "second")
+            c.wait_state(second, "RUNNING")
+            self.assertRegex(c.jobmanager.tail(), rf"{second}\): attempt 1 .*, from {c.path('first')}/m-")
+            self.expect(c.weir("stop", second), 0)
+            [manifest] = [name for name in os.listdir(c.path("second")) if name.endswith(".wman")]
+            damaged = os.path.join(c.path("second"), manifest)
+            with open(damaged, "rb") as file:
+                whole = file.read()
+            with open(damaged, "wb") as file:
+                file.write(whole[:-1])
+            third = ("submit", counts, "-d", *where, "--snapshots", "third")
+            self.expect(c.weir(*third), 1, "E0601 DAMAGED", second, damaged)
+            with open(damaged, "wb") as file:
+                file.write(whole)
+            os.rename(c.path("second"), c.path("elsewhere"))
+            self.expect(c.weir(*third), 1, second, "mount it, or name a snapshot by its path")
+            os.rename(c.path("elsewhere"), c.path("second"))
+            third = c.submit(*third[1:2], *where, "--snapshots", "third")
+            c.wait_state(third, "RUNNING")
+            self.assertRegex(c.jobmanager.tail(), rf"{third}\): attempt 1 .*, from {c.path('second')}/m-")
+            c.weir("cancel", third, code=0)
+
     def test_stop_with_drain_and_savepoint(self):
         with Cluster(taskmanagers=1, slots=1, snapshot_interval="1h") as c:
             counts = c.build("counts", kit.COUNTS)
