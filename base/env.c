@@ -406,6 +406,7 @@ static const wr_env REAL = {
     .send = wr_net_real_send,
     .receive = wr_net_real_receive,
     .half_close = wr_net_real_half_close,
+    .unheard_ms = wr_net_real_unheard_ms,
     .hang_up = wr_net_real_hang_up,
     .poll_new = wr_net_real_poll_new,
     .poll_free = wr_net_real_poll_free,

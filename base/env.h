@@ -124,6 +124,9 @@ struct wr_env {
     int64_t (*receive)(void *self, int socket, const wr_span *to,
                        uint32_t n);            /* may be short; 0: the other side ended */
     int (*half_close)(void *self, int socket); /* no more will be sent */
+    /* Milliseconds since the other side's machine has said anything, while it has something to acknowledge; 0: it has
+     * nothing. A process there that does not read is no reason: its machine answers. */
+    int64_t (*unheard_ms)(void *self, int socket);
     void (*hang_up)(void *self, int socket);
     /* What to wait at, for many sockets at once: a descriptor for park_fds. watch: what is wanted of a socket, enum
      * wr_watch; 0: nothing any more, to be said before hang_up. ready: sockets at which something may be done, never

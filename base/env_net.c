@@ -1,5 +1,6 @@
 #include "base/env_net.h"
 #include "base/check.h"
+#include "base/limits.h"
 #include "base/text.h"
 #include <errno.h>
 #include <netdb.h>
@@ -56,6 +57,17 @@ static int error_of_lookup(int code)
     return -EHOSTUNREACH;
 }
 
+/* A silent connection is asked each second whether the other side's machine is there; without an answer it is lost
+ * within WR_UNHEARD_MS and a second. The system's own time is two hours. Accepted sockets inherit all of it. */
+static void keep_alive(int s)
+{
+    static const int ONE = 1, ASKS = WR_UNHEARD_MS / 1000;
+    setsockopt(s, SOL_SOCKET, SO_KEEPALIVE, &ONE, sizeof ONE);
+    setsockopt(s, IPPROTO_TCP, TCP_KEEPIDLE, &ONE, sizeof ONE);
+    setsockopt(s, IPPROTO_TCP, TCP_KEEPINTVL, &ONE, sizeof ONE);
+    setsockopt(s, IPPROTO_TCP, TCP_KEEPCNT, &ASKS, sizeof ASKS);
+}
+
 /* The first address that `use` (bind or connect) accepts. */
 static int open_socket(const char *address, bool listener)
 {
@@ -74,7 +86,7 @@ static int open_socket(const char *address, bool listener)
             continue;
         }
         setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &ONE, sizeof ONE); /* accepted ones inherit it */
-        setsockopt(s, SOL_SOCKET, SO_KEEPALIVE, &ONE, sizeof ONE);
+        keep_alive(s);
         int done;
         if (listener) {
             setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &ONE, sizeof ONE);
@@ -186,6 +198,17 @@ int wr_net_real_half_close(void *self, int socket)
 {
     (void)self;
     return result_of(shutdown(socket, SHUT_WR));
+}
+
+/* A window that is closed is probed, each answer counts anew: so one probe may be on its way. */
+int64_t wr_net_real_unheard_ms(void *self, int socket)
+{
+    (void)self;
+    struct tcp_info about;
+    socklen_t       bytes = sizeof about;
+    memset(&about, 0, sizeof about);
+    if (getsockopt(socket, IPPROTO_TCP, TCP_INFO, &about, &bytes) != 0) return 0;
+    return about.tcpi_unacked > 0 || about.tcpi_probes > 1 ? about.tcpi_last_ack_recv : 0;
 }
 
 void wr_net_real_hang_up(void *self, int socket)

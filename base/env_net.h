@@ -13,6 +13,7 @@ int      wr_net_real_connected(void *self, int socket);
 int64_t  wr_net_real_send(void *self, int socket, const wr_span *from, uint32_t n);
 int64_t  wr_net_real_receive(void *self, int socket, const wr_span *to, uint32_t n);
 int      wr_net_real_half_close(void *self, int socket);
+int64_t  wr_net_real_unheard_ms(void *self, int socket);
 void     wr_net_real_hang_up(void *self, int socket);
 int      wr_net_real_poll_new(void *self);
 void     wr_net_real_poll_free(void *self, int poller);

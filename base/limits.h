@@ -94,6 +94,7 @@
 #define WR_PEERS_MAX            4096        /* of the control plane in one process */
 #define WR_HALF_OPEN_MAX        128         /* at one listener, not proved yet; one more, and the oldest is closed */
 #define WR_GREETING_MS          5000        /* then they must have proved themselves */
+#define WR_UNHEARD_MS           5000        /* a machine that must acknowledge and does not is taken for lost */
 #define WR_STALLED_MS           30000       /* a message that has begun goes on within this, in either direction */
 #define WR_LINGER_MS            1000        /* how long what was sent before a close may take */
 #define WR_PEER_QUEUE_BYTES_MAX WR_MIB(256) /* sent, and not yet taken by the other side */

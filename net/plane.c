@@ -9,7 +9,7 @@
 
 /* How often a connection from which nothing came is asked: by a busy slot, and by one that looks around before it
  * parks, and then is woken by the poller. */
-enum { LOOK_NS = 20000, IDLE_LOOK_NS = 1000 };
+enum { LOOK_NS = 20000, IDLE_LOOK_NS = 1000, HEARD_LOOK_NS = 500000000 };
 
 /* ---- build ---- */
 
@@ -329,11 +329,31 @@ static void ask_poller(wr_plane *p)
     }
 }
 
+/* A cable that is cut says nothing, and the system would send again for a quarter of an hour. */
+static bool all_are_there(wr_plane *p)
+{
+    const wr_env *env = p->config.env;
+    for (uint32_t i = 0; i < p->conns; i++) {
+        const wr_link_conn *c = p->conn[i];
+        int64_t             unheard_ms = c->socket >= 0 ? env->unheard_ms(env->self, c->socket) : 0;
+        if (unheard_ms < WR_UNHEARD_MS) continue;
+        return wr_plane_fail(p, c, WR_UNREACHABLE,
+                             "the machine at the other end has acknowledged nothing for %lld ms; look at the network "
+                             "between the two",
+                             (long long)unheard_ms);
+    }
+    return true;
+}
+
 bool wr_plane_step(wr_plane *p, int64_t now_ns)
 {
     bool progress = false;
     if (atomic_load_explicit(&p->failed, memory_order_relaxed)) return false;
     if (!p->all_taken) take_given(p);
+    if (now_ns - p->heard_ns >= HEARD_LOOK_NS) {
+        p->heard_ns = now_ns;
+        if (!all_are_there(p)) return false;
+    }
     if (p->conns > DIRECT) ask_poller(p);
     for (uint32_t i = 0; i < p->conns; i++) {
         wr_link_conn *c = p->conn[i];

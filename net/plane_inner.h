@@ -103,6 +103,7 @@ struct wr_plane {
     uint16_t         by_socket[SOCKETS]; /* hashed: index in conn + 1 */
     bool             progress;           /* the last step moved something */
     bool             all_taken;          /* every connection has its socket */
+    int64_t          heard_ns;           /* when it was last asked whether the other machines are there */
     _Atomic uint32_t connected;
     _Atomic bool     failed;
     wr_errinfo       failure; /* before `failed` */

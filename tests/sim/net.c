@@ -359,6 +359,13 @@ static int net_half_close(void *self, int socket)
     if (twin != NULL) stir(twin, twin->ended_ns);
     return 0;
 }
+/* Partitions heal. */
+static int64_t net_unheard_ms(void *self, int socket)
+{
+    (void)self;
+    (void)socket;
+    return 0;
+}
 static void net_hang_up(void *self, int socket)
 {
     HOST(self);
@@ -456,6 +463,7 @@ void sim_net_env(wr_env *env)
     env->send = net_send;
     env->receive = net_receive;
     env->half_close = net_half_close;
+    env->unheard_ms = net_unheard_ms;
     env->hang_up = net_hang_up;
     env->poll_new = poll_new;
     env->poll_free = poll_free;

@@ -1,6 +1,8 @@
 /* Sockets of the real table over loopback. ctest: threads */
 #include "base/env.h"
+#include "base/limits.h"
 #include <errno.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -160,6 +162,71 @@ static void lost_connection_is_seen(void **state)
     finish(&f);
 }
 
+/* What comes for this socket is thrown away before its machine acknowledges it. */
+static void cut(int socket)
+{
+    struct sock_filter nothing = {.code = BPF_RET | BPF_K, .k = 0};
+    struct sock_fprog  program = {.len = 1, .filter = &nothing};
+    assert_int_equal(setsockopt(socket, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program), 0);
+}
+
+/* Waits for what the system does within seconds: true when it has come. */
+static bool comes(fixture *f, bool (*what)(fixture *f))
+{
+    for (int i = 0; i < 600; i++) {
+        if (what(f)) return true;
+        wr_parker_prepare(&f->parker);
+        f->env->park(f->env->self, &f->parker, 50000000);
+    }
+    return false;
+}
+
+static bool is_unheard(fixture *f)
+{
+    return f->env->unheard_ms(f->env->self, f->dialed) >= WR_UNHEARD_MS;
+}
+
+/* Bytes that nobody acknowledges; beside it, a process that does not read, whose machine does. */
+static void a_cut_cable_is_noticed(void **state)
+{
+    (void)state;
+    fixture f, slow;
+    char    many[4096] = "";
+    wr_span all = {many, sizeof many};
+    begin(&f);
+    join(&f);
+    begin(&slow);
+    join(&slow);
+    const wr_env *e = f.env;
+    assert_int_equal(e->unheard_ms(e->self, f.dialed), 0);
+    while (e->send(e->self, slow.dialed, &all, 1) > 0) {}
+    cut(f.accepted);
+    assert_int_equal(e->send(e->self, f.dialed, &all, 1), sizeof many);
+    assert_true(comes(&f, is_unheard));
+    assert_true(e->unheard_ms(e->self, slow.dialed) < WR_UNHEARD_MS);
+    assert_int_equal(e->unheard_ms(e->self, f.listener), 0);
+    finish(&f);
+    finish(&slow);
+}
+
+static bool is_lost(fixture *f)
+{
+    char byte;
+    return f->env->receive(f->env->self, f->dialed, &(wr_span){&byte, 1}, 1) == -ETIMEDOUT;
+}
+
+/* Nothing is under way: the system asks. */
+static void a_silent_connection_is_noticed(void **state)
+{
+    (void)state;
+    fixture f;
+    begin(&f);
+    join(&f);
+    cut(f.accepted);
+    assert_true(comes(&f, is_lost));
+    finish(&f);
+}
+
 static void nobody_listens(void **state)
 {
     (void)state;
@@ -223,6 +290,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bytes_travel_in_pieces),     cmocka_unit_test(full_connection_pushes_back),
         cmocka_unit_test(lost_connection_is_seen),    cmocka_unit_test(nobody_listens),
+        cmocka_unit_test(a_cut_cable_is_noticed),     cmocka_unit_test(a_silent_connection_is_noticed),
         cmocka_unit_test(dialing_oneself_is_refused), cmocka_unit_test(wrong_addresses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -839,6 +839,55 @@ static void test_calls_that_are_short(void **state)
     }
 }
 
+static int64_t unheard_ms;
+static int64_t unheard_as_told(void *self, int socket)
+{
+    (void)self;
+    (void)socket;
+    return unheard_ms;
+}
+
+/* The other machine is taken for lost when it has not acknowledged for long, and not before. */
+static void test_a_machine_that_says_nothing(void **state)
+{
+    (void)state;
+    enum { STEP_NS = 1000000000 };
+    wr_env env = *wr_env_real();
+    env.unheard_ms = unheard_as_told;
+    end              a, b;
+    int              socket[2];
+    wr_pool          pool;
+    wr_errinfo       info = {0};
+    wr_plane_channel c = {.channel = 1, .remote = 1, .type = &weir_type_row, .timed = true};
+    end_new(&a, &env, 0);
+    end_new(&b, &env, 1);
+    c.pipe = a.pipe[0];
+    wr_pool_init(&pool, sizeof(row), true, true, 4);
+    wr_pipe_init(c.pipe, &pool, &a.parker, &a.parker, 0);
+    assert_int_equal(wr_plane_out(a.plane, &c, NULL), WR_OK);
+    sockets(&env, socket);
+    wr_plane_give(a.plane, 1, socket[0]);
+    unheard_ms = WR_UNHEARD_MS - 1;
+    for (int64_t at = 1; at < 4; at++) wr_plane_step(a.plane, at * STEP_NS);
+    assert_false(wr_plane_failed(a.plane, &info));
+    unheard_ms = WR_UNHEARD_MS;
+    wr_plane_step(a.plane, 4 * (int64_t)STEP_NS);
+    assert_true(wr_plane_failed(a.plane, &info));
+    assert_int_equal(info.code, WR_UNREACHABLE);
+    assert_non_null(strstr(info.text, "has acknowledged nothing for 5000 ms"));
+    env.hang_up(env.self, socket[1]);
+    wr_plane_free(a.plane);
+    wr_plane_free(b.plane);
+    wr_pipe_fini(a.pipe[0]);
+    wr_pool_fini(&pool);
+    for (int i = 0; i < 3; i++) {
+        free(a.pipe[i]);
+        free(b.pipe[i]);
+    }
+    env.parker_fini(env.self, &a.parker);
+    env.parker_fini(env.self, &b.parker);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -850,6 +899,7 @@ int main(void)
         cmocka_unit_test(test_a_split_is_away_until_it_was_taken),
         cmocka_unit_test(test_no_lease_no_frame),
         cmocka_unit_test(test_calls_that_are_short),
+        cmocka_unit_test(test_a_machine_that_says_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
