@@ -3,8 +3,10 @@
 #include "cli/remote.h"
 #include "net/mac.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char *bare_name(const char *path)
@@ -13,16 +15,41 @@ static const char *bare_name(const char *path)
     return slash != NULL ? slash + 1 : path;
 }
 
+static wr_err too_large(const char *path, uint64_t bytes, wr_errinfo *info)
+{
+    return wr_fail(info, WR_LIMIT, "%s is too large to be shipped: %llu bytes, at most %llu", path,
+                   (unsigned long long)bytes, (unsigned long long)WR_BLOB_BYTES_MAX);
+}
+
+/* Only what has an end, and will be the same when it is read again: no pipe, no device. */
+static wr_err open_file(const char *path, FILE **take, wr_errinfo *info)
+{
+    struct stat about;
+    int         fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return wr_fail_errno(info, errno, "cannot read %s", path);
+    wr_err err = WR_OK;
+    if (fstat(fd, &about) != 0)
+        err = wr_fail_errno(info, errno, "cannot look at %s", path);
+    else if (!S_ISREG(about.st_mode))
+        err = wr_fail(info, WR_CONFIG, "%s is no regular file: only such can be shipped", path);
+    else if ((uint64_t)about.st_size > WR_BLOB_BYTES_MAX)
+        err = too_large(path, (uint64_t)about.st_size, info);
+    *take = err == WR_OK ? fdopen(fd, "r") : NULL;
+    if (err == WR_OK && *take == NULL) err = wr_fail_errno(info, errno, "cannot read %s", path);
+    if (err != WR_OK) close(fd);
+    return err;
+}
+
 wr_err wr_blob_describe(const char *path, wr_blob_ref *ref, wr_errinfo *info)
 {
-    FILE *file = fopen(path, "re");
-    if (file == NULL) return wr_fail_errno(info, errno, "cannot read %s", path);
+    FILE *file;
+    WR_TRY(open_file(path, &file, info));
     char      *piece = malloc(WR_BLOB_PIECE_BYTES);
     wr_sha256 *sum = wr_sha256_new();
     size_t     n = 0;
     ref->name = bare_name(path);
     ref->bytes = 0;
-    while (piece != NULL && (n = fread(piece, 1, WR_BLOB_PIECE_BYTES, file)) > 0) {
+    while (piece != NULL && ref->bytes <= WR_BLOB_BYTES_MAX && (n = fread(piece, 1, WR_BLOB_PIECE_BYTES, file)) > 0) {
         wr_sha256_add(sum, piece, n);
         ref->bytes += n;
     }
@@ -33,10 +60,7 @@ wr_err wr_blob_describe(const char *path, wr_blob_ref *ref, wr_errinfo *info)
     if (piece == NULL) return wr_fail(info, WR_MEMORY, "no memory to read %s", path);
     free(piece);
     if (broken) return wr_fail_errno(info, why, "cannot read %s", path);
-    if (ref->bytes > WR_BLOB_BYTES_MAX)
-        return wr_fail(info, WR_LIMIT, "%s is too large to be shipped: %llu bytes, at most %llu", path,
-                       (unsigned long long)ref->bytes, (unsigned long long)WR_BLOB_BYTES_MAX);
-    return WR_OK;
+    return ref->bytes > WR_BLOB_BYTES_MAX ? too_large(path, ref->bytes, info) : WR_OK;
 }
 
 static wr_err put_pieces(wr_link *l, FILE *file, char *piece, const char *path, const wr_blob_ref *ref,
@@ -72,8 +96,8 @@ static wr_err put_pieces(wr_link *l, FILE *file, char *piece, const char *path, 
 
 wr_err wr_link_put(wr_link *l, const char *path, const wr_blob_ref *ref, wr_errinfo *info)
 {
-    FILE *file = fopen(path, "re");
-    if (file == NULL) return wr_fail_errno(info, errno, "cannot read %s", path);
+    FILE *file;
+    WR_TRY(open_file(path, &file, info));
     char  *piece = malloc(WR_BLOB_PIECE_BYTES);
     wr_err err = piece == NULL ? wr_fail(info, WR_MEMORY, "no memory to send %s", path)
                                : put_pieces(l, file, piece, path, ref, info);

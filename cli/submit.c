@@ -129,6 +129,8 @@ static wr_err fill(parcel *p, const wr_options *o, wr_errinfo *info)
     p->options.set.count = 0;
     p->options.parallelism_default = 1;
     p->options.json = false;
+    if (o->name != NULL && !wr_job_name_fits(o->name))
+        return wr_fail(info, WR_USAGE, "a job has a name of 1 to %d printable bytes", WR_NAME_BYTES_MAX);
     for (uint32_t i = 0; i < o->set.count; i++) WR_TRY(take_set(p, o->set.text[i], info));
     WR_TRY(wr_blob_describe(o->file, &p->spec.module, info));
     for (uint32_t i = 0; i < o->connector.count; i++) WR_TRY(add_file(p, o->connector.text[i], info));

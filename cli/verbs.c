@@ -57,8 +57,8 @@ const wr_verb wr_verb_at[] = {
      "Builds the pipeline in a process here, ships it with its connectors and files, and waits for its end; Ctrl-C\n"
      "leaves it running, -d does not wait. A file that is shipped by --file lies in the worker's folder under its\n"
      "bare name. Relative paths behind file: in --set are meant from here, those in the pipeline from the worker's\n"
-     "folder. --restore takes a snapshot, a savepoint, or `latest`: the newest one in the folder\n"
-     "of its snapshots.",
+     "folder. --restore takes a snapshot, a savepoint, or `latest`: the newest snapshot of the last job of this name\n"
+     "that has some. When that one cannot be read it is refused: nothing older is taken.",
      1, 1, true, false, wr_cli_submit, CLIENT | WR_GROUP_JOB | WR_GROUP_RUNS | WR_GROUP_SUBMIT | WR_GROUP_MEMORY},
     {"wait", "JOB", "wait for the end of a job of the cluster", "j",
      "JOB is a name, an id, or the beginning of an id, here as in all verbs about the cluster's jobs. Exit code 0: it\n"

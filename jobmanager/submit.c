@@ -72,8 +72,8 @@ static const char *no_slash_behind(const char *path, wr_arena *arena)
 
 static wr_err definite(wr_jobmanager *jm, wr_job_spec *spec, uint64_t id, wr_arena *arena, wr_errinfo *info)
 {
-    if (spec->name == NULL || spec->name[0] == 0 || strlen(spec->name) > WR_NAME_BYTES_MAX)
-        return wr_fail(info, WR_CONFIG, "a job has a name of at most %d bytes", WR_NAME_BYTES_MAX);
+    if (spec->name == NULL || !wr_job_name_fits(spec->name))
+        return wr_fail(info, WR_CONFIG, "a job has a name of 1 to %d printable bytes", WR_NAME_BYTES_MAX);
     if (strcmp(spec->snapshots, "none") == 0) {
         spec->snapshots = "";
     } else if (spec->snapshots[0] != 0) {

@@ -8,6 +8,15 @@
 #include <string.h>
 #include <weir/op.h>
 
+bool wr_job_name_fits(const char *name)
+{
+    size_t n = strlen(name);
+    for (size_t i = 0; i < n; i++) {
+        if ((unsigned char)name[i] < ' ' || name[i] == 0x7f) return false;
+    }
+    return n >= 1 && n <= WR_NAME_BYTES_MAX;
+}
+
 enum { H_KIND, H_LEADER, H_JOB, H_ATTEMPT, H_REQUEST, H_BODY, H_KEYS };
 static const char *const head_key[] = {"kind", "leader", "job", "attempt", "request", "body"};
 

@@ -95,7 +95,7 @@ typedef struct wr_place { /* of one slot of a job */
 
 /* What makes a job, as the client says it and the journal keeps it. */
 typedef struct wr_job_spec {
-    const char        *name;
+    const char        *name;   /* wr_job_name_fits */
     wr_blob_ref        module; /* the pipeline */
     wr_blob_ref       *file;   /* connectors (name ends in .so) and the user's own files */
     uint32_t           files;
@@ -119,6 +119,8 @@ typedef struct wr_job_spec {
     uint32_t    restart_attempts;        /* FIXED, FAILURE_RATE: how many; 0: no limit */
     uint32_t    restart_factor_permille; /* EXPONENTIAL: 1500 */
 } wr_job_spec;
+/* 1 to WR_NAME_BYTES_MAX bytes, none of which moves a terminal's cursor or ends a line of a table. */
+bool wr_job_name_fits(const char *name);
 
 typedef struct wr_deploy {
     wr_job_spec spec; /* `graph` too: the worker compares its own with it, byte by byte */

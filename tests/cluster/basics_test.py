@@ -79,6 +79,8 @@ class Basics(kit.Case):
             c.wait_state("first", "RUNNING")
             c.wait_state("second", "RUNNING")
             self.expect(c.weir("info", "third"), 4, "E0406 NO_JOB")
+            for name in ("two\nlines", "red\x1b[31m", "x" * 300):
+                self.expect(c.weir("submit", counts, "-d", "-n", name), 2, "a name of 1 to 128 printable bytes")
             self.expect(c.weir("info", ""), 2)
             got = c.weir("list", code=0)
             self.assertRegex(got.out, rf"(?m)^{one} +first +RUNNING")
@@ -99,6 +101,12 @@ class Basics(kit.Case):
                 file.write("what was shipped\n")
             c.weir("submit", files, "-q", "-p", "2", "--file", c.path("shipped.txt"), "--set", "told=file:told", code=0)
             self.assertEqual(kit.lines_of(c.path("told")), ["what was shipped"])
+            os.mkfifo(c.path("pipe"))
+            with open(c.path("huge"), "wb") as file:
+                file.truncate(1 << 40)
+            for path, why in ((c.path("pipe"), "is no regular file"), ("/dev/zero", "is no regular file"), (c.path("huge"), "too large")):
+                self.expect(c.weir("submit", files, "--file", path, "--set", "told=file:no"), 1 if "huge" in path else 2, path, why)
+            self.expect(c.weir("submit", c.path("pipe")), 2, "is no regular file")
             self.assertIn("user code says hello", c.weir("logs", "files", code=0).out)
 
     def test_a_job_that_fails(self):
