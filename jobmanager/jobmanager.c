@@ -435,17 +435,27 @@ static wr_err new_pool(wr_jobmanager *jm, wr_errinfo *info)
     return WR_OK;
 }
 
+static wr_err check_times(const wr_jobmanager_config *c, wr_errinfo *info)
+{
+    if (c->silent_ms < c->lease_ms) /* its workers would still be running when others take their place */
+        return wr_fail(info, WR_CONFIG,
+                       "the heartbeat timeout (%lld ms) is shorter than the lease of workers (%lld ms); make it longer",
+                       (long long)c->silent_ms, (long long)c->lease_ms);
+    if (c->heartbeat_ms > c->lease_ms / 2) /* they would end whenever a heartbeat is late, or all the time */
+        return wr_fail(
+            info, WR_CONFIG,
+            "the heartbeat interval (%lld ms) is longer than half of the lease of workers (%lld ms), which "
+            "must outlive a late heartbeat; make the interval shorter, or lease and heartbeat timeout longer",
+            (long long)c->heartbeat_ms, (long long)c->lease_ms);
+    return WR_OK;
+}
+
 wr_err wr_jobmanager_new(wr_jobmanager **take, const wr_jobmanager_config *config, uint64_t *leader, wr_errinfo *info)
 {
     *take = NULL;
+    WR_TRY(check_times(config, info));
     wr_jobmanager *jm = calloc(1, sizeof *jm);
     wr_err         err = WR_OK;
-    if (config->silent_ms < config->lease_ms) { /* its workers would still be running when others take their place */
-        free(jm);
-        return wr_fail(info, WR_CONFIG,
-                       "the heartbeat timeout (%lld ms) is shorter than the lease of workers (%lld ms); make it longer",
-                       (long long)config->silent_ms, (long long)config->lease_ms);
-    }
     if (jm == NULL) return wr_fail(info, WR_MEMORY, "no memory for a JobManager");
     jm->config = *config;
     jm->env = config->env;

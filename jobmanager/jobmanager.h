@@ -15,7 +15,7 @@ typedef struct wr_jobmanager_config {
     wr_parker    *parker;  /* woken by helper threads (savepoints), too; the caller parks */
     const char   *folder;  /* its own: ledger, blobs */
     const char *snapshots; /* where jobs that say nothing have theirs: a folder per job below it; "": they take none */
-    int64_t     heartbeat_ms, lease_ms, silent_ms; /* 1000, 5000, 5000 */
+    int64_t     heartbeat_ms, lease_ms, silent_ms; /* 1000, 5000, 5000: 2 * heartbeat <= lease <= silent */
     int64_t     cancel_timeout_ms;                 /* then workers are killed */
     bool        threads;                           /* false: all storage is used within a step (simulator) */
     uint64_t    seed;                              /* of jitter and secrets in the simulator; 0: env->random */

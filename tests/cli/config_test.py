@@ -99,6 +99,19 @@ class Config(kit.Case):
         for verb in (("run", "x.so"), ("submit", "x.so"), ("list",), ("jobmanager",), ("taskmanager",), ("cluster", "status")):
             self.error(self.weir(*verb, "--config", path), 2, 102, "CONFIG", "unknown key: leese")
 
+    def test_times_that_would_end_all_workers(self):
+        often = r"the heartbeat interval \(%d ms\) is longer than half of the lease of workers \(%d ms\).*; make the interval shorter, or"
+        for times, words in (({"heartbeat-interval": "10s"}, often % (10000, 5000)),
+                             ({"heartbeat-interval": "2501ms"}, often % (2501, 5000)),
+                             ({"lease": "900us"}, often % (1000, 1)),
+                             ({"lease": "6s"}, r"the heartbeat timeout \(5000 ms\) is shorter than the lease of workers \(6000 ms\); make it longer")):
+            file = self.write("times.conf", "".join(f"{key} = {value}\n" for key, value in times.items()))
+            variables = {"WEIR_" + key.upper().replace("-", "_"): value for key, value in times.items()}
+            for flags, env in (([x for key, value in times.items() for x in ("--" + key, value)], {}), ([], variables), (["--config", file], {})):
+                got = self.weir("jobmanager", "--dir", self.path("jm"), "--bind", "127.0.0.1:0", "--http", "127.0.0.1:0", *flags,
+                                env={**CLEAN, **env}, timeout=30)
+                self.error(got, 2, 102, "CONFIG", words)
+
     def test_run_obeys_the_file(self):
         text = "state-max = 1\nlog = loud\n"
         self.error(self.weir("run", "x.so", "--config", self.write("loud.conf", text)), 2, 102, "CONFIG", "takes error, warn")
