@@ -342,6 +342,50 @@ static void leases_are_renewed_by_round_trips_only(void **state)
     assert_int_equal(w->workers.saids, 0);
 }
 
+/* The JobManager counts from when it heard of us: a lease that began later would last longer than its patience. */
+static void a_registration_counts_from_when_it_was_sent(void **state)
+{
+    world     *w = *state;
+    wr_message m = {.kind = WR_MSG_REGISTERED, .registered = {.heartbeat_ms = 1000, .lease_ms = 5000}};
+    join(w);
+    run_one(w, 11, 1);
+    fake_tell(&w->jm, w->jm.last, WR_PEER_CLOSED, NULL);
+    step(w);
+    fake_now_ns += 1250 * (int64_t)MS;
+    step(w);
+    fake_forget(&w->workers);
+    fake_tell(&w->jm, w->jm.last, WR_PEER_OPENED, NULL);
+    step(w);
+    int64_t sent = fake_now_ns;
+    fake_now_ns += 300 * (int64_t)MS;
+    tell(w, &m);
+    assert_true(wr_supervisor_registered(w->s));
+    assert_true(fake_said(&w->workers, WR_MSG_LEASE)->until_mono_ns == sent + 5000 * (int64_t)MS);
+}
+
+/* When a heartbeat was sent is remembered for 64 of them: beyond that another one stands in its place. */
+static void answers_to_forgotten_heartbeats_renew_nothing(void **state)
+{
+    world     *w = *state;
+    wr_message m = {.kind = WR_MSG_HEARD};
+    join(w);
+    run_one(w, 11, 1);
+    while (fake_count(&w->jm, WR_MSG_HEARTBEAT) < 67) {
+        wr_message working = {.kind = WR_MSG_STATS, .job = 11, .attempt = 1};
+        fake_now_ns += 1000 * (int64_t)MS;
+        worker_says(w, 1, &working);
+        order(w, 12, 1, WR_DO_GO); /* of nobody here: the connection is not silent */
+    }
+    int64_t sent = fake_now_ns; /* 67 */
+    fake_forget(&w->workers);
+    m.seq = 3;
+    tell(w, &m);
+    assert_int_equal(w->workers.saids, 0);
+    m.seq = 4;
+    tell(w, &m);
+    assert_true(fake_said(&w->workers, WR_MSG_LEASE)->until_mono_ns == sent - (63 - 5) * 1000 * (int64_t)MS);
+}
+
 /* ---- data connections ---- */
 
 static int dialed(world *w, uint64_t job, wr_dialer *d)
@@ -659,6 +703,8 @@ int main(void)
         TEST(a_worker_does_not_speak_of_later_leaders),
         TEST(reports_while_it_registers_are_not_lost),
         TEST(leases_are_renewed_by_round_trips_only),
+        TEST(a_registration_counts_from_when_it_was_sent),
+        TEST(answers_to_forgotten_heartbeats_renew_nothing),
         TEST(connections_wait_for_their_worker),
         TEST(an_end_that_was_ordered_is_clean),
         TEST(one_that_does_not_end_is_killed),
