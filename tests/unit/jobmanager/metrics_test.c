@@ -70,6 +70,61 @@ static void restarts_are_the_jobs_own(void **state)
     }
 }
 
+static const int64_t wall_ns = INT64_C(1767225600000000000);
+
+static int64_t fake_wall(void *self)
+{
+    (void)self;
+    return wall_ns;
+}
+
+/* Of one subtask of 'add', for the job's first attempt. */
+static void measured(uint64_t tm, uint64_t job, wr_stats_task t, int64_t watermark)
+{
+    wr_stats_operator o = {.node = 1, .subtask = (uint32_t)tm - 1, .in = 1000, .watermark = watermark};
+    wr_message        m = {.kind = WR_MSG_STATS, .job = job, .attempt = 1};
+    t.subtask = (uint32_t)tm + 1; /* behind the source and what gives it its splits */
+    m.stats = (wr_stats){.task = &t, .tasks = 1, .op = &o, .ops = 1};
+    say(tm, &m);
+}
+
+/* Where the time since the measurement before went, and not all time. */
+static void top_says_where_time_goes(void **state)
+{
+    (void)state;
+    uint64_t job = running(2);
+    for (uint64_t tm = 1; tm <= 2; tm++)
+        measured(tm, job, (wr_stats_task){.busy_ns = 5000, .idle_ns = 9000, .back_pressured_ns = 7000}, WEIR_NO_TIME);
+    now_ns += 1000000000;
+    measured(1, job, (wr_stats_task){.busy_ns = 6000, .idle_ns = 10000, .back_pressured_ns = 9000}, WEIR_NO_TIME);
+    measured(2, job, (wr_stats_task){.busy_ns = 6000, .idle_ns = 12000, .back_pressured_ns = 7000}, WEIR_NO_TIME);
+    request("top", job, true); /* 25, 25, 50 and 25, 75, 0 */
+    expect_text("\"busy\":0.25,\"busiest\":0.25,\"idle\":0.5,\"back_pressured\":0.25,");
+    expect_text("\"watermark_lag_seconds\":null");
+    request("top", job, false);
+    expect_text(" 25.0  50.0  25.0 ");
+}
+
+/* An operator is as far as the subtask that is furthest behind. */
+static void top_says_how_far_behind_event_time_is(void **state)
+{
+    (void)state;
+    const wr_stats_task none = {0};
+    uint64_t            job = running(2);
+    env.wall_ns = fake_wall;
+    measured(1, job, none, wall_ns - INT64_C(7500000000));
+    measured(2, job, none, wall_ns - INT64_C(2500000000));
+    request("top", job, true);
+    expect_text("\"watermark_lag_seconds\":7.5");
+    request("top", job, false);
+    expect_text(" 7.5 s ");
+    measured(1, job, none, wall_ns - INT64_C(500000000));
+    request("top", job, true);
+    expect_text("\"watermark_lag_seconds\":2.5");
+    request("top", job, false);
+    expect_text(" 2.5 s ");
+}
+
 static int end_all(void **state)
 {
     (void)state;
@@ -80,6 +135,7 @@ static int end_all(void **state)
 int main(void)
 {
 #define T(NAME) cmocka_unit_test_setup_teardown(NAME, begin, finish)
-    const struct CMUnitTest tests[] = {T(workers_that_are_gone_do_nothing), T(restarts_are_the_jobs_own)};
+    const struct CMUnitTest tests[] = {T(workers_that_are_gone_do_nothing), T(restarts_are_the_jobs_own),
+                                       T(top_says_where_time_goes), T(top_says_how_far_behind_event_time_is)};
     return cmocka_run_group_tests(tests, NULL, end_all);
 }
