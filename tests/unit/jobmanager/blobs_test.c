@@ -1,6 +1,7 @@
 /* The store of shipped files: what no job has in the end goes; what somebody is about to submit a job with stays. */
 #include "jobmanager/blobs.h"
 #include "net/mac.h"
+#include <dirent.h>
 #include <errno.h>
 #include <ftw.h>
 #include <setjmp.h>
@@ -162,6 +163,63 @@ static void what_is_on_its_way_stays(void **state)
     assert_true(here(1));
 }
 
+static uint32_t files_here(void)
+{
+    uint32_t       n = 0;
+    struct dirent *e;
+    DIR           *d = opendir(folder);
+    assert_non_null(d);
+    while ((e = readdir(d)) != NULL) n += e->d_name[0] != '.';
+    closedir(d);
+    return n;
+}
+
+/* Said to be: its bytes need not come for it to be refused. */
+static void what_is_too_large_is_not_begun(void **state)
+{
+    (void)state;
+    char       text[32];
+    wr_blob    b;
+    uint64_t   have;
+    wr_errinfo info = {0};
+    describe(0, text, &b);
+    b.data = text;
+    b.data_bytes = 10;
+    b.bytes = (UINT64_C(512) << 20) + 1;
+    assert_int_equal(wr_blobs_put(blobs, 7, &b, &have, &info), WR_LIMIT);
+    assert_int_equal(files_here(), 0);
+    b.bytes--;
+    assert_int_equal(wr_blobs_put(blobs, 7, &b, &have, &info), WR_OK);
+    assert_int_equal(have, 10);
+}
+
+/* In its first piece or a later one; its bytes are none that were asked for, and nothing of it stays. */
+static void what_is_longer_than_it_was_said_is_refused(void **state)
+{
+    (void)state;
+    char       text[32];
+    wr_blob    b;
+    uint64_t   have;
+    wr_errinfo info = {0};
+    for (uint32_t first = 0; first <= 4; first += 4) {
+        describe(0, text, &b);
+        b.data = text;
+        b.bytes = 5;
+        b.data_bytes = first;
+        if (first > 0) assert_int_equal(wr_blobs_put(blobs, 7, &b, &have, &info), WR_OK);
+        b.offset = first;
+        b.data = text + first;
+        b.data_bytes = 6 - first;
+        assert_int_equal(wr_blobs_put(blobs, 7, &b, &have, &info), WR_CONFIG);
+        assert_non_null(strstr(info.text, "longer than it was said to be"));
+        assert_int_equal(files_here(), 0);
+        b.data_bytes--; /* it is not gone on with */
+        if (first > 0) assert_int_equal(wr_blobs_put(blobs, 7, &b, &have, &info), WR_CONFIG);
+    }
+    ship(7, 0, true); /* all of it, by its right length */
+    assert_true(here(0));
+}
+
 /* Each call of storage fails in turn; reads are short. What is answered is a whole piece, or nothing and why. */
 static uint32_t calls, fails_at;
 
@@ -233,7 +291,11 @@ int main(void)
 {
 #define T(NAME) cmocka_unit_test_setup_teardown(NAME, begin, finish)
     const struct CMUnitTest tests[] = {T(what_no_job_has_goes_behind_its_client),
-                                       T(who_was_told_that_it_is_there_has_it), T(what_is_on_its_way_stays),
-                                       T(files_of_forgotten_jobs_go), T(what_cannot_be_read_is_not_sent)};
+                                       T(who_was_told_that_it_is_there_has_it),
+                                       T(what_is_on_its_way_stays),
+                                       T(files_of_forgotten_jobs_go),
+                                       T(what_is_too_large_is_not_begun),
+                                       T(what_is_longer_than_it_was_said_is_refused),
+                                       T(what_cannot_be_read_is_not_sent)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
