@@ -94,7 +94,8 @@ static void of_cluster(FILE *f, wr_jobmanager *jm)
                    {"wrong_version", s.wrong_version},
                    {"overflowed", s.overflowed},
                    {"undecodable", jm->count.undecodable},
-                   {"wrong_role", jm->count.wrong_role}};
+                   {"wrong_role", jm->count.wrong_role},
+                   {"other", s.refused}}; /* too many at once, or the caller does not want us */
     for (uint32_t i = 0; i < sizeof refused / sizeof *refused; i++)
         fprintf(f, "weir_connections_refused_total{reason=\"%s\"} %" PRIu64 "\n", refused[i].why, refused[i].n);
 }

@@ -139,6 +139,7 @@ class Strangers(kit.Case):
                 for stranger in strangers:  # all are closed by the other side, without a word of ours
                     hung_up(stranger, 60)
                 self.assertLess(time.monotonic() - began, 45)
+            self.assertGreaterEqual(metric(http[0], "weir_connections_refused_total"), HALF_OPEN)
             self.assertGreaterEqual(metric(http[1], "weir_data_port_refused_total"), HALF_OPEN)
             self.assertLessEqual(metric(http[0], "weir_connections"), 20)
             self.unharmed(c, job)

@@ -125,6 +125,36 @@ static void top_says_how_far_behind_event_time_is(void **state)
     expect_text(" 2.5 s ");
 }
 
+static void fake_stats(void *self, wr_peers_stats *s)
+{
+    (void)self;
+    *s = (wr_peers_stats){.refused = 1,
+                          .garbage = 2,
+                          .oversized = 3,
+                          .slow = 4,
+                          .wrong_token = 5,
+                          .wrong_version = 6,
+                          .overflowed = 7,
+                          .open = 8,
+                          .half_open = 9};
+}
+
+static void every_refused_connection_is_counted(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {"garbage\"} 2\n",     "oversized\"} 3\n",     "slow\"} 4\n",
+                                        "wrong_token\"} 5\n", "wrong_version\"} 6\n", "overflowed\"} 7\n",
+                                        "undecodable\"} 0\n", "wrong_role\"} 0\n",    "other\"} 1\n"};
+    peers.stats = fake_stats;
+    for (uint32_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        char line[128];
+        snprintf(line, sizeof line, "\nweir_connections_refused_total{reason=\"%s", lines[i]);
+        expect_metric(line);
+    }
+    expect_metric("weir_connections{state=\"open\"} 8\nweir_connections{state=\"half_open\"} 9\n");
+    peers.stats = NULL;
+}
+
 static int end_all(void **state)
 {
     (void)state;
@@ -136,6 +166,7 @@ int main(void)
 {
 #define T(NAME) cmocka_unit_test_setup_teardown(NAME, begin, finish)
     const struct CMUnitTest tests[] = {T(workers_that_are_gone_do_nothing), T(restarts_are_the_jobs_own),
-                                       T(top_says_where_time_goes), T(top_says_how_far_behind_event_time_is)};
+                                       T(top_says_where_time_goes), T(top_says_how_far_behind_event_time_is),
+                                       T(every_refused_connection_is_counted)};
     return cmocka_run_group_tests(tests, NULL, end_all);
 }
