@@ -220,6 +220,25 @@ static void test_words_of_who_was_closed(void **state)
     assert_null(last(WR_MSG_REGISTERED, 9));
 }
 
+/* It obeys a JobManager that leads after this one, and none of its workers may live on our word. */
+static void test_a_heartbeat_of_a_later_leader(void **state)
+{
+    (void)state;
+    wr_errinfo info = {0};
+    join(1, 2);
+    join(2, 2);
+    wr_message m = submit_message("numbers", 1);
+    put(CLIENT, &m);
+    put(2, &(wr_message){.kind = WR_MSG_HEARTBEAT, .seq = 7, .leader = leader + 1});
+    put_beat(1, 8);
+    disk_hangs_for(1);
+    step();
+    disk_went_on();
+    assert_null(last(WR_MSG_HEARD, 2));
+    assert_int_equal(last(WR_MSG_HEARD, 1)->seq, 8);
+    assert_true(wr_jobmanager_over(jm, &info));
+}
+
 /* It ends, and has forgotten all TaskManagers: it says nothing any more, however long its files take. */
 static void test_the_end(void **state)
 {
@@ -242,6 +261,7 @@ int main(void)
         TEST(test_nobody_is_lost_by_a_slow_manifest),
         TEST(test_a_connection_that_ends_meanwhile),
         TEST(test_words_of_who_was_closed),
+        TEST(test_a_heartbeat_of_a_later_leader),
         TEST(test_the_end),
     };
     int result = cmocka_run_group_tests(tests, NULL, NULL);
