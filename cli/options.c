@@ -332,9 +332,9 @@ int wr_cli_fail(const wr_errinfo *info)
     return wr_err_exit(info->code);
 }
 
-static wr_err load(wr_options *options, wr_errinfo *info)
+static wr_err load(wr_options *options, const wr_verb *verb, wr_errinfo *info)
 {
-    WR_TRY(wr_settings_load(&options->settings, options->config, info));
+    WR_TRY(wr_settings_load(&options->settings, options->config, strcmp(verb->name, "jobmanager") != 0, info));
     for (int i = 0; i < SHOWN_ALL; i++)
         if (wr_setting_given(&options->settings, SHOWN[i].setting)) show(options, SHOWN[i].setting);
     return WR_OK;
@@ -374,7 +374,7 @@ int wr_cli_main(int argc, char *const argv[])
         print_verb(stdout, verb);
         return all_is_printed(WR_EXIT_OK);
     }
-    if (verb->groups != 0 && load(&options, &info) != WR_OK) {
+    if (verb->groups != 0 && load(&options, verb, &info) != WR_OK) {
         wr_settings_free(&options.settings);
         return wr_cli_fail(&info);
     }

@@ -332,12 +332,13 @@ static wr_err read_environment(wr_settings *s, wr_errinfo *info)
     return WR_OK;
 }
 
-wr_err wr_settings_load(wr_settings *s, const char *config, wr_errinfo *info)
+wr_err wr_settings_load(wr_settings *s, const char *config, bool cluster, wr_errinfo *info)
 {
     WR_TRY(read_environment(s, info));
     WR_TRY(read_configuration(s, config, info));
     char       folder[WR_PATH_BYTES_MAX];
     wr_errinfo none = {0};
+    if (!cluster) return WR_OK;
     if (wr_cluster_dir(s, folder, &none) != WR_OK) return WR_OK; /* no home: no cluster of ours either */
     if (snprintf(s->cluster, sizeof s->cluster, "%s/client.conf", folder) >= (int)sizeof s->cluster) return WR_OK;
     WR_TRY(read_file(s->cluster, &s->bytes[1], info));

@@ -56,8 +56,9 @@ int    wr_setting_find(const char *key); /* -1: none */
 
 /* ---- values ---- */
 /* Reads the files and the environment; what has come by flag stays. config: the file, or NULL: $WEIR_CONFIG, else
- * ~/.config/weir/weir.conf, else /etc/weir/weir.conf, whichever is there first. */
-wr_err wr_settings_load(wr_settings *s, const char *config, wr_errinfo *info);
+ * ~/.config/weir/weir.conf, else /etc/weir/weir.conf, whichever is there first. cluster: also what `weir cluster start`
+ * has left for those who want to reach its JobManager; another JobManager does not want its addresses and token. */
+wr_err wr_settings_load(wr_settings *s, const char *config, bool cluster, wr_errinfo *info);
 /* Checks and takes the lines of a file; text is written to and must outlive s. */
 wr_err wr_settings_parse(wr_settings *s, char *text, const char *path, uint32_t source, wr_errinfo *info);
 void   wr_settings_free(wr_settings *s);

@@ -1,6 +1,7 @@
 """weir config: every setting, where each value comes from, and what is refused."""
 import json
 import os
+import subprocess
 
 import kit
 
@@ -41,6 +42,19 @@ class Config(kit.Case):
         self.assertEqual(rows["jobmanager"]["value"], "127.0.0.1:7002")
         self.assertEqual(rows["token"]["value"], "/tmp/t")
         self.assertRegex(rows["token"]["source"], r"c/client\.conf:2$")
+
+    def test_another_jobmanager_has_a_token_of_its_own(self):
+        os.makedirs(self.path("c"), exist_ok=True)
+        self.write("c/client.conf", f"jobmanager = 127.0.0.1:7001\ntoken = {self.path('none')}\n")
+        argv = [kit.WEIR, "jobmanager", "--dir", self.path("jm"), "--bind", "127.0.0.1:0"]
+        env = {**os.environ, **CLEAN, "WEIR_CLUSTER_DIR": self.path("c")}
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, text=True) as process:
+            try:
+                said = process.stdout.readline()
+            finally:
+                process.terminate()
+        self.assertIn("jobmanager 127.0.0.1:", said)
+        self.assertTrue(os.path.exists(self.path("jm/token")))
 
     def test_unknown_variables(self):
         for name, words in (("WEIR_HARTBEAT_TIMEOUT", r"unknown variable: WEIR_HARTBEAT_TIMEOUT; did you mean WEIR_HEARTBEAT_TIMEOUT\?"),
