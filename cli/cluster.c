@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -30,6 +31,8 @@ typedef struct cluster {
     char     folder[WR_PATH_BYTES_MAX];
     member   member[MEMBERS_MAX];
     uint32_t members;
+    int      interrupts; /* start: can be read when somebody interrupts it */
+    sigset_t mask;       /* start: the signals that were blocked before */
 } cluster;
 
 /* "FOLDER/NAME". */
@@ -80,16 +83,18 @@ static wr_err load(cluster *c, const wr_settings *s, wr_errinfo *info)
     return WR_OK;
 }
 
+/* Appears as a whole: who is killed meanwhile leaves the older one. */
 static wr_err save(const cluster *c, wr_errinfo *info)
 {
-    char path[WR_PATH_BYTES_MAX];
+    char path[WR_PATH_BYTES_MAX], temporary[WR_PATH_BYTES_MAX];
     WR_TRY(in_folder(c, "processes", path, info));
-    FILE *file = fopen(path, "we");
-    if (file == NULL) return wr_fail_errno(info, errno, "cannot write %s", path);
+    WR_TRY(in_folder(c, "processes.new", temporary, info));
+    FILE *file = fopen(temporary, "we");
+    if (file == NULL) return wr_fail_errno(info, errno, "cannot write %s", temporary);
     for (uint32_t i = 0; i < c->members; i++)
         fprintf(file, "%s %d %llu %s\n", c->member[i].role, c->member[i].pid, (unsigned long long)c->member[i].began,
                 c->member[i].log);
-    if (fclose(file) != 0) return wr_fail_errno(info, errno, "cannot write %s", path);
+    if (fclose(file) != 0 || rename(temporary, path) != 0) return wr_fail_errno(info, errno, "cannot write %s", path);
     return WR_OK;
 }
 
@@ -102,12 +107,28 @@ static uint32_t living(const cluster *c)
 
 /* ---- start ---- */
 
-/* In the child: standard output to the pipe, errors to the log, a session of its own. */
-static void become(const char *log, int out, char *const argv[])
+/* From here on interrupts wait until somebody looks: what was started is ended first. */
+static wr_err hold_interrupts(cluster *c, wr_errinfo *info)
 {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    c->interrupts = signalfd(-1, &set, SFD_CLOEXEC);
+    if (c->interrupts < 0) return wr_fail_errno(info, errno, "cannot wait for signals");
+    sigprocmask(SIG_BLOCK, &set, &c->mask);
+    return WR_OK;
+}
+
+/* In the child, once it may go: standard output to the pipe, errors to the log, a session of its own. */
+static void become(const cluster *c, const char *log, int out, int go, char *const argv[])
+{
+    char byte;
+    setsid();
+    sigprocmask(SIG_SETMASK, &c->mask, NULL);
+    if (read(go, &byte, 1) != 1) _exit(126); /* its starter is gone, and nobody may know of it */
     int to = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600), null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (to < 0 || null < 0) _exit(126);
-    setsid();
     dup2(null, STDIN_FILENO);
     dup2(out, STDOUT_FILENO);
     dup2(to, STDERR_FILENO);
@@ -115,44 +136,72 @@ static void become(const char *log, int out, char *const argv[])
     _exit(127);
 }
 
-/* Starts one and waits for the line that says that it is ready. */
-static wr_err start_one(cluster *c, const char *role, const char *log, char *const argv[], char line[LINE_MAX_BYTES],
-                        wr_errinfo *info)
+/* It is written down before it goes: however a start ends, `stop` finds all that it has started. */
+static wr_err spawn(cluster *c, const member *as, const char *log, int out, char *const argv[], wr_errinfo *info)
 {
-    const wr_env *env = wr_env_real();
-    char          path[WR_PATH_BYTES_MAX];
-    int           fd[2];
-    size_t        n = 0;
-    member       *m = &c->member[c->members];
-    WR_TRY(in_folder(c, log, path, info));
-    if (pipe2(fd, O_CLOEXEC) != 0) return wr_fail_errno(info, errno, "cannot make a pipe");
+    int     go[2];
+    member *m = &c->member[c->members];
+    if (pipe2(go, O_CLOEXEC) != 0) return wr_fail_errno(info, errno, "cannot make a pipe");
     fflush(NULL);
     int pid = fork();
-    if (pid == 0) become(path, fd[1], argv);
-    close(fd[1]);
-    if (pid < 0) {
-        close(fd[0]);
-        return wr_fail_errno(info, errno, "cannot start a process");
+    if (pid == 0) {
+        close(go[1]);
+        become(c, log, out, go[0], argv);
     }
-    *m = (member){.pid = pid, .began = began_of(pid), .alive = true};
-    snprintf(m->role, sizeof m->role, "%s", role);
-    snprintf(m->log, sizeof m->log, "%s", log);
-    c->members++;
+    wr_err err = pid < 0 ? wr_fail_errno(info, errno, "cannot start a process") : WR_OK;
+    if (err == WR_OK) {
+        *m = *as;
+        m->pid = pid;
+        m->began = began_of(pid);
+        m->alive = true;
+        c->members++;
+        err = save(c, info);
+    }
+    if (err == WR_OK && write(go[1], "", 1) != 1) err = wr_fail_errno(info, errno, "cannot start a process");
+    close(go[0]);
+    close(go[1]);
+    return err;
+}
+
+/* "": it ended, or says nothing in time. */
+static wr_err read_line(const cluster *c, int fd, char line[LINE_MAX_BYTES], wr_errinfo *info)
+{
+    const wr_env *env = wr_env_real();
+    size_t        n = 0;
     for (int64_t until = env->mono_ns(env->self) / 1000000 + READY_MS; n < LINE_MAX_BYTES - 1;) {
-        struct pollfd p = {.fd = fd[0], .events = POLLIN};
+        struct pollfd p[2] = {{.fd = fd, .events = POLLIN}, {.fd = c->interrupts, .events = POLLIN}};
         int64_t       left = until - env->mono_ns(env->self) / 1000000;
-        int           ready = left > 0 ? poll(&p, 1, (int)left) : 0;
+        int           ready = left > 0 ? poll(p, 2, (int)left) : 0;
         if (ready < 0 && errno == EINTR) continue;
-        ssize_t got = ready > 0 ? read(fd[0], line + n, 1) : 0;
+        if (ready > 0 && p[1].revents != 0)
+            return wr_fail(info, WR_CANCELED, "interrupted before all processes were ready");
+        ssize_t got = ready > 0 ? read(fd, line + n, 1) : 0;
         if (got <= 0 || line[n] == '\n') break;
         n++;
     }
     line[n] = 0;
+    return WR_OK;
+}
+
+/* Starts one and waits for the line that says that it is ready. */
+static wr_err start_one(cluster *c, const char *role, const char *log, char *const argv[], char line[LINE_MAX_BYTES],
+                        wr_errinfo *info)
+{
+    char   path[WR_PATH_BYTES_MAX];
+    int    fd[2];
+    member as = {0};
+    snprintf(as.role, sizeof as.role, "%s", role);
+    snprintf(as.log, sizeof as.log, "%s", log);
+    WR_TRY(in_folder(c, log, path, info));
+    if (pipe2(fd, O_CLOEXEC) != 0) return wr_fail_errno(info, errno, "cannot make a pipe");
+    wr_err err = spawn(c, &as, path, fd[1], argv, info);
+    close(fd[1]);
+    if (err == WR_OK) err = read_line(c, fd[0], line, info);
     close(fd[0]);
-    if (n > 0) return WR_OK;
-    m->alive = began_of(pid) == m->began;
+    if (err != WR_OK || line[0] != 0) return err;
+    const member *m = &c->member[c->members - 1];
     return wr_fail(info, WR_UNREACHABLE, "the %s %s; its log says why: %s", role,
-                   m->alive ? "is not ready after 15 s" : "ended at once", path);
+                   began_of(m->pid) == m->began ? "is not ready after 15 s" : "ended at once", path);
 }
 
 /* The word behind another one in a line: "http" -> "127.0.0.1:8081". */
@@ -286,46 +335,71 @@ static bool gone_by(const member *m, int64_t until_ms)
     }
 }
 
-/* TaskManagers first, so that the JobManager sees them go; then by force. */
-static uint32_t stop_all(cluster *c, bool forget)
+/* TaskManagers first, so that the JobManager sees them go; then by force. While one lives the cluster is not forgotten:
+ * stop can be tried again. */
+static wr_err stop_all(cluster *c, uint32_t *ended, wr_errinfo *info)
 {
     const wr_env *env = wr_env_real();
+    const member *left = NULL;
     char          path[WR_PATH_BYTES_MAX];
     uint32_t      n = 0;
     for (uint32_t i = c->members; i-- > 0;) {
         member *m = &c->member[i];
-        if (!m->alive || began_of(m->pid) != m->began) continue;
+        m->alive = m->alive && began_of(m->pid) == m->began;
+        if (!m->alive) continue;
         kill(m->pid, SIGTERM);
         n++;
     }
     int64_t until_ms = env->mono_ns(env->self) / 1000000 + GRACE_MS;
     for (uint32_t i = c->members; i-- > 0;) {
         member *m = &c->member[i];
-        if (!m->alive || gone_by(m, until_ms)) continue;
+        if (!m->alive) continue;
+        m->alive = !gone_by(m, until_ms);
+        if (!m->alive) continue;
         kill(m->pid, SIGKILL);
-        gone_by(m, until_ms + GRACE_MS);
+        m->alive = !gone_by(m, until_ms + GRACE_MS);
+        if (m->alive) left = m;
     }
-    if (forget && in_folder(c, "client.conf", path, NULL) == WR_OK) env->unlink(env->self, path);
-    if (forget && in_folder(c, "processes", path, NULL) == WR_OK) env->unlink(env->self, path);
-    return n;
+    *ended = n - living(c);
+    if (left != NULL)
+        return wr_fail(info, WR_TIMEOUT,
+                       "%u of %u processes do not end, not even killed: %s %d; `weir cluster status` "
+                       "lists them, `weir cluster stop` tries again",
+                       living(c), n, left->role, left->pid);
+    if (in_folder(c, "client.conf", path, NULL) == WR_OK) env->unlink(env->self, path);
+    if (in_folder(c, "processes", path, NULL) == WR_OK) env->unlink(env->self, path);
+    return WR_OK;
+}
+
+static int stop(cluster *c, const wr_options *o)
+{
+    wr_errinfo info = {0};
+    uint32_t   n = 0;
+    if (stop_all(c, &n, &info) != WR_OK) return wr_cli_fail(&info);
+    if (o->quiet) return WR_EXIT_OK;
+    if (n == 0)
+        printf("no cluster runs\n");
+    else
+        printf("%u process%s ended\n", n, n == 1 ? " has" : "es have");
+    return WR_EXIT_OK;
 }
 
 static int start(cluster *c, const wr_options *o)
 {
-    wr_errinfo info = {0};
+    wr_errinfo info = {0}, left = {0};
     addresses  a;
     wr_err     err;
-    uint32_t   n = taskmanagers_of(o);
+    uint32_t   n = taskmanagers_of(o), ended;
     memset(&a, 0, sizeof a);
     if (living(c) > 0) {
         wr_fail(&info, WR_BUSY, "a cluster runs already; %s; `weir cluster stop` ends it", c->folder);
         return wr_cli_fail(&info);
     }
     c->members = 0;
+    WR_GOTO(hold_interrupts(c, &info));
     WR_GOTO(wr_make_folders(c->folder, &info));
     WR_GOTO(start_jobmanager(c, o, &a, &info));
     for (uint32_t i = 0; i < n; i++) WR_GOTO(start_taskmanager(c, o, &a, i, &info));
-    WR_GOTO(save(c, &info));
     WR_GOTO(write_client(c, &a, &info));
     if (o->json) {
         wr_json j;
@@ -345,7 +419,7 @@ static int start(cluster *c, const wr_options *o)
     return WR_EXIT_OK;
 out:
     (void)err;
-    stop_all(c, true);
+    if (stop_all(c, &ended, &left) != WR_OK) wr_cli_fail(&left);
     return wr_cli_fail(&info);
 }
 
@@ -400,8 +474,7 @@ int wr_cli_cluster(const wr_options *o)
     } else if (strcmp(o->file, "status") == 0) {
         exit_code = status(c, o);
     } else if (strcmp(o->file, "stop") == 0) {
-        uint32_t n = stop_all(c, true);
-        if (!o->quiet) printf(n > 0 ? "%u processes have ended\n" : "no cluster runs\n", n);
+        exit_code = stop(c, o);
     } else {
         const char *near = wr_did_you_mean(o->file, WHAT, 3);
         wr_fail(&info, WR_USAGE, "start, stop or status, not %s%s%s%s", o->file, near != NULL ? "; did you mean " : "",

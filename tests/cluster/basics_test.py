@@ -1,6 +1,11 @@
 """The cluster as a user meets it: the results of `weir run`, and every verb about jobs."""
+import contextlib
+import ctypes
+import json
 import os
 import re
+import signal
+import struct
 import subprocess
 
 import kit
@@ -41,6 +46,60 @@ WEIR_PIPELINE(fails, p)
     weir_sink(weir_apply(check, events), "file:none", .name = "none");
 }
 """
+
+
+def own_cluster(c):
+    """`weir cluster` has a folder of its own in that of c."""
+    for name in ("WEIR_JOBMANAGER", "WEIR_TOKEN"):
+        c.env.pop(name)
+    c.env["WEIR_CLUSTER_DIR"] = c.path("mine")
+
+
+def processes_of(c):
+    """Of the cluster that `weir cluster` starts for c, by their arguments: also those that it does not know."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                if os.fsencode(c.path("mine")) in file.read() and kit.cluster.alive(pid):
+                    found.append(int(pid))
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+    return found
+
+
+def end_processes(c):
+    for pid in processes_of(c):
+        os.kill(pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def starting(c):
+    """A `weir cluster start` that has started some processes, and has many more to start. None is left."""
+    own_cluster(c)
+    with subprocess.Popen([kit.cluster.WEIR, "cluster", "start", "--taskmanagers", "60"], cwd=c.folder, env=c.env, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE, text=True) as start:
+        try:
+            wait_until(lambda: len(processes_of(c)) >= 4, "some processes were started")
+            yield start
+        finally:
+            start.kill()
+            start.wait()
+            end_processes(c)
+
+
+def kill_without_effect():
+    """From here on the system says 0 to kill(2), and does nothing: as to a process that hangs in the kernel."""
+    class Program(ctypes.Structure):
+        _fields_ = [("n", ctypes.c_ushort), ("at", ctypes.c_char_p)]
+
+    number = {"x86_64": 62, "aarch64": 129}[os.uname().machine]
+    filters = ((0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, 0x00050000), (0x06, 0, 0, 0x7FFF0000))  # ld nr; jeq; errno 0; allow
+    bytes_of = b"".join(struct.pack("=HBBI", *one) for one in filters)
+    libc = ctypes.CDLL(None, use_errno=True)
+    program = Program(len(filters), bytes_of)
+    if libc.prctl(38, 1, 0, 0, 0) != 0 or libc.prctl(22, 2, ctypes.byref(program), 0, 0) != 0:  # no new privileges; seccomp
+        raise OSError(ctypes.get_errno(), "no filter of system calls")
 
 
 class Basics(kit.Case):
@@ -324,6 +383,48 @@ class Basics(kit.Case):
             self.expect(c.weir("cluster", "status"), 3, "no cluster was started")
             for process in status["processes"]:
                 self.assertFalse(kit.cluster.alive(process["pid"]), process)
+
+    def test_cluster_start_that_is_interrupted(self):
+        """It ends what it has started."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with self.subTest(number), Cluster() as c, starting(c) as start:
+                start.send_signal(number)
+                _, err = start.communicate(timeout=60)
+                self.assertEqual(start.returncode, 130, err)
+                self.assertIn("interrupted before all processes were ready", err)
+                self.assertEqual(processes_of(c), [])
+                self.expect(c.weir("cluster", "status"), 3, "no cluster was started")
+
+    def test_cluster_start_that_is_killed(self):
+        """stop knows each process that it has started, and the folder is free then."""
+        with Cluster() as c, starting(c) as start:
+            start.kill()
+            start.wait()
+            self.expect(c.weir("cluster", "start"), 1, "E0604 BUSY")
+            known = {p["pid"] for p in json.loads(c.weir("cluster", "status", "--json").out)["processes"]}
+            self.assertLessEqual(set(processes_of(c)), known)
+            self.expect(c.weir("cluster", "stop"), 0, "processes have ended")
+            self.assertEqual(processes_of(c), [])
+            self.expect(c.weir("cluster", "start"), 0, "1 TaskManager of 2 slots")
+            self.expect(c.weir("cluster", "stop"), 0, "2 processes have ended")
+
+    def test_cluster_stop_that_cannot_end_a_process(self):
+        """It says so, and still knows the process."""
+        with Cluster() as c:
+            own_cluster(c)
+            try:
+                c.weir("cluster", "start", code=0)
+                pids = sorted(processes_of(c))
+                got = subprocess.run([kit.cluster.WEIR, "cluster", "stop"], cwd=c.folder, env=c.env, capture_output=True, timeout=120,
+                                     text=True, check=False, preexec_fn=kill_without_effect)
+                self.assertEqual(got.returncode, 6, got)
+                self.assertIn("2 of 2 processes do not end", got.stderr)
+                self.assertEqual(got.stdout, "")
+                self.assertEqual(sorted(p["pid"] for p in c.json("cluster", "status")["processes"] if p["alive"]), pids)
+                self.expect(c.weir("cluster", "stop"), 0, "2 processes have ended")
+                self.assertEqual(processes_of(c), [])
+            finally:
+                end_processes(c)
 
 
 if __name__ == "__main__":
