@@ -34,6 +34,7 @@ struct wr_coordinator {
     bool                   failed; /* a snapshot, since the last sweep: its files lie around */
     target                 target[WR_SNAPSHOT_QUEUE_MAX + 2];
     wr_saving             *saving;    /* a savepoint that is being written, or NULL */
+    int64_t                saving_ms; /* since when */
     bool                   finishing; /* it is made of the last snapshot: the job finishes behind it */
     char                  *stop_target;
     uint64_t               stop_ticket;
@@ -144,6 +145,13 @@ const wr_core_checkpoint *wr_coordinator_machine(const wr_coordinator *s)
     return &s->machine;
 }
 
+const char *wr_coordinator_saving(const wr_coordinator *s, int64_t *since_ms)
+{
+    if (s->saving == NULL) return NULL;
+    *since_ms = s->saving_ms;
+    return wr_saving_target(s->saving);
+}
+
 const wr_exec *wr_coordinator_exec(const wr_coordinator *s)
 {
     return s->exec;
@@ -192,6 +200,7 @@ static void answer(wr_coordinator *s, uint64_t ticket, uint64_t id, const wr_err
 
 static wr_err start_saving(wr_coordinator *s, wr_manifest *m, const char *folder, wr_errinfo *info)
 {
+    s->saving_ms = mono_ms(s);
     wr_err err = s->options.alone ? wr_saving_do(&s->saving, s->env, s->origin->folder, m, folder, info)
                                   : wr_saving_start(&s->saving, s->env, s->origin->folder, m, folder, s->options.wake,
                                                     s->options.self, info);

@@ -54,7 +54,9 @@ void wr_coordinator_stop(wr_coordinator *s, uint64_t ticket, bool drain, const c
 
 bool                      wr_coordinator_taken(const wr_coordinator *s); /* false: it only restores */
 const wr_core_checkpoint *wr_coordinator_machine(const wr_coordinator *s);
-const wr_exec            *wr_coordinator_exec(const wr_coordinator *s);
+/* The folder of the savepoint that is being written, and since when; NULL: none is. */
+const char    *wr_coordinator_saving(const wr_coordinator *s, int64_t *since_ms);
+const wr_exec *wr_coordinator_exec(const wr_coordinator *s);
 /* Reads the newest completed snapshot; of a coordinator that takes some. */
 wr_err           wr_coordinator_newest(const wr_coordinator *s, wr_manifest *m, bool *found, wr_errinfo *info);
 const wr_origin *wr_coordinator_origin(const wr_coordinator *s);

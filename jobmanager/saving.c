@@ -82,6 +82,11 @@ bool wr_saving_done(const wr_saving *s)
     return atomic_load(&((wr_saving *)(uintptr_t)s)->done);
 }
 
+const char *wr_saving_target(const wr_saving *s)
+{
+    return s->target;
+}
+
 wr_err wr_saving_end(wr_saving *s, bool stop, wr_errinfo *info)
 {
     if (stop) atomic_store(&s->stop, true);

@@ -12,9 +12,10 @@ typedef struct wr_saving wr_saving;
 wr_err wr_saving_start(wr_saving **take, const wr_env *env, const char *folder, wr_manifest *m, const char *target,
                        void (*wake)(void *self), void *self, wr_errinfo *info);
 /* The same without a thread: done when it returns. */
-wr_err wr_saving_do(wr_saving **take, const wr_env *env, const char *folder, wr_manifest *m, const char *target,
-                    wr_errinfo *info);
-bool   wr_saving_done(const wr_saving *s);
+wr_err      wr_saving_do(wr_saving **take, const wr_env *env, const char *folder, wr_manifest *m, const char *target,
+                         wr_errinfo *info);
+bool        wr_saving_done(const wr_saving *s);
+const char *wr_saving_target(const wr_saving *s);
 /* Waits, after telling it to stop when `stop`. Gives how it went, and frees it. */
 wr_err wr_saving_end(wr_saving *s, bool stop, wr_errinfo *info);
 

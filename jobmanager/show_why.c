@@ -77,6 +77,7 @@ static void know(known *k, wr_jobmanager *jm, const wr_ledger_job *l, const wr_j
     k->in.failed_subtask = j->core.failed_subtask;
     if (j->coordinator != NULL && wr_coordinator_taken(j->coordinator))
         k->in.snapshots = wr_coordinator_machine(j->coordinator);
+    if (k->in.snapshots != NULL) k->in.savepoint = wr_coordinator_saving(j->coordinator, &k->in.savepoint_ms);
     know_workers(k, jm, j);
     if (k->in.exec != NULL) know_figures(k, j);
 }

@@ -216,6 +216,17 @@ static void say_pending(const wr_why_input *in, wr_why_answer *a, const wr_pendi
                in->snapshots->config.subtasks, n.text);
 }
 
+/* Nothing ends it but its folder: what is written may be complete already. */
+static void say_savepoint(const wr_why_input *in, wr_why_answer *a)
+{
+    char ago[WR_TEXT_NUMBER_MAX + 1];
+    wr_why_say(a, WR_WHY_SNAPSHOTS, "a savepoint is being written since %s, and %s: see that this folder answers: %s",
+               duration(ago, in->now_ms - in->savepoint_ms),
+               in->snapshots->finished ? "the job ends after it"
+                                       : "snapshots wait for it, so results are not committed",
+               in->savepoint);
+}
+
 static void say_snapshots(const wr_why_input *in, wr_why_answer *a, bool ending)
 {
     const wr_core_checkpoint *m = in->snapshots;
@@ -232,6 +243,7 @@ static void say_snapshots(const wr_why_input *in, wr_why_answer *a, bool ending)
     int64_t slow_ms = m->config.interval_ms > 1000 ? m->config.interval_ms : 1000;
     if (m->phase == WR_CHECKPOINT_ACKS && (ending || in->now_ms - m->pending.begun_ms > slow_ms))
         say_pending(in, a, &m->pending);
+    if (in->savepoint != NULL && (ending || in->now_ms - in->savepoint_ms > slow_ms)) say_savepoint(in, a);
 }
 
 /* ---- all of it ---- */

@@ -19,7 +19,7 @@ enum wr_why_kind {
     WR_WHY_STARTS,     /* not all subtasks are loaded */
     WR_WHY_ENDS,       /* subtasks were told to end and have not */
     WR_WHY_STOPS,
-    WR_WHY_SNAPSHOTS, /* they fail, or one takes long */
+    WR_WHY_SNAPSHOTS, /* they fail, or one takes long, or a savepoint does */
     WR_WHY_SLOW,      /* an operator that holds back others, or has no time left */
     WR_WHY_SKEW,      /* one subtask has the work of all */
     WR_WHY_EVENT_TIME,
@@ -64,8 +64,10 @@ typedef struct wr_why_input {
     const wr_why_worker      *worker;
     uint32_t                  workers;
     const wr_core_checkpoint *snapshots;
-    const wr_why_time        *time; /* by vertex */
-    const wr_why_flow        *flow; /* by node */
+    const char               *savepoint;    /* the folder of one that is being written */
+    int64_t                   savepoint_ms; /* since when */
+    const wr_why_time        *time;         /* by vertex */
+    const wr_why_flow        *flow;         /* by node */
     int64_t                   now_ms, wall_ms;
 } wr_why_input;
 

@@ -129,6 +129,8 @@ static void closed_while_saving(bool stops)
     world.env.open = open_later;
     world.env.thread_join = join_now;
     snprintf(target, sizeof target, "%s/saved", folder_top);
+    int64_t begun_ms = world.env.mono_ns(world.env.self) / 1000000, since_ms = 0;
+    assert_null(wr_coordinator_saving(world.coordinator, &since_ms));
     if (stops)
         wr_coordinator_stop(world.coordinator, 7, false, target);
     else
@@ -138,7 +140,10 @@ static void closed_while_saving(bool stops)
     all_ack(world.coordinator, world.exec);
     while (!atomic_load(&blocked)) sched_yield();
     assert_int_equal(told.answers, 0);
+    assert_string_equal(wr_coordinator_saving(world.coordinator, &since_ms), target);
+    assert_true(since_ms >= begun_ms && since_ms <= world.env.mono_ns(world.env.self) / 1000000);
     wr_coordinator_close(world.coordinator);
+    assert_null(wr_coordinator_saving(world.coordinator, &since_ms));
     assert_int_equal(told.answers, 1);
     assert_true(told.ticket == 7 && told.why.code != WR_OK && told.why.text[0] != 0);
     assert_int_equal(told.finishes, 0);

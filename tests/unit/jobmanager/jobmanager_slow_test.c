@@ -40,6 +40,18 @@ static int64_t slow_pread(void *self, int file, void *to, size_t bytes, int64_t 
     return wr_env_real()->pread(self, file, to, bytes, offset);
 }
 
+static _Atomic bool savepoint_hangs, savepoint_waits;
+
+/* On the savepoint's own thread. */
+static int slow_open(void *self, const char *path, int flags)
+{
+    if (strstr(path, "savepoint.wman") != NULL && (flags & WR_OPEN_CREATE) != 0) {
+        atomic_store(&savepoint_waits, true);
+        while (atomic_load(&savepoint_hangs)) sched_yield();
+    }
+    return wr_env_real()->open(self, path, flags);
+}
+
 static void send_counting(void *self, uint64_t peer, char *bytes, size_t n)
 {
     take_out(self, peer, bytes, n);
@@ -71,6 +83,7 @@ static int begin_slow(void **state)
     peers.send = send_counting;
     env.fsync = slow_fsync;
     env.pread = slow_pread;
+    env.open = slow_open;
     atomic_store(&answered_beats, 0);
     atomic_store(&waits, 0);
     atomic_store(&in_vain, false);
@@ -180,6 +193,43 @@ static void test_nobody_is_lost_by_a_slow_manifest(void **state)
     assert_int_equal(orders(WR_DO_CANCEL), 0);
 }
 
+/* It has no limit of time: who asks why nothing is committed hears of it. */
+static void test_a_savepoint_whose_folder_hangs(void **state)
+{
+    (void)state;
+    uint64_t job = run_one();
+    char     id[17], path[128], text[256];
+    snprintf(id, sizeof id, "%016llx", (unsigned long long)job);
+    snprintf(path, sizeof path, "%s/saved", folder);
+    wr_message m = {.kind = WR_MSG_REQUEST, .request = 8};
+    m.ask = (wr_request){.verb = "savepoint", .job = id, .path = path};
+    atomic_store(&savepoint_hangs, true);
+    atomic_store(&savepoint_waits, false);
+    say(CLIENT, &m);
+    settle_down();
+    uint64_t snapshot = ack_all(job, 1, subtasks[1]);
+    while (!atomic_load(&savepoint_waits)) sched_yield();
+    for (uint64_t i = 1; i <= 15; i++) { /* longer than from one snapshot to the next */
+        beat(1, i);
+        beat(2, i);
+        pass_ms(1000);
+    }
+    forget_sent();
+    request("why", job, false);
+    snprintf(text, sizeof text,
+             "a savepoint is being written since 15s, and snapshots wait for it, so results are not "
+             "committed: see that this folder answers: %s\n",
+             path);
+    atomic_store(&savepoint_hangs, false); /* ahead of what may fail: its thread is waited for */
+    expect_text(text);
+    while (last(WR_MSG_REPLY, CLIENT)->reply.snapshot != snapshot) {
+        sched_yield();
+        step();
+    }
+    request("why", job, false);
+    expect_text("not measured enough");
+}
+
 /* What was cut off while the disk hung is lost after it, not before, and not twice. */
 static void test_a_connection_that_ends_meanwhile(void **state)
 {
@@ -259,6 +309,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_the_ledger),
         TEST(test_nobody_is_lost_by_a_slow_manifest),
+        TEST(test_a_savepoint_whose_folder_hangs),
         TEST(test_a_connection_that_ends_meanwhile),
         TEST(test_words_of_who_was_closed),
         TEST(test_a_heartbeat_of_a_later_leader),

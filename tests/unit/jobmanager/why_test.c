@@ -311,6 +311,28 @@ static void snapshots_fail(void **state)
     free(s);
 }
 
+static void a_savepoint_takes_long(void **state)
+{
+    (void)state;
+    scene *s = running();
+    s->snapshots.config.interval_ms = 2000;
+    s->in.snapshots = &s->snapshots;
+    s->in.savepoint = "/mnt/saved";
+    s->in.savepoint_ms = s->in.now_ms;
+    s->in.now_ms += 2000;
+    says(s, 0, WR_WHY_RUNS, "it runs");
+    s->in.now_ms += 3000;
+    says(s, 0, WR_WHY_SNAPSHOTS,
+         "a savepoint is being written since 5s, and snapshots wait for it, so results are not committed: see that "
+         "this folder answers: /mnt/saved");
+    says(s, 1, WR_WHY_RUNS, "it runs");
+    s->snapshots.finished = true; /* of a stop: behind the last snapshot */
+    step(s, (wr_job_event){.kind = WR_JOB_STOP});
+    says(s, 0, WR_WHY_STOPS, "it was ordered to stop");
+    says(s, 1, WR_WHY_SNAPSHOTS, "since 5s, and the job ends after it: see that this folder answers: /mnt/saved");
+    free(s);
+}
+
 static void stops(void **state)
 {
     (void)state;
@@ -345,7 +367,7 @@ int main(void)
         cmocka_unit_test(waits_for_slots), cmocka_unit_test(starts),     cmocka_unit_test(fails_and_restarts),
         cmocka_unit_test(has_failed),      cmocka_unit_test(reconciles), cmocka_unit_test(back_pressure),
         cmocka_unit_test(event_time),      cmocka_unit_test(input),      cmocka_unit_test(snapshots_fail),
-        cmocka_unit_test(stops),           cmocka_unit_test(as_json),
+        cmocka_unit_test(stops),           cmocka_unit_test(as_json),    cmocka_unit_test(a_savepoint_takes_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
