@@ -205,8 +205,8 @@ static wr_err write_at_end(wr_ledger *l, const char *bytes, size_t n, wr_errinfo
     return WR_OK;
 }
 
-/* One more record. After an error nobody knows how much of it is on the disk: the file is left alone, and the next
- * change makes a new one. */
+/* One more record. After an error nobody knows how much of it is on the disk: it is cut off if the disk can still do
+ * that, so that whoever opens the file next does not find what was refused, and the next change makes a new file. */
 static wr_err append(wr_ledger *l, const wr_book_change *change, wr_errinfo *info)
 {
     if (l->file < 0 || l->bytes > 2 * l->base_bytes + WR_LEDGER_SLACK_BYTES)
@@ -226,7 +226,10 @@ static wr_err append(wr_ledger *l, const wr_book_change *change, wr_errinfo *inf
         put_record(&record, l->bytes, &body);
         err = write_at_end(l, record.data, record.bytes, info);
     }
-    if (err != WR_OK) close_file(l);
+    if (err != WR_OK) {
+        (void)l->env->truncate(l->env->self, l->file, (int64_t)l->bytes);
+        close_file(l);
+    }
     wr_pack_free(&body);
     wr_pack_free(&record);
     return err;

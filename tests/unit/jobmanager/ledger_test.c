@@ -469,6 +469,33 @@ static void errors(void **state)
     assert_true(reached > 10);
 }
 
+static int failing_sync(void *self, int file)
+{
+    (void)self;
+    (void)file;
+    return -EIO;
+}
+
+/* Written and not synced: the caller was told no, so the next JobManager must not find it. */
+static void what_was_refused_is_gone(void **state)
+{
+    (void)state;
+    wr_log_setup(2, WR_LOG_ERROR, NULL);
+    wr_env            env = *wr_env_real();
+    wr_errinfo        info = {0};
+    const wr_job_spec spec = spec_of("job", 2, "graph");
+    const uint64_t    place[] = {7};
+    uint8_t           secret[WR_MAC_BYTES] = {0};
+    wr_ledger        *l = opened(&env);
+    assert_int_equal(wr_ledger_submit(l, 1, 1, &spec, &info), WR_OK);
+    env.fsync = failing_sync;
+    assert_int_equal(wr_ledger_attempt(l, 1, 1, place, 1, secret, &info), WR_IO);
+    wr_ledger_close(l);
+    l = opened(wr_env_real());
+    assert_int_equal(wr_ledger_find(l, 1)->attempt, 0);
+    wr_ledger_close(l);
+}
+
 static void no_job(void *arg, const wr_ledger_job *job)
 {
     (void)job;
@@ -643,6 +670,7 @@ int main(void)
         TEST(random_changes),
         TEST(torn),
         TEST(errors),
+        TEST(what_was_refused_is_gone),
         TEST(golden),
         TEST(golden_of_version_1),
         TEST(every_flip_and_truncation),
