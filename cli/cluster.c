@@ -384,6 +384,20 @@ static int stop(cluster *c, const wr_options *o)
     return WR_EXIT_OK;
 }
 
+/* Some of it may have ended by themselves: they do not come back one by one. */
+static void say_that_it_runs(const cluster *c, wr_errinfo *info)
+{
+    uint32_t lives = living(c);
+    if (lives == c->members)
+        wr_fail(info, WR_BUSY, "a cluster runs already; %s; `weir cluster stop` ends it", c->folder);
+    else
+        wr_fail(
+            info, WR_BUSY,
+            "a cluster runs already, and %u of its %u processes have ended (`weir cluster status`); %s; `weir cluster "
+            "stop` ends the others, then start it again",
+            c->members - lives, c->members, c->folder);
+}
+
 static int start(cluster *c, const wr_options *o)
 {
     wr_errinfo info = {0}, left = {0};
@@ -392,7 +406,7 @@ static int start(cluster *c, const wr_options *o)
     uint32_t   n = taskmanagers_of(o), ended;
     memset(&a, 0, sizeof a);
     if (living(c) > 0) {
-        wr_fail(&info, WR_BUSY, "a cluster runs already; %s; `weir cluster stop` ends it", c->folder);
+        say_that_it_runs(c, &info);
         return wr_cli_fail(&info);
     }
     c->members = 0;

@@ -377,9 +377,12 @@ class Basics(kit.Case):
                 counts = c.build("counts", kit.COUNTS)
                 c.weir("submit", "-q", counts, "-p", "2", "--set", "tallies=file:tallies", "--set", "events=generator:?keys=10&count=1000", code=0)
                 kit.check_counts(self, c.path("tallies"), 1000)
+                os.kill(status["processes"][0]["pid"], signal.SIGKILL)
+                wait_until(lambda: c.weir("cluster", "status").code == 3, "the JobManager is gone")
+                self.expect(c.weir("cluster", "start"), 1, "E0604 BUSY.*1 of its 3 processes have ended")
             finally:
                 got = c.weir("cluster", "stop")
-            self.expect(got, 0, "3 processes have ended")
+            self.expect(got, 0, "2 processes have ended")
             self.expect(c.weir("cluster", "status"), 3, "no cluster was started")
             for process in status["processes"]:
                 self.assertFalse(kit.cluster.alive(process["pid"]), process)
