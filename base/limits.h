@@ -102,8 +102,8 @@
 #define WR_GIFT_BYTES_MAX       256         /* what comes beside a descriptor */
 #define WR_TOKEN_BYTES_MAX      256         /* the cluster's shared secret, with its zero */
 #define WR_TOKEN_BYTES_MIN      16
-#define WR_HTTP_CONNECTIONS_MAX 64         /* of one HTTP port */
-#define WR_HTTP_TIMEOUT_S       10         /* one that is idle longer is closed */
+#define WR_HTTP_CONNECTIONS_MAX 256        /* of one HTTP port; one more, and that which asked longest ago is closed */
+#define WR_HTTP_TIMEOUT_S       10         /* one that has asked and is idle longer is closed */
 #define WR_HTTP_HEAD_BYTES_MAX  WR_KIB(16) /* of a request */
 
 /* The JobManager. */

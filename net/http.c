@@ -2,6 +2,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "net/address.h"
+#include "net/complain.h"
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 
 enum { CODES = 6 };
 static const unsigned code_of[CODES] = {200, 400, 403, 404, 405, 500};
@@ -28,7 +30,27 @@ typedef struct library {
     __typeof__(&MHD_queue_response)              queue;
     __typeof__(&MHD_add_response_header)         header;
     __typeof__(&MHD_lookup_connection_value)     lookup;
+    __typeof__(&MHD_get_connection_info)         about;
 } library;
+
+/* libmicrohttpd closes a connection in the step behind that in which we end it: until then it has its place beside
+ * those that stay. */
+enum { LEAVING_MAX = 32, PLACES = WR_HTTP_CONNECTIONS_MAX + LEAVING_MAX };
+
+typedef enum guest_state {
+    GUEST_NONE,
+    GUEST_SILENT, /* it has not said a whole head yet */
+    GUEST_ASKED,
+    GUEST_LEAVING
+} guest_state;
+
+/* One connection. Owner: its server. */
+typedef struct guest {
+    guest_state state;
+    int         socket;
+    uint64_t    order;  /* the least came, or asked, the longest ago */
+    int64_t     due_ns; /* a silent one must have asked until then */
+} guest;
 
 /* Owner: one thread. */
 struct wr_http {
@@ -39,6 +61,11 @@ struct wr_http {
     char               address[WR_HOST_BYTES_MAX + 16];
     double             started_s;
     uint64_t           answers[CODES];
+    guest              guest[PLACES];
+    uint32_t           silent, asked;
+    uint64_t           order, garbage, slow, crowded;
+    bool               ending;
+    wr_complaints      complaints;
 };
 
 /* ---- what every process says of itself ---- */
@@ -77,6 +104,12 @@ static void put_process(wr_http *h, FILE *f)
     fputs("# HELP weir_http_requests_total Answers of this server.\n# TYPE weir_http_requests_total counter\n", f);
     for (int i = 0; i < CODES; i++)
         fprintf(f, "weir_http_requests_total{code=\"%u\"} %" PRIu64 "\n", code_of[i], h->answers[i]);
+    fprintf(f,
+            "# HELP weir_http_refused_total Connections that were closed before a request, or for others.\n"
+            "# TYPE weir_http_refused_total counter\nweir_http_refused_total{reason=\"garbage\"} %" PRIu64
+            "\nweir_http_refused_total{reason=\"slow\"} %" PRIu64
+            "\nweir_http_refused_total{reason=\"too_many\"} %" PRIu64 "\n",
+            h->garbage, h->slow, h->crowded);
 }
 
 static char *read_metrics(wr_http *h, size_t *n)
@@ -162,6 +195,79 @@ static enum MHD_Result route(wr_http *h, struct MHD_Connection *c, const char *u
                     "/v1/jobs, /v1/jobs/ID, /v1/taskmanagers, /v1/top");
 }
 
+/* ---- who comes ---- */
+
+static void leave(wr_http *h, guest *g)
+{
+    if (g->state == GUEST_SILENT) h->silent--;
+    if (g->state == GUEST_ASKED) h->asked--;
+    g->state = GUEST_LEAVING;
+}
+
+/* libmicrohttpd notices that nothing comes any more, and closes it. */
+static void turn_away(wr_http *h, guest *g, uint64_t *counter, const char *why)
+{
+    (*counter)++;
+    wr_complain(&h->complaints, h->config.env, WR_LOG_INFO, "HTTP port", "closed a connection: %s", why);
+    leave(h, g);
+    shutdown(g->socket, SHUT_RDWR);
+}
+
+static void make_room(wr_http *h)
+{
+    bool   crowd = h->silent == WR_HALF_OPEN_MAX;
+    guest *oldest = NULL;
+    if (!crowd && h->silent + h->asked < WR_HTTP_CONNECTIONS_MAX) return;
+    for (uint32_t i = 0; i < PLACES; i++) {
+        guest *g = &h->guest[i];
+        if (g->state != GUEST_SILENT && (crowd || g->state != GUEST_ASKED)) continue;
+        if (oldest == NULL || g->order < oldest->order) oldest = g;
+    }
+    turn_away(h, oldest, &h->crowded, crowd ? "there are too many that say nothing" : "there are too many");
+}
+
+static void welcome(wr_http *h, guest *g, int socket)
+{
+    const wr_env *e = h->config.env;
+    make_room(h);
+    *g = (guest){.state = GUEST_SILENT,
+                 .socket = socket,
+                 .order = ++h->order,
+                 .due_ns = e->mono_ns(e->self) + WR_GREETING_MS * INT64_C(1000000)};
+    h->silent++;
+}
+
+static void on_connection(void *self, struct MHD_Connection *c, void **place, enum MHD_ConnectionNotificationCode what)
+{
+    wr_http *h = self;
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        guest *g = h->guest;
+        while (g < h->guest + PLACES && g->state != GUEST_NONE) g++;
+        check(g < h->guest + PLACES); /* as many as libmicrohttpd lets in */
+        *place = g;
+        welcome(h, g, h->mhd.about(c, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd);
+        return;
+    }
+    guest *g = *place;
+    if (g->state == GUEST_SILENT && !h->ending) {
+        h->garbage++;
+        wr_complain(&h->complaints, h->config.env, WR_LOG_INFO, "HTTP port",
+                    "closed a connection: it ended before a whole request, or that was none");
+    }
+    leave(h, g);
+    g->state = GUEST_NONE;
+}
+
+static void has_asked(wr_http *h, struct MHD_Connection *c)
+{
+    guest *g = h->mhd.about(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+    g->order = ++h->order;
+    if (g->state != GUEST_SILENT) return;
+    g->state = GUEST_ASKED;
+    h->silent--;
+    h->asked++;
+}
+
 static enum MHD_Result on_request(void *self, struct MHD_Connection *c, const char *url, const char *method,
                                   const char *version, const char *upload, size_t *upload_n, void **seen)
 {
@@ -170,6 +276,7 @@ static enum MHD_Result on_request(void *self, struct MHD_Connection *c, const ch
     (void)upload;
     if (*seen == NULL) { /* an answer now would end the connection; the second call comes behind the head */
         *seen = h;
+        has_asked(h, c);
         return MHD_YES;
     }
     if (*upload_n > 0) { /* nobody wants it */
@@ -207,6 +314,7 @@ static wr_err load(library *l, wr_errinfo *info)
     LOAD_(queue, MHD_queue_response);
     LOAD_(header, MHD_add_response_header);
     LOAD_(lookup, MHD_lookup_connection_value);
+    LOAD_(about, MHD_get_connection_info);
 #undef LOAD_
     return WR_OK;
 }
@@ -239,8 +347,8 @@ static wr_err start(wr_http *h, wr_errinfo *info)
     WR_TRY(load(&h->mhd, info));
     WR_TRY(listen_at(h, &socket, info));
     h->daemon = h->mhd.start(MHD_USE_EPOLL, 0, NULL, NULL, on_request, h, MHD_OPTION_LISTEN_SOCKET, socket,
-                             MHD_OPTION_CONNECTION_TIMEOUT, WR_HTTP_TIMEOUT_S, MHD_OPTION_CONNECTION_LIMIT,
-                             WR_HTTP_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                             MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_CONNECTION_TIMEOUT,
+                             WR_HTTP_TIMEOUT_S, MHD_OPTION_CONNECTION_LIMIT, PLACES, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
                              (size_t)WR_HTTP_HEAD_BYTES_MAX, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
     if (h->daemon == NULL) {
         h->config.env->hang_up(h->config.env->self, socket);
@@ -273,6 +381,11 @@ const char *wr_http_address(const wr_http *h)
 
 void wr_http_step(wr_http *h)
 {
+    int64_t now = h->config.env->mono_ns(h->config.env->self);
+    for (uint32_t i = 0; h->silent > 0 && i < PLACES; i++) {
+        guest *g = &h->guest[i];
+        if (g->state == GUEST_SILENT && now >= g->due_ns) turn_away(h, g, &h->slow, "its request took too long");
+    }
     h->mhd.run(h->daemon);
 }
 
@@ -283,13 +396,22 @@ int wr_http_fd(const wr_http *h)
 
 int64_t wr_http_wait_ns(const wr_http *h)
 {
+    const wr_env      *e = h->config.env;
     unsigned long long ms;
-    return h->mhd.timeout(h->daemon, &ms) == MHD_YES ? (int64_t)ms * 1000000 : -1;
+    int64_t            wait = h->mhd.timeout(h->daemon, &ms) == MHD_YES ? (int64_t)ms * 1000000 : -1;
+    int64_t            now = h->silent > 0 ? e->mono_ns(e->self) : 0;
+    for (uint32_t i = 0; h->silent > 0 && i < PLACES; i++) {
+        if (h->guest[i].state != GUEST_SILENT) continue;
+        int64_t left = h->guest[i].due_ns > now ? h->guest[i].due_ns - now : 0;
+        if (wait < 0 || left < wait) wait = left;
+    }
+    return wait;
 }
 
 void wr_http_free(wr_http *h)
 {
     if (h == NULL) return;
+    h->ending = true;
     if (h->daemon != NULL) h->mhd.stop(h->daemon); /* closes the listener, too */
     /* The library stays open: it and its TLS library do not like to go. */
     free(h);

@@ -13,7 +13,7 @@ import urllib.request
 import kit
 from kit import Cluster, wait_until
 
-HALF_OPEN = 1000
+HALF_OPEN, SILENT = 1000, 400
 GROWTH_MAX = 12 << 20
 
 
@@ -142,6 +142,19 @@ class Strangers(kit.Case):
             self.assertGreaterEqual(metric(http[0], "weir_connections_refused_total"), HALF_OPEN)
             self.assertGreaterEqual(metric(http[1], "weir_data_port_refused_total"), HALF_OPEN)
             self.assertLessEqual(metric(http[0], "weir_connections"), 20)
+            self.unharmed(c, job)
+
+    def test_hundreds_silent_on_http(self):
+        with Cluster(taskmanagers=2) as c:
+            job, _, http = self.cluster_with_job(c)
+            for address in http[:2]:
+                strangers = [call(address) for _ in range(SILENT)]
+                with urllib.request.urlopen(f"http://{address}/healthz", timeout=5) as answer:
+                    self.assertEqual(answer.read(), b"ok\n")
+                for stranger in strangers:
+                    self.assertEqual(hung_up(stranger), b"")
+                self.assertGreaterEqual(metric(address, "weir_http_refused_total"), SILENT)
+            self.assertIn("HTTP port: closed a connection: there are too many that say nothing", c.logs())
             self.unharmed(c, job)
 
     def test_slow_senders(self):

@@ -208,22 +208,72 @@ static void nonsense(void **state)
     finish(&f);
 }
 
-/* More than may be there, all silent: the rest is turned away, and when some go there is room again. */
+/* More than may wait, all silent: the oldest make room, and who asks gets an answer while the others are there. */
 static void many_that_say_nothing(void **state)
 {
     (void)state;
-    enum { COUNT = 3 * WR_HTTP_CONNECTIONS_MAX };
+    enum { COUNT = 3 * WR_HALF_OPEN_MAX };
     fixture f;
     int     s[COUNT];
     begin(&f);
+    int friend = call(&f); /* who has asked is none of them */
+    say(&f, friend, "GET /v1/jobs HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    hear(&f, friend, "[\"a job\"]\n");
     for (uint32_t i = 0; i < COUNT; i++) {
         s[i] = call(&f);
         if (i < 4) f.env->send(f.env->self, s[i], &(wr_span){"GET /me", 7}, 1);
         turn(&f);
     }
+    assert_non_null(strstr(ask(&f, GET("/healthz")), " 200 "));
+    for (uint32_t i = 0; i <= COUNT - WR_HALF_OPEN_MAX; i++) assert_string_equal(hear(&f, s[i], NULL), "");
+    assert_non_null(strstr(ask(&f, GET("/metrics")), "weir_http_refused_total{reason=\"too_many\"} 257\n"));
+    say(&f, friend, "GET /v1/jobs HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_non_null(strstr(hear(&f, friend, "[\"a job\"]\n"), " 200 "));
     for (uint32_t i = 0; i < COUNT; i++) f.env->hang_up(f.env->self, s[i]);
-    for (uint32_t i = 0; i < 50; i++) turn(&f);
-    assert_non_null(strstr(ask(&f, GET("/metrics")), " 200 "));
+    f.env->hang_up(f.env->self, friend);
+    finish(&f);
+}
+
+/* All have asked once, and stay. */
+static void many_that_stay(void **state)
+{
+    (void)state;
+    fixture f;
+    int     s[WR_HTTP_CONNECTIONS_MAX];
+    begin(&f);
+    for (uint32_t i = 0; i < WR_HTTP_CONNECTIONS_MAX; i++) {
+        s[i] = call(&f);
+        say(&f, s[i], "GET /v1/jobs HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        hear(&f, s[i], "[\"a job\"]\n");
+    }
+    assert_non_null(strstr(ask(&f, GET("/metrics")), "weir_http_refused_total{reason=\"too_many\"} 1\n"));
+    assert_string_equal(hear(&f, s[0], NULL), "");
+    for (uint32_t i = 0; i < WR_HTTP_CONNECTIONS_MAX; i++) f.env->hang_up(f.env->self, s[i]);
+    finish(&f);
+}
+
+/* A byte now and then does not buy more time. */
+static void slow_ones(void **state)
+{
+    (void)state;
+    fixture f;
+    begin(&f);
+    int     s = call(&f);
+    int64_t now = f.env->mono_ns(f.env->self), until = now + 3 * WR_GREETING_MS * INT64_C(1000000), next = now;
+    say(&f, s, "GET /metrics HTTP/1.1\r\nX: ");
+    for (int64_t heard = -EAGAIN; heard != 0; now = f.env->mono_ns(f.env->self)) {
+        char byte;
+        assert_true(now < until);
+        if (now >= next) {
+            f.env->send(f.env->self, s, &(wr_span){"x", 1}, 1);
+            next = now + 100000000;
+        }
+        turn(&f);
+        heard = f.env->receive(f.env->self, s, &(wr_span){&byte, 1}, 1);
+        assert_true(heard == 0 || heard == -EAGAIN);
+    }
+    assert_non_null(strstr(ask(&f, GET("/metrics")), "weir_http_refused_total{reason=\"slow\"} 1\n"));
+    f.env->hang_up(f.env->self, s);
     finish(&f);
 }
 
@@ -257,6 +307,8 @@ int main(void)
         cmocka_unit_test(connections_are_kept),
         cmocka_unit_test(nonsense),
         cmocka_unit_test(many_that_say_nothing),
+        cmocka_unit_test(many_that_stay),
+        cmocka_unit_test(slow_ones),
         cmocka_unit_test(wrong_addresses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
