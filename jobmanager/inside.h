@@ -275,7 +275,8 @@ typedef struct wr_jm_flow {      /* of an operator: sums over its subtasks */
     uint64_t    in, out, bad, late, state_bytes, keys;
     double      in_rate, out_rate;
     int64_t     watermark; /* the least; WEIR_NO_TIME: none */
-    uint32_t    slowest;   /* whose that is */
+    int64_t     ahead;     /* the greatest of those that have not ended; WEIR_NO_TIME: none */
+    uint32_t    slowest;   /* whose the least is */
     bool        stands;    /* it was the same at the measurement before */
     const char *held;      /* what holds it back there, or "" */
 } wr_jm_flow;

@@ -47,6 +47,7 @@ static void know_figures(known *k, const wr_jm_job *j)
                                    .in_rate = f.in_rate,
                                    .out_rate = f.out_rate,
                                    .watermark = f.watermark,
+                                   .ahead = f.ahead,
                                    .slowest = f.slowest,
                                    .stands = f.stands,
                                    .held = f.held};

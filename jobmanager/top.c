@@ -63,7 +63,7 @@ static const wr_stats_operator *find(const wr_stats *s, uint32_t node, uint32_t 
 
 void wr_jm_flow_of(const wr_jm_job *j, uint32_t node, wr_jm_flow *sum)
 {
-    *sum = (wr_jm_flow){.watermark = INT64_MAX};
+    *sum = (wr_jm_flow){.watermark = INT64_MAX, .ahead = WEIR_NO_TIME};
     for (uint32_t k = 0; k < j->workers; k++) {
         const wr_jm_worker *w = &j->worker[k];
         double              seconds = (double)(w->stats_ms - w->before_ms) * 1e-3;
@@ -78,6 +78,7 @@ void wr_jm_flow_of(const wr_jm_job *j, uint32_t node, wr_jm_flow *sum)
             sum->late += o->late;
             sum->state_bytes += o->state_bytes;
             sum->keys += o->keys;
+            if (o->watermark > sum->ahead && o->watermark < INT64_MAX) sum->ahead = o->watermark;
             if (o->watermark < sum->watermark) {
                 sum->watermark = o->watermark;
                 sum->slowest = o->subtask;

@@ -39,7 +39,8 @@ typedef struct wr_why_flow { /* of an operator's subtasks */
     bool        measured;    /* twice: rates are known */
     double      in_rate, out_rate;
     int64_t     watermark; /* the least; WEIR_NO_TIME: one has none */
-    uint32_t    slowest;   /* whose that is */
+    int64_t     ahead;     /* the greatest of those that have not ended; WEIR_NO_TIME: none */
+    uint32_t    slowest;   /* whose the least is */
     bool        stands;    /* it did not move since the measurement before */
     const char *held;      /* what holds it back, e.g. a split; "" or NULL: not known */
 } wr_why_flow;

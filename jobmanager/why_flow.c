@@ -2,9 +2,11 @@
  * itself, below those that are. */
 #include "jobmanager/why_flow.h"
 #include "base/text.h"
+#include <stdlib.h>
 #include <string.h>
 
 static const double HELD_BACK = 0.2, BUSY = 0.9, SKEWED = 0.5, PER_CENT = 100;
+static const double APART_S = 10; /* of event time, between inputs: nothing to speak of */
 
 static bool held_back(const wr_why_input *in, uint32_t vertex)
 {
@@ -102,6 +104,122 @@ static void say_event_time(const wr_why_input *in, wr_why_answer *a)
     }
 }
 
+/* ---- inputs that are apart ---- */
+
+/* Two time operators above one operator: up to what they have seen, that is without their .max_delay. */
+typedef struct pair {
+    const wr_node *least, *most;
+    double         least_s, most_s;
+} pair;
+
+static double seconds_of(int64_t ns)
+{
+    return (double)ns * 1e-9; /* event times are the user's: their differences may be too large for 64 bits */
+}
+
+/* It keeps what it has until event time comes to it. span_s: for so long it does so anyway. */
+static bool waits_for_time(const wr_node *n, double *span_s)
+{
+    const weir_window *w = &n->window.window;
+    bool sized = !w->clock && (w->kind == WEIR_TUMBLING || w->kind == WEIR_SLIDING || w->kind == WEIR_SESSION);
+    *span_s = sized ? seconds_of(w->size) : 0;
+    return sized || (n->op != NULL && n->op->on_timer != NULL);
+}
+
+/* The nearest time operators above a node, and all between them. */
+static void mark_above(const wr_job *job, uint32_t node, bool *above)
+{
+    bool again = true;
+    memset(above, 0, job->nodes);
+    above[node] = true;
+    while (again) {
+        again = false;
+        for (uint32_t i = job->edges; i-- > 0;) {
+            const wr_edge *e = &job->edge[i];
+            if (!above[e->to] || above[e->from] || is_timer(&job->node[e->to])) continue;
+            above[e->from] = again = true;
+        }
+    }
+}
+
+/* Without one that is silent, whom nobody waits for: event time has passed it. */
+static pair find_pair(const wr_why_input *in, uint32_t node, const bool *above)
+{
+    const wr_job *job = in->exec->job;
+    pair          p = {0};
+    for (uint32_t i = 0; i < job->nodes; i++) {
+        const wr_node     *n = &job->node[i];
+        const wr_why_flow *f = &in->flow[i];
+        if (!above[i] || !is_timer(n) || !f->measured || f->ahead == WEIR_NO_TIME) continue;
+        double least_s = seconds_of(f->watermark), delay_s = seconds_of(n->max_delay);
+        double most_s = seconds_of(f->ahead) + delay_s;
+        if (p.most == NULL || most_s > p.most_s) {
+            p.most = n;
+            p.most_s = most_s;
+        }
+        if (seconds_of(in->flow[node].watermark) - least_s > APART_S) continue;
+        if (p.least == NULL || least_s + delay_s < p.least_s) {
+            p.least = n;
+            p.least_s = least_s + delay_s;
+        }
+    }
+    return p;
+}
+
+/* The source above a time operator; itself where there are several. */
+static const wr_node *source_of(const wr_job *job, const wr_node *timer)
+{
+    const wr_node *n = timer;
+    for (;;) {
+        const wr_edge *in = NULL;
+        for (uint32_t i = 0; i < job->edges; i++) {
+            if (job->edge[i].to != n->id) continue;
+            if (in != NULL) return timer;
+            in = &job->edge[i];
+        }
+        if (in == NULL) return n;
+        n = &job->node[in->from];
+    }
+}
+
+static void say_pair(const wr_why_input *in, wr_why_answer *a, const wr_node *node, const pair *p)
+{
+    const wr_why_flow *f = &in->flow[p->least->id];
+    const wr_job      *job = in->exec->job;
+    char               at[WR_TEXT_NUMBER_MAX + 1], which[32] = "", held[512] = "", most[256];
+    wr_text_of_time(at, f->watermark);
+    if (p->least->parallelism > 1) snprintf(which, sizeof which, "subtask %u of ", f->slowest);
+    if (f->held != NULL && f->held[0] != 0) snprintf(held, sizeof held, " (%s)", f->held);
+    if (p->most == p->least)
+        snprintf(most, sizeof most, "another one of it");
+    else
+        snprintf(most, sizeof most, "'%.200s'", source_of(job, p->most)->name);
+    wr_why_say(a, WR_WHY_EVENT_TIME,
+               "event time at '%s' waits for %s'%s'%s, which has only come to %s, %.0f s behind %s; until it comes, "
+               "nothing later leaves windows and timers, and their state grows",
+               node->name, which, source_of(job, p->least)->name, held, at, p->most_s - p->least_s, most);
+}
+
+static void say_apart(const wr_why_input *in, wr_why_answer *a)
+{
+    const wr_job  *job = in->exec->job;
+    const wr_node *said = NULL;
+    bool          *above = malloc(job->nodes);
+    for (uint32_t i = 0; above != NULL && i < job->nodes; i++) {
+        double             span_s;
+        const wr_why_flow *f = &in->flow[i];
+        if (!waits_for_time(&job->node[i], &span_s) || !f->measured || f->watermark == INT64_MAX) continue;
+        mark_above(job, i, above);
+        pair p = find_pair(in, i, above);
+        if (p.least == NULL || p.least == said || p.most_s - p.least_s <= APART_S + span_s) continue;
+        const wr_why_flow *slow = &in->flow[p.least->id];
+        if (slow->stands || slow->watermark == WEIR_NO_TIME) continue; /* that was said */
+        say_pair(in, a, &job->node[i], &p);
+        said = p.least;
+    }
+    free(above);
+}
+
 /* ---- input ---- */
 
 /* well: nothing else is to be said of its records. */
@@ -138,6 +256,7 @@ void wr_why_flows(const wr_why_input *in, wr_why_answer *a, bool ending)
     }
     bool slow = say_slow(in, a);
     say_event_time(in, a);
+    say_apart(in, a);
     if (!ending && !slow) say_input(in, a, a->lines == before);
     if (a->lines == 0) wr_why_say(a, WR_WHY_RUNS, "it runs, and nobody is held back");
 }

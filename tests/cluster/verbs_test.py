@@ -3,6 +3,7 @@ cannot do as one process does."""
 import json
 import os
 import pty
+import re
 import subprocess
 import time
 
@@ -39,6 +40,19 @@ WEIR_PIPELINE(says, p)
 {
     event_stream events = weir_source(event, p, "generator:?count=1000", .name = "events");
     weir_sink(weir_apply(leave, events), "blackhole:", .name = "out");
+}
+"""
+# The event time of the one creeps, that of the other runs.
+APART = kit.HEAD + """
+WEIR_RECORD(event, (uint64_t, n), (weir_time, at))
+WEIR_RECORD(sum, (uint64_t, n), (uint64_t, many))
+WEIR_AGGREGATE_FIELDS(many, event, sum, (n, key, n), (many, count))
+WEIR_PIPELINE(apart, p)
+{
+    event_stream a = weir_source(event, p, "generator:?rate=20000", .name = "a", .parallelism = 1);
+    event_stream b = weir_source(event, p, "generator:?rate=5", .name = "b", .parallelism = 1);
+    event_stream both = weir_union(weir_event_time(a, at), weir_event_time(b, at));
+    weir_sink(weir_apply(many, weir_window(weir_key_by(both, n), weir_tumbling(WEIR_SECOND))), "blackhole:", .name = "out");
 }
 """
 
@@ -198,6 +212,12 @@ class Verbs(kit.Case):
             got = self.expect(c.weir("wait", job, "--json"), 5)
             said = json.loads(got.out)
             self.assertEqual((said["state"], said["cause"]["code"]), ("FAILED", c.info(job)["cause"]["code"]))
+
+    def test_why_names_the_input_that_is_behind(self):
+        with Cluster(taskmanagers=1, slots=1) as c:
+            job = c.submit(c.build("apart", APART), "-p", 1)
+            wait_until(lambda: re.search("event time at 'many' waits for 'b'.*, which has only come to .* s behind 'a'",
+                                         c.weir("why", job, code=0).out), lambda: c.weir("why", job).out + c.weir("top", job).out)
 
 
 if __name__ == "__main__":

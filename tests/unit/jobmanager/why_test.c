@@ -258,6 +258,49 @@ static void event_time(void **state)
     free(s);
 }
 
+/* 'lines' -> 'split', a time operator as well -> 'count', a window <- 'times' <- 'out', which is a source here. */
+static void apart(void **state)
+{
+    (void)state;
+    static wr_edge edge[] = {{.from = LINES, .to = SPLIT},
+                             {.from = SPLIT, .to = COUNT},
+                             {.from = OUT, .to = TIMES},
+                             {.from = TIMES, .to = COUNT}};
+    const int64_t  s_ns = 1000000000;
+    scene         *s = running();
+    s->graph.edge = edge;
+    s->graph.edges = 4;
+    s->node[SPLIT].kind = WR_NODE_TIME;
+    s->node[SPLIT].parallelism = s->node[TIMES].parallelism = 1;
+    s->node[COUNT].window.window = weir_tumbling(s_ns);
+    s->flow[SPLIT].watermark = s->flow[SPLIT].ahead = 160 * s_ns;
+    s->flow[TIMES].watermark = s->flow[TIMES].ahead = s->flow[COUNT].watermark = 10 * s_ns;
+    s->flow[TIMES].held = "split 3";
+    says(s, 0, WR_WHY_EVENT_TIME,
+         "event time at 'count' waits for 'out' (split 3), which has only come to 1970-01-01T00:00:10Z, 150 s behind "
+         "'lines'; until it comes");
+    assert_int_equal(s->a.lines, 1);
+    s->node[COUNT].window.window = weir_tumbling(140 * s_ns); /* it keeps so much anyway */
+    says(s, 0, WR_WHY_RUNS, "it runs");
+    s->node[COUNT].window.window = weir_tumbling(139 * s_ns);
+    says(s, 0, WR_WHY_EVENT_TIME, "150 s behind");
+    s->node[TIMES].max_delay = 2 * s_ns; /* so much later were its newest records */
+    says(s, 0, WR_WHY_RUNS, "it runs");
+    s->node[TIMES].max_delay = 0;
+    s->flow[TIMES].stands = true;
+    says(s, 0, WR_WHY_EVENT_TIME, "event time stands at");
+    assert_int_equal(s->a.lines, 1);
+    s->flow[TIMES].stands = false;
+    s->flow[COUNT].watermark = 160 * s_ns; /* it is silent, and nobody waits for it */
+    says(s, 0, WR_WHY_RUNS, "it runs");
+    s->node[COUNT].window.window = weir_tumbling(s_ns);
+    s->node[SPLIT].parallelism = 2; /* one of its subtasks */
+    s->flow[COUNT].watermark = s->flow[SPLIT].watermark = 5 * s_ns;
+    s->flow[SPLIT].slowest = 1;
+    says(s, 0, WR_WHY_EVENT_TIME, "waits for subtask 1 of 'lines', which has only come to 1970-01-01T00:00:05Z, 155 s");
+    free(s);
+}
+
 static void input(void **state)
 {
     (void)state;
@@ -364,10 +407,19 @@ static void as_json(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(waits_for_slots), cmocka_unit_test(starts),     cmocka_unit_test(fails_and_restarts),
-        cmocka_unit_test(has_failed),      cmocka_unit_test(reconciles), cmocka_unit_test(back_pressure),
-        cmocka_unit_test(event_time),      cmocka_unit_test(input),      cmocka_unit_test(snapshots_fail),
-        cmocka_unit_test(stops),           cmocka_unit_test(as_json),    cmocka_unit_test(a_savepoint_takes_long),
+        cmocka_unit_test(waits_for_slots),
+        cmocka_unit_test(starts),
+        cmocka_unit_test(fails_and_restarts),
+        cmocka_unit_test(has_failed),
+        cmocka_unit_test(reconciles),
+        cmocka_unit_test(back_pressure),
+        cmocka_unit_test(event_time),
+        cmocka_unit_test(apart),
+        cmocka_unit_test(input),
+        cmocka_unit_test(snapshots_fail),
+        cmocka_unit_test(stops),
+        cmocka_unit_test(as_json),
+        cmocka_unit_test(a_savepoint_takes_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
