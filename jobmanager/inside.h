@@ -284,7 +284,8 @@ void wr_jm_times_of(const wr_jm_job *j, uint32_t vertex, wr_jm_times *sum);
 void wr_jm_flow_of(const wr_jm_job *j, uint32_t node, wr_jm_flow *sum);
 
 /* ---- show.c ---- */
-char    *wr_jm_show_list(wr_jobmanager *jm, uint64_t nobody, bool json, size_t *n);
+char *wr_jm_show_list(wr_jobmanager *jm, uint64_t nobody, bool json, size_t *n);
+/* Attempts that followed a failure. */
 uint32_t wr_jm_restarts_of(wr_jobmanager *jm, const wr_ledger_job *l);
 char    *wr_jm_show_job(wr_jobmanager *jm, uint64_t id, bool json, size_t *n);
 char    *wr_jm_show_snapshots(wr_jobmanager *jm, uint64_t id, bool json, size_t *n);

@@ -402,6 +402,7 @@ wr_err wr_ledger_attempt(wr_ledger *l, uint64_t id, uint32_t attempt, const uint
     for (uint32_t i = 0; i < places; i++) check(place[i] != 0);
     wr_book_change c = {.type = WR_BOOK_ATTEMPT, .id = id, .attempt = attempt, .places = places, .wall_ms = wall_ms(l)};
     c.first = j != NULL && j->pub.first != 0 ? j->pub.first : attempt;
+    c.planned = j != NULL ? wr_book_planned(&j->pub, attempt) : 0;
     memcpy(c.place, place, places * sizeof *place);
     memcpy(c.secret, secret, WR_MAC_BYTES);
     return change(l, &c, info);

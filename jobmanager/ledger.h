@@ -26,6 +26,7 @@ typedef struct wr_ledger_job {
     wr_errinfo         cause;           /* of a failed one */
     uint32_t           attempt;         /* newest; 0: none yet */
     uint32_t           first;           /* attempt of this job; 0: not known */
+    uint32_t           planned;         /* attempts that followed an order, not a failure */
     int64_t            attempt_wall_ms; /* when its slots were given; 0: not known */
     uint64_t          *place;           /* TaskManager by slot of that attempt; NULL: it has none (any more) */
     uint32_t           places;

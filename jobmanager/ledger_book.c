@@ -126,6 +126,13 @@ static void no_place(wr_ledger_job *j)
     j->places = 0;
 }
 
+/* Besides what was ended by order: numbers of those that never began, since another order came while they waited. */
+uint32_t wr_book_planned(const wr_ledger_job *j, uint32_t attempt)
+{
+    if (j->attempt == 0 || attempt <= j->attempt) return j->planned;
+    return j->planned + (attempt - j->attempt - 1) + (j->restarting != 0);
+}
+
 /* Another attempt than the one that was being ended. */
 static void restarted(wr_book *b, wr_book_job *j)
 {
@@ -138,6 +145,7 @@ static const char *add_attempt(wr_book *b, wr_book_job *job, const wr_book_chang
     wr_ledger_job *j = &job->pub;
     if (c->attempt == 0 || c->attempt < j->attempt) return "an attempt comes after a later one";
     no_place(j);
+    j->planned = c->planned != WR_BOOK_NOT_SAID ? c->planned : wr_book_planned(j, c->attempt);
     if (c->attempt > j->attempt) restarted(b, job);
     j->attempt = c->attempt;
     j->attempt_wall_ms = c->wall_ms;
@@ -175,6 +183,7 @@ static const char *add_failure(wr_book *b, wr_book_job *job, const wr_book_chang
                                                     .info = c->cause,
                                                     .count = j->count,
                                                     .delay_ms = c->delay_ms};
+    j->planned = wr_book_planned(j, c->attempt);
     if (c->attempt >= j->attempt) { /* nothing of it runs any more */
         j->attempt = c->attempt;
         no_place(j);
@@ -321,6 +330,7 @@ static void job_again(const wr_book_job *j, void (*each)(void *arg, const wr_boo
                              .id = p->id,
                              .attempt = p->attempt,
                              .first = p->first,
+                             .planned = p->planned,
                              .places = p->places,
                              .wall_ms = p->attempt_wall_ms};
         if (p->places > 0) memcpy(c.place, p->place, p->places * sizeof c.place[0]);

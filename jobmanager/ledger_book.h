@@ -33,12 +33,13 @@ typedef struct wr_book_change {
     uint32_t    on, count;
     int64_t     delay_ms, time[WR_RESTART_RATE_MAX];
     uint32_t    times;
-    uint32_t    attempt, first, subtask, how, state;
+    uint32_t    attempt, first, planned, subtask, how, state;
     uint64_t    place[WR_SLOTS_MAX];
     uint32_t    places;
     uint8_t     secret[WR_MAC_BYTES];
     wr_errinfo  cause;
 } wr_book_change;
+#define WR_BOOK_NOT_SAID UINT32_MAX /* planned: by an older Weir */
 
 typedef struct wr_book_job {
     wr_ledger_job pub;
@@ -60,7 +61,9 @@ typedef struct wr_book {
     uint32_t      draineds;
 } wr_book;
 
-void         wr_book_free(wr_book *b);
+void wr_book_free(wr_book *b);
+/* Attempts that followed an order, once that one is there. */
+uint32_t     wr_book_planned(const wr_ledger_job *j, uint32_t attempt);
 wr_book_job *wr_book_find(const wr_book *b, uint64_t id);
 /* The body of a record. */
 void wr_book_put(wr_pack *body, const wr_book_change *change);

@@ -28,18 +28,21 @@ enum {
     B_TM,
     B_ON,
     B_FIRST,
+    B_PLANNED,
     B_KEYS
 };
-static const char *const key_name[] = {
-    "type", "id",     "request", "wall_ms", "spec",  "attempt",  "place",  "secret", "subtask", "how", "state", "code",
-    "text", "leader", "base",    "weir",    "count", "delay_ms", "target", "times",  "tm",      "on",  "first"};
+static const char *const key_name[] = {"type",   "id",     "request", "wall_ms", "spec",  "attempt",
+                                       "place",  "secret", "subtask", "how",     "state", "code",
+                                       "text",   "leader", "base",    "weir",    "count", "delay_ms",
+                                       "target", "times",  "tm",      "on",      "first", "planned"};
 #define BIT(KEY) (UINT64_C(1) << (KEY))
 /* What a record of each type has, no more and no less. */
 static const uint64_t members[WR_BOOK_TYPES] = {
     [WR_BOOK_LEADER] = BIT(B_LEADER) | BIT(B_BASE) | BIT(B_WEIR),
     [WR_BOOK_JOB] = BIT(B_ID) | BIT(B_REQUEST) | BIT(B_WALL) | BIT(B_SPEC),
     [WR_BOOK_SPEC] = BIT(B_ID) | BIT(B_SPEC),
-    [WR_BOOK_ATTEMPT] = BIT(B_ID) | BIT(B_ATTEMPT) | BIT(B_PLACE) | BIT(B_SECRET) | BIT(B_WALL) | BIT(B_FIRST),
+    [WR_BOOK_ATTEMPT] = BIT(B_ID) | BIT(B_ATTEMPT) | BIT(B_PLACE) | BIT(B_SECRET) | BIT(B_WALL) | BIT(B_FIRST) |
+                        BIT(B_PLANNED),
     [WR_BOOK_FAILED] = BIT(B_ID) | BIT(B_WALL) | BIT(B_ATTEMPT) | BIT(B_SUBTASK) | BIT(B_CODE) | BIT(B_TEXT) |
                        BIT(B_COUNT) | BIT(B_DELAY),
     [WR_BOOK_STOPPING] = BIT(B_ID) | BIT(B_HOW) | BIT(B_TARGET),
@@ -48,6 +51,8 @@ static const uint64_t members[WR_BOOK_TYPES] = {
     [WR_BOOK_PAST] = BIT(B_ID) | BIT(B_COUNT) | BIT(B_DELAY) | BIT(B_TIMES),
     [WR_BOOK_DRAINED] = BIT(B_TM) | BIT(B_ON),
 };
+/* What may be missing: it came later than version 2. */
+static const uint64_t later[WR_BOOK_TYPES] = {[WR_BOOK_ATTEMPT] = BIT(B_PLANNED)};
 /* What those of version 1 lack. */
 static const uint64_t since_2[WR_BOOK_TYPES] = {
     [WR_BOOK_ATTEMPT] = BIT(B_WALL) | BIT(B_FIRST),
@@ -88,6 +93,7 @@ static void put_member(wr_pack *p, const wr_book_change *c, int key)
     case B_TM: wr_pack_u64(p, c->tm); break;
     case B_ON: wr_pack_u64(p, c->on); break;
     case B_FIRST: wr_pack_u64(p, c->first); break;
+    case B_PLANNED: wr_pack_u64(p, c->planned); break;
     default: wr_pack_str(p, WR_VERSION); break;
     }
 }
@@ -175,6 +181,7 @@ static void take_member(wr_unpack *u, wr_book_change *c, int key)
     case B_TM: c->tm = wr_unpack_u64(u, UINT64_MAX); break;
     case B_ON: c->on = (uint32_t)wr_unpack_u64(u, 1); break;
     case B_FIRST: c->first = (uint32_t)wr_unpack_u64(u, UINT32_MAX); break;
+    case B_PLANNED: c->planned = (uint32_t)wr_unpack_u64(u, UINT32_MAX); break;
     default: break; /* skipped already */
     }
 }
@@ -184,6 +191,7 @@ const char *wr_book_take(wr_book_change *c, uint32_t version, const char *body, 
     wr_unpack u;
     uint64_t  seen = 0;
     memset(c, 0, sizeof *c);
+    c->planned = WR_BOOK_NOT_SAID;
     wr_unpack_init(&u, body, n);
     for (uint32_t left = wr_unpack_map(&u); left > 0 && u.problem == NULL; left--)
         take_member(&u, c, wr_unpack_key(&u, key_name, B_KEYS, &seen));
@@ -193,7 +201,7 @@ const char *wr_book_take(wr_book_change *c, uint32_t version, const char *body, 
         uint32_t types = version == 1 ? WR_BOOK_END + 1 : WR_BOOK_TYPES;
         if (c->type < WR_BOOK_LEADER || c->type >= types)
             wr_unpack_fail(&u, "a record is of a type that there is not");
-        else if ((members[c->type] & ~seen & ~(version == 1 ? since_2[c->type] : 0)) != 0)
+        else if ((members[c->type] & ~seen & ~later[c->type] & ~(version == 1 ? since_2[c->type] : 0)) != 0)
             wr_unpack_fail(&u, "a record lacks a member");
     }
     *offset = u.offset;

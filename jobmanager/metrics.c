@@ -121,6 +121,11 @@ static double restarts(const wr_jm_job *j)
     const wr_ledger_job *l = wr_ledger_find(j->jm->ledger, j->id);
     return l != NULL ? wr_jm_restarts_of(j->jm, l) : 0;
 }
+static double planned(const wr_jm_job *j)
+{
+    const wr_ledger_job *l = wr_ledger_find(j->jm->ledger, j->id);
+    return l != NULL ? l->planned : 0;
+}
 static const wr_core_checkpoint *machine(const wr_jm_job *j)
 {
     return j->coordinator != NULL ? wr_coordinator_machine(j->coordinator) : NULL;
@@ -166,7 +171,8 @@ static void figures_of_jobs(FILE *f, wr_jobmanager *jm)
         const char   *name, *type, *help;
         figure_of_job of;
     } all[] = {
-        {"weir_job_restarts_total", "counter", "Attempts after the first.", restarts},
+        {"weir_job_restarts_total", "counter", "Attempts that followed a failure.", restarts},
+        {"weir_job_planned_restarts_total", "counter", "Attempts that followed an order: rescaled, or moved.", planned},
         {"weir_snapshots_completed_total", "counter", "Completed snapshots of the newest attempt.", completed},
         {"weir_snapshots_failed_total", "counter", "Failed snapshots of the newest attempt.", failed},
         {"weir_snapshot_last_id", "gauge", "The newest completed snapshot.", newest},

@@ -57,7 +57,7 @@ static uint32_t widest(const wr_ledger_job *l, const wr_jm_job *j)
 uint32_t wr_jm_restarts_of(wr_jobmanager *jm, const wr_ledger_job *l)
 {
     uint32_t first = l->first != 0 ? l->first : wr_jm_attempts_before(jm, l->spec.snapshots, l) + 1;
-    return l->attempt > first ? l->attempt - first : 0;
+    return l->attempt > first + l->planned ? l->attempt - first - l->planned : 0;
 }
 
 static int64_t up_ms(const wr_jobmanager *jm, const wr_ledger_job *l)
@@ -171,6 +171,7 @@ static void json_job(wr_json *j, wr_jobmanager *jm, const wr_ledger_job *l, bool
     wr_json_f64(j, "seconds", (double)up_ms(jm, l) * 1e-3);
     wr_json_u64(j, "attempt", l->attempt);
     wr_json_u64(j, "restarts", wr_jm_restarts_of(jm, l));
+    wr_json_u64(j, "planned_restarts", l->planned);
     wr_json_u64(j, "parallelism", widest(l, job));
     wr_json_u64(j, "slots", slots_of(job));
     wr_json_i64(j, "submitted_ms", l->submitted_wall_ms);
@@ -277,6 +278,7 @@ static void text_whole(FILE *file, wr_jobmanager *jm, const wr_ledger_job *l)
     wr_text_of_time(at, l->submitted_wall_ms * 1000000);
     fprintf(file, "job        %s\nid         %016llx\nstate      %s\nsubmitted  %s\nattempt    %u\nslots      %u\n",
             l->spec.name, (unsigned long long)l->id, state_of(l, j), at, l->attempt, slots_of(j));
+    fprintf(file, "restarts   %u after failures, %u planned\n", wr_jm_restarts_of(jm, l), l->planned);
     fprintf(file, "pipeline   %s\n", l->spec.module.name);
     if (l->spec.snapshots[0] != 0) fprintf(file, "snapshots  %s\n", l->spec.snapshots);
     if (j != NULL && j->coordinator != NULL && wr_coordinator_taken(j->coordinator)) {

@@ -311,6 +311,7 @@ class Basics(kit.Case):
             wait_until(lambda: [w["name"] for w in c.info(job)["workers"]] not in ([], [at]), "the job moves")
             self.expect(c.weir("wait", job), 0)
             kit.check_counts(self, c.path("tallies"), records)
+            self.assertEqual((c.info(job)["restarts"], c.info(job)["planned_restarts"]), (0, 1))
             self.expect(c.weir("drain", at, "--undo"), 0, f"{at} takes work again")
 
     def test_top_and_taskmanagers(self):

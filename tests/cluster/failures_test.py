@@ -258,7 +258,8 @@ class Failures(kit.Case):
                 waits.kill()
                 waits.wait()
                 waits.stdout.close()
-            self.assertEqual(c.info(job)["slots"], 3)
+            info = c.info(job)
+            self.assertEqual((info["slots"], info["restarts"], info["planned_restarts"]), (3, 0, 1))
             self.finish(c, job)
             self.assertEqual(c.info(job)["exceptions"], [])
 

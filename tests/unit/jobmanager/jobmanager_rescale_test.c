@@ -48,6 +48,8 @@ static void test_rescale(void **state)
     assert_null(last(WR_MSG_REPLY, CLIENT));
     run_all(job, 2, subtasks[2]);
     assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_OK);
+    request("info", job, true); /* it has not failed */
+    expect_text("\"restarts\":0,\"planned_restarts\":1,");
 }
 
 /* The state was cut into so many key groups: what needs more is said before anything is ended. */

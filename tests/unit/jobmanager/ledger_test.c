@@ -99,6 +99,7 @@ static void put_job(void *arg, const wr_ledger_job *j)
     if (j->attempt_wall_ms != 0) PUT(" first %u began %lld", j->first, (long long)j->attempt_wall_ms);
     if (j->target[0] != 0) PUT(" to '%s'", j->target);
     if (j->restarting != 0) PUT(" restarting %u next %zu", j->restarting, j->next_spec_bytes);
+    if (j->planned != 0) PUT(" planned %u", j->planned);
     PUT("\n");
 #undef PUT
     assert_true(t->n < sizeof t->at);
@@ -254,6 +255,30 @@ static void remembers_the_newest_failures(void **state)
     assert_int_equal(j->failures, WR_FAILURES_KEPT);
     assert_int_equal(j->failure[0].attempt, 6);
     assert_int_equal(j->failure[j->failures - 1].attempt, WR_FAILURES_KEPT + 5);
+    same_when_opened_again(&l);
+    wr_ledger_close(l);
+}
+
+/* Attempts by order are told from those after failures, whatever was said when the file was written anew. */
+static void counts_planned(void **state)
+{
+    (void)state;
+    wr_ledger *l = opened(wr_env_real());
+    submit(l, 1, "job");
+    attempt(l, 1, 4);
+    assert_int_equal(wr_ledger_restart(l, 1, NULL, 0, NULL), WR_OK);
+    attempt(l, 1, 5);
+    assert_int_equal(wr_ledger_find(l, 1)->planned, 1);
+    failed(l, 1, 5);
+    attempt(l, 1, 6);
+    assert_int_equal(wr_ledger_find(l, 1)->planned, 1);
+    same_when_opened_again(&l);
+    assert_int_equal(wr_ledger_restart(l, 1, NULL, 0, NULL), WR_OK);
+    failed(l, 1, 7); /* that which followed the order could not be made */
+    assert_int_equal(wr_ledger_find(l, 1)->planned, 2);
+    attempt(l, 1, 9); /* rescaled while 8 waited for slots */
+    assert_int_equal(wr_ledger_find(l, 1)->planned, 3);
+    same_when_opened_again(&l);
     same_when_opened_again(&l);
     wr_ledger_close(l);
 }
@@ -660,6 +685,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(keeps_everything),
         TEST(keeps_orders),
+        TEST(counts_planned),
         TEST(keeps_drained_taskmanagers),
         TEST(keeps_what_restarting_needs),
         TEST(remembers_the_newest_failures),
