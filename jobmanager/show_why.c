@@ -64,10 +64,14 @@ static void know(known *k, wr_jobmanager *jm, const wr_ledger_job *l, const wr_j
                            .cause = &l->cause,
                            .failed_subtask = UINT32_MAX,
                            .failure = l->failures > 0 ? &l->failure[l->failures - 1] : NULL,
+                           .stop = {.how = l->stopping, .folder = l->spec.snapshots, .savepoint = l->target},
                            .now_ms = wr_jm_now_ms(jm),
                            .wall_ms = wr_jm_wall_ms(jm)};
     wr_core_pool_sums(&jm->pool, &k->in.pool);
     if (j == NULL) return;
+    k->in.stop.last = j->last_snapshot;
+    k->in.stop.seen = true;
+    k->in.stop.failure = j->stop_why.code != WR_OK ? &j->stop_why : NULL;
     k->in.job = &j->core;
     k->in.exec = j->run.exec;
     k->in.slots = j->run.exec != NULL ? j->run.exec->slots : 0;

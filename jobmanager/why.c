@@ -23,6 +23,7 @@ const char *wr_why_kind_name(uint32_t kind)
         [WR_WHY_EVENT_TIME] = "event-time",
         [WR_WHY_NO_INPUT] = "no-input",
         [WR_WHY_UNKNOWN] = "unknown",
+        [WR_WHY_STOPPED] = "stopped",
     };
     return kind > 0 && kind < WR_WHY_KINDS ? NAME[kind] : "?";
 }
@@ -73,9 +74,41 @@ static void say_failed(const wr_why_input *in, wr_why_answer *a)
                place);
 }
 
+static bool some(const char *text)
+{
+    return text != NULL && text[0] != 0;
+}
+
+/* What it was stopped with, and how to go on. */
+static void say_stopped(const wr_why_stop *s, wr_why_answer *a)
+{
+    bool        drained = s->how == WR_LEDGER_DRAIN, failed = s->failure != NULL;
+    const char *how = drained ? "it was stopped with --drain, as if its input had ended" : "it was stopped";
+    if (!some(s->folder)) {
+        wr_why_say(a, WR_WHY_STOPPED, "%s; it took no snapshots: submitted again it begins anew", how);
+        return;
+    }
+    if (s->last != 0)
+        wr_why_say(a, WR_WHY_STOPPED, "%s; snapshot %llu in %s is its last", how, (unsigned long long)s->last,
+                   s->folder);
+    else
+        wr_why_say(a, WR_WHY_STOPPED, "%s; its last snapshot is in %s", how, s->folder);
+    if (failed) wr_why_say(a, WR_WHY_STOPPED, "not all that was asked for was done: %s", wr_errinfo_text(s->failure));
+    if (some(s->savepoint) && !failed)
+        wr_why_say(a, WR_WHY_STOPPED, s->seen ? "a savepoint of it is in %s" : "a savepoint of it was to go to %s",
+                   s->savepoint);
+    if (!drained)
+        wr_why_say(a, WR_WHY_STOPPED, "to go on where it was: weir submit PIPELINE --restore %s",
+                   some(s->savepoint) && s->seen && !failed ? s->savepoint : s->folder);
+}
+
 static void say_final(const wr_why_input *in, wr_why_answer *a)
 {
-    if (in->state == WR_JOB_FINISHED) wr_why_say(a, WR_WHY_ENDED, "it has finished: all of its input was processed");
+    bool stopped = in->stop.how == WR_LEDGER_STOP || in->stop.how == WR_LEDGER_DRAIN;
+    if (in->state == WR_JOB_FINISHED && stopped)
+        say_stopped(&in->stop, a);
+    else if (in->state == WR_JOB_FINISHED)
+        wr_why_say(a, WR_WHY_ENDED, "it has finished: all of its input was processed");
     if (in->state == WR_JOB_CANCELED) wr_why_say(a, WR_WHY_ENDED, "it was canceled");
     if (in->state != WR_JOB_FAILED) return;
     say_failed(in, a);

@@ -25,6 +25,7 @@ enum wr_why_kind {
     WR_WHY_EVENT_TIME,
     WR_WHY_NO_INPUT,
     WR_WHY_UNKNOWN, /* nothing was measured yet */
+    WR_WHY_STOPPED, /* by order, and so it has ended */
     WR_WHY_KINDS
 };
 const char *wr_why_kind_name(uint32_t kind); /* "slots" */
@@ -51,6 +52,14 @@ typedef struct wr_why_worker {
     uint32_t    slots;
 } wr_why_worker;
 
+typedef struct wr_why_stop {              /* that was ordered */
+    uint32_t          how;                /* enum wr_ledger_stopping; 0: none was */
+    const char       *folder, *savepoint; /* of its snapshots; where one was to go. NULL or "": none */
+    uint64_t          last;               /* snapshot; 0: not known */
+    bool              seen;               /* by this JobManager: it knows whether the savepoint was written */
+    const wr_errinfo *failure;            /* what of it could not be done; NULL: nothing, as far as is known */
+} wr_why_stop;
+
 /* Everything that may be looked at. What is not known is NULL or 0. */
 typedef struct wr_why_input {
     const char               *name;
@@ -69,6 +78,7 @@ typedef struct wr_why_input {
     int64_t                   savepoint_ms; /* since when */
     const wr_why_time        *time;         /* by vertex */
     const wr_why_flow        *flow;         /* by node */
+    wr_why_stop               stop;
     int64_t                   now_ms, wall_ms;
 } wr_why_input;
 

@@ -196,6 +196,9 @@ class Basics(kit.Case):
             self.expect(c.weir("snapshots", "counts"), 0, "savepoint completed", "snapshot  completed")
             self.assertEqual(c.json("snapshots", "counts")["completed"], 2)
             self.expect(c.weir("stop", "counts"), 0, "snapshot 3 is the last of counts")
+            why = c.json("why", "counts")["reasons"]
+            self.assertEqual({reason["kind"] for reason in why}, {"stopped"})
+            self.assertIn(f"it was stopped; snapshot 3 in {c.path('kept')} is its last", why[0]["text"])
             self.assertEqual(c.state(job), "FINISHED")
             part = len(kit.lines_of(c.path("tallies")))
             self.assertLess(part, 40000)
@@ -249,6 +252,7 @@ class Basics(kit.Case):
             self.expect(c.weir("stop", job, "--drain", "--savepoint", "last"), 0, "a savepoint of it is in")
             self.assertEqual(c.state(job), "FINISHED")
             self.expect(c.weir("state", "last"), 0, "count")
+            self.expect(c.weir("why", job), 0, "it was stopped with --drain", "a savepoint of it is in " + re.escape(c.path("last")))
 
     def test_savepoints_keep_what_sinks_prepared(self):
         """In a folder of the worker's own as well: nobody but the savepoint has these records."""

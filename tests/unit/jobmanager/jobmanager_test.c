@@ -197,6 +197,14 @@ static void test_stop_takes_a_last_snapshot(void **state)
     report_all(job, 1, subtasks[1], WR_TASK_FINISHED);
     assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_OK);
     assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.snapshot, id);
+    char text[64];
+    snprintf(text, sizeof text, "it was stopped; snapshot %llu in ", (unsigned long long)id);
+    request("why", job, false);
+    expect_text(text);
+    close_jm();
+    open_jm();
+    request("why", job, false);
+    expect_text("it was stopped; its last snapshot is in ");
 }
 
 /* Sinks tell by the attempt whose files are the later ones. */

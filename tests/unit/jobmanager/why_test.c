@@ -388,6 +388,37 @@ static void stops(void **state)
     free(s);
 }
 
+static void was_stopped(void **state)
+{
+    (void)state;
+    const wr_errinfo full = {WR_IO, "the disk is full"};
+    scene           *s = begin();
+    s->in.state = WR_JOB_FINISHED;
+    s->in.stop = (wr_why_stop){.how = WR_LEDGER_STOP, .folder = "/kept", .savepoint = "", .last = 7, .seen = true};
+    says(s, 0, WR_WHY_STOPPED, "it was stopped; snapshot 7 in /kept is its last");
+    says(s, 1, WR_WHY_STOPPED, "to go on where it was: weir submit PIPELINE --restore /kept");
+    assert_int_equal(s->a.lines, 2);
+    s->in.stop.savepoint = "/saved";
+    says(s, 1, WR_WHY_STOPPED, "a savepoint of it is in /saved");
+    says(s, 2, WR_WHY_STOPPED, "--restore /saved");
+    s->in.stop.failure = &full;
+    says(s, 1, WR_WHY_STOPPED, "not all that was asked for was done: the disk is full");
+    says(s, 2, WR_WHY_STOPPED, "--restore /kept");
+    s->in.job = NULL; /* only the ledger knows: the order, not what became of it */
+    s->in.stop = (wr_why_stop){.how = WR_LEDGER_STOP, .folder = "/kept", .savepoint = "/saved"};
+    says(s, 0, WR_WHY_STOPPED, "it was stopped; its last snapshot is in /kept");
+    says(s, 1, WR_WHY_STOPPED, "a savepoint of it was to go to /saved");
+    says(s, 2, WR_WHY_STOPPED, "--restore /kept");
+    s->in.stop = (wr_why_stop){.how = WR_LEDGER_DRAIN, .folder = "/kept", .savepoint = ""};
+    says(s, 0, WR_WHY_STOPPED, "it was stopped with --drain");
+    assert_int_equal(s->a.lines, 1);
+    s->in.stop = (wr_why_stop){.how = WR_LEDGER_STOP, .folder = "", .savepoint = ""};
+    says(s, 0, WR_WHY_STOPPED, "it took no snapshots");
+    s->in.stop.how = WR_LEDGER_CANCEL; /* too late */
+    says(s, 0, WR_WHY_ENDED, "it has finished: all of its input was processed");
+    free(s);
+}
+
 static void as_json(void **state)
 {
     (void)state;
@@ -418,6 +449,7 @@ int main(void)
         cmocka_unit_test(input),
         cmocka_unit_test(snapshots_fail),
         cmocka_unit_test(stops),
+        cmocka_unit_test(was_stopped),
         cmocka_unit_test(as_json),
         cmocka_unit_test(a_savepoint_takes_long),
     };
