@@ -6,10 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#define DIAL_NS  INT64_C(10000000000)
-#define READS_NS INT64_C(30000000000)
-#define AGAIN_NS INT64_C(60000000000)
-#define PAUSE_NS INT64_C(100000000)
+#define DIAL_NS   INT64_C(10000000000)
+#define READS_NS  INT64_C(30000000000)
+#define AGAIN_NS  INT64_C(60000000000)
+#define PAUSE_NS  INT64_C(100000000)
+#define STANDS_NS INT64_C(2000000000)
 
 struct wr_link {
     const wr_env      *env;
@@ -94,10 +95,7 @@ static wr_err next_event(wr_link *l, int64_t until_ns, wr_peer_event *event, wr_
         int64_t left = until_ns == INT64_MAX ? -1 : until_ns - now(l);
         if (until_ns != INT64_MAX && left <= 0) {
             wr_parker_cancel(&l->parker);
-            return wr_fail(info, WR_TIMEOUT,
-                           "the JobManager %s did not answer in time; what was asked for may go on; `weir list` and "
-                           "`weir info JOB` show how things stand",
-                           l->address);
+            return wr_fail(info, WR_TIMEOUT, "the JobManager %s did not answer in time", l->address);
         }
         l->env->park(l->env->self, &l->parker, left);
         wr_parker_cancel(&l->parker);
@@ -114,8 +112,11 @@ static wr_err dial(wr_link *l, int64_t until_ns, wr_errinfo *info)
         wr_err        err = next_event(l, until_ns < patience ? until_ns : patience, &e, &why);
         if (err != WR_OK) {
             l->peer = 0;
-            return err == WR_CANCELED ? wr_fail(info, err, "%s", why.text)
-                                      : wr_fail(info, WR_UNREACHABLE, "the JobManager %s does not answer", l->address);
+            if (err == WR_CANCELED || until_ns < patience) return wr_fail(info, err, "%s", why.text);
+            return wr_fail(info, WR_UNREACHABLE,
+                           "the JobManager %s does not answer; its process may stand still, or something else listens "
+                           "there; `weir config jobmanager` says where it is looked for, --jobmanager names another",
+                           l->address);
         }
         if (e.kind == WR_PEER_MESSAGE) free(e.bytes);
         if (e.peer != l->peer) continue;
@@ -133,8 +134,9 @@ static wr_err dial(wr_link *l, int64_t until_ns, wr_errinfo *info)
 
 wr_err wr_link_open(wr_link **take, const wr_settings *s, int64_t until_ns, wr_errinfo *info)
 {
-    wr_err   err;
-    wr_link *l = calloc(1, sizeof *l);
+    wr_err     err;
+    wr_errinfo why = {0};
+    wr_link   *l = calloc(1, sizeof *l);
     if (l == NULL) return wr_fail(info, WR_MEMORY, "no memory for a connection");
     l->env = wr_env_real();
     l->settings = s;
@@ -149,7 +151,9 @@ wr_err wr_link_open(wr_link **take, const wr_settings *s, int64_t until_ns, wr_e
     wr_cli_certificates(&config, s);
     WR_GOTO(wr_peers_nng_new(&l->nng, &config, info));
     l->peers = wr_peers_nng_table(l->nng);
-    WR_GOTO(dial(l, until_ns, info));
+    err = dial(l, until_ns, &why);
+    if (err != WR_OK) wr_fail(info, err, "%s%s", why.text, err == WR_TIMEOUT ? "; nothing was asked of it" : "");
+    if (err != WR_OK) goto out;
     *take = l;
     return WR_OK;
 out:
@@ -209,13 +213,14 @@ static wr_err dial_again(wr_link *l, wr_errinfo *info)
         wr_errinfo why = {0};
         wr_err     err = dial(l, l->until_ns < end ? l->until_ns : end, &why);
         if (err == WR_OK) return WR_OK;
-        if (err != WR_UNREACHABLE || now(l) >= end || now(l) >= l->until_ns) return wr_fail(info, err, "%s", why.text);
+        if (now(l) >= l->until_ns) return wr_fail(info, WR_TIMEOUT, "%s", why.text);
+        if (err != WR_UNREACHABLE || now(l) >= end) return wr_fail(info, err, "%s", why.text);
         wr_link_pause(l, PAUSE_NS);
     }
 }
 
-wr_err wr_link_ask(wr_link *l, const wr_request *ask, bool again, void (*each)(void *self, const wr_reply *piece),
-                   void *self, wr_message *reply, wr_errinfo *info)
+static wr_err ask_until(wr_link *l, const wr_request *ask, bool again, void (*each)(void *self, const wr_reply *piece),
+                        void *self, wr_message *reply, wr_errinfo *info)
 {
     wr_message m = {.kind = WR_MSG_REQUEST, .request = l->env->random(l->env->self), .ask = *ask};
     for (;;) {
@@ -231,6 +236,59 @@ wr_err wr_link_ask(wr_link *l, const wr_request *ask, bool again, void (*each)(v
         }
         WR_TRY(dial_again(l, info));
     }
+}
+
+/* The job's state as a JobManager that is well says it at once, or "". */
+static void state_of_job(wr_link *l, const char *job, char state[32])
+{
+    static const char KEY[] = "\"state\":\"";
+    wr_errinfo        none = {0};
+    wr_message        m;
+    const wr_request  ask = {.verb = "info", .job = job, .path = "", .json = true};
+    state[0] = 0;
+    l->until_ns = now(l) + STANDS_NS;
+    if (l->peer == 0 || ask_until(l, &ask, false, NULL, NULL, &m, &none) != WR_OK) return;
+    const char *at = memmem(m.reply.out, m.reply.out_bytes, KEY, sizeof KEY - 1);
+    if (at != NULL) {
+        at += sizeof KEY - 1;
+        size_t n = strspn(at, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_");
+        snprintf(state, 32, "%.*s", (int)n, at);
+    }
+    wr_message_free(&m);
+}
+
+/* The time is up: it may be the job that takes long, and not the JobManager. */
+static wr_err too_late(wr_link *l, const wr_request *ask, const wr_errinfo *why, wr_errinfo *info)
+{
+    static const char *const LONG[] = {"wait", "stop", "cancel", "snapshot", "savepoint", "rescale"};
+    char                     state[32] = "";
+    bool                     lasts = false, waits = strcmp(ask->verb, "wait") == 0;
+    if (ask->job[0] == 0)
+        return wr_fail(info, WR_TIMEOUT, "%s; what was asked for may go on; `weir list` shows how things stand",
+                       why->text);
+    for (size_t i = 0; i < sizeof LONG / sizeof *LONG; i++) lasts |= strcmp(ask->verb, LONG[i]) == 0;
+    if (lasts) state_of_job(l, ask->job, state);
+    if (state[0] == 0)
+        return wr_fail(info, WR_TIMEOUT,
+                       "%s; what was asked for may go on; `weir list` and `weir info %s` show how things stand",
+                       why->text, ask->job);
+    if (waits)
+        return wr_fail(info, WR_TIMEOUT, "the job %s has not ended in time; it is %s; `weir info %s` shows it",
+                       ask->job, state, ask->job);
+    return wr_fail(
+        info, WR_TIMEOUT,
+        "the %s of job %s was not done in time, and goes on; the job is %s; `weir why %s` says what it waits "
+        "for",
+        ask->verb, ask->job, state, ask->job);
+}
+
+wr_err wr_link_ask(wr_link *l, const wr_request *ask, bool again, void (*each)(void *self, const wr_reply *piece),
+                   void *self, wr_message *reply, wr_errinfo *info)
+{
+    wr_errinfo why = {0};
+    wr_err     err = ask_until(l, ask, again, each, self, reply, &why);
+    if (err == WR_OK) return WR_OK;
+    return err == WR_TIMEOUT ? too_late(l, ask, &why, info) : wr_fail(info, err, "%s", why.text);
 }
 
 wr_err wr_link_exchange(wr_link *l, wr_message *m, wr_message *reply, wr_errinfo *info)

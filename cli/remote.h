@@ -16,8 +16,8 @@ void   wr_link_close(wr_link *l); /* NULL is nothing */
 int64_t wr_link_until(const wr_options *o, bool reads);
 
 /* Sends a request; `each` (may be NULL) gets every PROGRESS. *reply: wr_message_free it. A reply that says why not is
- * no error of this call; TIMEOUT, UNREACHABLE, CANCELED (interrupted) are. again: when the connection is lost, for up
- * to 60 s the request is said once more on a new one: for what may be said twice. */
+ * no error of this call; TIMEOUT (which says how the job stands), UNREACHABLE, CANCELED (interrupted) are. again: when
+ * the connection is lost, for up to 60 s the request is said once more on a new one: for what may be said twice. */
 wr_err wr_link_ask(wr_link *l, const wr_request *ask, bool again, void (*each)(void *self, const wr_reply *piece),
                    void *self, wr_message *reply, wr_errinfo *info);
 /* Sends a file, unless the JobManager has it. ref->digest, bytes are filled in by wr_blob_describe. */

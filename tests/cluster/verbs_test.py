@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import time
 
@@ -87,28 +88,36 @@ class Verbs(kit.Case):
                              ("rescale", job, "-p", "2"), ("drain", "tm0"), ("submit", c.path("counts.so"), "-d")):
                     with self.subTest(verb[0]):
                         got, seconds = self.timed(c, *verb, "--timeout", "300ms")
-                        self.assertIn(got.code, (3, 6), got)
-                        self.assertRegex(got.err, "does not answer|did not answer in time")
+                        self.expect(got, 6, "E0404 TIMEOUT.*did not answer in time; nothing was asked of it")
                         self.assertLess(seconds, 4)  # without --timeout: 5
             finally:
                 c.jobmanager.go_on()
             self.assertEqual(c.state(job), "RUNNING")  # nothing of that came to it later
-            # After it has begun to answer.
-            with subprocess.Popen([kit.cluster.WEIR, "wait", job, "--timeout", "2s"], cwd=c.folder, env=c.env, stderr=subprocess.PIPE,
-                                  text=True) as client:
-                wait_until(lambda: self.connections(c) > 2, "the client is connected")
+            # After it has begun to answer: the job waits for slots.
+            with subprocess.Popen([kit.cluster.WEIR, "submit", c.path("counts.so"), "-n", "more", "--set", "tallies=file:more", "--timeout",
+                                   "5s"], cwd=c.folder, env=c.env, stderr=subprocess.PIPE, text=True) as client:
+                more = re.match("weir: more is job ([0-9a-f]+)", client.stderr.readline()).group(1)
+                self.assertIn("CREATED", client.stderr.readline())
                 c.jobmanager.pause()
                 _, err = client.communicate(timeout=60)
             c.jobmanager.go_on()
             self.assertEqual(client.returncode, 6)
-            self.assertIn("what was asked for may go on; `weir list` and `weir info JOB` show how things stand", err)
+            self.assertIn(f"what was asked for may go on; `weir list` and `weir info {more}` show how things stand", err)
 
-    def connections(self, c):
-        """Of the JobManager's control port: one is the TaskManager's."""
-        port = int(c.listens.rsplit(":", 1)[1])
-        with open("/proc/net/tcp", encoding="ascii") as file:
-            rows = [line.split() for line in file][1:]
-        return sum(row[1].endswith(f":{port:04X}") for row in rows)  # the listener, and who has come
+    def test_a_job_that_takes_longer_than_the_timeout(self):
+        """It is not the JobManager that is late."""
+        with Cluster(taskmanagers=1, slots=1, snapshot_interval="1h") as c:
+            c.submit(c.build("counts", kit.COUNTS), "--set", "tallies=file:tallies")
+            c.wait_state("counts", "RUNNING")
+            self.expect(c.weir("wait", "counts", "--timeout", "2s"), 6,
+                        "E0404 TIMEOUT.: the job counts has not ended in time; it is RUNNING; `weir info counts`")
+            [worker] = c.workers()
+            os.kill(worker, signal.SIGSTOP)  # so its last snapshot does not come
+            got = c.weir("stop", "counts", "--timeout", "2s")
+            os.kill(worker, signal.SIGCONT)
+            self.expect(got, 6, "E0404 TIMEOUT.: the stop of job counts was not done in time, and goes on; the job is STOPPING; "
+                        "`weir why counts`")
+            self.expect(c.weir("wait", "counts"), 0)
 
     def test_top_on_a_terminal(self):
         with Cluster(taskmanagers=1, slots=1) as c:
