@@ -21,6 +21,7 @@ static void print_piece(void *self, const wr_reply *piece)
     (void)self;
     fwrite(piece->out, 1, piece->out_bytes, stdout);
     fflush(stdout);
+    if (piece->info.code != WR_OK) fprintf(stderr, "weir: warning: %s\n", wr_errinfo_text(&piece->info));
 }
 
 /* What a verb that changes something says when it went well. */

@@ -134,6 +134,20 @@ void wr_jm_forget_workers(wr_jm_job *j)
     j->workers = 0;
 }
 
+void wr_jm_was_on(wr_jm_job *j, const wr_jm_tm *t)
+{
+    for (uint32_t i = 0; i < j->was_ons; i++)
+        if (strcmp(j->was_on[i], t->name) == 0) return;
+    char  *name = strdup(t->name);
+    char **more = name != NULL ? realloc(j->was_on, (j->was_ons + 1) * sizeof *more) : NULL;
+    if (more == NULL) {
+        free(name);
+        return;
+    }
+    j->was_on = more;
+    j->was_on[j->was_ons++] = name;
+}
+
 void wr_jm_places(wr_jm_job *j, const uint64_t *place, uint32_t places)
 {
     check(places <= WR_SLOTS_MAX);
@@ -146,6 +160,7 @@ void wr_jm_places(wr_jm_job *j, const uint64_t *place, uint32_t places)
         if (place[s] == 0 || wr_jm_worker_of(j, place[s]) != NULL) continue;
         const wr_jm_tm *t = wr_jm_tm_of(j->jm, place[s]);
         j->worker[j->workers++] = (wr_jm_worker){.tm = place[s], .tm_name = t != NULL ? strdup(t->name) : NULL};
+        if (t != NULL) wr_jm_was_on(j, t);
     }
     for (uint32_t i = 0; i < j->run.exec->subtasks; i++) j->run.exec->subtask[i].attempt = j->attempt;
 }

@@ -67,6 +67,8 @@ typedef struct wr_jm_job {
     uint64_t        place[WR_SLOTS_MAX]; /* TaskManager by slot */
     wr_jm_worker   *worker;
     uint32_t        workers;
+    char          **was_on; /* names of the TaskManagers that had an attempt of it, in our time */
+    uint32_t        was_ons;
     bool            released;
     int64_t         reconcile_ms, release_ms; /* until when workers may come back, or go; INT64_MAX: no matter */
     int64_t         late_ms;                  /* until when GONE of workers that are missing may come */
@@ -120,6 +122,7 @@ typedef struct wr_jm_wait {
     uint32_t   logs, told;       /* told: whose name stands above the last piece, + 1 */
     uint64_t   from;             /* of a log: where to begin */
     bool       json, last_round; /* of a log: as objects; the job has ended, and all was asked for once more since */
+    bool       any, away;        /* of a log: something was told; a part of it is on a TaskManager that is not here */
     int64_t    next_ms;
 } wr_jm_wait;
 
@@ -218,6 +221,7 @@ wr_err wr_jm_run_prepare(wr_jobmanager *jm, wr_jm_run *run, const wr_job_spec *s
 void   wr_jm_run_free(wr_jm_run *run);
 wr_err wr_jm_new_coordinator(wr_jm_job *j, const wr_job_spec *spec, wr_errinfo *info);
 void   wr_jm_places(wr_jm_job *j, const uint64_t *place, uint32_t places);
+void   wr_jm_was_on(wr_jm_job *j, const wr_jm_tm *t);
 void   wr_jm_deploy(wr_jm_job *j);
 void   wr_jm_forget_workers(wr_jm_job *j);
 

@@ -563,6 +563,8 @@ void wr_jm_job_free(wr_jm_job *j)
 {
     wr_coordinator_free(j->coordinator);
     wr_jm_forget_workers(j);
+    for (uint32_t i = 0; i < j->was_ons; i++) free(j->was_on[i]);
+    free(j->was_on);
     wr_jm_run_free(&j->run);
     free(j->execution);
     free(j->action);

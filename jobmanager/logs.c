@@ -47,6 +47,72 @@ static void ask_all(wr_jobmanager *jm, wr_jm_wait *w)
         if (!w->log[i].asked) ask(jm, w, &w->log[i]);
 }
 
+/* One piece as an object; NULL without memory. p NULL: it is not to be had. */
+static char *as_json(const char *name, const wr_log_piece *p, size_t *n)
+{
+    wr_json j;
+    char   *text = NULL;
+    FILE   *file = open_memstream(&text, n);
+    if (file == NULL) return NULL;
+    wr_json_init_file(&j, file);
+    wr_json_object(&j, NULL);
+    wr_json_str(&j, "taskmanager", name);
+    wr_json_u64(&j, "offset", p != NULL ? p->offset : 0);
+    wr_json_bytes(&j, "text", p != NULL ? p->data : "", p != NULL ? p->data_bytes : 0);
+    if (p == NULL) wr_json_bool(&j, "away", true);
+    wr_json_end(&j);
+    fclose(file);
+    return text;
+}
+
+/* ---- what is not here ---- */
+
+static bool is_here(const wr_jobmanager *jm, const char *name)
+{
+    for (uint32_t k = 0; k < jm->tms; k++)
+        if (strcmp(jm->tm[k]->name, name) == 0) return true;
+    return false;
+}
+
+/* The client says it beside the log. */
+static void say_away(wr_jobmanager *jm, wr_jm_wait *w, const char *name)
+{
+    size_t     n = 0;
+    char      *out = w->json ? as_json(name, NULL, &n) : NULL;
+    wr_message m = {.kind = WR_MSG_PROGRESS, .request = w->request, .job = w->job};
+    m.reply = (wr_reply){.out = out != NULL ? out : "", .out_bytes = (uint32_t)n, .job = w->job};
+    if (name != NULL)
+        wr_fail(&m.reply.info, WR_NOT_FOUND,
+                "the job was on TaskManager %s, which is not here: what it wrote there lies in that one's folder",
+                name);
+    else
+        wr_fail(&m.reply.info, WR_NOT_FOUND,
+                "the job was on a TaskManager that has not come back since the JobManager began: what it wrote there "
+                "lies in that one's folder");
+    w->away = true;
+    wr_jm_send(jm, w->peer, &m);
+    free(out);
+}
+
+static void say_all_away(wr_jobmanager *jm, wr_jm_wait *w, const wr_jm_job *j)
+{
+    bool nameless = false;
+    for (uint32_t i = 0; i < j->was_ons; i++)
+        if (!is_here(jm, j->was_on[i])) say_away(jm, w, j->was_on[i]);
+    for (uint32_t i = 0; i < j->workers; i++)
+        nameless |= j->worker[i].tm_name == NULL && wr_jm_tm_of(jm, j->worker[i].tm) == NULL;
+    if (nameless) say_away(jm, w, NULL);
+}
+
+static bool was_on(const wr_jm_job *j, const char *name)
+{
+    for (uint32_t i = 0; j != NULL && i < j->was_ons; i++)
+        if (strcmp(j->was_on[i], name) == 0) return true;
+    return false;
+}
+
+/* ---- what is ---- */
+
 /* All of it was told as it was when it was asked for: the end, unless somebody follows. What was written until the job
  * ended is asked for after that. */
 static void look(wr_jobmanager *jm, wr_jm_wait *w)
@@ -63,14 +129,23 @@ static void look(wr_jobmanager *jm, wr_jm_wait *w)
         w->next_ms = wr_jm_now_ms(jm);
         return;
     }
-    wr_jm_reply(jm, w->peer, w->request, NULL, w->job, 0);
+    wr_errinfo none = {0};
+    bool       nothing = !w->any && w->from == 0;
+    if (nothing && w->away)
+        wr_fail(&none, WR_NOT_FOUND, "nothing of the job's log is here");
+    else if (nothing && j == NULL)
+        wr_fail(&none, WR_NOT_FOUND,
+                "no TaskManager that is here has anything of the job's log; where it ran is not known: it ended before "
+                "this JobManager began");
+    wr_jm_reply(jm, w->peer, w->request, &none, w->job, 0);
     wr_jm_wait_end(jm, w);
 }
 
 void wr_jm_logs(wr_jobmanager *jm, uint64_t peer, const wr_message *m, uint64_t job)
 {
-    wr_errinfo info = {0};
-    if (jm->tms == 0 && !m->ask.follow) {
+    wr_errinfo       info = {0};
+    const wr_jm_job *j = wr_jm_job_of(jm, job);
+    if (jm->tms == 0 && (!m->ask.follow || j == NULL || j->ended)) { /* there is nothing to wait for, either */
         wr_fail(&info, WR_NOT_FOUND,
                 "there is no TaskManager; the job's log lies in the folders of those that it was on");
         wr_jm_reply(jm, peer, m->request, &info, job, 0);
@@ -81,33 +156,20 @@ void wr_jm_logs(wr_jobmanager *jm, uint64_t peer, const wr_message *m, uint64_t 
     w->follow = m->ask.follow;
     w->json = m->ask.json;
     w->from = m->ask.offset;
+    if (j != NULL) say_all_away(jm, w, j);
     ask_all(jm, w);
     look(jm, w);
-}
-
-static void pass_as_json(wr_jobmanager *jm, const wr_jm_wait *w, const wr_jm_log *log, const wr_log_piece *p)
-{
-    wr_json j;
-    char   *text = NULL;
-    size_t  n = 0;
-    FILE   *file = open_memstream(&text, &n);
-    if (file == NULL) return;
-    wr_json_init_file(&j, file);
-    wr_json_object(&j, NULL);
-    wr_json_str(&j, "taskmanager", log->name);
-    wr_json_u64(&j, "offset", p->offset);
-    wr_json_bytes(&j, "text", p->data, p->data_bytes);
-    wr_json_end(&j);
-    fclose(file);
-    if (text != NULL) wr_jm_progress(jm, w, text, n);
-    free(text);
 }
 
 static void pass_on(wr_jobmanager *jm, wr_jm_wait *w, uint32_t i, const wr_log_piece *p)
 {
     if (p->data_bytes == 0) return;
+    w->any = true;
     if (w->json) {
-        pass_as_json(jm, w, &w->log[i], p);
+        size_t n = 0;
+        char  *text = as_json(w->log[i].name, p, &n);
+        if (text != NULL) wr_jm_progress(jm, w, text, n);
+        free(text);
         return;
     }
     if (w->logs > 1 && w->told != i + 1) {
@@ -149,8 +211,11 @@ void wr_jm_logs_lost(wr_jobmanager *jm, uint64_t tm)
         next = w->next;
         for (uint32_t i = 0; i < w->logs; i++) {
             if (w->log[i].tm != tm) continue;
-            w->log[i].gone = any = true;
-            w->log[i].asked = false;
+            wr_jm_log *log = &w->log[i];
+            bool       had = log->offset > w->from || was_on(wr_jm_job_of(jm, w->job), log->name);
+            if (!log->gone && had && (w->follow || !log->whole)) say_away(jm, w, log->name);
+            log->gone = any = true;
+            log->asked = false;
         }
         if (any) look(jm, w);
     }

@@ -93,6 +93,7 @@ static void back(wr_jobmanager *jm, const wr_jm_tm *t, const wr_running_worker *
         return;
     }
     w->awaited = false;
+    wr_jm_was_on(j, t);
     for (uint32_t i = 0; i < r->tasks; i++) wr_jm_report(j, t->tm, &r->task[i]);
     if (!wr_core_job_alive(&j->core) || j->core.state <= WR_JOB_RUNNING) return;
     wr_message m = {.kind = WR_MSG_ORDER, .job = r->job, .attempt = r->attempt, .order = {.verb = WR_DO_CANCEL}};

@@ -207,6 +207,19 @@ class Verbs(kit.Case):
             self.assertEqual("".join(piece["text"] for piece in pieces).count("about to leave"), 2)
             self.assertLessEqual({piece["taskmanager"] for piece in pieces}, {"tm0", "tm1"})
 
+    def test_logs_that_are_not_here(self):
+        with Cluster(taskmanagers=2, slots=1) as c:
+            says = c.build("says", SAYS)
+            self.expect(c.weir("submit", says, "-n", "says", "-q", "--restart", "none"), 5)
+            piece = json.loads(c.weir("logs", "says", "--json", code=0).out.splitlines()[0])
+            at = int(piece["taskmanager"][2:])
+            c.taskmanagers[at].kill()
+            wait_until(lambda: len(c.json("taskmanagers")) == 1, "it is lost")
+            for more in ((), ("-f",)):
+                self.expect(c.weir("logs", "says", *more), 1, f"weir: warning: .*TaskManager tm{at}, which is not here", "NOT_FOUND.*nothing of")
+            got = c.weir("logs", "says", "--json", code=1)
+            self.assertEqual(json.loads(got.out), {"taskmanager": f"tm{at}", "offset": 0, "text": "", "away": True})
+
     def test_wait_as_json(self):
         with Cluster(taskmanagers=1, slots=1) as c:
             counts = c.build("counts", kit.COUNTS)

@@ -161,6 +161,55 @@ static void another_log_under_the_same_name(void **state)
     assert_string_equal(told(), "new\n");
 }
 
+/* How often a client was told of a part that is not here. */
+static uint32_t told_away(const char *name)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < outs; i++) {
+        const wr_message *m = &outbox[i].m;
+        bool              away = m->kind == WR_MSG_PROGRESS && m->reply.info.code == WR_NOT_FOUND;
+        n += away && strstr(m->reply.info.text, name) != NULL;
+    }
+    return n;
+}
+
+/* One TaskManager had the job, and has gone; the other never had. */
+static void what_is_not_here_is_said(void **state)
+{
+    (void)state;
+    uint64_t job = running_on_one();
+    ask_logs(job, true, false);
+    assert_true(answer(1, "one\n"));
+    come_as(2, "other");
+    request("cancel", job, false);
+    report_all(job, 1, subtasks[0], WR_TASK_CANCELED);
+    forget_sent();
+    hang_up(1);
+    assert_int_equal(told_away("host:1"), 1); /* to the follower */
+    pass_ms(300);
+    assert_true(answer(2, ""));
+    forget_sent();
+    ask_logs(job, false, false);
+    assert_true(answer(2, ""));
+    assert_int_equal(told_away("host:1"), 1);
+    assert_int_equal(told_away("other"), 0);
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_NOT_FOUND);
+    forget_sent();
+    ask_logs(job, false, true);
+    assert_true(answer(2, ""));
+    assert_int_equal(told_away("host:1"), 1);
+    assert_string_equal(told(), "{\"taskmanager\":\"host:1\",\"offset\":0,\"text\":\"\",\"away\":true}\n");
+    hang_up(2);
+    forget_sent();
+    ask_logs(job, true, false);
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_NOT_FOUND); /* nobody comes with more */
+    come_as(3, "host:1");
+    ask_logs(job, false, false);
+    assert_int_equal(told_away("host:1"), 0);
+    assert_true(answer(3, "one\n"));
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_OK);
+}
+
 static int end_all(void **state)
 {
     (void)state;
@@ -171,7 +220,8 @@ static int end_all(void **state)
 int main(void)
 {
 #define T(NAME) cmocka_unit_test_setup_teardown(NAME, begin, finish)
-    const struct CMUnitTest tests[] = {T(followers_see_who_comes), T(followers_hear_the_end), T(logs_of_before),
-                                       T(logs_as_json), T(another_log_under_the_same_name)};
+    const struct CMUnitTest tests[] = {
+        T(followers_see_who_comes),         T(followers_hear_the_end),  T(logs_of_before), T(logs_as_json),
+        T(another_log_under_the_same_name), T(what_is_not_here_is_said)};
     return cmocka_run_group_tests(tests, NULL, end_all);
 }
