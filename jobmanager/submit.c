@@ -135,6 +135,20 @@ uint32_t wr_jm_attempts_before(wr_jobmanager *jm, const char *snapshots, const w
 
 /* ---- submit ---- */
 
+/* The folder's lock would only say that this process has it. */
+static wr_err folder_is_free(wr_jobmanager *jm, const char *snapshots, wr_errinfo *info)
+{
+    const wr_ledger_job *l;
+    for (uint32_t i = 0; snapshots[0] != 0 && (l = wr_ledger_job_at(jm->ledger, i)) != NULL; i++) {
+        if (l->state != 0 || strcmp(l->spec.snapshots, snapshots) != 0) continue;
+        return wr_fail(info, WR_BUSY,
+                       "job %s (%016llx) has these snapshots and has not ended; %s; stop it first, or use another "
+                       "folder",
+                       l->spec.name, (unsigned long long)l->id, snapshots);
+    }
+    return WR_OK;
+}
+
 static wr_err accept(wr_jobmanager *jm, wr_message *m, uint64_t *id, wr_errinfo *info)
 {
     wr_job_spec *spec = &m->ask.spec;
@@ -143,6 +157,7 @@ static wr_err accept(wr_jobmanager *jm, wr_message *m, uint64_t *id, wr_errinfo 
     WR_TRY(new_id(jm, id, info));
     WR_TRY(definite(jm, spec, *id, &m->arena, info));
     WR_TRY(files_are_here(jm, spec, info));
+    WR_TRY(folder_is_free(jm, spec->snapshots, info));
     const uint32_t attempt = wr_jm_attempts_before(jm, spec->snapshots, NULL) + 1;
     /* So what does not fit is said to who asks, at once. */
     WR_TRY(wr_jm_run_prepare(jm, &run, spec, WR_JM_FIRST, attempt, info));

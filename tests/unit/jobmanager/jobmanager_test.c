@@ -232,6 +232,32 @@ static void test_attempts_go_on_in_the_same_folder(void **state)
     }
 }
 
+/* The lock of the folder would only name this process. */
+static void test_a_folder_that_a_job_has_is_named_with_that_job(void **state)
+{
+    (void)state;
+    char       path[128], text[64];
+    wr_message m = submit_message("numbers", 1);
+    snprintf(path, sizeof path, "%s/mine", folder);
+    m.ask.spec.snapshots = path;
+    say(CLIENT, &m); /* there is no TaskManager yet: it waits */
+    uint64_t job = last(WR_MSG_REPLY, CLIENT)->reply.job;
+    snprintf(text, sizeof text, "job numbers (%016llx) has these snapshots", (unsigned long long)job);
+    m = submit_message("others", 1);
+    m.request = 500;
+    m.ask.spec.snapshots = path;
+    say(CLIENT, &m);
+    const wr_reply *r = &last(WR_MSG_REPLY, CLIENT)->reply;
+    assert_int_equal(r->info.code, WR_BUSY);
+    if (strstr(r->info.text, text) == NULL) fail_msg("%s", r->info.text);
+    request("cancel", job, false);
+    m = submit_message("numbers", 1);
+    m.request = 501;
+    m.ask.spec.snapshots = path;
+    say(CLIENT, &m);
+    assert_int_equal(last(WR_MSG_REPLY, CLIENT)->reply.info.code, WR_OK);
+}
+
 /* The JobManager's folder is lost, and the one of the snapshots has another path: its journal knows what was. */
 static void test_attempts_go_on_when_the_ledger_is_lost(void **state)
 {
@@ -907,6 +933,7 @@ int main(void)
                                        T(test_stop_takes_a_last_snapshot),
                                        T(test_attempts_go_on_in_the_same_folder),
                                        T(test_attempts_go_on_when_the_ledger_is_lost),
+                                       T(test_a_folder_that_a_job_has_is_named_with_that_job),
                                        T(test_savepoints),
                                        T(test_a_stop_whose_savepoint_fails),
                                        T(test_drain_moves_a_job),
