@@ -31,7 +31,7 @@ int wr_cli_check_here(const wr_options *options)
                prepared.exec->subtasks, prepared.exec->slots);
     }
     wr_prepared_fini(&prepared);
-    return WR_EXIT_OK;
+    return WR_CHILD_CHECKED;
 }
 
 int wr_cli_check(const wr_options *options)

@@ -168,6 +168,18 @@ static int exit_code_of(const child *c, int status, const char *path)
     return wr_cli_fail(&info);
 }
 
+/* By _exit: exit() it reports itself. */
+static int left_too_early(const char *path)
+{
+    wr_errinfo info = {0};
+    wr_fail(
+        &info, WR_CRASH,
+        "the pipeline's build function ended the process, with exit code 0; %s; it must only describe the pipeline, "
+        "and return",
+        path);
+    return wr_cli_fail(&info);
+}
+
 int wr_child_check(const wr_options *o)
 {
     wr_errinfo info = {0};
@@ -177,7 +189,9 @@ int wr_child_check(const wr_options *o)
     wr_err     err = start(&c, argv, false, NULL, INT64_MAX, &info);
     free(argv);
     if (err != WR_OK) return wr_cli_fail(&info);
-    return exit_code_of(&c, finish(&c), o->file);
+    int exit_code = exit_code_of(&c, finish(&c), o->file);
+    if (exit_code == WR_EXIT_OK) return left_too_early(o->file);
+    return exit_code == WR_CHILD_CHECKED ? WR_EXIT_OK : exit_code;
 }
 
 /* ---- graph-here ---- */
@@ -305,7 +319,9 @@ int wr_child_graph_of(const wr_options *o, const char *folder, int64_t until_ns,
     if (err != WR_OK) return wr_cli_fail(&info);
     g->bytes = read_all(&c, WR_GRAPH_BYTES_MAX + WR_KIB(64), &n);
     int exit_code = exit_code_of(&c, finish(&c), o->file);
-    if (exit_code == WR_EXIT_OK && (g->bytes == NULL || !unpack(g, n))) {
+    if (exit_code == WR_EXIT_OK && g->bytes != NULL && n == 0) {
+        exit_code = left_too_early(o->file);
+    } else if (exit_code == WR_EXIT_OK && (g->bytes == NULL || !unpack(g, n))) {
         wr_fail(&info, WR_INTERNAL, "the process that builds %s gave no graph", o->file);
         exit_code = wr_cli_fail(&info);
     }

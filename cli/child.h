@@ -3,6 +3,9 @@
 #define WR_CLI_CHILD_H
 #include "cli/options.h"
 
+/* Exit code of check-here when all is well: 0 is what a build function gives that ends the process. */
+enum { WR_CHILD_CHECKED = 99 };
+
 /* What graph-here tells about a pipeline. Owner: who got it; zero is empty. */
 typedef struct wr_child_graph {
     char       *bytes;            /* all that follows points into it */

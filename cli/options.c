@@ -1,6 +1,7 @@
 #include "cli/options.h"
 #include "base/check.h"
 #include "base/text.h"
+#include "cli/child.h"
 #include "cli/lines.h"
 #include <errno.h>
 #include <stddef.h>
@@ -346,7 +347,8 @@ static int all_is_printed(int exit_code)
     wr_errinfo info = {0};
     errno = 0;
     bool good = fflush(stdout) == 0 && ferror(stdout) == 0;
-    if (good || exit_code != WR_EXIT_OK) return exit_code;
+    bool went_well = exit_code == WR_EXIT_OK || exit_code == WR_CHILD_CHECKED;
+    if (good || !went_well) return exit_code;
     if (errno != 0)
         wr_fail_errno(&info, errno, "cannot write to standard output");
     else

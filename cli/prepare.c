@@ -63,6 +63,7 @@ int wr_prepare_file_from(wr_prepared *p, const wr_options *options,
     wr_errinfo info = {0};
     wr_module  module;
     memset(p, 0, sizeof *p);
+    wr_crash_at_exit(true); /* else a build function that ends the process looks like a job that went well */
     for (uint32_t i = 0; i < options->connector.count; i++) {
         const char *path = options->connector.text[i];
         if (wr_module_look(path, "connector", &info) != WR_OK) return wr_cli_fail(&info);

@@ -220,7 +220,7 @@ int wr_cli_worker(const wr_options *options)
     wr_log_setup(STDERR_FILENO, wanted, w.env);
     wr_crash_install(wr_cli_lines_program);
     wr_crash_report_to(WR_WORKER_REPORT);
-    wr_crash_at_exit();
+    wr_crash_at_exit(false);
     bound_memory();
     setvbuf(stdout, NULL, _IOLBF, 0); /* a log is read while it is written */
     find_log(&w);

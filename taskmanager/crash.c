@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -68,6 +69,7 @@ static const char *const *lines_program;
 static bool               installed, terminal;
 static int                report_file = -1;
 static unsigned           hang_seconds;
+static pid_t              our_pid;
 
 static _Thread_local const char *running_in;
 static _Thread_local void       *alt_stack;
@@ -574,12 +576,14 @@ static void on_hang(int number, siginfo_t *info, void *context)
 }
 
 /* Runs on the thread that called exit(). Frames between that call and this function stand in front. */
-static void on_process_exit(int code, void *arg)
+static void on_process_exit(int code, void *only_inside)
 {
-    (void)arg;
+    if (getpid() != our_pid) return; /* a child that user code has forked */
+    if (only_inside != NULL && wr_user_now.op == NULL && running_in == NULL) return;
     while (!first_to_report()) pause();
     if (crash.stage != STAGE_NONE) _exit(exit_code());
     alarm(REPORT_SECONDS_MAX);
+    fflush(stdout); /* it may have said why; nobody else will do that */
     const siginfo_t none = {0};
     ucontext_t      here;
     memset(&here, 0, sizeof here);
@@ -637,9 +641,10 @@ void wr_crash_report_to(int file)
     report_file = file;
 }
 
-void wr_crash_at_exit(void)
+void wr_crash_at_exit(bool only_inside)
 {
-    if (!WR_CRASH_OFF) on_exit(on_process_exit, NULL);
+    our_pid = getpid();
+    if (!WR_CRASH_OFF) on_exit(on_process_exit, only_inside ? &report : NULL);
 }
 
 int wr_crash_hang_signal(unsigned seconds)

@@ -42,6 +42,10 @@ WEIR_KEYED(counted, word, in, counter, state, word, out)
 WEIR_PIPELINE(crash, p)
 {
     if (weir_arg_i64(weir_args_of(p), "build", 0)) *nothing = 1; /* here: build */
+    const char *leave = weir_arg(weir_args_of(p), "leave", "");
+    if (leave[0] != 0) printf("told on the way\n");
+    if (strcmp(leave, "exit") == 0) exit(0); /* here: leave */
+    if (strcmp(leave, "at-once") == 0) _exit(0);
     line_stream lines = weir_source(line, p, "file:in.txt", .name = "lines");
     word_stream words = weir_apply(boom, weir_apply(copy, lines));
     word_stream once = weir_apply(tracked, weir_key_by(words, text));
@@ -454,6 +458,13 @@ class Crashes(Case):
             got = self.weir(verb, "crash.so", "--", "build=1")
             self.expect(got, 5, r"E0506 CRASH.*SIGSEGV.*in the build function of crash;", rf"crash\.c:{self.line_of('build')}", out="")
             self.assertEqual(len(re.findall("E0506", got.err)), 1)
+
+    def test_build_function_that_ends_the_process(self):
+        for verb in ("run", "check", "plan", "graph-here"):
+            got = self.weir(verb, "crash.so", "--", "leave=exit")
+            self.expect(got, 5, r"E0506 CRASH.*it called exit\(0\); in the build function of crash;", rf"crash\.c:{self.line_of('leave')}")
+            self.assertIn("told on the way", got.out + got.err)
+        self.expect(self.weir("check", "crash.so", "--", "leave=at-once"), 5, "E0506 CRASH.*build function ended the process", out="")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ static void wait_for_ever(void) { for (;;) sleep(1); }
 WEIR_PIPELINE(builds, p)
 {
     if (access("hang", F_OK) == 0) wait_for_ever();
+    if (access("exit", F_OK) == 0) exit(0);
+    if (access("_exit", F_OK) == 0) _exit(0);
     event_stream events = weir_source(event, p, "generator:?rate=1000", .name = "events");
     weir_sink(events, "blackhole:", .name = "out");
 }
@@ -75,6 +77,15 @@ class Verbs(kit.Case):
             self.assertEqual(c.json("list"), [])
             os.unlink(hang)
             self.expect(c.weir("submit", builds, "-d", "-n", "in-time", "--timeout", "20s"), 0)
+
+    def test_a_build_function_that_ends_the_process(self):
+        with Cluster() as c:
+            builds = c.build("builds", BUILDS)
+            for how in ("exit", "_exit"):
+                with open(c.path(how), "w", encoding="utf-8"):
+                    pass
+                self.expect(c.weir("submit", builds, "-d"), 5, "E0506 CRASH.*build function")
+                os.unlink(c.path(how))
 
     def test_a_jobmanager_that_stops_answering(self):
         """Each verb that asks gives up in time, and says what may go on."""

@@ -103,7 +103,7 @@ static void obey(wr_peers_pair *pair, wr_peers *p, uint64_t up, const char *what
     } else if (strcmp(what, "exit") == 0) {
         wr_crash_install(NULL);
         wr_crash_report_to(WR_WORKER_REPORT);
-        wr_crash_at_exit();
+        wr_crash_at_exit(false);
         wr_crash_in("the build function of x");
         exit(3);
     } else if (strcmp(what, "hang") == 0) {
