@@ -156,6 +156,10 @@ const wr_kernel wr_kernel_keyed = {.name = "keyed",
 static const weir_span WHOLE[WR_BATCH_RECORDS_MAX] = {
     [0 ... WR_BATCH_RECORDS_MAX - 1] = {{INT64_MIN + 1}, {INT64_MAX}}};
 
+/* So many at a time, then room is looked for: what is made of them further down the chain, and copied to each channel,
+ * must fit into what may lie beyond the room of channels. Batches may leave half empty. */
+enum { RESULTS = 128 };
+
 static bool window_end(wr_op *op)
 {
     wr_keyed *k = op->kernel_state;
@@ -169,7 +173,7 @@ static bool window_end(wr_op *op)
             return true;
         }
     }
-    uint32_t n = wr_table_scan_next(op->table, &k->scan, k->state, k->keys, WR_BATCH_RECORDS_MAX);
+    uint32_t n = wr_table_scan_next(op->table, &k->scan, k->state, k->keys, RESULTS);
     if (n == 0) return true;
     ctx->n = n;
     ctx->key = k->keys;

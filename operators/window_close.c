@@ -312,13 +312,14 @@ static void run_any(wr_op *op, wr_windows *k, void *const *state, uint32_t n)
     }
 }
 
-/* About a batch of results; false: all keys are done. */
+/* About a batch of results, or many entries without; false: all keys are done. No more, then room is looked for, as
+ * operators/keyed.c says. */
 static bool sweep_step(wr_op *op, wr_windows *k)
 {
     bool      tumbling = k->per == 1 && !k->rows && !k->purging;
     weir_span span = span_of(k, k->sweep_end);
     for (uint32_t seen = 0, n; seen < ENTRIES_PER_STEP && !wr_op_failed(op); seen += n) {
-        if (k->results + ENTRIES_PER_RUN > WR_RESULTS) wr_result_flush(op, k);
+        if (k->results + ENTRIES_PER_RUN > WR_RESULTS) return true; /* whoever calls flushes them */
         n = tumbling ? run_tumbling(op, k) : next_entries(op, k);
         if (n == 0) return false;
         if (tumbling) continue;
