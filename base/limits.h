@@ -110,6 +110,7 @@
 #define WR_TMS_MAX                1024        /* TaskManagers of one cluster */
 #define WR_JOBS_MAX               1024        /* jobs that have not ended */
 #define WR_JOBS_ENDED_KEPT        100         /* jobs that have ended and are still known */
+#define WR_LOG_HOLDERS_MAX        64          /* TaskManagers that had one job, by name: the newest */
 #define WR_FAILURES_KEPT          16          /* failures of one job that it remembers */
 #define WR_LEDGER_JOBS_BYTES_MAX  WR_MIB(256) /* specifications of all jobs that have not ended */
 #define WR_LEDGER_ENDED_BYTES_MAX WR_MIB(64)  /* and of those that have: then the oldest are forgotten */

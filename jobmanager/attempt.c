@@ -138,6 +138,10 @@ void wr_jm_was_on(wr_jm_job *j, const wr_jm_tm *t)
 {
     for (uint32_t i = 0; i < j->was_ons; i++)
         if (strcmp(j->was_on[i], t->name) == 0) return;
+    if (j->was_ons == WR_LOG_HOLDERS_MAX) { /* the oldest is forgotten */
+        free(j->was_on[0]);
+        memmove(j->was_on, j->was_on + 1, --j->was_ons * sizeof *j->was_on);
+    }
     char  *name = strdup(t->name);
     char **more = name != NULL ? realloc(j->was_on, (j->was_ons + 1) * sizeof *more) : NULL;
     if (more == NULL) {

@@ -153,12 +153,11 @@ const wr_kernel wr_kernel_keyed = {.name = "keyed",
 
 /* ---- one window over the whole input: the accumulator is the key's entry, results come at the end ---- */
 
-static const weir_span WHOLE[WR_BATCH_RECORDS_MAX] = {
-    [0 ... WR_BATCH_RECORDS_MAX - 1] = {{INT64_MIN + 1}, {INT64_MAX}}};
-
 /* So many at a time, then room is looked for: what is made of them further down the chain, and copied to each channel,
  * must fit into what may lie beyond the room of channels. Batches may leave half empty. */
 enum { RESULTS = 128 };
+
+static const weir_span WHOLE[RESULTS] = {[0 ... RESULTS - 1] = {{INT64_MIN + 1}, {INT64_MAX}}};
 
 static bool window_end(wr_op *op)
 {
@@ -166,7 +165,7 @@ static bool window_end(wr_op *op)
     weir_ctx *ctx = &op->ctx;
     if (k->scan.group == 0 && k->scan.entry == 0 && !wr_keyed_swept(op)) return false;
     if (k->keys == NULL) {
-        size_t bytes = (size_t)op->def->left->size * WR_BATCH_RECORDS_MAX + WR_BATCH_SPARE_BYTES;
+        size_t bytes = (size_t)op->def->left->size * RESULTS + WR_BATCH_SPARE_BYTES;
         k->keys = aligned_alloc(WR_CACHE_LINE, (bytes + WR_CACHE_LINE - 1) & ~(size_t)(WR_CACHE_LINE - 1));
         if (k->keys == NULL) {
             wr_op_fail(op, WR_MEMORY, "no memory for the results; operator %s", op->node->uid);
