@@ -100,14 +100,35 @@ wr_err wr_folder_make(const wr_env *env, const char *folder, wr_errinfo *info)
     return err == WR_OK || err == WR_PERMISSION ? WR_OK : wr_fail(info, err, "%s", silent.text);
 }
 
-static wr_err write_all(const wr_env *env, int file, const char *path, const char *bytes, size_t n, wr_errinfo *info)
+static wr_err write_all(const wr_env *env, int file, const char *path, uint64_t offset, const char *bytes, size_t n,
+                        wr_errinfo *info)
 {
     for (size_t at = 0; at < n;) {
-        int64_t put = env->pwrite(env->self, file, bytes + at, n - at, (int64_t)at);
+        int64_t put = env->pwrite(env->self, file, bytes + at, n - at, (int64_t)(offset + at));
         if (put == 0) put = -EIO;
-        if (put < 0) return wr_fail_errno(info, (int)-put, "cannot write %s, offset %zu", path, at);
+        if (put < 0)
+            return wr_fail_errno(info, (int)-put, "cannot write %s, offset %llu", path,
+                                 (unsigned long long)(offset + at));
         at += (size_t)put;
     }
+    return WR_OK;
+}
+
+wr_err wr_file_append(const wr_env *env, const wr_append *to, uint64_t *bytes, const void *record, size_t n,
+                      wr_errinfo *info)
+{
+    wr_err err = write_all(env, to->file, to->path, *bytes, record, n, info);
+    if (err == WR_OK) {
+        wr_failpoint(to->written);
+        int result = env->fsync(env->self, to->file);
+        if (result < 0) err = wr_fail_errno(info, -result, "cannot sync %s", to->path);
+    }
+    if (err != WR_OK) {
+        (void)env->truncate(env->self, to->file, (int64_t)*bytes);
+        return err;
+    }
+    wr_failpoint(to->durable);
+    *bytes += n;
     return WR_OK;
 }
 
@@ -117,7 +138,7 @@ static wr_err write_temp(const wr_env *env, const wr_publish *what, const char *
 {
     int file = env->open(env->self, temp, WR_OPEN_WRITE | WR_OPEN_CREATE | WR_OPEN_TRUNCATE);
     if (file < 0) return wr_fail_errno(info, -file, "cannot make %s", temp);
-    wr_err err = write_all(env, file, temp, bytes, n, info);
+    wr_err err = write_all(env, file, temp, 0, bytes, n, info);
     if (err == WR_OK) wr_failpoint(what->written);
     int result = err == WR_OK && !wr_sabotage.manifest_no_sync ? env->fsync(env->self, file) : 0;
     if (result < 0) err = wr_fail_errno(info, -result, "cannot sync %s", temp);

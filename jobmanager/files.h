@@ -26,4 +26,15 @@ typedef struct wr_publish {
 wr_err wr_file_publish(const wr_env *env, const wr_publish *what, const void *bytes, size_t n, bool *published,
                        wr_errinfo *info);
 
+/* A record more at the end of a file of *bytes bytes, synced. After an error nobody knows how much of it is on the
+ * disk: it is cut off, if the disk can still do that, so that whoever opens the file next does not find what was
+ * refused; and the descriptor is to be closed, as above. */
+typedef struct wr_append {
+    int         file;
+    const char *path;
+    const char *written, *durable; /* names of the places, as above */
+} wr_append;
+wr_err wr_file_append(const wr_env *env, const wr_append *to, uint64_t *bytes, const void *record, size_t n,
+                      wr_errinfo *info);
+
 #endif

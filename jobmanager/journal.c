@@ -252,36 +252,22 @@ static wr_err rewrite(wr_journal *j, const state *next, wr_errinfo *info)
     return WR_OK;
 }
 
-/* One more record. After an error nobody knows how much of it is on the disk: the file is left alone, and the next
- * change makes a new one. */
+/* One more record. After an error the next change makes a new file. */
 static wr_err append(wr_journal *j, const state *next, wr_errinfo *info)
 {
     if (j->file < 0 || j->bytes > WR_JOURNAL_BYTES_MAX) return rewrite(j, next, info);
-    wr_pack body = {0}, record = {0};
+    const wr_append to = {.file = j->file, .path = j->path, .written = "journal-append", .durable = "journal-durable"};
+    wr_pack         body = {0}, record = {0};
     put_change(&body, next);
     put_record(&record, j->bytes, &body);
-    int64_t put = 1, done = 0, want = (int64_t)record.bytes;
-    for (; done < want && put > 0; done += put > 0 ? put : 0) {
-        put = j->env->pwrite(j->env->self, j->file, record.data + done, (size_t)(want - done),
-                             (int64_t)j->bytes + done);
-    }
+    wr_err err = wr_file_append(j->env, &to, &j->bytes, record.data, record.bytes, info);
     wr_pack_free(&body);
     wr_pack_free(&record);
-    if (done != want) {
+    if (err != WR_OK)
         close_file(j);
-        return wr_fail_errno(info, put < 0 ? (int)-put : ENOSPC, "cannot write the journal %s, offset %llu", j->path,
-                             (unsigned long long)j->bytes);
-    }
-    wr_failpoint("journal-append");
-    int result = j->env->fsync(j->env->self, j->file);
-    if (result < 0) {
-        close_file(j);
-        return wr_fail_errno(info, -result, "cannot sync the journal %s", j->path);
-    }
-    wr_failpoint("journal-durable");
-    j->bytes += (uint64_t)want;
-    j->now = *next;
-    return WR_OK;
+    else
+        j->now = *next;
+    return err;
 }
 
 /* ---- opening ----------------------------------------------------------------------------------------------------- */

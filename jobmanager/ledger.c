@@ -191,22 +191,11 @@ static wr_err rewrite(wr_ledger *l, uint64_t leader, const wr_book_change *next,
 
 static wr_err write_at_end(wr_ledger *l, const char *bytes, size_t n, wr_errinfo *info)
 {
-    int64_t put = 1, done = 0, want = (int64_t)n;
-    for (; done < want && put > 0; done += put > 0 ? put : 0)
-        put = l->env->pwrite(l->env->self, l->file, bytes + done, (size_t)(want - done), (int64_t)l->bytes + done);
-    if (done != want)
-        return wr_fail_errno(info, put < 0 ? (int)-put : ENOSPC, "cannot write the ledger %s, offset %llu", l->path,
-                             (unsigned long long)l->bytes);
-    wr_failpoint("ledger-append");
-    int result = l->env->fsync(l->env->self, l->file);
-    if (result < 0) return wr_fail_errno(info, -result, "cannot sync the ledger %s", l->path);
-    wr_failpoint("ledger-durable");
-    l->bytes += n;
-    return WR_OK;
+    const wr_append to = {.file = l->file, .path = l->path, .written = "ledger-append", .durable = "ledger-durable"};
+    return wr_file_append(l->env, &to, &l->bytes, bytes, n, info);
 }
 
-/* One more record. After an error nobody knows how much of it is on the disk: it is cut off if the disk can still do
- * that, so that whoever opens the file next does not find what was refused, and the next change makes a new file. */
+/* One more record. After an error the next change makes a new file. */
 static wr_err append(wr_ledger *l, const wr_book_change *change, wr_errinfo *info)
 {
     if (l->file < 0 || l->bytes > 2 * l->base_bytes + WR_LEDGER_SLACK_BYTES)
@@ -226,10 +215,7 @@ static wr_err append(wr_ledger *l, const wr_book_change *change, wr_errinfo *inf
         put_record(&record, l->bytes, &body);
         err = write_at_end(l, record.data, record.bytes, info);
     }
-    if (err != WR_OK) {
-        (void)l->env->truncate(l->env->self, l->file, (int64_t)l->bytes);
-        close_file(l);
-    }
+    if (err != WR_OK) close_file(l);
     wr_pack_free(&body);
     wr_pack_free(&record);
     return err;

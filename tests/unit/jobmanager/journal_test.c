@@ -397,6 +397,31 @@ static void newer(void **state)
     assert_int_equal(wr_journal_parse("WEIRJRNX", 8, "FILE", &view, &info), WR_DAMAGED);
 }
 
+static int failing_sync(void *self, int file)
+{
+    (void)self;
+    (void)file;
+    return -EIO;
+}
+
+/* Written and not synced: the caller was told no, so who opens the folder next must not find it. */
+static void what_was_refused_is_gone(void **state)
+{
+    (void)state;
+    wr_log_setup(2, WR_LOG_ERROR, NULL);
+    wr_env      env = *wr_env_real();
+    wr_errinfo  info = {0};
+    wr_journal *j;
+    assert_int_equal(begin(&j, &env, "job", false, &info), WR_OK);
+    assert_int_equal(wr_journal_reserve(j, 10, &info), WR_OK);
+    env.fsync = failing_sync;
+    assert_int_equal(wr_journal_reserve(j, 1000, &info), WR_IO);
+    wr_journal_close(j);
+    j = opened(false);
+    assert_true(wr_journal_ids(j) >= 10 && wr_journal_ids(j) < 1000);
+    wr_journal_close(j);
+}
+
 /* Each step fails once, or from then on; whatever was said to be durable is there when the folder is opened again, and
  * no epoch and no id comes twice. */
 static void errors(void **state)
@@ -482,6 +507,7 @@ int main(void)
         TEST(golden),
         TEST(every_flip_and_truncation),
         TEST(newer),
+        TEST(what_was_refused_is_gone),
         TEST(errors),
         TEST(compaction),
     };
