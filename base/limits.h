@@ -48,11 +48,14 @@
 #define WR_PATH_BYTES_MAX     4096
 #define WR_OPTIONS_MAX        64         /* options of one URI */
 #define WR_ARGS_MAX           256        /* arguments of a pipeline */
+#define WR_CLI_LIST_MAX       64         /* how often --set, --file and --connector may be given */
+#define WR_BUILD_SECONDS_MAX  30         /* for a build function in a child of check, submit or rescale */
 #define WR_ERROR_BYTES_MAX    1024       /* text of one error */
 #define WR_CONFIG_BYTES_MAX   WR_KIB(64) /* a configuration file */
 #define WR_LOG_LINE_BYTES_MAX 2048
 #define WR_JSON_DEPTH_MAX     32
-#define WR_METRICS_MAX        64 /* user metrics of one operator */
+#define WR_METRICS_MAX        64  /* user metrics of one operator */
+#define WR_METRIC_NAMES_MAX   256 /* names of user metrics that one process shows */
 
 /* State. */
 #define WR_STATE_BYTES_MAX     WR_KIB(32)          /* the fixed part of one key's state */
@@ -88,6 +91,10 @@
 #define WR_OUTPUT_BYTES_MAX   WR_MIB(16)  /* text of one answer to a client */
 #define WR_REPORT_BYTES_MAX   WR_KIB(64)  /* of a crash */
 #define WR_TM_WORKERS_MAX     1024        /* worker processes of one TaskManager */
+#define WR_LOG_SEGMENT_BYTES  WR_MIB(8)   /* a log of a job is a row of files of this size ... */
+#define WR_LOG_SEGMENTS       4           /* ... of which so many stay on a TaskManager */
+#define WR_LOG_PIECE_BYTES    WR_KIB(64)  /* of a log, in one message */
+#define WR_LOGS_KEPT          100         /* jobs whose logs stay on a TaskManager */
 #define WR_WORKER_GROUPS_MAX  32          /* groups that a worker with a user of its own is in */
 
 /* Connections. */
@@ -111,6 +118,7 @@
 #define WR_JOBS_MAX               1024        /* jobs that have not ended */
 #define WR_JOBS_ENDED_KEPT        100         /* jobs that have ended and are still known */
 #define WR_LOG_HOLDERS_MAX        64          /* TaskManagers that had one job, by name: the newest */
+#define WR_RESTART_RATE_MAX       64          /* failures that a failure rate counts */
 #define WR_FAILURES_KEPT          16          /* failures of one job that it remembers */
 #define WR_LEDGER_JOBS_BYTES_MAX  WR_MIB(256) /* specifications of all jobs that have not ended */
 #define WR_LEDGER_ENDED_BYTES_MAX WR_MIB(64)  /* and of those that have: then the oldest are forgotten */

@@ -17,8 +17,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { BUILD_SECONDS_MAX = 30 };
-
 /* The flags once more, for the child. NULL without memory. */
 static char **child_arguments(const wr_options *o, const char *verb, char number[2][16])
 {
@@ -82,7 +80,7 @@ static wr_err start(child *c, char **argv, bool piped, const char *folder, int64
     if (fd[1] >= 0) close(fd[1]);
     c->out = fd[0];
     c->timed_out = false;
-    c->until_ns = env->mono_ns(env->self) + BUILD_SECONDS_MAX * INT64_C(1000000000);
+    c->until_ns = env->mono_ns(env->self) + WR_BUILD_SECONDS_MAX * INT64_C(1000000000);
     c->hurried = until_ns < c->until_ns;
     if (c->hurried) c->until_ns = until_ns;
     if (c->pid >= 0) return WR_OK;
@@ -160,7 +158,7 @@ static int exit_code_of(const child *c, int status, const char *path)
     else if (c->timed_out)
         wr_fail(&info, WR_TIMEOUT,
                 "the build function did not return within %d s; %s; it must only describe the pipeline",
-                BUILD_SECONDS_MAX, path);
+                WR_BUILD_SECONDS_MAX, path);
     else
         wr_fail(&info, WR_CRASH,
                 "the build function crashed: signal %d (%s); %s; run it in a debugger: gdb --args weir plan %s",

@@ -3,14 +3,12 @@
 #ifndef WR_CLI_OPTIONS_H
 #define WR_CLI_OPTIONS_H
 #include "base/error.h"
+#include "base/limits.h"
 #include "cli/settings.h"
 #include <stdbool.h>
 #include <stdint.h>
 
-enum {
-    WR_CLI_LIST_MAX = 64, /* how often --set, --file and --connector may be given */
-    WR_VERBS_MAX = 64
-};
+enum { WR_VERBS_MAX = 64 };
 
 typedef struct wr_texts {
     const char *text[WR_CLI_LIST_MAX];

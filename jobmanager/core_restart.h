@@ -3,6 +3,7 @@
 #ifndef WR_JOBMANAGER_CORE_RESTART_H
 #define WR_JOBMANAGER_CORE_RESTART_H
 #include "base/error.h"
+#include "base/limits.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -28,8 +29,6 @@ typedef struct wr_restart_config {
 } wr_restart_config;
 /* snapshots: the job takes some. WR_CONFIG names what is wrong; *config is as it was then. */
 wr_err wr_restart_complete(wr_restart_config *config, bool snapshots, wr_errinfo *info);
-
-enum { WR_RESTART_RATE_MAX = 64 };
 
 /* Part of a wr_core_job. */
 typedef struct wr_restart {

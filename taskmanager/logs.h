@@ -2,12 +2,10 @@
 #ifndef WR_TASKMANAGER_LOGS_H
 #define WR_TASKMANAGER_LOGS_H
 #include "base/env.h"
+#include "base/limits.h"
 #include "wire/control.h"
 
-enum { WR_LOG_NAME_BYTES = 32, WR_LOGS_KEPT = 100 };
-#define WR_LOG_SEGMENT_BYTES WR_MIB(8)
-#define WR_LOG_SEGMENTS      4
-#define WR_LOG_PIECE_BYTES   WR_KIB(64)
+enum { WR_LOG_NAME_BYTES = 32 };
 
 /* The path of the newest segment; of a first one, when there is none. */
 wr_err wr_log_newest(const wr_env *env, const char *folder, char path[WR_PATH_BYTES_MAX], wr_errinfo *info);
