@@ -46,7 +46,7 @@ typedef struct wr_supervisor_config {
     const char   *http;                    /* HOST:PORT of its metrics, or "" */
     uint32_t      slots;
     uint64_t      pid;        /* told for people */
-    uint64_t      memory_max; /* of a worker when its job does not say; 0: no bound */
+    uint64_t      memory_max; /* of a worker, also when its job says more; 0: no bound */
     int64_t       hang_ms;    /* a worker whose agent says nothing for that long is killed; 0: never */
 } wr_supervisor_config;
 

@@ -243,16 +243,20 @@ void wr_tm_relay_lease(wr_supervisor *s)
         if (s->worker[i]->state == WR_TM_RUNS) send_lease(s, s->worker[i], s->leader);
 }
 
+/* Who runs the machine says how much of it one job may take; the job may say less. 0: no bound. */
+static uint64_t memory_max_of(const wr_supervisor *s, const wr_job_spec *spec)
+{
+    uint64_t here = s->config.memory_max, wanted = spec->memory_max;
+    return here == 0 || (wanted != 0 && wanted < here) ? wanted : here;
+}
+
 static wr_err start(wr_supervisor *s, wr_tm_worker *w, wr_errinfo *info)
 {
     const wr_job_spec *spec = &w->deployment.deploy.spec;
     char               log[WR_PATH_BYTES_MAX];
     WR_TRY(wr_tm_log_open(s, w->job, log, info));
-    const wr_process_spec process = {.job = w->job,
-                                     .attempt = w->attempt,
-                                     .folder = w->folder,
-                                     .log = log,
-                                     .memory_max = spec->memory_max != 0 ? spec->memory_max : s->config.memory_max};
+    const wr_process_spec process = {
+        .job = w->job, .attempt = w->attempt, .folder = w->folder, .log = log, .memory_max = memory_max_of(s, spec)};
     WR_TRY(s->config.processes->start(s->config.processes->self, &process, &w->process, &w->peer, info));
     w->state = WR_TM_RUNS;
     w->said_ns = wr_tm_now(s);

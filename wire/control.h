@@ -113,7 +113,7 @@ typedef struct wr_job_spec {
     const char *restore; /* path, "latest", or "" */
     bool        allow_non_restored;
     uint64_t    state_max;  /* bytes of keyed state per TaskManager; 0: no bound */
-    uint64_t    memory_max; /* bytes of a worker's process; 0: the TaskManager's default */
+    uint64_t    memory_max; /* bytes of a worker's process; the TaskManager's holds, too; 0: only that */
     uint32_t    restart;    /* enum wr_restart_strategy of jobmanager/core_job.h */
     int64_t     restart_delay_ms, restart_delay_most_ms, restart_window_ms;
     uint32_t    restart_attempts;        /* FIXED, FAILURE_RATE: how many; 0: no limit */

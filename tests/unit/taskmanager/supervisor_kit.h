@@ -11,7 +11,7 @@ typedef struct world {
     fake_peers     jm, workers;
     fake_processes processes;
     wr_supervisor *s;
-    uint64_t       leader;
+    uint64_t       leader, memory_max; /* memory_max: that jobs say */
     char           folder[64];
     char           blob[3000]; /* of the module */
     uint8_t        digest[WR_DIGEST_BYTES];
@@ -103,7 +103,8 @@ static inline void deploy(world *w, uint64_t job, uint32_t attempt)
                                   .graph = "g",
                                   .graph_bytes = 1,
                                   .snapshots = "",
-                                  .restore = ""};
+                                  .restore = "",
+                                  .memory_max = w->memory_max};
     memcpy(m.deploy.spec.module.digest, w->digest, sizeof w->digest);
     m.deploy.place = &place;
     m.deploy.places = 1;

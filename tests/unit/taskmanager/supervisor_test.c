@@ -664,6 +664,19 @@ static void logs_of_running_jobs_stay(void **state)
     assert_in_range(count, 50, 101); /* the others went */
 }
 
+/* The machine's owner says how much one job may take; a job may say less, never more. */
+static void the_smaller_bound_of_memory_holds(void **state)
+{
+    static const uint64_t said[] = {0, 500, 1000, 5000}, holds[] = {1000, 500, 1000, 1000};
+    world                *w = *state;
+    join(w);
+    for (uint32_t i = 0; i < 4; i++) {
+        w->memory_max = said[i];
+        run_one(w, 11 + i, 1);
+        assert_int_equal(w->processes.process[i].memory_max, holds[i]);
+    }
+}
+
 static void garbage_is_counted(void **state)
 {
     world *w = *state;
@@ -717,6 +730,7 @@ int main(void)
         TEST(a_worker_that_builds_is_given_more_time),
         TEST(logs),
         TEST(logs_of_running_jobs_stay),
+        TEST(the_smaller_bound_of_memory_holds),
         TEST(garbage_is_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
