@@ -189,10 +189,30 @@ static void snapshot_failed(void *self, const wr_snapshot_record *r)
            (unsigned long long)r->id, r->why.text, wr_snapshot_phase_name(r->phase));
 }
 
+static void snapshot_completed(void *self, const wr_snapshot_record *r)
+{
+    wr_jm_snapshots *s = &((wr_jm_job *)self)->snapshots;
+    s->id = r->id;
+    s->bytes = r->bytes;
+    s->took_s = (double)(r->ended_ms - r->begun_ms) * 1e-3;
+    s->at_s = (double)r->wall_ms * 1e-3 + s->took_s;
+}
+
 static void wake(void *self)
 {
     wr_jm_job *j = self;
     wr_parker_wake(j->jm->env, j->jm->config.parker);
+}
+
+void wr_jm_drop_coordinator(wr_jm_job *j)
+{
+    if (j->coordinator != NULL) {
+        const wr_core_checkpoint *m = wr_coordinator_machine(j->coordinator);
+        j->snapshots.completed += m->completions;
+        j->snapshots.failed += m->failures_all;
+    }
+    wr_coordinator_free(j->coordinator);
+    j->coordinator = NULL;
 }
 
 enum { INTERVAL_MS = 10000, TIMEOUT_MS = 600000, KEEP = 3 };
@@ -208,13 +228,13 @@ wr_err wr_jm_new_coordinator(wr_jm_job *j, const wr_job_spec *spec, wr_errinfo *
         .order = ordered,
         .answer = answered,
         .failed = snapshot_failed,
+        .completed = snapshot_completed,
         .wake = wake,
         .self = j,
         .alone = !j->jm->config.threads,
         .adopts = j->adopted,
     };
-    wr_coordinator_free(j->coordinator);
-    j->coordinator = NULL;
+    wr_jm_drop_coordinator(j);
     j->quiet = false;
     return wr_coordinator_new(&j->coordinator, j->run.exec, &options, info);
 }

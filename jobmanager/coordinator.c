@@ -333,6 +333,12 @@ static void tell_failure(wr_coordinator *s, uint64_t id)
     if (s->options.failed != NULL && r != NULL) s->options.failed(s->options.self, r);
 }
 
+static void tell_completion(wr_coordinator *s, uint64_t id)
+{
+    const wr_snapshot_record *r = wr_core_checkpoint_find(&s->machine, id);
+    if (s->options.completed != NULL && r != NULL) s->options.completed(s->options.self, r);
+}
+
 static void feed(wr_coordinator *s, wr_checkpoint_event event);
 
 /* One action; what must be told to the machine comes back in *then, with its
@@ -368,6 +374,7 @@ static void act(wr_coordinator *s, const wr_checkpoint_action *a, wr_checkpoint_
     case WR_CHECKPOINT_DO_COMPLETE:
         wr_failpoint("complete");
         order_of(s, WR_DO_COMPLETE, a->id);
+        tell_completion(s, a->id);
         break;
     case WR_CHECKPOINT_DO_SWEEP: sweep(s); break;
     case WR_CHECKPOINT_DO_PAUSE_SOURCES: order(s, WR_DO_PAUSE_SOURCES, NULL); break;

@@ -23,6 +23,8 @@ typedef struct wr_coordinator_options {
     void (*answer)(void *self, uint64_t ticket, uint64_t id, const wr_errinfo *why);
     /* A snapshot failed: for the user's eyes. Or NULL. */
     void (*failed)(void *self, const wr_snapshot_record *record);
+    /* One that a later attempt may begin with is complete. Or NULL. */
+    void (*completed)(void *self, const wr_snapshot_record *record);
     void (*wake)(void *self); /* any thread: step has something to do */
     void *self;
     bool  adopts; /* its tasks run already: they may write increments to the newest snapshot of the folder */

@@ -34,6 +34,13 @@ typedef struct wr_jm_worker {
     int64_t    stats_ms, before_ms;
 } wr_jm_worker;
 
+/* What became of a job's snapshots in this JobManager's time: figures for /metrics. Part of a wr_jm_job. */
+typedef struct wr_jm_snapshots {
+    uint64_t completed, failed; /* of the attempts before the newest one; its own are its coordinator's */
+    uint64_t id, bytes;         /* the last one that a later attempt may begin with; 0: there was none */
+    double   took_s, at_s;      /* at_s: since 1970 */
+} wr_jm_snapshots;
+
 /* What one attempt is made of: the graph, and where it begins. Part of a wr_jm_job, or of a submit. */
 typedef struct wr_jm_run {
     wr_remote *remote;
@@ -59,10 +66,11 @@ typedef struct wr_jm_job {
     wr_jm_run       run;         /* of the attempt that is wanted, or runs */
     bool            prepared;    /* by submit or adoption: the next WANT takes it as it is */
     wr_coordinator *coordinator; /* of `attempt`, or NULL */
-    bool            quiet;       /* the coordinator is told nothing more: FINISH was said by the JobManager before us */
-    bool            adopted;     /* until it runs: it is a running attempt that we found */
-    bool            heir;        /* since then: the JobManager before us may have said FINISH to some */
-    uint32_t        attempt;     /* granted */
+    wr_jm_snapshots snapshots;
+    bool            quiet;   /* the coordinator is told nothing more: FINISH was said by the JobManager before us */
+    bool            adopted; /* until it runs: it is a running attempt that we found */
+    bool            heir;    /* since then: the JobManager before us may have said FINISH to some */
+    uint32_t        attempt; /* granted */
     uint8_t         secret[WR_MAC_BYTES];
     uint64_t        place[WR_SLOTS_MAX]; /* TaskManager by slot */
     wr_jm_worker   *worker;
@@ -219,6 +227,7 @@ enum wr_jm_begins {
 wr_err wr_jm_run_prepare(wr_jobmanager *jm, wr_jm_run *run, const wr_job_spec *spec, enum wr_jm_begins how,
                          uint32_t attempt, wr_errinfo *info);
 void   wr_jm_run_free(wr_jm_run *run);
+void   wr_jm_drop_coordinator(wr_jm_job *j); /* its counts stay */
 wr_err wr_jm_new_coordinator(wr_jm_job *j, const wr_job_spec *spec, wr_errinfo *info);
 void   wr_jm_places(wr_jm_job *j, const uint64_t *place, uint32_t places);
 void   wr_jm_was_on(wr_jm_job *j, const wr_jm_tm *t);

@@ -184,8 +184,7 @@ static wr_err prepare_next(wr_jm_job *j, const wr_job_spec *spec, wr_errinfo *in
         uint64_t newest = wr_core_checkpoint_newest(wr_coordinator_machine(j->coordinator));
         if (newest > j->newest) j->newest = newest;
     }
-    wr_coordinator_free(j->coordinator);
-    j->coordinator = NULL;
+    wr_jm_drop_coordinator(j);
     wr_jm_run_free(&j->run);
     const wr_ledger_job *l = wr_ledger_find(j->jm->ledger, j->id);
     const uint32_t       before = wr_jm_attempts_before(j->jm, spec->snapshots, l);

@@ -1,44 +1,9 @@
 /* What the HTTP server asks for: the reading requests' JSON, and metrics in Prometheus' text format 0.0.4. */
+#include "net/metrics.h"
 #include "jobmanager/inside.h"
-#include <ctype.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- text format ---- */
-
-static void head(FILE *f, const char *name, const char *type, const char *help)
-{
-    fprintf(f, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
-}
-
-/* A label's value: any text. */
-static void value(FILE *f, const char *text)
-{
-    for (; *text != 0; text++) {
-        if (*text == '\\' || *text == '"')
-            fprintf(f, "\\%c", *text);
-        else if (*text == '\n')
-            fputs("\\n", f);
-        else
-            fputc(*text, f);
-    }
-}
-
-static void of_job(FILE *f, const char *name, const wr_jm_job *j)
-{
-    fprintf(f, "%s{job=\"", name);
-    value(f, j->name);
-    fprintf(f, "\",id=\"%016" PRIx64 "\"", j->id);
-}
-
-static void of_operator(FILE *f, const char *name, const wr_jm_job *j, uint32_t node, uint32_t subtask)
-{
-    of_job(f, name, j);
-    fputs(",operator=\"", f);
-    value(f, j->run.exec->job->node[node].uid);
-    fprintf(f, "\",subtask=\"%u\"} ", subtask);
-}
 
 /* ---- the JobManager's ---- */
 
@@ -51,7 +16,7 @@ static void jobs_by_state(FILE *f, wr_jobmanager *jm)
         uint32_t         state = l->state != 0 || j == NULL ? l->state : (uint32_t)j->core.state;
         if (state < WR_JOB_STATES) n[state]++;
     }
-    head(f, "weir_jobs", "gauge", "Jobs in each state, ended ones as long as they are remembered.");
+    wr_metrics_head(f, "weir_jobs", "gauge", "Jobs in each state, ended ones as long as they are remembered.");
     for (uint32_t s = 1; s < WR_JOB_STATES; s++)
         fprintf(f, "weir_jobs{state=\"%s\"} %u\n", wr_job_state_name((wr_job_state)s), n[s]);
 }
@@ -61,29 +26,31 @@ static void of_cluster(FILE *f, wr_jobmanager *jm)
     wr_pool_sums   sums;
     wr_peers_stats s = {0};
     wr_core_pool_sums(&jm->pool, &sums);
-    head(f, "weir_leader_epoch", "gauge", "How often a JobManager has begun to lead with this folder.");
+    wr_metrics_head(f, "weir_leader_epoch", "gauge", "How often a JobManager has begun to lead with this folder.");
     fprintf(f, "weir_leader_epoch %" PRIu64 "\n", jm->leader);
-    head(f, "weir_taskmanagers", "gauge", "TaskManagers that are registered.");
+    wr_metrics_head(f, "weir_taskmanagers", "gauge", "TaskManagers that are registered.");
     fprintf(f, "weir_taskmanagers %u\n", sums.tms);
-    head(f, "weir_slots", "gauge", "Slots of TaskManagers that take work.");
+    wr_metrics_head(f, "weir_slots", "gauge", "Slots of TaskManagers that take work.");
     fprintf(f, "weir_slots{state=\"free\"} %u\nweir_slots{state=\"used\"} %u\n", sums.free_slots,
             sums.slots > sums.free_slots ? sums.slots - sums.free_slots : 0);
     jobs_by_state(f, jm);
-    head(f, "weir_jobs_waiting", "gauge", "Jobs that wait for slots.");
+    wr_metrics_head(f, "weir_jobs_waiting", "gauge", "Jobs that wait for slots.");
     fprintf(f, "weir_jobs_waiting %u\n", sums.waiting);
-    head(f, "weir_heartbeat_age_seconds", "gauge", "Since the last heartbeat of each TaskManager.");
+    wr_metrics_head(f, "weir_heartbeat_age_seconds", "gauge", "Since the last heartbeat of each TaskManager.");
     for (uint32_t i = 0; i < jm->tms; i++) {
         fputs("weir_heartbeat_age_seconds{tm=\"", f);
-        value(f, jm->tm[i]->name);
+        wr_metrics_value(f, jm->tm[i]->name);
         fprintf(f, "\"} %.3f\n", (double)(wr_jm_now_ms(jm) - jm->tm[i]->heard_ms) * 1e-3);
     }
-    head(f, "weir_stale_messages_total", "counter", "Messages of attempts that are over, which had no effect.");
+    wr_metrics_head(f, "weir_stale_messages_total", "counter",
+                    "Messages of attempts that are over, which had no effect.");
     fprintf(f, "weir_stale_messages_total %" PRIu64 "\n", jm->count.stale);
     if (jm->peers->stats == NULL) return;
     jm->peers->stats(jm->peers->self, &s);
-    head(f, "weir_connections", "gauge", "Connections of the control port.");
+    wr_metrics_head(f, "weir_connections", "gauge", "Connections of the control port.");
     fprintf(f, "weir_connections{state=\"open\"} %u\nweir_connections{state=\"half_open\"} %u\n", s.open, s.half_open);
-    head(f, "weir_connections_refused_total", "counter", "Connections of the control port that were closed, and why.");
+    wr_metrics_head(f, "weir_connections_refused_total", "counter",
+                    "Connections of the control port that were closed, and why.");
     const struct {
         const char *why;
         uint64_t    n;
@@ -104,12 +71,12 @@ static void of_cluster(FILE *f, wr_jobmanager *jm)
 
 static void states(FILE *f, wr_jobmanager *jm)
 {
-    head(f, "weir_job_state", "gauge", "1 for the state that the job is in.");
+    wr_metrics_head(f, "weir_job_state", "gauge", "1 for the state that the job is in.");
     for (uint32_t i = 0; i < jm->jobs; i++) {
         const wr_jm_job *j = jm->job[i];
         if (j->ended) continue;
         for (uint32_t s = 1; s < WR_JOB_STATES; s++) {
-            of_job(f, "weir_job_state", j);
+            wr_metrics_of_job(f, "weir_job_state", j->name, j->id);
             fprintf(f, ",state=\"%s\"} %d\n", wr_job_state_name((wr_job_state)s), j->core.state == (wr_job_state)s);
         }
     }
@@ -132,37 +99,27 @@ static const wr_core_checkpoint *machine(const wr_jm_job *j)
 }
 static double completed(const wr_jm_job *j)
 {
-    return machine(j) != NULL ? (double)machine(j)->completions : 0;
+    return (double)(j->snapshots.completed + (machine(j) != NULL ? machine(j)->completions : 0));
 }
 static double failed(const wr_jm_job *j)
 {
-    return machine(j) != NULL ? (double)machine(j)->failures_all : 0;
+    return (double)(j->snapshots.failed + (machine(j) != NULL ? machine(j)->failures_all : 0));
 }
-static double newest(const wr_jm_job *j)
+static double last_id(const wr_jm_job *j)
 {
-    return machine(j) != NULL ? (double)machine(j)->newest : 0;
-}
-static const wr_snapshot_record *last_completed(const wr_jm_job *j)
-{
-    const wr_snapshot_record *r = NULL;
-    for (uint32_t i = 0; machine(j) != NULL && (r = wr_core_checkpoint_record(machine(j), i)) != NULL; i++)
-        if (r->outcome == WR_SNAPSHOT_COMPLETED) return r;
-    return NULL;
+    return (double)j->snapshots.id;
 }
 static double last_seconds(const wr_jm_job *j)
 {
-    const wr_snapshot_record *r = last_completed(j);
-    return r != NULL ? (double)(r->ended_ms - r->begun_ms) * 1e-3 : 0;
+    return j->snapshots.took_s;
 }
 static double last_bytes(const wr_jm_job *j)
 {
-    const wr_snapshot_record *r = last_completed(j);
-    return r != NULL ? (double)r->bytes : 0;
+    return (double)j->snapshots.bytes;
 }
 static double last_at(const wr_jm_job *j)
 {
-    const wr_snapshot_record *r = last_completed(j);
-    return r != NULL ? (double)(r->wall_ms + r->ended_ms - r->begun_ms) * 1e-3 : 0;
+    return j->snapshots.at_s;
 }
 
 static void figures_of_jobs(FILE *f, wr_jobmanager *jm)
@@ -170,170 +127,70 @@ static void figures_of_jobs(FILE *f, wr_jobmanager *jm)
     static const struct {
         const char   *name, *type, *help;
         figure_of_job of;
+        bool          of_last; /* snapshot: left out until there is one, since no alert could tell 0 from long ago */
     } all[] = {
-        {"weir_job_restarts_total", "counter", "Attempts that followed a failure.", restarts},
-        {"weir_job_planned_restarts_total", "counter", "Attempts that followed an order: rescaled, or moved.", planned},
-        {"weir_snapshots_completed_total", "counter", "Completed snapshots of the newest attempt.", completed},
-        {"weir_snapshots_failed_total", "counter", "Failed snapshots of the newest attempt.", failed},
-        {"weir_snapshot_last_id", "gauge", "The newest completed snapshot.", newest},
-        {"weir_snapshot_last_duration_seconds", "gauge", "How long it took.", last_seconds},
-        {"weir_snapshot_last_size_bytes", "gauge", "What it wrote.", last_bytes},
-        {"weir_snapshot_last_completed_timestamp_seconds", "gauge", "When it was complete.", last_at},
+        {"weir_job_restarts_total", "counter", "Attempts that followed a failure.", restarts, false},
+        {"weir_job_planned_restarts_total", "counter", "Attempts that followed an order: rescaled, or moved.", planned,
+         false},
+        {"weir_snapshots_completed_total", "counter", "Snapshots and savepoints that were completed.", completed,
+         false},
+        {"weir_snapshots_failed_total", "counter", "Snapshots and savepoints that failed.", failed, false},
+        {"weir_snapshot_last_id", "gauge", "The newest completed snapshot.", last_id, true},
+        {"weir_snapshot_last_duration_seconds", "gauge", "How long it took.", last_seconds, true},
+        {"weir_snapshot_last_size_bytes", "gauge", "What it wrote.", last_bytes, true},
+        {"weir_snapshot_last_completed_timestamp_seconds", "gauge", "When it was complete.", last_at, true},
     };
     for (uint32_t k = 0; k < sizeof all / sizeof *all; k++) {
-        head(f, all[k].name, all[k].type, all[k].help);
+        wr_metrics_head(f, all[k].name, all[k].type, all[k].help);
         for (uint32_t i = 0; i < jm->jobs; i++) {
-            if (jm->job[i]->ended) continue;
-            of_job(f, all[k].name, jm->job[i]);
-            fprintf(f, "} %.17g\n", all[k].of(jm->job[i]));
+            const wr_jm_job *j = jm->job[i];
+            if (j->ended || (all[k].of_last && j->snapshots.id == 0)) continue;
+            wr_metrics_of_job(f, all[k].name, j->name, j->id);
+            fprintf(f, "} %.17g\n", all[k].of(j));
         }
     }
 }
 
 /* ---- what workers measured ---- */
 
-typedef void (*each_worker)(FILE *f, const char *name, const wr_jm_job *j, const wr_jm_worker *w, uint32_t which);
-
-static void walk(FILE *f, wr_jobmanager *jm, const char *name, each_worker each, uint32_t which)
+static bool tells(const wr_jm_job *j, const wr_jm_worker *w)
 {
+    return !j->ended && j->run.exec != NULL && w->measured && !w->gone;
+}
+
+static bool workers(FILE *f, wr_jobmanager *jm)
+{
+    uint32_t n = 0, room = 0;
+    for (uint32_t i = 0; i < jm->jobs; i++) room += jm->job[i]->workers;
+    wr_metrics_worker *all = calloc((size_t)room + 1, sizeof *all);
+    if (all == NULL) return false;
     for (uint32_t i = 0; i < jm->jobs; i++) {
         const wr_jm_job *j = jm->job[i];
-        for (uint32_t k = 0; !j->ended && j->run.exec != NULL && k < j->workers; k++)
-            if (j->worker[k].measured && !j->worker[k].gone) each(f, name, j, &j->worker[k], which);
-    }
-}
-
-static void task_times(FILE *f, const char *name, const wr_jm_job *j, const wr_jm_worker *w, uint32_t which)
-{
-    (void)which;
-    for (uint32_t i = 0; i < w->stats.stats.tasks; i++) {
-        const wr_stats_task *t = &w->stats.stats.task[i];
-        const struct {
-            const char *mode;
-            uint64_t    ns;
-        } mode[] = {{"busy", t->busy_ns}, {"idle", t->idle_ns}, {"back_pressured", t->back_pressured_ns}};
-        if (t->subtask >= j->run.exec->subtasks) continue;
-        const wr_subtask *s = &j->run.exec->subtask[t->subtask];
-        for (uint32_t m = 0; m < 3; m++) {
-            of_job(f, name, j);
-            fputs(",task=\"", f);
-            value(f, j->run.exec->vertex[s->vertex].name);
-            fprintf(f, "\",subtask=\"%u\",mode=\"%s\"} %.3f\n", s->index, mode[m].mode, (double)mode[m].ns * 1e-9);
-        }
-    }
-}
-
-static const struct {
-    const char *name, *type, *help;
-} of_operators[] = {
-    {"weir_records_in_total", "counter", "Records that came to an operator."},
-    {"weir_records_out_total", "counter", "Records that it gave."},
-    {"weir_records_bad_total", "counter", "Records that it could not take."},
-    {"weir_records_late_total", "counter", "Records that came behind the watermark."},
-    {"weir_keys", "gauge", "Keys that it has state for."},
-    {"weir_state_bytes", "gauge", "Keyed state."},
-    {"weir_watermark_timestamp_seconds", "gauge", "Event time that it has come to."},
-};
-
-static void operators(FILE *f, const char *name, const wr_jm_job *j, const wr_jm_worker *w, uint32_t which)
-{
-    for (uint32_t i = 0; i < w->stats.stats.ops; i++) {
-        const wr_stats_operator *o = &w->stats.stats.op[i];
-        const uint64_t           figure[] = {o->in, o->out, o->bad, o->late, o->keys, o->state_bytes};
-        if (o->node >= j->run.exec->job->nodes) continue;
-        if (which == 6 && (o->watermark == WEIR_NO_TIME || o->watermark == INT64_MAX)) continue;
-        of_operator(f, name, j, o->node, o->subtask);
-        if (which == 6)
-            fprintf(f, "%.3f\n", (double)o->watermark * 1e-9);
-        else
-            fprintf(f, "%" PRIu64 "\n", figure[which]);
-    }
-}
-
-static void workers(FILE *f, const char *name, const wr_jm_job *j, const wr_jm_worker *w, uint32_t which)
-{
-    const wr_stats *s = &w->stats.stats;
-    const double    figure[] = {(double)s->rss_bytes, (double)s->cpu_ns * 1e-9, (double)s->sent_bytes,
-                                (double)s->received_bytes};
-    of_job(f, name, j);
-    fputs(",tm=\"", f);
-    value(f, w->tm_name != NULL ? w->tm_name : "");
-    fprintf(f, "\"} %.17g\n", figure[which]);
-}
-
-static void user_name(char to[160], const char *name)
-{
-    int n = snprintf(to, 160, "weir_user_%.100s", name);
-    for (int i = 0; i < n; i++)
-        if (!isalnum((unsigned char)to[i])) to[i] = '_';
-}
-
-static void user_metric(FILE *f, wr_jobmanager *jm, const char *as, const char *name)
-{
-    for (uint32_t i = 0; i < jm->jobs; i++) {
-        const wr_jm_job *j = jm->job[i];
-        for (uint32_t k = 0; !j->ended && j->run.exec != NULL && k < j->workers; k++) {
+        for (uint32_t k = 0; k < j->workers; k++) {
             const wr_jm_worker *w = &j->worker[k];
-            for (uint32_t m = 0; w->measured && m < w->stats.stats.metrics; m++) {
-                const wr_stats_metric *x = &w->stats.stats.metric[m];
-                if (strcmp(x->name, name) != 0 || x->node >= j->run.exec->job->nodes) continue;
-                of_operator(f, as, j, x->node, x->subtask);
-                fprintf(f, "%.17g\n", x->value);
-            }
+            if (!tells(j, w)) continue;
+            all[n++] = (wr_metrics_worker){.job = j->name,
+                                           .id = j->id,
+                                           .tm = w->tm_name != NULL ? w->tm_name : "",
+                                           .exec = j->run.exec,
+                                           .stats = &w->stats.stats};
         }
     }
-}
-
-/* One kind of name after the other: a name's lines must stand together. */
-static void user_metrics(FILE *f, wr_jobmanager *jm, const char **done, uint32_t room)
-{
-    uint32_t dones = 0;
-    char     name[160];
-    for (uint32_t i = 0; i < jm->jobs; i++) {
-        for (uint32_t k = 0; !jm->job[i]->ended && k < jm->job[i]->workers; k++) {
-            const wr_jm_worker *w = &jm->job[i]->worker[k];
-            for (uint32_t m = 0; w->measured && m < w->stats.stats.metrics; m++) {
-                const wr_stats_metric *first = &w->stats.stats.metric[m];
-                bool                   told = false;
-                for (uint32_t d = 0; d < dones; d++) told = told || strcmp(done[d], first->name) == 0;
-                if (told || dones == room) continue;
-                done[dones++] = first->name;
-                user_name(name, first->name);
-                head(f, name, first->kind == 1 ? "counter" : "gauge", "Of the pipeline itself.");
-                user_metric(f, jm, name, first->name);
-            }
-        }
-    }
+    wr_metrics_of_workers(f, all, n);
+    free(all);
+    return true;
 }
 
 static char *metrics(wr_jobmanager *jm, size_t *n)
 {
-    static const struct {
-        const char *name, *type, *help;
-    } of_workers[] = {{"weir_worker_resident_memory_bytes", "gauge", "Resident memory of a worker process."},
-                      {"weir_worker_cpu_seconds_total", "counter", "CPU time of a worker process."},
-                      {"weir_worker_sent_bytes_total", "counter", "Bytes that it sent to other workers."},
-                      {"weir_worker_received_bytes_total", "counter", "Bytes that it got from other workers."}};
-    enum { NAMES = 256 };
-    const char *done[NAMES];
-    char       *text = NULL;
-    FILE       *f = open_memstream(&text, n);
+    char *text = NULL;
+    FILE *f = open_memstream(&text, n);
     if (f == NULL) return NULL;
     of_cluster(f, jm);
     states(f, jm);
     figures_of_jobs(f, jm);
-    head(f, "weir_task_time_seconds_total", "counter", "Where the time of a task's subtask went.");
-    walk(f, jm, "weir_task_time_seconds_total", task_times, 0);
-    for (uint32_t i = 0; i < sizeof of_operators / sizeof *of_operators; i++) {
-        head(f, of_operators[i].name, of_operators[i].type, of_operators[i].help);
-        walk(f, jm, of_operators[i].name, operators, i);
-    }
-    for (uint32_t i = 0; i < sizeof of_workers / sizeof *of_workers; i++) {
-        head(f, of_workers[i].name, of_workers[i].type, of_workers[i].help);
-        walk(f, jm, of_workers[i].name, workers, i);
-    }
-    user_metrics(f, jm, done, NAMES);
-    if (fclose(f) == 0) return text;
+    bool all = workers(f, jm);
+    if (fclose(f) == 0 && all) return text;
     free(text);
     return NULL;
 }

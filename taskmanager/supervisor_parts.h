@@ -1,6 +1,8 @@
 /* taskmanager/supervisor_parts.h: what the files of the supervisor share. */
 #ifndef WR_TASKMANAGER_SUPERVISOR_PARTS_H
 #define WR_TASKMANAGER_SUPERVISOR_PARTS_H
+#include "graph/exec.h"
+#include "graph/remote.h"
 #include "taskmanager/blobs.h"
 #include "taskmanager/litter.h"
 #include "taskmanager/supervisor.h"
@@ -34,6 +36,9 @@ typedef struct wr_tm_worker {
     int64_t         said_ns;
     int64_t         end_by_ns; /* ENDS: then it is killed */
     wr_message      stats;     /* the newest; kind 0: none yet */
+    bool            graph_seen;
+    wr_remote      *graph; /* graph_seen: the job's, for names in metrics; NULL: it cannot be read */
+    wr_exec        *exec;
     char            folder[WR_PATH_BYTES_MAX];
     wr_tm_copy      copy; /* FETCHES: of the file `copied` into the folder */
     uint32_t        copied;

@@ -27,6 +27,8 @@ void wr_tm_worker_free(wr_supervisor *s, wr_tm_worker *w)
     wr_tm_blob_copy_end(s->blobs, &w->copy);
     for (uint32_t i = 0; i < w->guests; i++) s->env->hang_up(s->env->self, w->guest[i].socket);
     free(w->guest);
+    wr_exec_free(w->exec);
+    wr_remote_free(w->graph);
     wr_message_free(&w->deployment);
     wr_message_free(&w->stats);
     free(w->bytes);

@@ -155,6 +155,90 @@ static void every_refused_connection_is_counted(void **state)
     peers.stats = NULL;
 }
 
+static void expect_no_metric(const char *part)
+{
+    size_t n;
+    char  *text = wr_jobmanager_read(jm, "metrics", &n);
+    assert_non_null(text);
+    if (strstr(text, part) != NULL) fail_msg("'%s' in %s", part, text);
+    free(text);
+}
+
+/* A counter never goes back, and what is not there yet is not 0: an attempt that follows is the same job. */
+static void figures_of_snapshots_are_the_jobs(void **state)
+{
+    (void)state;
+    char path[128];
+    snprintf(path, sizeof path, "%s/mine", folder);
+    join(1, 1);
+    wr_message m = submit_message("numbers", 1);
+    m.ask.spec.snapshots = path;
+    m.ask.spec.snapshot_interval_ms = 3600000;
+    m.ask.spec.restart = 2; /* fixed */
+    m.ask.spec.restart_delay_ms = 1;
+    say(CLIENT, &m);
+    uint64_t job = last(WR_MSG_REPLY, CLIENT)->reply.job;
+    assert_int_not_equal(job, 0);
+    run_all(job, 1, subtasks[0]);
+    expect_no_metric("\nweir_snapshot_last_");
+    request("snapshot", job, false);
+    uint64_t id = ack_all(job, 1, subtasks[0]);
+    char     line[128];
+    for (uint32_t attempt = 1; attempt <= 2; attempt++) {
+        snprintf(line, sizeof line, "weir_snapshots_completed_total{job=\"numbers\",id=\"%016llx\"} 1\n",
+                 (unsigned long long)job);
+        expect_metric(line);
+        snprintf(line, sizeof line, "weir_snapshot_last_id{job=\"numbers\",id=\"%016llx\"} %llu\n",
+                 (unsigned long long)job, (unsigned long long)id);
+        expect_metric(line);
+        expect_metric("\nweir_snapshot_last_completed_timestamp_seconds{");
+        if (attempt == 2) break;
+        gone(1, job, 1, false);
+        pass_ms(10);
+        assert_int_equal(last(WR_MSG_DEPLOY, 1)->attempt, 2);
+        forget_sent();
+        run_all(job, 2, subtasks[0]);
+    }
+    request("snapshot", job, false);
+    ack_all(job, 2, subtasks[0]);
+    snprintf(line, sizeof line, "weir_snapshots_completed_total{job=\"numbers\",id=\"%016llx\"} 2\n",
+             (unsigned long long)job);
+    expect_metric(line);
+}
+
+/* What cannot be shown is counted. */
+static void own_metrics_beyond_the_bound_are_counted(void **state)
+{
+    (void)state;
+    enum { MANY = WR_METRIC_NAMES_MAX + 7 };
+    static wr_stats_metric own_metric[MANY + 3];
+    static char            name[MANY][16];
+    uint64_t               job = running(1);
+    wr_message             m = {.kind = WR_MSG_STATS, .job = job, .attempt = 1};
+    own_metric[0] = (wr_stats_metric){.node = 1, .name = "a-b", .kind = 1, .value = 5};
+    own_metric[1] = (wr_stats_metric){.node = 1, .name = "a.b", .kind = 1, .value = 6};
+    own_metric[2] = (wr_stats_metric){.node = 1, .name = "h", .kind = 3, .value = 12, .count = 4};
+    m.stats = (wr_stats){.metric = own_metric, .metrics = 3};
+    say(last(WR_MSG_DEPLOY, 0)->deploy.self, &m);
+    expect_metric("# TYPE weir_user_a_b counter\nweir_user_a_b{job=\"numbers\",id=");
+    expect_metric("operator=\"add\",subtask=\"0\"} 5\n");
+    expect_no_metric("subtask=\"0\"} 6\n");
+    expect_metric("# TYPE weir_user_h summary\nweir_user_h_sum{");
+    expect_metric("subtask=\"0\"} 12\nweir_user_h_count{");
+    expect_metric("\nweir_hidden_user_metrics 1\n");
+    for (uint32_t i = 0; i < MANY; i++) {
+        snprintf(name[i], sizeof name[i], "own%u", i);
+        own_metric[3 + i] = (wr_stats_metric){.node = 1, .name = name[i], .kind = 2, .value = i};
+    }
+    own_metric[MANY + 2].name = "h"; /* a gauge now, and shown as none */
+    m.stats.metrics = MANY + 3;
+    say(last(WR_MSG_DEPLOY, 0)->deploy.self, &m);
+    snprintf(name[0], sizeof name[0], "own%u{", WR_METRIC_NAMES_MAX - 3);
+    expect_metric(name[0]); /* a_b and h have two of the places */
+    expect_no_metric("own254{");
+    expect_metric("\nweir_hidden_user_metrics 10\n"); /* 1, and those from 254 to 262, the last of which is called h */
+}
+
 static int end_all(void **state)
 {
     (void)state;
@@ -165,8 +249,12 @@ static int end_all(void **state)
 int main(void)
 {
 #define T(NAME) cmocka_unit_test_setup_teardown(NAME, begin, finish)
-    const struct CMUnitTest tests[] = {T(workers_that_are_gone_do_nothing), T(restarts_are_the_jobs_own),
-                                       T(top_says_where_time_goes), T(top_says_how_far_behind_event_time_is),
-                                       T(every_refused_connection_is_counted)};
+    const struct CMUnitTest tests[] = {T(workers_that_are_gone_do_nothing),
+                                       T(restarts_are_the_jobs_own),
+                                       T(top_says_where_time_goes),
+                                       T(top_says_how_far_behind_event_time_is),
+                                       T(every_refused_connection_is_counted),
+                                       T(figures_of_snapshots_are_the_jobs),
+                                       T(own_metrics_beyond_the_bound_are_counted)};
     return cmocka_run_group_tests(tests, NULL, end_all);
 }
