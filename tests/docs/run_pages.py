@@ -8,18 +8,20 @@ import concurrent.futures
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 import pages
 
 TIMEOUT_S = 60
 FOREVER_S = 2  # a pipeline without an end is stopped after this
 # Commands that belong to a clone or to the reader's machine: a block with one of these is for reading.
-READ_ONLY = re.compile(r'^(\./dev|git|cd|sudo|apt|cmake|ctest|man|export)\b')
+READ_ONLY = re.compile(r'^((\./dev|git|cd|sudo|apt|cmake|ctest|man)\b|export PATH=)')
 DEMO = './dev demo'
 # What a job says on a machine that is busy with other things; no page shows it.
 SLOW = re.compile(r'^\S+Z warn {2}task .* held its slot for .*\n', re.M)
@@ -72,19 +74,51 @@ class Page:
         self.blocks = list(pages.blocks(root, page))
         self.ran = {'files': 0, 'pipelines': 0, 'commands': 0}
         self.folder = None
+        self.bash = self.script = None  # the shell that the page's commands are typed into, and where
 
-    def shell(self, script, timeout=TIMEOUT_S):
-        environment = dict(os.environ, PATH=os.path.dirname(self.weir) + os.pathsep + os.environ['PATH'], LC_ALL='C.UTF-8',
-                           PKG_CONFIG_PATH=os.path.join(os.path.dirname(self.weir), 'pkgconfig'),
-                           XDG_RUNTIME_DIR=self.folder, XDG_STATE_HOME=self.folder)  # jobs of this page see each other, and no others
-        done = subprocess.run(['bash', '-c', script], cwd=self.folder, env=environment, stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout, check=False)
+    def environment(self):
+        return dict(os.environ, PATH=os.path.dirname(self.weir) + os.pathsep + os.environ['PATH'], LC_ALL='C.UTF-8',
+                    PKG_CONFIG_PATH=os.path.join(os.path.dirname(self.weir), 'pkgconfig'),
+                    XDG_RUNTIME_DIR=self.folder, XDG_STATE_HOME=self.folder)  # jobs of this page see each other, and no others
+
+    def shell(self, script):
+        done = subprocess.run(['bash', '-c', script], cwd=self.folder, env=self.environment(), stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=TIMEOUT_S, check=False)
         return done.returncode, SLOW.sub('', done.stdout.decode(errors='replace'))
 
+    def page_shell(self, script, marks):
+        """What all of the page's commands are typed into, with variables and jobs. The output until so many marks have come."""
+        if self.bash is None:
+            read, self.script = os.pipe()
+            self.bash = subprocess.Popen(['bash', f'/dev/fd/{read}'], cwd=self.folder, env=self.environment(), pass_fds=[read],
+                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+            os.close(read)
+        os.write(self.script, script.encode())
+        fd, out, until = self.bash.stdout.fileno(), b'', time.monotonic() + TIMEOUT_S
+        while out.count(b'\001') < marks:
+            if not select.select([fd], [], [], max(until - time.monotonic(), 0))[0]:
+                raise Failure(f'{self.page}: a command did not end:\n{out.decode(errors="replace")}')
+            got = os.read(fd, 65536)
+            if not got:
+                break
+            out += got
+        return SLOW.sub('', out.decode(errors='replace'))
+
+    def end_shell(self):
+        """With all that was started in it."""
+        if self.bash is None:
+            return
+        os.close(self.script)
+        os.killpg(self.bash.pid, signal.SIGKILL)
+        self.bash.wait()
+        self.bash.stdout.close()
+
     def write(self, block):
-        """A block of a file: as it is in the sources when they have it, else into the page's folder."""
-        if os.path.exists(os.path.join(self.root, block.name)) and pages.read(self.root, block.name) != block.text:
-            raise Failure(f'{block.place}: differs from {block.name}')
+        """A block of a file: as it is in the sources when they have it, but perhaps for a comment at its top."""
+        if os.path.exists(os.path.join(self.root, block.name)):
+            text = pages.read(self.root, block.name)
+            if block.text not in (text, re.sub(r'\A/\*.*?\*/\n', '', text, flags=re.S)):
+                raise Failure(f'{block.place}: differs from {block.name}')
         path = os.path.join(self.folder, block.name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, 'w', encoding='utf-8') as file:
@@ -146,9 +180,9 @@ class Page:
                 typed[i][0] = os.path.join(self.root, 'tools/demo')
             elif READ_ONLY.match(command):
                 return
-        # One shell for the block, which tells the end and the exit code of each command and keeps $? for the next one.
+        # The shell tells the end and the exit code of each command and keeps $? for the next one.
         script = ''.join(f'{command}\nS_=$?; printf "\\001%d\\001" $S_; (exit $S_)\n' for command, _ in typed)
-        out = self.shell(script)[1].split('\001')
+        out = self.page_shell(script, 2 * len(typed)).split('\001')
         if len(out) != 2 * len(typed) + 1:
             raise Failure(f'{block.place}: the commands did not run to their end:\n{"".join(out)}')
         for i, (command, expected) in enumerate(typed):
@@ -174,6 +208,7 @@ class Page:
         except (Failure, subprocess.TimeoutExpired) as failure:
             return str(failure)
         finally:
+            self.end_shell()
             self.shell('weir cluster stop -q')
             for job in json.loads(self.shell('weir list --json 2>/dev/null')[1].strip() or '[]'):
                 os.kill(job['pid'], signal.SIGKILL)

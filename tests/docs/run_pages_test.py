@@ -64,6 +64,23 @@ class RunPages(unittest.TestCase):
                     file.write(text)
             self.assertIn('differs', run_pages.Page(root, os.path.realpath(WEIR), 'README.md').run())
 
+    def test_a_page_has_one_shell(self):
+        block = fenced('console', '$ export WORD=hello\n$ sleep 60 > out &\n') + fenced('console', '$ echo $WORD\n{}\n$ kill %1\n')
+        self.assertIsNone(self.result(block.format('hello')))
+        self.assertIn('--- the program\nhello', self.result(block.format('good bye')))
+
+    def test_a_shell_that_ends(self):
+        self.assertIn('did not run to their end', self.result(fenced('console', '$ exit 3\n$ echo here\nhere\n')))
+
+    def test_a_comment_at_the_top_may_be_left_out(self):
+        for text, says in ('b\n', None), ('c\n', 'differs'):
+            with tempfile.TemporaryDirectory() as root:
+                for name, inside in ('x.txt', '/* of x */\nb\n'), ('README.md', fenced('text', text, 'x.txt')):
+                    with open(os.path.join(root, name), 'w', encoding='utf-8') as file:
+                        file.write(inside)
+                got = run_pages.Page(root, os.path.realpath(WEIR), 'README.md').run()
+                self.assertEqual(got is None, says is None, got)
+
     def example(self, text):
         with tempfile.TemporaryDirectory() as root:
             os.mkdir(os.path.join(root, 'examples'))
