@@ -56,6 +56,27 @@ class Tables(unittest.TestCase):
                               text=True, check=False)
         self.assertEqual((done.returncode, done.stderr), (0, ''))
 
+    def test_manual_has_all_flags_and_verbs(self):
+        manual = pages.read(ROOT, 'docs/weir.1').replace('\\-', '-')
+        flags = pages.read(ROOT, 'cli/options.c').split('static const flag FLAGS[] = {')[1].split('\n};')[0]
+        hidden = {'parallelism-default'}  # of what `submit` starts
+        own = re.findall(r"\{'.', ('.'|0), FLAG_\w+,\s*\"([\w-]+)\"", flags)
+        settings = re.findall(r'^X\(\w+,\s*"([\w-]+)",\s*(NULL|"[\w-]+")', pages.read(ROOT, 'cli/settings.def'), re.M)
+        self.assertTrue(len(own) > 20 and len(settings) > 30)
+        wanted = {name for _, name in own} | {key if flag == 'NULL' else flag.strip('"') for key, flag in settings} | {'config'}
+        told = manual.split('\n.SH FLAGS\n')[1].split('\n.SH ')[0]
+        heads = ' '.join(re.findall(r'^\.TP\n(.*)', told, re.M))
+        self.assertEqual(sorted(set(re.findall(r'--([a-z][a-z-]*)', heads))), sorted(wanted - hidden))
+        for letter, name in own:
+            if letter != '0':
+                self.assertRegex(heads, rf'-{letter[1]} ", " --{name}\b')
+        verbs = re.findall(r'^    \{"([a-z]+)", ', pages.read(ROOT, 'cli/verbs.c'), re.M)
+        self.assertGreater(len(verbs), 20)
+        described = manual.split('\n.SH DESCRIPTION\n')[1].split('\n.SH ')[0]
+        for verb in verbs:
+            if verb != 'worker':
+                self.assertRegex(' '.join(re.findall(r'^\.TP\n(.*)', described, re.M)), rf'\b{verb}\b')
+
     def test_roadmap_names_what_is_refused(self):
         page = pages.read(ROOT, 'docs/roadmap.md').split('\n## What is refused today\n')[1]
         later = pages.read(ROOT, 'graph/later.c').split('later_kinds[] = {')[1].split('};')[0]
