@@ -77,6 +77,20 @@ class Tables(unittest.TestCase):
             if verb != 'worker':
                 self.assertRegex(' '.join(re.findall(r'^\.TP\n(.*)', described, re.M)), rf'\b{verb}\b')
 
+    def test_readmes_name_their_files(self):
+        """Headers of the engine's folders but for those that are inside of others; tests and targets of the folders of tests."""
+        inside = re.compile(r'_(inner|inside|parts|body)\.h$')
+        wanted = [(folder, name[:-2]) for folder in ('base', 'wire', 'graph', 'snapshot', 'operators', 'net', 'connectors', 'taskmanager',
+                                                     'jobmanager', 'cli')
+                  for name in os.listdir(os.path.join(ROOT, folder)) if name.endswith('.h') and not inside.search(name)]
+        wanted += [(folder, name) for folder in ('tests/cli', 'tests/cluster', 'tests/docs') for name in os.listdir(os.path.join(ROOT, folder))
+                   if name.endswith('.py')]
+        wanted += [('tests/fuzz', name[:-len('_fuzz.c')]) for name in os.listdir(os.path.join(ROOT, 'tests/fuzz')) if name.endswith('_fuzz.c')]
+        self.assertGreater(len(wanted), 150)
+        text = {folder: pages.read(ROOT, folder + '/README.md') for folder, _ in wanted}
+        missing = [f'{folder}/README.md: no {name}' for folder, name in wanted if not re.search(rf'`[^`]*\b{name}\b[^`]*`', text[folder])]
+        self.assertEqual(missing, [])
+
     def test_roadmap_names_what_is_refused(self):
         page = pages.read(ROOT, 'docs/roadmap.md').split('\n## What is refused today\n')[1]
         later = pages.read(ROOT, 'graph/later.c').split('later_kinds[] = {')[1].split('};')[0]
