@@ -697,6 +697,38 @@ static void garbage_is_counted(void **state)
     free(text);
 }
 
+/* Whatever a JobManager gave it for a graph: what needs no name of it is served, and the rest is left out. */
+static void metrics_of_a_graph_that_cannot_be_read(void **state)
+{
+    world            *w = *state;
+    wr_stats_task     task = {.subtask = 0, .busy_ns = 1000};
+    wr_stats_operator op = {.node = 0, .in = 7, .watermark = 0};
+    wr_stats_metric   own = {.node = 0, .name = "mine", .kind = 1, .value = 1};
+    wr_message        m = {.kind = WR_MSG_STATS, .job = 11, .attempt = 1};
+    join(w);
+    run_one(w, 11, 1);
+    m.stats = (wr_stats){.task = &task,
+                         .tasks = 1,
+                         .op = &op,
+                         .ops = 1,
+                         .metric = &own,
+                         .metrics = 1,
+                         .rss_bytes = 4096,
+                         .sent_bytes = 9};
+    worker_says(w, w->processes.process[0].number, &m);
+    for (int i = 0; i < 2; i++) {
+        size_t n;
+        char  *text = wr_supervisor_metrics(w->s, &n);
+        assert_non_null(strstr(text,
+                               "\nweir_worker_resident_memory_bytes{job=\"job\",id=\"000000000000000b\",tm=\"here:1\"} "
+                               "4096\n"));
+        assert_null(strstr(text, "\nweir_records_in_total{"));
+        assert_null(strstr(text, "\nweir_task_time_seconds_total{"));
+        assert_non_null(strstr(text, "\nweir_hidden_user_metrics 1\n"));
+        free(text);
+    }
+}
+
 int main(void)
 {
 #define TEST(NAME) cmocka_unit_test_setup_teardown(NAME, begin, end)
@@ -732,6 +764,7 @@ int main(void)
         TEST(logs_of_running_jobs_stay),
         TEST(the_smaller_bound_of_memory_holds),
         TEST(garbage_is_counted),
+        TEST(metrics_of_a_graph_that_cannot_be_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
