@@ -78,10 +78,13 @@ class Metrics(kit.Case):
         return job
 
     def scrape(self, c):
-        """The JobManager's, and that of one TaskManager, when both have figures of event time and of the pipeline itself."""
+        """The JobManager's, and that of one TaskManager, when both have figures of event time and of the pipeline itself,
+        and the JobManager those of both subtasks."""
         def both():
             got = [read(c.jobmanager.behind("http")), read(c.taskmanagers[0].behind("http"))]
-            return got if all(one["weir_watermark_timestamp_seconds"][2] and "weir_user_digits" in one for one in got) else None
+            if not all(one["weir_watermark_timestamp_seconds"][2] and "weir_user_digits" in one for one in got):
+                return None
+            return got if len(got[0]["weir_user_digits"][2]) == 2 * 2 else None  # _sum and _count
         return wait_until(both, "figures of the workers")
 
     def own(self, served):
