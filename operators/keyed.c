@@ -55,7 +55,7 @@ static wr_err keyed_open(wr_op *op, wr_errinfo *info)
     k->reads = (op->def->flags & WEIR_OP_READS) != 0;
     /* A hit would not look at the clock. */
     bool near = op->def->on_near != NULL && !k->reads && !wr_table_expires(op->table);
-    k->has_near = near && wr_near_init(&k->near, op->table, op->def->kind == WEIR_OP_AGGREGATE);
+    k->has_near = near && wr_near_init(&k->near, op->table, wr_near_blind(op->def));
     op->ctx.state = k->state;
     op->ctx.fresh = k->fresh;
     op->ctx.near = &k->near.probe;

@@ -6,7 +6,7 @@
 static bool init(wr_op *op, wr_window_near *near)
 {
     near->slice = WR_SLICE_NEVER;
-    return wr_near_init(&near->lines, op->table, op->def->kind == WEIR_OP_AGGREGATE);
+    return wr_near_init(&near->lines, op->table, wr_near_blind(op->def));
 }
 
 void wr_windows_near_open(wr_op *op, wr_windows *k)

@@ -21,8 +21,14 @@ typedef struct wr_near {
     wr_budget *budget;
 } wr_near;
 
+/* Whether on_near of an operator has no branch on a hit when the key is a string: see weir/loop.h. */
+static inline bool wr_near_blind(const weir_op *def)
+{
+    return def->kind == WEIR_OP_AGGREGATE && def->state->size <= WEIR_NEAR_BLIND_BYTES;
+}
+
 /* True when keys of the table fit lines (one integer of at most 8 bytes, or one string); false: leave on_near alone.
- * blind: the loop has no branch on a hit when the key is a string (aggregates), so fewer hits pay. */
+ * blind: wr_near_blind, so fewer hits of string keys pay. */
 bool wr_near_init(wr_near *near, const wr_table *table, bool blind);
 void wr_near_fini(wr_near *near);
 /* All lines will be dropped: what they point at is something else now. */

@@ -90,7 +90,8 @@ typedef struct weir_near16 {
     void    *state;
     uint64_t unused;
 } weir_near16;
-#define WEIR_NEAR_MIX UINT64_C(0x9E3779B97F4A7C15)
+#define WEIR_NEAR_MIX         UINT64_C(0x9E3779B97F4A7C15)
+#define WEIR_NEAR_BLIND_BYTES 32u /* accumulators of string keys up to this size: on_near does not branch on a hit */
 typedef struct weir_near {
     uint32_t  bytes;  /* 8 or 16: which of the two line types; 0: off, state[] is complete */
     uint32_t  shift;  /* 64 - log2(lines) */
