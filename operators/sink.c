@@ -4,7 +4,7 @@
 
 typedef struct sink {
     uint32_t verdict;
-    bool     opened, unflushed;
+    bool     called, opened, unflushed; /* called: open was called, so close is, too */
 } sink;
 
 static wr_err sink_open(wr_op *op, wr_errinfo *info)
@@ -16,6 +16,7 @@ static wr_err sink_open(wr_op *op, wr_errinfo *info)
     op->ctx.verdict = &s->verdict;
     op->ctx.n = 1;
     s->verdict = 1;
+    s->called = true;
     if (op->def->open != NULL) wr_op_call(op, op->def->open, "in its open function");
     s->opened = s->verdict != 0 && !wr_op_failed(op);
     if (s->opened) return WR_OK;
@@ -60,7 +61,7 @@ static bool sink_end(wr_op *op)
 static void sink_close(wr_op *op)
 {
     sink *s = op->kernel_state;
-    if (s != NULL && s->opened && op->def->close != NULL) {
+    if (s != NULL && s->called && op->def->close != NULL) {
         op->ctx.n = 1;
         wr_op_call(op, op->def->close, "in its close function");
     }

@@ -15,7 +15,7 @@ WEIR_STATE(kept, (uint64_t, n), (weir_text, text))
 
 /* What goes wrong in this run; and what was opened and closed. */
 static bool     source_opens, source_speaks, sink_opens, sink_flushes;
-static int      opened, closed;
+static int      opened, closed, sinks_closed;
 static uint64_t count;
 
 typedef struct reader {
@@ -62,7 +62,7 @@ static bool writer_open(writer *w, weir_ctx *ctx)
 {
     (void)w;
     (void)ctx;
-    opened += sink_opens;
+    opened++;
     return sink_opens;
 }
 static bool writer_flush(writer *w, weir_ctx *ctx)
@@ -76,6 +76,7 @@ static void writer_close(writer *w, weir_ctx *ctx)
     (void)w;
     (void)ctx;
     closed++;
+    sinks_closed++;
 }
 WEIR_SINK(write, number, in, writer, w, ctx, writer_open, writer_flush, writer_close)
 {
@@ -94,7 +95,7 @@ static wr_errinfo run(uint64_t state_max)
     weir_write(write, weir_apply(keep, weir_key_by(weir_read(numbers, p), n)), .blocking = WEIR_ON_SLOT);
     wr_job_settings   settings = {.parallelism_default = 1};
     wr_worker_options options = {.env = wr_env_real(), .job = "failures", .state_max = state_max};
-    opened = closed = 0;
+    opened = closed = sinks_closed = 0;
     assert_int_equal(wr_job_finish(p, &settings, &job, &info), WR_OK);
     assert_int_equal(wr_exec_new(job, &exec, &info), WR_OK);
     assert_int_equal(wr_worker_new(&worker, exec, &options, &info), WR_OK);
@@ -150,6 +151,7 @@ static void test_a_sink_that_does_not_open(void **state)
     (void)state;
     sink_opens = false;
     fails_with(run(0), WR_USER_FAIL, "the open function of the sink returned false; operator write subtask 0 (");
+    assert_int_equal(sinks_closed, 1); /* close has what open had begun */
 }
 
 static void test_a_sink_that_does_not_flush(void **state)
