@@ -142,6 +142,7 @@
 #define WR_FLUSH_NS     1000000   /* a partial batch goes out when it is this old */
 #define WR_SPIN_NS      20000     /* an idle slot looks at its rings this long before it parks */
 #define WR_PARK_NS_MAX  100000000 /* and looks again at least this often */
+#define WR_UNWATCHED_NS 1000000   /* this often, when it waits at more descriptors than it can watch */
 #define WR_WATERMARK_NS 1000000   /* a busy task moves event time on at most this often */
 
 /* Inputs of windows that are ahead in event time. */

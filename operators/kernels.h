@@ -42,10 +42,13 @@ uint64_t wr_source_split(const wr_op *op, uint32_t index);
 uint64_t wr_source_changes(const wr_op *op);
 /* For people: the first field of the split of this number, cut; "" when it is not open. */
 void wr_source_name(const wr_op *op, uint64_t number, char *text, size_t bytes);
+/* For people: the split that is being polled and how far it is: "split a.log (bytes 17, lines 2)"; its numbers only. */
+void wr_source_position(const wr_op *op, char *text, size_t bytes);
 /* Whether the reader would take another split now: it has none, or those it has are idle or long. */
 bool wr_source_wants(const wr_op *op);
-/* What an idle source waits for: a file descriptor (or -1) and a point in monotonic time (INT64_MAX: none). */
-void wr_source_waits(const wr_op *op, int *fd, int64_t *until_mono_ns);
+/* What an idle source waits for: descriptors (appended, up to WR_PARK_FDS_MAX; more are asked every WR_UNWATCHED_NS)
+ * and a point in monotonic time (INT64_MAX: none). */
+void wr_source_waits(const wr_op *op, int *fd, uint32_t *fds, int64_t *until_mono_ns);
 
 /* Runs `enumerate` of the source's descriptor: each split is given to take(arg, split record). */
 void wr_source_enumerate(wr_op *op, void (*take)(void *arg, const void *split), void *arg);

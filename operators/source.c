@@ -23,6 +23,7 @@ typedef struct split {
     void    *record, *local;
     char   **owned; /* far strings of the record, by field: ours */
     bool     opened, idle;
+    int      always_fd, fd; /* wakes it when it is idle: as OPEN asked; as of now; -1: none */
     uint32_t polls;
     uint64_t number;               /* for wr_home.split */
     position saved[POSITIONS_MAX]; /* oldest first */
@@ -46,10 +47,11 @@ typedef struct source {
     split    **over; /* at their end, but not known to be durable there: kept for `durable` alone */
     uint32_t   count, capacity, next, overs, overs_room;
     uint64_t   changes; /* of the list */
+    split     *now;     /* whose function runs; NULL: none, or one that is not told of a ctx */
+    bool       opening; /* it is OPEN */
     uint32_t   verdict;
     void      *state[1];
     int64_t    wake_mono_ns; /* INT64_MAX: not asked for */
-    int        wake_fd;      /* -1: none */
     bool       sleeps;       /* its one split has nothing before that time, and nobody else can say otherwise */
     double     allowed;      /* records that rate_max allows now */
     int64_t    paced_mono_ns;
@@ -131,6 +133,39 @@ void wr_source_name(const wr_op *op, uint64_t number, char *text, size_t bytes)
     }
 }
 
+/* Whole numbers only: of those a position is made, and their texts are short. False: it is none. */
+static bool number_text(const weir_field *f, const char *at, char text[24])
+{
+    uint64_t value = 0;
+    if (f->kind < WEIR_I8 || f->kind > WEIR_U64) return false;
+    memcpy(&value, at, f->size);
+    uint32_t unused = 64 - 8 * f->size;
+    if (f->kind <= WEIR_I64)
+        snprintf(text, 24, "%lld", (long long)((int64_t)(value << unused) >> unused));
+    else
+        snprintf(text, 24, "%llu", (unsigned long long)value);
+    return true;
+}
+
+void wr_source_position(const wr_op *op, char *text, size_t bytes)
+{
+    const source    *s = op->kernel_state;
+    const weir_type *type = op->def->state;
+    char             name[64], number[24];
+    const char      *before = " (";
+    size_t           n = (size_t)snprintf(text, bytes, "no split");
+    if (s->now == NULL) return;
+    wr_source_name(op, s->now->number, name, sizeof name);
+    n = (size_t)snprintf(text, bytes, "split %s", name);
+    for (uint32_t i = 1; i < type->fields && n < bytes; i++) {
+        const weir_field *f = &type->field[i];
+        if (!number_text(f, (const char *)s->now->record + f->offset, number)) continue;
+        n += (size_t)snprintf(text + n, bytes - n, "%s%s %s", before, f->name, number);
+        before = ", ";
+    }
+    if (n < bytes && *before == ',') snprintf(text + n, bytes - n, ")");
+}
+
 static void split_close(wr_op *op, split *sp)
 {
     source *s = op->kernel_state;
@@ -168,6 +203,7 @@ static split *split_new(wr_op *op, const void *record)
         return NULL;
     }
     memcpy(sp->record, record, type->size);
+    sp->always_fd = sp->fd = -1;
     sp->number = split_number(type, record);
     split_own_strings(op, sp, type);
     return sp;
@@ -202,7 +238,11 @@ static void split_open(wr_op *op, split *sp)
     op->ctx.local = sp->local;
     op->ctx.n = 1;
     s->verdict = 1;
+    s->now = sp;
+    s->opening = true;
     if (op->def->open != NULL) wr_op_call(op, op->def->open, "in its open function");
+    s->opening = false;
+    s->now = NULL;
     if (s->verdict == 0 && !wr_op_failed(op)) {
         wr_op_fail(op, WR_USER_FAIL,
                    "the open function of the source returned false; operator %s subtask %u (%s:%u); "
@@ -241,7 +281,6 @@ static source *source_state(wr_op *op)
     if (s == NULL) return NULL;
     op->kernel_state = s;
     s->wake_mono_ns = INT64_MAX;
-    s->wake_fd = -1;
     s->waker.env = op->home->env;
     s->waker.parker = op->home->parker;
     op->ctx.verdict = &s->verdict;
@@ -435,7 +474,8 @@ enum wr_polled wr_source_poll(wr_op *op)
     op->home->split = sp->number;
     op->rejected = false;
     s->verdict = 1;
-    s->wake_fd = -1;
+    s->now = sp;
+    sp->fd = sp->always_fd;
     e->pub->borrowed = NULL;
     e->pub->borrowed_bytes = 0;
     uint32_t n = e->capacity < room ? e->capacity : room;
@@ -447,9 +487,11 @@ enum wr_polled wr_source_poll(wr_op *op)
     }
     op->home->depth++;
     wr_op_call(op, op->def->on_left, "polling");
+    op->ctx.at = 0; /* fused operators count what was emitted */
     uint32_t verdict = s->verdict;
     wr_op_settle(op);
     if (--op->home->depth == 0) wr_scratch_reset(&op->home->scratch);
+    s->now = NULL;
     s->allowed -= (double)(e->records - before);
     if (op->def->state->fields) split_own_strings(op, sp, op->def->state);
     sp->polls++;
@@ -461,7 +503,7 @@ enum wr_polled wr_source_poll(wr_op *op)
         return s->count > 0 ? WR_POLLED_MORE : WR_POLLED_EMPTY;
     }
     s->next++;
-    s->sleeps = verdict == 1 && s->count == 1 && s->wake_mono_ns != INT64_MAX && s->wake_fd < 0 && !s->waker.given;
+    s->sleeps = verdict == 1 && s->count == 1 && s->wake_mono_ns != INT64_MAX && sp->fd < 0 && !s->waker.given;
     if (verdict == 0) return WR_POLLED_MORE;
     for (uint32_t i = 0; i < s->count; i++) {
         if (!s->open[i]->idle) return WR_POLLED_MORE;
@@ -478,26 +520,47 @@ bool wr_source_wants(const wr_op *op)
     return true;
 }
 
-void wr_source_waits(const wr_op *op, int *fd, int64_t *until_mono_ns)
+void wr_source_waits(const wr_op *op, int *fd, uint32_t *fds, int64_t *until_mono_ns)
 {
     const source *s = op->kernel_state;
-    *fd = s->wake_fd;
     *until_mono_ns = s->wake_mono_ns;
+    for (uint32_t i = 0; i < s->count; i++) {
+        if (s->open[i]->fd < 0) continue;
+        if (*fds < WR_PARK_FDS_MAX) {
+            fd[(*fds)++] = s->open[i]->fd;
+        } else if (*until_mono_ns > op->home->mono_ns + WR_UNWATCHED_NS) {
+            *until_mono_ns = op->home->mono_ns + WR_UNWATCHED_NS; /* nobody watches it: it is asked */
+        }
+    }
+}
+
+/* Of the source whose open or poll function runs. NULL: none does, and the operator has failed. */
+static source *source_now(weir_ctx *ctx, const char *verb)
+{
+    wr_op  *op = ctx->engine;
+    source *s = op->def->kind == WEIR_OP_SOURCE ? op->kernel_state : NULL;
+    if (s != NULL && s->now != NULL) return s;
+    wr_op_fail(op, WR_USER_FAIL, "%s: call it in the open function or the body of a source; operator %s subtask %u",
+               verb, op->node->uid, op->subtask);
+    return NULL;
 }
 
 void weir_wake_on_fd(weir_ctx *ctx, int fd)
 {
-    wr_op *op = ctx->engine;
-    check(op->def->kind == WEIR_OP_SOURCE);
-    ((source *)op->kernel_state)->wake_fd = fd;
+    source *s = source_now(ctx, "weir_wake_on_fd");
+    if (s == NULL) return;
+    s->now->fd = fd;
+    if (s->opening) s->now->always_fd = fd;
 }
 
 void weir_wake_after(weir_ctx *ctx, weir_duration d)
 {
-    wr_op  *op = ctx->engine;
-    source *s = op->kernel_state;
-    check(op->def->kind == WEIR_OP_SOURCE);
-    int64_t until = op->home->env->mono_ns(op->home->env->self) + d;
+    const wr_op *op = ctx->engine;
+    source      *s = source_now(ctx, "weir_wake_after");
+    int64_t      until;
+    if (s == NULL) return;
+    if (__builtin_add_overflow(op->home->env->mono_ns(op->home->env->self), d, &until) || until == INT64_MAX)
+        until = d > 0 ? INT64_MAX - 1 : 0; /* INT64_MAX: not asked for */
     if (until < s->wake_mono_ns) s->wake_mono_ns = until;
 }
 

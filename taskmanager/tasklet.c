@@ -334,7 +334,6 @@ enum wr_called wr_tasklet_call(wr_tasklet *t)
 void wr_tasklet_waits(const wr_tasklet *t, int *fd, uint32_t *fds, int64_t *until_mono_ns)
 {
     int64_t  until = INT64_MAX;
-    int      wanted = -1;
     uint32_t state = atomic_load_explicit(&t->state, memory_order_relaxed);
     if (state >= WR_TASK_FINISHED) return;
     for (uint32_t i = t->ops - t->opened - t->opening; i < t->ops; i++) {
@@ -348,9 +347,8 @@ void wr_tasklet_waits(const wr_tasklet *t, int *fd, uint32_t *fds, int64_t *unti
     if (t->enumerator != NULL)
         until = t->discover_mono_ns;
     else if (t->opened > 0 && t->op[0].def->kind == WEIR_OP_SOURCE && !t->ended)
-        wr_source_waits(&t->op[0], &wanted, &until);
+        wr_source_waits(&t->op[0], fd, fds, &until);
     if (t->opened > 0) wr_advance_waits(t, &until);
     wr_hold_waits(t, &until);
-    if (wanted >= 0 && *fds < WR_PARK_FDS_MAX) fd[(*fds)++] = wanted;
     if (until < *until_mono_ns) *until_mono_ns = until;
 }

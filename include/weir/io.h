@@ -15,10 +15,13 @@ WEIR_FN_ bool weir_room(const weir_out *out)
 {
     return out->next < out->end;
 }
-/* Polls the source again when fd is readable, or has failed. Thread: the source's, in OPEN or a poll. */
+/* Polls the source again when fd is readable, or has failed. Each split has one: asked for in OPEN it holds while the
+ * split is open, asked for in a poll until the next poll of that split (-1: none till then). At most 16 are watched per
+ * slot; those of more splits are polled every millisecond. Thread: the source's, in OPEN or a poll; elsewhere the task
+ * fails. */
 void weir_wake_on_fd(weir_ctx *ctx, int fd);
-/* Polls the source again after d; until then perhaps not at all, if nothing else was asked for and it has one split.
- * Thread: the source's, in a poll. */
+/* Polls the source again after d; until then perhaps not at all, if nothing else was asked for and it has one split. A
+ * d beyond the end of time is never. Thread: the source's, in OPEN or a poll; elsewhere the task fails. */
 void weir_wake_after(weir_ctx *ctx, weir_duration d);
 /* A handle by which other threads wake the source; valid until CLOSE returns. */
 typedef struct weir_waker weir_waker;

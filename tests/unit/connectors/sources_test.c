@@ -128,11 +128,13 @@ static void generator_keeps_its_rate(void **state)
     d.home.env = &env;
     assert_true(drive_open(&d));
     wr_source_add(&d.op, d.enumerator.split[0]);
-    int     fd;
-    int64_t until, start = clock_ns;
+    int      fd[WR_PARK_FDS_MAX];
+    int64_t  until, start = clock_ns;
+    uint32_t fds = 0;
     while (clock_ns < start + 2 * WEIR_SECOND) { /* sleeps as it is told, and no longer */
         if (drive_poll(&d) != WR_POLLED_IDLE) continue;
-        wr_source_waits(&d.op, &fd, &until);
+        wr_source_waits(&d.op, fd, &fds, &until);
+        assert_int_equal(fds, 0);
         assert_true(until > clock_ns && until <= clock_ns + 2 * WEIR_MILLISECOND);
         clock_ns = until;
     }
@@ -186,17 +188,19 @@ static void stdin_back(int saved)
 static void stdin_waits_and_ends(void **state)
 {
     (void)state;
-    drive   d;
-    int     saved, to = pipe_to_stdin(&saved), fd;
-    int64_t until;
+    drive    d;
+    int      saved, to = pipe_to_stdin(&saved), fd[WR_PARK_FDS_MAX];
+    uint32_t fds = 0;
+    int64_t  until;
     assert_true(drive_init(&d, (wr_endpoint_spec){.type = &line_type, .uri = "stdin:"}));
     assert_true(drive_enumerate(&d));
     assert_int_equal(d.enumerator.count, 1);
     assert_true(drive_open(&d));
     wr_source_add(&d.op, d.enumerator.split[0]);
     assert_int_equal(drive_poll(&d), WR_POLLED_IDLE); /* nothing there: does not block */
-    wr_source_waits(&d.op, &fd, &until);
-    assert_int_equal(fd, STDIN_FILENO);
+    wr_source_waits(&d.op, fd, &fds, &until);
+    assert_int_equal(fds, 1);
+    assert_int_equal(fd[0], STDIN_FILENO);
     assert_int_equal(write(to, "one\ntwo\nthr", 11), 11);
     while (drive_poll(&d) != WR_POLLED_IDLE) {}
     assert_int_equal(d.count, 2);
