@@ -16,6 +16,7 @@ static void push_one_to_one(wr_op *op, const wr_view *view, uint32_t port)
         ctx->time = view->time ? view->time + done : NULL;
         ctx->n = n;
         op->behind = view->n - done - n;
+        op->rejected = false; /* that was another record with the same index */
         wr_op_call(op, op->def->on_left, "");
     }
     wr_op_settle(op);

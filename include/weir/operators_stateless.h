@@ -87,8 +87,8 @@
 
 /* ---- WEIR_MAP(NAME, T, IN, U, OUT [, CTX])     bool: could it be mapped? -----------------------------------------
  * *OUT starts zeroed and is built inside the output batch, where the engine guarantees room for all n. false = bad
- * record: .on_error decides; say why with `return weir_reject(ctx, "why")`. Strings put into *OUT come from *IN,
- * weir_keep or weir_format. */
+ * record: .on_error decides; say why with `return weir_reject(ctx, "why")`. True after weir_reject: it counts as bad,
+ * and *OUT goes on all the same. Strings put into *OUT come from *IN, weir_keep or weir_format. */
 #define WEIR_MAP(NAME, T, IN, U, ...)                                                                                  \
     WEIR_BODY_ bool   weir_user_##NAME(const T *IN, U *WEIR_OUT_(__VA_ARGS__), WEIR_CTX_PARAM_(__VA_ARGS__));          \
     WEIR_INLINE_ bool weir_step_##NAME(const T *in_, U *made_, weir_ctx *c_, uint32_t i_)                              \
@@ -278,7 +278,8 @@
         o_->next = room_.next;                                                                                         \
         o_->end = room_.end;                                                                                           \
         o_->time = room_.time;                                                                                         \
-        weir_push_##REST((const weir_in_##REST *)record_, &out_, c_, 0);                                               \
+        c_->at++; /* a reject is told from that of the record before */                                                \
+        weir_push_##REST((const weir_in_##REST *)record_, &out_, c_, c_->at);                                          \
         room_.next = o_->next;                                                                                         \
         room_.end = o_->end;                                                                                           \
         room_.time = o_->time;                                                                                         \
