@@ -212,7 +212,8 @@ void wr_op_borrow(wr_op *op, const wr_view *view);
 void wr_op_room(wr_op *op, uint32_t n);
 /* Fails the operator; the first cause stays. */
 void wr_op_fail(wr_op *op, wr_err code, const char *format, ...) __attribute__((format(printf, 3, 4)));
-/* A record that `policy` decides about. record may be NULL; raw bytes are what a format could not read. */
+/* A record that the policy decides about. place NULL: what runs now says where. raw: what a format could not read;
+ * NULL: the record now in user code, if there is one, goes into a dead letter as the raw format has it. */
 void wr_op_bad(wr_op *op, const char *reason, const char *place, const void *raw, size_t raw_bytes);
 
 /* The whole view goes on to those behind out[0], with nothing copied. */

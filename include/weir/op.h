@@ -271,7 +271,8 @@ WEIR_FN_ weir_span weir_window_of(const weir_ctx *ctx)
     return ctx->window[ctx->at];
 }
 /* This record is bad: .on_error decides. Returns false, so that a MAP can say `return weir_reject(ctx, "why")`.
- * The reason is copied. */
+ * The reason is copied. The record itself, as the raw format has it, goes into the dead letter; a timer's or a result's
+ * has the key, a source's none. */
 bool weir_reject(weir_ctx *ctx, const char *reason);
 void weir_reject_unmapped(weir_ctx *ctx, uint32_t at); /* a MAP returned false; no second report after weir_reject */
 /* The task fails when this call returns to the loop; no further record is given to it. The reason is copied. */

@@ -8,7 +8,9 @@
 #define WEIR_PIPELINE_H
 #include <weir/io.h>
 
-/* What weir_dead_letters gives: records that a policy of WEIR_DEAD_LETTER took out, as bytes, with the reason. */
+/* What weir_dead_letters gives: records that a policy of WEIR_DEAD_LETTER took out, with the reason. record: the bytes
+ * that a format could not read, as they came; of a record that a function rejected, what the raw format would write
+ * (docs/connectors.md), strings included. position: FILE:LINE, the record's number, or a source's split. */
 WEIR_RECORD(weir_dead, (weir_str, uid), (weir_str, reason), (weir_str, source), (weir_str, position),
             (weir_bytes, record), (weir_time, at))
 

@@ -311,7 +311,8 @@ static void test_dead_letters(void **state)
     assert_true(weir_test_pull(t, dead, &d));
     assert_true(is(d.uid, "strict"));
     assert_true(is(d.reason, "too long"));
-    assert_int_equal(d.record.raw.len, sizeof(word));
+    assert_int_equal(d.record.raw.len, 4 + sizeof text); /* in the raw format: its length, its bytes */
+    assert_memory_equal(weir_str_data(&d.record.raw) + 4, text, sizeof text);
     assert_false(weir_test_pull(t, dead, &d));
     assert_true(weir_test_pull(t, checked, &w));
     assert_true(is(w.text, "good"));
