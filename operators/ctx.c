@@ -132,16 +132,20 @@ void weir_log(weir_ctx *ctx, uint32_t level, const char *format, ...)
 struct wr_held {
     struct wr_held      *next;
     const weir_resource *resource;
-    _Alignas(16) char self[];
+    _Alignas(WR_CACHE_LINE) char self[]; /* as WEIR_RESOURCE promises */
 };
 
-/* The caller's code uses what it gets until it returns, so it must be memory; nobody else ever sees it. */
+/* The caller's code uses what it gets until it returns, so it must be memory; nobody else ever sees it. A large one
+ * cannot be had in any other way: that ends the process, as it does where strings find no memory. */
 static void *no_resource(wr_op *op, const weir_resource *resource)
 {
-    static _Thread_local _Alignas(64) char nowhere[WR_PAGE_BYTES];
+    static _Thread_local _Alignas(WR_CACHE_LINE) char nowhere[WR_PAGE_BYTES];
     wr_op_fail(op, WR_MEMORY, "no memory for resource %s (%u bytes); operator %s subtask %u", resource->name,
                resource->size, op->node->uid, op->subtask);
-    check(resource->size <= sizeof nowhere);
+    if (resource->size > sizeof nowhere) {
+        fprintf(stderr, "weir: %s\n", op->failure.text);
+        abort();
+    }
     memset(nowhere, 0, sizeof nowhere);
     return nowhere;
 }
@@ -152,8 +156,11 @@ void *weir_resource_of(weir_ctx *ctx, const weir_resource *resource)
     for (struct wr_held *h = op->held; h != NULL; h = h->next) {
         if (h->resource == resource) return h->self;
     }
-    struct wr_held *h = calloc(1, sizeof *h + resource->size);
+    size_t          lines = (resource->size + WR_CACHE_LINE - 1) / WR_CACHE_LINE;
+    size_t          bytes = sizeof(struct wr_held) + lines * WR_CACHE_LINE;
+    struct wr_held *h = aligned_alloc(WR_CACHE_LINE, bytes);
     if (h == NULL) return no_resource(op, resource);
+    memset(h, 0, bytes);
     h->resource = resource;
     h->next = op->held;
     op->held = h;

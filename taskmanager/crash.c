@@ -63,6 +63,7 @@ static struct crash {
     weir_ctx    ctx;      /* as it was before the replay */
     uint32_t    at;       /* record of the batch; UINT32_MAX: not known */
     bool        replayed; /* at was found by a replay */
+    bool        failed;   /* the operator had failed already, and its function went on */
 } crash;
 
 static const char *const *lines_program;
@@ -271,6 +272,14 @@ static void put_split(void)
     put_n(line, wr_record_print(def->state, crash.ctx.state[0], line, sizeof line));
 }
 
+/* What it crashed of may be what it was told and did not heed: a resource that did not open. */
+static void put_failure(void)
+{
+    if (!crash.failed) return;
+    put("; it had failed before: ");
+    put(crash.user.op->failure.text);
+}
+
 /* Threads that we start are known; others are the pipeline's, or those of a library that it brought. */
 static bool is_users(void)
 {
@@ -301,6 +310,7 @@ static void put_head(void)
         put_place();
         put_record();
         put_split();
+        put_failure();
     } else if (crash.in != NULL) {
         put("; in ");
         put(crash.in);
@@ -523,6 +533,7 @@ static void note(int number, const siginfo_t *info, const ucontext_t *uc)
     crash.at = UINT32_MAX;
     if (crash.user.op == NULL) return;
     crash.ctx = crash.user.op->ctx;
+    crash.failed = wr_op_failed(crash.user.op);
     if (crash.ctx.n == 1)
         crash.at = 0;
     else if (crash.user.op->def->flags & WEIR_OP_TRACKS)

@@ -177,12 +177,15 @@
 
 /* ---- WEIR_RESOURCE(R, OPEN, CLOSE): a connection, a pattern, a configuration: one R per subtask, R_of(ctx) ----
  *   bool OPEN(R *self, const weir_args *args)    at first use, on the operator's thread; false fails the task
- *   void CLOSE(R *self)                          at the end, by the same thread
- * *self is zeroed before OPEN. Never saved. */
+ *   void CLOSE(R *self)                          at the end, by the same thread; also when OPEN returned false
+ * *self is zeroed before OPEN, and aligned to at most 64 bytes. Never saved.
+ * R_of(ctx) is never NULL. Where OPEN has returned false it is *self as OPEN left it: the function that asked runs to
+ * its end, and must look before it follows a pointer in there; it is the last one that the operator runs. */
 #define WEIR_RESOURCE(R, OPEN, CLOSE)                                                                                  \
     WEIR_SIGNATURE_(OPEN, bool, (R *, const weir_args *),                                                              \
                     #OPEN " must be: bool " #OPEN "(" #R " *self, const weir_args *args)")                             \
     WEIR_SIGNATURE_(CLOSE, void, (R *), #CLOSE " must be: void " #CLOSE "(" #R " *self)")                              \
+    WEIR_CHECK_(WEIR_ALIGN_(R) <= 64, "resource " #R ": it must not be aligned to more than 64 bytes")                 \
     WEIR_FN_ bool weir_open_##R(void *self_, const weir_args *args_)                                                   \
     {                                                                                                                  \
         return OPEN((R *)self_, args_);                                                                                \

@@ -117,12 +117,22 @@ WEIR_SINK(keep, number, in, writer, w, ctx, open_sink, flush_sink, close_sink)
         pthread_join(thread, NULL);
     }
 }
+typedef struct door { int *lock; } door; /* what knock makes of one that does not open is its own mistake */
+static bool open_door(door *d, const weir_args *args) { (void)d, (void)args; return strcmp(where, "locked") != 0; }
+static void close_door(door *d) { (void)d; }
+WEIR_RESOURCE(door, open_door, close_door)
+WEIR_FILTER(knock, line, in, ctx)
+{
+    door *d = door_of(ctx);
+    if (strcmp(where, "locked") == 0) *d->lock = 1;
+    return in->text.len > 0;
+}
 WEIR_PIPELINE(edges, p)
 {
     where = weir_arg(weir_args_of(p), "where", "");
     number_stream all = weir_read(numbers, p);
     weir_write(keep, weir_partition(spread, weir_apply(late, weir_key_by(all, n))));
-    weir_sink(weir_apply(look, weir_apply(wild, all)), "blackhole:", .name = "out");
+    weir_sink(weir_apply(look, weir_apply(knock, weir_apply(wild, all))), "blackhole:", .name = "out");
 }
 """
 
@@ -375,6 +385,12 @@ class Crashes(Case):
         got = self.weir("run", "edges.so", "-p", "1", "--", "where=wild")
         self.expect(got, 5, r"SIGSEGV, address 0x10: a null pointer; operator look, .*, record \d+ of \d+ .*: {it cannot be read}; ",
                     r"#0 +.*look", )
+
+    def test_what_had_failed_before_is_told(self):
+        got = self.weir("run", "edges.so", "-p", "2", "--", "where=locked")
+        self.expect(got, 5, r"SIGSEGV, address 0x0: a null pointer; operator knock, .*, record 1 of \d+ in its batch: {.*}; "
+                            r"it had failed before: resource door did not open; operator knock subtask \d; look at its open "
+                            r"function and arguments; what sinks", r"#0 +knock +at .*edges\.c")
 
     def place(self, where, operator, does, function, *flags, pipeline="places.so"):
         """The function crashes, as whose it is and what it does."""
