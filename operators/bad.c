@@ -4,8 +4,6 @@
 #include <stdio.h>
 #include <weir/io.h>
 
-enum { PLACE_BYTES = 256 };
-
 static inline wr_op *op_of(const weir_ctx *ctx)
 {
     return (wr_op *)ctx->engine;
@@ -33,20 +31,19 @@ static const void *current_record(const wr_op *op, const weir_type **type)
     return records + (size_t)op->ctx.at * (*type)->size;
 }
 
-/* The number of the record, the split and how far it is read, or what the function does that has no record. */
-static void place_now(const wr_op *op, char place[PLACE_BYTES])
+void wr_op_place(const wr_op *op, char place[WR_PLACE_BYTES])
 {
     const weir_op *def = op->def;
     if (works_on_records(op)) {
         uint64_t before = atomic_load_explicit(&op->stats.in, memory_order_relaxed) - op->behind - op->ctx.n;
-        snprintf(place, PLACE_BYTES, "record %llu of subtask %u", (unsigned long long)(before + op->ctx.at),
+        snprintf(place, WR_PLACE_BYTES, "record %llu of subtask %u", (unsigned long long)(before + op->ctx.at),
                  op->subtask);
     } else if (def->kind == WEIR_OP_SOURCE && wr_user_now.op == op && wr_user_now.loop == def->on_left) {
-        int n = snprintf(place, PLACE_BYTES, "subtask %u, ", op->subtask);
-        wr_source_position(op, place + n, PLACE_BYTES - (size_t)n);
+        int n = snprintf(place, WR_PLACE_BYTES, "subtask %u, ", op->subtask);
+        wr_source_position(op, place + n, WR_PLACE_BYTES - (size_t)n);
     } else {
         bool said = wr_user_now.op == op && wr_user_now.does != NULL && *wr_user_now.does != 0;
-        snprintf(place, PLACE_BYTES, "%s%ssubtask %u", said ? wr_user_now.does : "", said ? ", " : "", op->subtask);
+        snprintf(place, WR_PLACE_BYTES, "%s%ssubtask %u", said ? wr_user_now.does : "", said ? ", " : "", op->subtask);
     }
 }
 
@@ -116,9 +113,9 @@ void wr_op_bad(wr_op *op, const char *reason, const char *place, const void *raw
     uint64_t bad = atomic_load_explicit(&op->stats.bad, memory_order_relaxed);
     atomic_store_explicit(&op->stats.bad, bad + 1, memory_order_relaxed);
     if (op->on_error == WEIR_SKIP) return;
-    char where[PLACE_BYTES];
+    char where[WR_PLACE_BYTES];
     if (place == NULL) {
-        place_now(op, where);
+        wr_op_place(op, where);
         place = where;
     }
     if (op->on_error != WEIR_DEAD_LETTER || op->dead == NULL) {

@@ -26,9 +26,28 @@ static void cell_result(weir_ctx *ctx, wr_err err)
                WR_CELL_BYTES_MAX >> 20, op->node->uid, op->subtask);
 }
 
+/* Only an entry of the operator's own table can be dropped. Accumulators are the window's, which ends them itself. */
+static bool has_state_to_forget(const wr_op *op)
+{
+    uint32_t kind = op->def->kind;
+    bool     keyed = kind == WEIR_OP_KEYED || kind == WEIR_OP_CO_KEYED || kind == WEIR_OP_KEYED_SHARED;
+    bool     reads = (op->def->flags & WEIR_OP_READS) != 0;
+    return (keyed || kind == WEIR_OP_UPDATE) && !reads && op->table != NULL && op->ctx.current != NULL;
+}
+
 void weir_forget(weir_ctx *ctx)
 {
-    wr_table_forget(op_of(ctx)->table, ctx->current);
+    wr_op *op = op_of(ctx);
+    char   place[WR_PLACE_BYTES];
+    if (has_state_to_forget(op)) {
+        wr_table_forget(op->table, ctx->current);
+        return;
+    }
+    wr_op_place(op, place);
+    wr_op_fail(op, WR_USER_FAIL,
+               "weir_forget: there is no state here that could be dropped; operator %s, %s; only keyed operators that "
+               "write their state have one",
+               op->node->uid, place);
 }
 
 void weir_text_set(weir_ctx *ctx, weir_text *cell, weir_str s)

@@ -212,6 +212,9 @@ void wr_op_borrow(wr_op *op, const wr_view *view);
 void wr_op_room(wr_op *op, uint32_t n);
 /* Fails the operator; the first cause stays. */
 void wr_op_fail(wr_op *op, wr_err code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* Where the function is that runs now: the record's number, the split and how far it is read, or what it does. */
+enum { WR_PLACE_BYTES = 256 };
+void wr_op_place(const wr_op *op, char place[WR_PLACE_BYTES]);
 /* A record that the policy decides about. place NULL: what runs now says where. raw: what a format could not read;
  * NULL: the record now in user code, if there is one, goes into a dead letter as the raw format has it. */
 void wr_op_bad(wr_op *op, const char *reason, const char *place, const void *raw, size_t raw_bytes);

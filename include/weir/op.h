@@ -266,10 +266,6 @@ WEIR_FN_ weir_time weir_time_of(const weir_ctx *ctx)
     weir_time none = {WEIR_NO_TIME};
     return ctx->time ? ctx->time[ctx->at] : none;
 }
-WEIR_FN_ weir_span weir_window_of(const weir_ctx *ctx)
-{
-    return ctx->window[ctx->at];
-}
 /* This record is bad: .on_error decides. Returns false, so that a MAP can say `return weir_reject(ctx, "why")`.
  * The reason is copied. The record itself, as the raw format has it, goes into the dead letter; a timer's or a result's
  * has the key, a source's none. */
@@ -277,11 +273,21 @@ bool weir_reject(weir_ctx *ctx, const char *reason);
 void weir_reject_unmapped(weir_ctx *ctx, uint32_t at); /* a MAP returned false; no second report after weir_reject */
 /* The task fails when this call returns to the loop; no further record is given to it. The reason is copied. */
 void weir_fail(weir_ctx *ctx, const char *reason);
+/* The window that a result is of. Elsewhere there is none: the task fails, and it is from and to WEIR_NO_TIME. */
+WEIR_FN_ weir_span weir_window_of(const weir_ctx *ctx)
+{
+    weir_span none = {{WEIR_NO_TIME}, {WEIR_NO_TIME}};
+    if (ctx->window) return ctx->window[ctx->at];
+    weir_fail((weir_ctx *)(uintptr_t)ctx, "weir_window_of: only a function that makes a window's result has one");
+    return none;
+}
 /* printf into memory of the batch: the string may be put into `out`. */
 weir_str weir_format(weir_ctx *ctx, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* A copy of n bytes in memory of the batch: what a MAP puts into `out` comes from `in`, weir_keep or weir_format. */
 weir_str weir_keep(weir_ctx *ctx, const char *bytes, size_t n);
-void     weir_forget(weir_ctx *ctx); /* empties this key's state now, drops it and its timers */
+/* Empties this key's state now, drops it and its timers. In keyed operators and their timer functions, and in
+ * WEIR_UPDATE; elsewhere, and where a state is only read, the task fails. */
+void weir_forget(weir_ctx *ctx);
 enum weir_log_level { WEIR_LOG_DEBUG, WEIR_LOG_INFO, WEIR_LOG_WARN, WEIR_LOG_ERROR };
 void weir_log(weir_ctx *ctx, uint32_t level, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
@@ -309,15 +315,15 @@ void weir_rows_remove(weir_ctx *ctx, weir_cell *cell, weir_rows *rows, const wei
 /* Copies a record into state that the engine keeps (an accumulator), with its strings. */
 void weir_record_own(weir_ctx *ctx, const weir_type *type, void *to, const void *from);
 
-/* Resources: one per subtask, opened at first use, closed at the end by the same thread; never saved.
- * open returning false fails the task. */
+/* Resources: one per subtask, opened at first use, closed at the end by the same thread; never saved. Aligned to 64
+ * bytes. open returning false fails the task: no further record comes, but this call returns what open has left. */
 typedef struct weir_resource {
     const char *name;
     uint32_t    size;
     bool (*open)(void *self, const weir_args *args);
     void (*close)(void *self);
 } weir_resource;
-void *weir_resource_of(weir_ctx *ctx, const weir_resource *resource);
+void *weir_resource_of(weir_ctx *ctx, const weir_resource *resource); /* never NULL */
 
 /* Metrics: a static const descriptor; its address is its identity. */
 typedef struct weir_counter {
@@ -338,7 +344,8 @@ void weir_reply_with(weir_reply *reply, const weir_type *type, const void *recor
 void weir_reply_error(weir_reply *reply, const char *reason);
 
 /* Program arguments (weir run x.so -- limit=120), shadowed by an operator's .args. Strings live as long as the job.
- * A value that does not parse fails the build step or the task, naming argument and text. */
+ * A value that does not parse fails the build step or the task, naming argument and text; the call returns `otherwise`,
+ * as without the argument. */
 const weir_args *weir_pipeline_args(const weir_pipeline *p);
 const weir_args *weir_ctx_args(const weir_ctx *ctx);
 const char      *weir_arg(const weir_args *args, const char *name, const char *otherwise);

@@ -66,8 +66,8 @@
  *   void MERGE(A *into, const A *from)
  *   void RESULT(const T *key, const A *acc, U_out *out, weir_ctx *ctx)     key: a T with only the key fields set
  *   void RETRACT(A *from, const A *leaving)     makes sliding windows cost the same at any length
- * The accumulator holds plain fields, so that it can be sliced, pre-aggregated and moved as bytes. It is all zero before
- * the key's first record.
+ * The accumulator holds plain fields, so that it can be sliced, pre-aggregated and moved as bytes. It is all zero
+ * before the key's first record.
  * The body may rely on this: *ACC has had records of this key only, each once. It must do nothing but change *ACC, by
  * what *IN and *ACC say: for speed it may run twice for a record, the first time on an empty accumulator that is thrown
  * away. What it counts or prints elsewhere may come twice, an assert may find *ACC empty; it has no ctx. */
