@@ -174,6 +174,12 @@ void wr_graph_dead_edge(weir_pipeline *p, uint32_t from)
 
 uint32_t wr_job_node_of(const weir_pipeline *p, weir_node at, uint32_t *port)
 {
+    for (uint32_t i = 0; i < p->streams; i++) { /* a route is another way to the same records */
+        if (at.pipeline != p || at.id >= p->streams) return WR_NONE;
+        const wr_stream *stream = p->stream[at.id];
+        if (stream->kind != WR_STREAM_ROUTE || stream->froms != 1) break;
+        at = stream->from[0];
+    }
     if (at.pipeline != p || at.id >= p->streams || p->stream[at.id]->kind != WR_STREAM_NODE) return WR_NONE;
     if (port) *port = at.port;
     return p->stream[at.id]->node;

@@ -160,7 +160,7 @@ void wr_job_problem(weir_pipeline *p, wr_err err, const char *format, ...) __att
 /* After the build function: what it said about snapshots by weir_configure. NULL and 0: nothing. */
 const char *wr_job_wants_snapshots(const weir_pipeline *p, weir_duration *every);
 
-/* After finish: the node (and output) behind a stream, or WR_NONE for a union or nothing. */
+/* After finish: the node (and output) behind a stream, through its routes, or WR_NONE for a union or nothing. */
 uint32_t wr_job_node_of(const weir_pipeline *p, weir_node stream, uint32_t *port);
 
 /* For a job that takes snapshots: WR_OPTION when a sink that asks for exactly once gets records of a source that cannot

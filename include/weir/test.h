@@ -1,6 +1,6 @@
 /* weir/test.h: a pipeline under test: one thread, a clock that you move, and the streams you already have: push into
- * sources, pull from anything. Link libweir. Everything here is called from one thread; a weir_test owns all that it
- * hands out. */
+ * sources "test:", pull from any stream but a union. Link libweir. Everything here is called from one thread; a
+ * weir_test owns all that it hands out. */
 #ifndef WEIR_TEST_H
 #define WEIR_TEST_H
 #include <weir/pipeline.h>
@@ -40,8 +40,9 @@ WEIR_EXTERN_C_END_
 
 /* weir_test_push(t, source stream, (T){ ... })    copies the record in, then runs until all is quiet
  * weir_test_pull(t, stream, &record)              the next record that went by there since the start; false: there
- * is none;
- *                                                 its strings live until the next call on t
+ *                                                 is none. A route (weir_rebalance and the like) is the stream that it
+ *                                                 was made of, and shares its records; a union aborts the test: name
+ *                                                 one of its inputs, or what follows. Strings live until the next call
  * weir_test_watermark(t, source stream, at)       event time of that source is `at` now */
 #ifdef __cplusplus
 template <class T> static inline void weir_test_push_as_(weir_test *t, weir_handle h, T record)

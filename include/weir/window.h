@@ -6,7 +6,7 @@
 WEIR_EXTERN_C_BEGIN_
 
 /* ---- windows -----------------------------------------------------------------------------------------------------
- * Of these, weir_one_window() runs now. The others are refused when the graph is built: "not yet". */
+ * All run but those of weir_delta and weir_per_batch, which are refused when the graph is built: "not yet". */
 enum weir_window_kind {
     WEIR_TUMBLING = 1,
     WEIR_SLIDING,

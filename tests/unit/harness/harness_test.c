@@ -250,6 +250,26 @@ static void test_taps_see_every_stage(void **state)
     weir_test_free(t);
 }
 
+/* A route is the stream that it was made of, whether somebody takes it or not. */
+static void test_routes_are_streams(void **state)
+{
+    (void)state;
+    weir_test  *t = weir_test_new(NULL);
+    line_stream lines = weir_source(line, weir_test_pipeline(t), "test:", .name = "lines");
+    word_stream spread = weir_rebalance(weir_apply(split, lines)), all = weir_broadcast(spread);
+    word_stream checked = weir_apply(strict, all);
+    word_stream alone = weir_global(weir_rebalance(weir_apply(strict, spread, .uid = "alone")));
+    word        w;
+    weir_test_push(t, lines, line_of("one two"));
+    assert_true(weir_test_pull(t, spread, &w) && is(w.text, "one"));
+    assert_true(weir_test_pull(t, all, &w) && is(w.text, "two")); /* of the same records */
+    assert_false(weir_test_pull(t, spread, &w));
+    assert_true(weir_test_pull(t, checked, &w) && is(w.text, "one"));
+    assert_true(weir_test_pull(t, alone, &w) && is(w.text, "one"));
+    assert_null(weir_test_why(t));
+    weir_test_free(t);
+}
+
 static void test_end_gives_window_results(void **state)
 {
     (void)state;
@@ -440,6 +460,15 @@ static void push_after_end(void)
     weir_test_end(t);
     weir_test_push(t, words, (word){.text = weir_lit("a")});
 }
+static void pull_from_a_union(void)
+{
+    weir_test  *t = weir_test_new(NULL);
+    word_stream a = weir_source(word, weir_test_pipeline(t), "test:", .name = "a");
+    word_stream b = weir_source(word, weir_test_pipeline(t), "test:", .name = "b"), both = weir_union(a, b);
+    word        w;
+    weir_apply(strict, both);
+    weir_test_pull(t, weir_rebalance(both), &w);
+}
 static void wrong_uri(void)
 {
     weir_test  *t = weir_test_new(NULL);
@@ -457,6 +486,7 @@ static void test_wrong_use_aborts_with_a_reason(void **state)
     aborts(push_into_no_source, "strict is no source");
     aborts(push_after_end, "weir_test_end");
     aborts(wrong_uri, "tset");
+    aborts(pull_from_a_union, "pull: a union is no stream of its own here");
 }
 
 int main(void)
@@ -467,6 +497,7 @@ int main(void)
         cmocka_unit_test(test_silence),
         cmocka_unit_test(test_late_records),
         cmocka_unit_test(test_taps_see_every_stage),
+        cmocka_unit_test(test_routes_are_streams),
         cmocka_unit_test(test_end_gives_window_results),
         cmocka_unit_test(test_failure_says_why),
         cmocka_unit_test(test_dead_letters),
