@@ -337,6 +337,22 @@ void wr_graph_check_key(weir_pipeline *p, wr_draft *draft, const weir_type *type
     }
 }
 
+/* In what a result function is given, fields that are not of the key are zero. */
+static void check_result_keys(weir_pipeline *p, wr_draft *draft, const weir_op *op, const weir_key *key)
+{
+    bool says = op->kind == WEIR_OP_AGGREGATE && op->state && op->state->abi_size == sizeof *op->state;
+    for (const weir_field *f = says ? op->state->keys : NULL; f && f->name; f++) {
+        bool found = false;
+        for (uint32_t i = 0; i < key->count && i < WR_KEY_FIELDS_MAX; i++) found |= key->field[i].offset == f->offset;
+        if (found) continue;
+        wr_graph_problem(
+            p, draft, WR_GRAPH,
+            "its list takes '%s' from the key, and its stream is not keyed by that, so it would be zero in "
+            "each result; key by it, or leave it out",
+            f->name);
+    }
+}
+
 /* What the kind of operator says about its keys, and that those of two inputs agree. */
 void wr_graph_check_keys(weir_pipeline *p, wr_draft *draft)
 {
@@ -345,6 +361,7 @@ void wr_graph_check_keys(weir_pipeline *p, wr_draft *draft)
     bool           takes = has_state(op->kind) || op->kind >= WEIR_OP_WINDOW; /* of the kinds that stand here */
     wr_graph_check_key(p, draft, op->left, &n->key[0]);
     if (op->right) wr_graph_check_key(p, draft, op->right, &n->key[1]);
+    check_result_keys(p, draft, op, &n->key[0]);
     if (!takes && n->key[0].count) {
         wr_graph_problem(p, draft, WR_GRAPH, "it has no state, so it takes no key; give it the plain stream");
     }

@@ -136,7 +136,9 @@ struct weir_type {
     const char       *name;
     uint32_t          size, align; /* bytes */
     const weir_field *field;
-    uint64_t          reserved[2]; /* 0 */
+    const weir_field *keys;     /* accumulators: fields of the input that results take from the key; up to one without a
+                                 * name; NULL: nobody has said */
+    uint64_t          reserved; /* 0 */
 };
 
 /* Cells: fields of a state that own memory outside the struct. Opaque; all zero is empty. */

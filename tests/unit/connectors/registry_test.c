@@ -44,7 +44,7 @@ static const char source[] =
     "#ifndef ENUMERATE\n#define ENUMERATE none\n#endif\n"
     "static void none(weir_ctx *c) { (void)c; }\n"
     "static const weir_field f[] = {{\"n\", 0, 8, WEIR_U64, 0, 0, 0, 0, 0, {0}}};\n"
-    "static const weir_type split = {sizeof(weir_type), 1, \"split\", 8, 8, f, {0}};\n"
+    "static const weir_type split = {sizeof(weir_type), 1, \"split\", 8, 8, f, 0, 0};\n"
     "static const weir_op op = {.abi_size = sizeof(weir_op), .kind = WEIR_OP_SOURCE, .name = \"own\",\n"
     "    .state = &split, .on_left = none, .enumerate = ENUMERATE};\n"
     "__attribute__((visibility(\"default\"))) extern const weir_connector SYMBOL;\n"

@@ -79,6 +79,30 @@ static void test_macros(void **state)
     wr_job_free(p);
 }
 
+/* A field that results take from the key, of a stream that is not keyed by it. */
+WEIR_RECORD(total, (weir_str, text), (uint32_t, length), (uint64_t, count))
+WEIR_AGGREGATE_FIELDS(count_both, word, total, (text, key, text), (length, key, length), (count, count))
+
+static void test_keys_of_results(void **state)
+{
+    (void)state;
+    weir_pipeline *p = wr_job_new("p", NULL, 0);
+    word_stream    words = weir_source(word, p, "mem:", .name = "words");
+    weir_sink(weir_apply(count_both, weir_window(weir_key_by(words, length, text), weir_one_window())), "mem:");
+    fix_finish(p, &(wr_job_settings){.connector = fix_connector});
+    wr_job_free(p);
+
+    p = wr_job_new("p", NULL, 0);
+    words = weir_source(word, p, "mem:", .name = "words");
+    weir_sink(weir_apply(count_both, weir_window(weir_key_by(words, text), weir_one_window())), "mem:");
+    PROBLEMS(p, NULL, WR_GRAPH, "its list takes 'length' from the key");
+
+    p = wr_job_new("p", NULL, 0);
+    words = weir_source(word, p, "mem:", .name = "words");
+    weir_sink(weir_apply(count_both, weir_window_all(words, weir_one_window())), "mem:");
+    PROBLEMS(p, NULL, WR_GRAPH, "its list takes 'text' from the key", "its list takes 'length' from the key");
+}
+
 /* The same operator twice, a stream left over, and an option that cannot be. */
 static void test_misuse(void **state)
 {
@@ -97,6 +121,7 @@ static void test_misuse(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_macros), cmocka_unit_test(test_misuse)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_macros), cmocka_unit_test(test_keys_of_results),
+                                       cmocka_unit_test(test_misuse)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

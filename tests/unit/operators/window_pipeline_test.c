@@ -17,6 +17,7 @@ WEIR_RECORD(listing, (weir_str, symbol), (uint64_t, count), (int64_t, sum))
 
 WEIR_AGGREGATE_FIELDS(bars, trade, bar, (symbol, key, symbol), (start, start), (end, end), (count, count),
                       (low, min, price), (high, max, price), (mean, mean, price))
+WEIR_AGGREGATE_FIELDS(counts, trade, bar, (count, count), (high, max, price))
 WEIR_AGGREGATE_FIELDS(venues, trade, bar, (symbol, key, symbol), (venue, key, venue), (count, count),
                       (high, max, price))
 WEIR_WINDOW(list, trade, rows, listing, out)
@@ -143,8 +144,8 @@ static void test_keys_and_kinds(void **state)
     trade_stream in = weir_source(trade, weir_test_pipeline(t), "test:");
     trade_stream timed = weir_event_time(in, at);
     bar_stream   both = weir_apply(venues, weir_window(weir_key_by(timed, symbol, venue), weir_tumbling(WEIR_SECOND)));
-    bar_stream   all = weir_apply(bars, weir_window_all(timed, weir_count(3, 3)), .uid = "all");
-    bar_stream   each = weir_apply(bars, weir_window(weir_key_by(timed, venue), weir_running()), .uid = "each");
+    bar_stream   all = weir_apply(counts, weir_window_all(timed, weir_count(3, 3)), .uid = "all");
+    bar_stream   each = weir_apply(counts, weir_window(weir_key_by(timed, venue), weir_running()), .uid = "each");
     listing_stream rows = weir_apply(list, weir_window(weir_key_by(timed, symbol), weir_one_window()));
     trade_stream   top = weir_apply(dearest, weir_window_all(timed, weir_session(WEIR_SECOND)));
     for (int64_t i = 0; i < 6; i++) weir_test_push(t, in, sold((uint32_t)(i % 3), i + 1, i * 100));

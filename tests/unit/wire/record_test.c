@@ -28,7 +28,7 @@ typedef struct trade {
 static const weir_field trade_fields[] = {
     FIELD(open, WEIR_BOOL),  FIELD(side, WEIR_I8),   FIELD(venue, WEIR_U16), FIELD(weight, WEIR_ARRAY | WEIR_F32),
     FIELD(symbol, WEIR_STR), FIELD(price, WEIR_I64), FIELD(raw, WEIR_BYTES), FIELD(at, WEIR_TIME)};
-static const weir_type trade_type = {sizeof(weir_type), 8, "trade", sizeof(trade), 8, trade_fields, {0}};
+static const weir_type trade_type = {sizeof(weir_type), 8, "trade", sizeof(trade), 8, trade_fields, NULL, 0};
 
 static trade sample(void)
 {
@@ -108,7 +108,7 @@ static void other_layout(void **state)
         fields[i].offset = at;
         at += fields[i].size;
     }
-    weir_type other = {sizeof(weir_type), 8, "other", (at + 7) & ~7u, 8, fields, {0}};
+    weir_type other = {sizeof(weir_type), 8, "other", (at + 7) & ~7u, 8, fields, NULL, 0};
     trade     t = sample();
     size_t    n, m;
     char     *to = wr_record_encode(&trade_type, &t, &n);
@@ -125,7 +125,7 @@ static void other_layout(void **state)
 static void no_fields(void **state)
 {
     (void)state;
-    weir_type none = {sizeof(weir_type), 0, "none", 0, 1, NULL, {0}};
+    weir_type none = {sizeof(weir_type), 0, "none", 0, 1, NULL, NULL, 0};
     size_t    n;
     char      record[1] = {0};
     char     *to = wr_record_encode(&none, record, &n);
