@@ -22,6 +22,7 @@ enum what {
     DO_LIST,
     DO_LOCK,
     DO_HOLD,
+    DO_OWN,
     DO_JOIN
 };
 
@@ -79,6 +80,7 @@ static int64_t perform(const wr_env *e, const call *c)
     case DO_LIST: return e->list(e->self, c->path, c->each, c->arg);
     case DO_LOCK: return e->lock(e->self, c->file, c->holder);
     case DO_HOLD: return e->hold(e->self, c->file, c->flags != 0);
+    case DO_OWN: return e->own(e->self, c->file);
     case DO_JOIN: e->thread_join(e->self, c->thread); return 0;
     }
     check(!"a call that there is not");
@@ -206,6 +208,10 @@ static int aside_hold(void *self, int file, bool alone)
 {
     return (int)ask(self, &(call){.what = DO_HOLD, .file = file, .flags = alone});
 }
+static int aside_own(void *self, int file)
+{
+    return (int)ask(self, &(call){.what = DO_OWN, .file = file});
+}
 static void aside_thread_join(void *self, wr_thread *thread)
 {
     ask(self, &(call){.what = DO_JOIN, .thread = thread});
@@ -283,6 +289,7 @@ static const wr_env TABLE = {
     .list = aside_list,
     .lock = aside_lock,
     .hold = aside_hold,
+    .own = aside_own,
     .thread_start = aside_thread_start,
     .thread_join = aside_thread_join,
     .cpu_count = aside_cpu_count,
@@ -293,7 +300,7 @@ static const wr_env TABLE = {
     .wake = aside_wake,
 };
 
-_Static_assert(sizeof(wr_env) == 47 * sizeof(void *), "whatever is new in the table has a place in this one, too");
+_Static_assert(sizeof(wr_env) == 48 * sizeof(void *), "whatever is new in the table has a place in this one, too");
 
 wr_err wr_aside_new(wr_aside **take, const wr_env *env, void (*meanwhile)(void *self), void *self, wr_errinfo *info)
 {

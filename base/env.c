@@ -192,6 +192,8 @@ static int real_stat(void *self, const char *path, wr_file_info *info)
     if (stat(path, &real) < 0) return -errno;
     info->bytes = real.st_size;
     info->changed_ns = (int64_t)real.st_mtim.tv_sec * 1000000000 + real.st_mtim.tv_nsec;
+    info->device = real.st_dev;
+    info->inode = real.st_ino;
     info->is_file = S_ISREG(real.st_mode);
     info->is_folder = S_ISDIR(real.st_mode);
     return 0;
@@ -243,6 +245,14 @@ static int real_hold(void *self, int file, bool alone)
     struct stat about; /* a hard link is a copy of the file to whoever made it */
     if (fstat(file, &about) < 0) return result_of(-1);
     return S_ISREG(about.st_mode) && about.st_nlink > 1 ? -EAGAIN : 0; /* a folder always has several */
+}
+
+static int real_own(void *self, int file)
+{
+    (void)self;
+    int result;
+    RETRY(result, flock(file, LOCK_EX | LOCK_NB));
+    return result_of(result);
 }
 
 /* ---- threads ---- */
@@ -394,6 +404,7 @@ static const wr_env REAL = {
     .list = real_list,
     .lock = real_lock,
     .hold = real_hold,
+    .own = real_own,
     .io_new = wr_io_real_new,
     .io_free = wr_io_real_free,
     .io_submit = wr_io_real_submit,

@@ -27,7 +27,9 @@ enum { WR_PARKER_AWAKE = 0, WR_PARKER_PARKED = 1 };
 typedef struct wr_file_info {
     int64_t bytes;
     int64_t changed_ns; /* wall clock */
-    bool    is_file, is_folder;
+    /* Which file it is, whatever it is called; both 0: not known. */
+    uint64_t device, inode;
+    bool     is_file, is_folder;
 } wr_file_info;
 
 enum { /* flags of open; exactly one of the first three */
@@ -105,6 +107,9 @@ struct wr_env {
      * (opened for reading). 0; -EAGAIN: others stand against it, or (`alone`) it is a file that has another name, too;
      * else the file system cannot. Never waits. */
     int (*hold)(void *self, int file, bool alone);
+    /* Of a file opened for writing, until it is closed or the process ends: who else asks for it, in this way or by
+     * hold, gets -EAGAIN. 0; -EAGAIN: another process (or opening) has it; else the file system cannot. Never waits. */
+    int (*own)(void *self, int file);
 
     /* Storage in the background. One thread at a time uses a queue; `parker` (may be NULL) is woken when something
      * can be reaped. depth: operations under way at most. */

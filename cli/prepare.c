@@ -25,7 +25,9 @@ wr_err wr_prepare(wr_prepared *p, const wr_prepare_spec *spec, wr_errinfo *info)
                                       .set = spec->set,
                                       .sets = spec->sets,
                                       .connector = wr_connector_resolve,
-                                      .inspect = wr_connector_inspect};
+                                      .inspect = wr_connector_inspect,
+                                      .compare = wr_connector_compare,
+                                      .self = (void *)(uintptr_t)wr_env_real()};
     WR_TRY(wr_job_finish(p->pipeline, &settings, &p->job, info));
     return wr_exec_new(p->job, &p->exec, info);
 }

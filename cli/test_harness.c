@@ -265,7 +265,9 @@ static void start(weir_test *t)
                                       .sets = split(t->set, word),
                                       .loose_ends = true,
                                       .connector = wr_connector_resolve,
-                                      .inspect = wr_connector_inspect};
+                                      .inspect = wr_connector_inspect,
+                                      .compare = wr_connector_compare,
+                                      .self = &t->env};
     if (wr_job_finish(t->pipeline, &settings, &t->job, &info) != WR_OK) stop_with_problems(t, &info);
     if (wr_exec_new(t->job, &t->exec, &info) != WR_OK) stop("%s", info.text);
     open_queues(t);

@@ -2,6 +2,7 @@
 #ifndef WR_CONNECTORS_CONNECTORS_H
 #define WR_CONNECTORS_CONNECTORS_H
 #include "base/error.h"
+#include "graph/job.h"
 #include <weir/connector.h>
 #include <weir/io.h>
 
@@ -22,6 +23,10 @@ const weir_connector *wr_connector_find(const char *scheme, size_t n, const char
 /* The same, and a check of a finished endpoint: members of wr_job_settings. */
 const weir_connector *wr_connector_resolve(void *self, const char *scheme, size_t n, const char **did_you_mean);
 wr_err wr_connector_inspect(void *self, const struct weir_endpoint *endpoint, bool sink, wr_errinfo *info);
+/* Sinks that would write over each other, or over what a source reads. self: a const wr_env *, or NULL: nobody may look
+ * at files. */
+void wr_connector_compare(void *self, const wr_node *const node[], uint32_t n, bool restores, wr_job_clash *clash,
+                          void *to);
 /* Connector i of all, built-in ones first, or NULL behind the last. For help. */
 const weir_connector *wr_connector_at(uint32_t i);
 
@@ -32,6 +37,8 @@ wr_err wr_connector_load(const char *path, wr_errinfo *info);
 wr_err wr_connector_check(const weir_connector *connector, const char *place, wr_errinfo *info);
 
 extern const weir_op wr_file_source, wr_file_sink;
+/* A file of a sink without exactly once that several subtasks write: "part-00001". */
+bool wr_file_is_part(const char *name, uint32_t *number);
 /* An option that only the other direction has would be ignored without a word. */
 wr_err wr_file_check_options(const struct weir_endpoint *endpoint, bool sink, wr_errinfo *info);
 

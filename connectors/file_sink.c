@@ -29,7 +29,7 @@ typedef struct file_sink {
     wr_parts    parts;
 } file_sink;
 
-static bool is_part(const char *name, uint32_t *number)
+bool wr_file_is_part(const char *name, uint32_t *number)
 {
     int end = 0;
     return sscanf(name, "part-%5u%n", number, &end) == 1 && name[end] == 0 && end >= 10;
@@ -45,7 +45,7 @@ static bool take_stale(void *arg, const char *name)
 {
     stale   *s = arg;
     uint32_t number;
-    if (is_part(name, &number) && number >= s->from) s->number[s->found++] = number;
+    if (wr_file_is_part(name, &number) && number >= s->from) s->number[s->found++] = number;
     return s->found < sizeof s->number / sizeof s->number[0];
 }
 
@@ -110,6 +110,32 @@ static bool choose_path(file_writer *w, weir_ctx *ctx, const char *path, bool ov
     return false;
 }
 
+/* Nobody else may write it as long as we do: two would write over each other. The lock of a process that was killed is
+ * gone with it. Where the file system has no locks, all is as it was without. */
+static bool own_file(file_writer *w, weir_ctx *ctx)
+{
+    const wr_env        *env = wr_host_env(ctx);
+    const wr_home       *home = wr_host_op(ctx)->home;
+    const weir_endpoint *endpoint = wr_host_endpoint(ctx);
+    if (env->own(env->self, w->file - 1) != -EAGAIN) return true;
+    /* The worker of the attempt before may be about to end: then it helps to try again. */
+    bool again = home->attempt > 1 || (home->attempt > 0 && w->restored);
+    wr_op_fail(wr_host_op(ctx), again ? WR_IO : WR_BUSY,
+               "%s is being written by somebody else: another run, or another sink of this job; sink %s (%s); wait for "
+               "its end, or name another path",
+               w->path, endpoint->name, endpoint->uri);
+    return false;
+}
+
+static bool must_be_empty(const file_writer *w, weir_ctx *ctx, int64_t bytes)
+{
+    const weir_endpoint *endpoint = wr_host_endpoint(ctx);
+    wr_op_fail(wr_host_op(ctx), WR_CONFIG,
+               "%s is there already and has %lld bytes; sink %s (%s); remove it, or add ?overwrite=true", w->path,
+               (long long)bytes, endpoint->name, endpoint->uri);
+    return false;
+}
+
 static bool open_file(file_writer *w, weir_ctx *ctx)
 {
     const wr_env        *env = wr_host_env(ctx);
@@ -118,18 +144,9 @@ static bool open_file(file_writer *w, weir_ctx *ctx)
     wr_file_info         file;
     w->sync = weir_endpoint_u64(endpoint, "sync") != 0;
     if (!choose_path(w, ctx, endpoint->path, overwrite)) return false;
-    bool there = env->stat(env->self, w->path, &file) == 0;
-    if (there && file.is_file && file.bytes > 0 && !overwrite && !w->restored) {
-        wr_op_fail(wr_host_op(ctx), WR_CONFIG,
-                   "%s is there already and has %lld bytes; sink %s (%s); remove it, or add ?overwrite=true", w->path,
-                   (long long)file.bytes, endpoint->name, endpoint->uri);
-        return false;
-    }
-    bool more = there && file.bytes > 0 && w->restored;
-    int  flags = WR_OPEN_WRITE | WR_OPEN_CREATE | (more ? WR_OPEN_APPEND : 0);
-    w->replaces = overwrite && !w->restored;
-    w->cuts = there && file.is_file && file.bytes > 0 && w->replaces;
-    int opened = env->open(env->self, w->path, flags);
+    bool special = env->stat(env->self, w->path, &file) == 0 && !file.is_file; /* a pipe or device */
+    int  flags = WR_OPEN_WRITE | WR_OPEN_CREATE | (w->restored && !special ? WR_OPEN_APPEND : 0);
+    int  opened = env->open(env->self, w->path, flags);
     if (opened < 0) {
         wr_host_fail_errno(ctx, -opened, "write", w->path,
                            opened == -ENOENT ? "make the folder around it first"
@@ -139,8 +156,19 @@ static bool open_file(file_writer *w, weir_ctx *ctx)
     w->file = opened + 1;
     w->writer.file = opened;
     w->writer.path = w->path;
-    if (there && !file.is_file) w->sync = false; /* a pipe or device has nothing to sync */
-    return wr_writer_open(&w->writer, ctx, BUFFER_BYTES) && (more || wr_writer_header(&w->writer, ctx));
+    if (special) w->sync = false; /* there is nothing to sync */
+    if (!special && !own_file(w, ctx)) return false;
+    int     result = special ? 0 : env->stat(env->self, w->path, &file); /* as whoever had it before us left it */
+    int64_t bytes = special ? 0 : file.bytes;
+    if (result < 0) {
+        wr_host_fail_errno(ctx, -result, "look at", w->path, "check the disk");
+        return false;
+    }
+    if (bytes > 0 && !overwrite && !w->restored) return must_be_empty(w, ctx, bytes);
+    w->replaces = overwrite && !w->restored;
+    w->cuts = bytes > 0 && w->replaces;
+    return wr_writer_open(&w->writer, ctx, BUFFER_BYTES) &&
+           ((bytes > 0 && w->restored) || wr_writer_header(&w->writer, ctx));
 }
 
 static void release(file_writer *w, const wr_env *env)

@@ -105,6 +105,21 @@ static bool read_name(const char *file, const char *prefix, part_name *to)
     return read_numbers(at, to);
 }
 
+bool wr_parts_is_result(const char *file, const char *uid)
+{
+    char mark[SLUG_BYTES + 3], name[SLUG_BYTES + 1];
+    slug(name, uid);
+    snprintf(mark, sizeof mark, "-%s-", name);
+    for (const char *at = strstr(file, mark); at != NULL; at = strstr(at + 1, mark)) {
+        part_name   part;
+        unsigned    hash, end = 0;
+        const char *behind = at + strlen(mark);
+        if (sscanf(behind, "%8x-%n", &hash, (int *)&end) == 1 && end == 9 && read_numbers(behind + end, &part))
+            return true;
+    }
+    return false;
+}
+
 /* ---- the folder -------------------------------------------------------------------------------------------------- */
 
 static int sync_folder(const wr_parts *p, const wr_env *env, const char *path)

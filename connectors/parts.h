@@ -40,6 +40,8 @@ void wr_parts_write(wr_parts *parts, weir_ctx *ctx);
 bool wr_parts_prepare(wr_parts *parts, weir_ctx *ctx);
 /* Both look at ctx->in, ctx->n wr_part. */
 weir_commit wr_parts_commit(wr_parts *parts, weir_ctx *ctx);
+/* Whether a file of this name may be one that a sink of this uid has finished, in whatever job. */
+bool wr_parts_is_result(const char *file, const char *uid);
 /* A committable's file, as wr_sink_file says. */
 bool wr_parts_file(const wr_parts *parts, const void *committable, char *path, char *name);
 bool wr_parts_recover(wr_parts *parts, weir_ctx *ctx, const weir_sink_id *id);

@@ -115,6 +115,7 @@ void      wr_graph_check_ends(weir_pipeline *p);
 /* resolve.c: --set, connectors, parallelism, policies, slot groups. */
 void wr_graph_set(weir_pipeline *p, const wr_job_settings *settings);
 void wr_graph_endpoints(weir_pipeline *p, const wr_job_settings *settings);
+void wr_graph_compare(weir_pipeline *p, const wr_job_settings *settings); /* what does harm to another one */
 void wr_graph_parallelism(weir_pipeline *p, const wr_job_settings *settings);
 void wr_graph_policies(weir_pipeline *p);
 void wr_graph_routes(weir_pipeline *p);

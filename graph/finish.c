@@ -125,6 +125,7 @@ wr_err wr_job_finish(weir_pipeline *p, const wr_job_settings *settings, const wr
         wr_graph_check_names(p);
         if (!settings->loose_ends) wr_graph_check_ends(p);
         wr_graph_endpoints(p, settings);
+        wr_graph_compare(p, settings);
         wr_graph_parallelism(p, settings);
         wr_graph_policies(p);
         order = wr_graph_order(p);

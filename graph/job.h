@@ -126,6 +126,9 @@ typedef struct wr_job {
     uint64_t    fingerprint;     /* of the structure; equal in every process that builds the same job */
 } wr_job;
 
+/* Something is wrong with node[at] of those that were compared. */
+typedef void wr_job_clash(void *to, uint32_t at, wr_err err, const char *text);
+
 /* All optional: zero is a run without flags and without connectors (URIs stay unresolved). */
 typedef struct wr_job_settings {
     uint32_t           parallelism;         /* the flag -p: wins over the pipeline's own. 0: not given */
@@ -140,6 +143,9 @@ typedef struct wr_job_settings {
     const weir_connector *(*connector)(void *self, const char *scheme, size_t n, const char **suggestion);
     /* Looks at a finished endpoint (format against record, say); an error is one more problem. Or NULL. */
     wr_err (*inspect)(void *self, const struct weir_endpoint *endpoint, bool sink, wr_errinfo *info);
+    /* Looks at the sources and sinks of the job together, and calls clash(to, ...) for each that does harm to another
+     * one. `restores`: the job goes on from a snapshot. Or NULL. */
+    void (*compare)(void *self, const wr_node *const node[], uint32_t n, bool restores, wr_job_clash *clash, void *to);
     void *self;
 } wr_job_settings;
 

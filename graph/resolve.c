@@ -180,6 +180,32 @@ void wr_graph_endpoints(weir_pipeline *p, const wr_job_settings *settings)
     }
 }
 
+typedef struct wr_compared {
+    weir_pipeline *p;
+    wr_draft     **draft; /* of each node that is compared */
+} wr_compared;
+
+static void note_clash(void *to, uint32_t at, wr_err err, const char *text)
+{
+    wr_compared *c = to;
+    wr_graph_problem(c->p, c->draft[at], err, "%s", text);
+}
+
+void wr_graph_compare(weir_pipeline *p, const wr_job_settings *settings)
+{
+    wr_compared     c = {.p = p, .draft = wr_arena_array(&p->arena, wr_draft *, p->drafts + 1)};
+    const wr_node **node = wr_arena_array(&p->arena, const wr_node *, p->drafts + 1);
+    uint32_t        n = 0;
+    for (uint32_t i = 0; i < p->drafts; i++) {
+        const wr_node *one = &p->draft[i]->node;
+        if (one->endpoint == NULL || one->connector == NULL) continue;
+        c.draft[n] = p->draft[i];
+        node[n++] = one;
+    }
+    if (settings->compare && n > 1)
+        settings->compare(settings->self, node, n, settings->restore != NULL, note_clash, &c);
+}
+
 /* ---- parallelism ------------------------------------------------------------------------------------------------- */
 
 uint32_t wr_max_parallelism_of(uint32_t parallelism)

@@ -90,6 +90,8 @@ static int memory_stat(void *self, const char *path, wr_file_info *info)
     *info = (wr_file_info){0};
     if (file >= 0) {
         info->is_file = true;
+        info->device = 1;
+        info->inode = (uint64_t)file + 1;
         info->bytes = (int64_t)m->file[file].n;
         return 0;
     }

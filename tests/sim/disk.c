@@ -25,6 +25,7 @@ typedef struct change {
 
 struct inode {
     inode   *next; /* all that there ever were */
+    uint64_t number;
     bool     folder, dirty, poisoned, marked;
     char    *data; /* as processes see it */
     size_t   bytes, room;
@@ -155,6 +156,7 @@ static inode *new_inode(sim_disk *d, bool folder)
     check(i != NULL);
     i->folder = folder;
     i->next = d->all;
+    i->number = d->all != NULL ? d->all->number + 1 : 1;
     i->changed_ns = d->clock->now_ns;
     d->all = i;
     return i;
@@ -522,8 +524,12 @@ static int disk_stat(void *self, const char *path, wr_file_info *info)
     inode *i = walk(d, path, &folder, &name);
     if (i != NULL && one_in(d, d->faults.look_error)) return wr_prng_one_in(&d->random, 2) ? -EIO : -EACCES;
     if (i == NULL) return -ENOENT;
-    *info = (wr_file_info){
-        .bytes = (int64_t)i->bytes, .changed_ns = i->changed_ns, .is_file = !i->folder, .is_folder = i->folder};
+    *info = (wr_file_info){.bytes = (int64_t)i->bytes,
+                           .changed_ns = i->changed_ns,
+                           .device = 1,
+                           .inode = i->number,
+                           .is_file = !i->folder,
+                           .is_folder = i->folder};
     return 0;
 }
 
@@ -579,6 +585,11 @@ static int disk_hold(void *self, int file, bool alone)
     h->reads = !alone;
     i->locked_by = alone ? file : 0;
     return 0;
+}
+
+static int disk_own(void *self, int file)
+{
+    return disk_hold(self, file, true); /* there are no hard links here */
 }
 
 /* ---- in the background: done some time later, and not in order ---- */
@@ -691,6 +702,7 @@ void sim_disk_env(wr_env *env)
     env->list = disk_list;
     env->lock = disk_lock;
     env->hold = disk_hold;
+    env->own = disk_own;
     env->io_new = disk_io_new;
     env->io_free = disk_io_free;
     env->io_submit = disk_io_submit;

@@ -258,6 +258,13 @@ static void holding(void **state)
     reader = env.open(env.self, "/f", WR_OPEN_READ);
     assert_int_equal(env.hold(env.self, reader, false), 0);
     env.close(env.self, reader);
+    writer = env.open(env.self, "/f", WR_OPEN_WRITE);
+    other = env.open(env.self, "/f", WR_OPEN_WRITE);
+    assert_int_equal(env.own(env.self, writer), 0);
+    assert_int_equal(env.own(env.self, other), -EAGAIN);
+    env.close(env.self, writer);
+    assert_int_equal(env.own(env.self, other), 0);
+    env.close(env.self, other);
     env.close(env.self, make("/g", 1));
     assert_int_equal(env.rename_new(env.self, "/f", "/g"), -EEXIST);
     assert_int_equal(env.rename_new(env.self, "/f", "/h"), 0);

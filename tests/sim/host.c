@@ -143,6 +143,12 @@ static int host_hold(void *self, int file, bool alone)
     return CALL(hold, file, alone);
 }
 
+static int host_own(void *self, int file)
+{
+    sim_host *h = self;
+    return CALL(own, file);
+}
+
 static int host_io_new(void *self, wr_io **io, wr_parker *parker, uint32_t depth)
 {
     sim_host *h = self;
@@ -237,6 +243,7 @@ void sim_host_init(sim_host *h, sim_clock *clock, sim_net *net, uint32_t machine
                       .list = host_list,
                       .lock = host_lock,
                       .hold = host_hold,
+                      .own = host_own,
                       .io_new = host_io_new,
                       .io_free = host_io_free,
                       .io_submit = host_io_submit,

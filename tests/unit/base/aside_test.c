@@ -106,6 +106,9 @@ static void what_is_asked_is_done(void **state)
     assert_int_equal(env->list(env->self, folder, is_it, &found), 0);
     assert_true(found);
     assert_int_equal(env->rename_new(env->self, b, sub), -EEXIST);
+    file = env->open(env->self, b, WR_OPEN_WRITE);
+    assert_int_equal(env->own(env->self, file), 0);
+    assert_int_equal(env->close(env->self, file), 0);
     file = env->open(env->self, b, WR_OPEN_READ);
     assert_int_equal(env->hold(env->self, file, false), 0);
     assert_int_equal(env->close(env->self, file), 0);

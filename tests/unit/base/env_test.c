@@ -69,6 +69,34 @@ static void holding(const char *a, const char *b)
     assert_int_equal(env->close(env->self, writer), 0);
 }
 
+/* Whatever other names it has. */
+static void owning(void **state)
+{
+    (void)state;
+    char         folder[] = "/tmp/weir-env-XXXXXX", a[64], b[64];
+    wr_file_info one, two;
+    assert_non_null(mkdtemp(folder));
+    snprintf(a, sizeof a, "%s/a", folder);
+    snprintf(b, sizeof b, "%s/b", folder);
+    int first = env->open(env->self, a, WR_OPEN_WRITE | WR_OPEN_CREATE);
+    assert_int_equal(link(a, b), 0);
+    assert_int_equal(env->stat(env->self, a, &one), 0);
+    assert_int_equal(env->stat(env->self, b, &two), 0);
+    assert_true(one.inode != 0 && one.inode == two.inode && one.device == two.device);
+    int second = env->open(env->self, b, WR_OPEN_WRITE), third = env->open(env->self, b, WR_OPEN_READ);
+    assert_int_equal(env->own(env->self, first), 0);
+    assert_int_equal(env->own(env->self, first), 0);
+    assert_int_equal(env->own(env->self, second), -EAGAIN);
+    assert_int_equal(env->hold(env->self, third, false), -EAGAIN);
+    assert_int_equal(env->close(env->self, first), 0);
+    assert_int_equal(env->own(env->self, second), 0);
+    assert_int_equal(env->close(env->self, second), 0);
+    assert_int_equal(env->close(env->self, third), 0);
+    assert_int_equal(env->unlink(env->self, a), 0);
+    assert_int_equal(env->unlink(env->self, b), 0);
+    assert_int_equal(env->rmdir(env->self, folder), 0);
+}
+
 /* With folders in it it has more than one name, as file systems count. */
 static void holding_a_folder(void **state)
 {
@@ -227,6 +255,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(clocks),
         cmocka_unit_test(holding_a_folder),
+        cmocka_unit_test(owning),
         cmocka_unit_test(files),
         cmocka_unit_test(threads),
         cmocka_unit_test(helpers_are_not_where_who_starts_them_is),

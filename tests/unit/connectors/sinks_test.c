@@ -150,6 +150,52 @@ static void paths_that_cannot_be_written(void **state)
     folder_remove(&f);
 }
 
+static int no_locks(void *self, int file)
+{
+    (void)self, (void)file;
+    return -ENOLCK;
+}
+
+/* One more that opens the file: *code is why not. */
+static bool opens_too(const char *uri, uint32_t attempt, int (*own)(void *self, int file), wr_err *code)
+{
+    drive  d;
+    wr_env env = *wr_env_real();
+    if (own != NULL) env.own = own;
+    assert_true(drive_init(&d, spec_of(uri)));
+    d.home.env = &env;
+    d.home.attempt = attempt;
+    bool opened = drive_open(&d);
+    *code = d.problem.code;
+    if (!opened) assert_contains(d.problem.text, "/out is being written by somebody else");
+    drive_close(&d);
+    drive_fini(&d);
+    return opened;
+}
+
+static void one_writer_at_a_time(void **state)
+{
+    (void)state;
+    folder      f = folder_make();
+    drive       d;
+    wr_err      code;
+    const char *uri = uri_of(&f, "out?overwrite=true");
+    run(&d, uri, 0, 1, 1);
+    assert_int_equal(d.op.failure.code, WR_OK);
+    assert_false(opens_too(uri, 0, NULL, &code));
+    assert_int_equal(code, WR_BUSY);
+    assert_false(opens_too(uri, 1, NULL, &code));
+    assert_int_equal(code, WR_BUSY);
+    assert_false(opens_too(uri, 2, NULL, &code)); /* whoever has it may be about to end: the job tries again */
+    assert_int_equal(code, WR_IO);
+    assert_true(opens_too(uri, 0, no_locks, &code)); /* a file system without locks is no reason to write nothing */
+    assert_file(&f, "out", "\"word, longer than twelve\",0\n"); /* and what is there was touched by none of them */
+    drive_close(&d);
+    drive_fini(&d);
+    assert_true(opens_too(uri, 0, NULL, &code));
+    folder_remove(&f);
+}
+
 /* A disk that is full after some bytes. */
 static int64_t disk_room;
 static int64_t full_write(void *self, int file, const void *from, size_t bytes)
@@ -378,6 +424,7 @@ int main(void)
         cmocka_unit_test(files_and_folders),
         cmocka_unit_test(what_is_replaced_goes_with_the_first_record),
         cmocka_unit_test(paths_that_cannot_be_written),
+        cmocka_unit_test(one_writer_at_a_time),
         cmocka_unit_test(a_full_disk_fails_the_task),
         cmocka_unit_test(what_is_written_is_read_again),
         cmocka_unit_test(prints_lines),
