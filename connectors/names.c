@@ -101,6 +101,26 @@ static wr_err add_folder(search *s, const char *folder)
     return WR_OK;
 }
 
+typedef struct wanted {
+    const char *name;
+    bool        found;
+} wanted;
+
+static bool is_wanted(void *arg, const char *name)
+{
+    wanted *w = arg;
+    w->found = strcmp(name, w->name) == 0;
+    return !w->found;
+}
+
+/* A link that leads nowhere is an entry of its folder, too. */
+static bool has_entry(const search *s, const char *folder, const char *name)
+{
+    wanted w = {.name = name};
+    int    result = s->env->list(s->env->self, folder[0] != 0 ? folder : ".", is_wanted, &w);
+    return w.found || result < 0;
+}
+
 /* done is a path without patterns and ends with '/' or is empty; rest is what is still to be matched below it. */
 static wr_err match(search *s, const char *done, const char *rest, uint32_t depth)
 {
@@ -113,7 +133,10 @@ static wr_err match(search *s, const char *done, const char *rest, uint32_t dept
     for (uint32_t i = 0; i < e.count; i++) {
         wr_file_info file;
         const char  *path = wr_arena_printf(s->arena, "%s%s", done, e.name[i]);
-        if (s->env->stat(s->env->self, path, &file) < 0) continue;
+        int          result = s->env->stat(s->env->self, path, &file);
+        if (result == -ENOENT && !has_pattern(part) && !has_entry(s, done, part)) continue;
+        if (result < 0) /* it has a name there: to leave it out would be to lose records without a word */
+            return wr_fail_errno(s->info, -result, "cannot look at %s, which the pattern matches", path);
         if (*below == 0) {
             if (!file.is_folder) WR_TRY(add_file(s, path, &file));
         } else if (file.is_folder) {

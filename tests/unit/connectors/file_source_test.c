@@ -224,7 +224,17 @@ static void what_is_not_there_is_named(void **state)
         {"missing.txt", WR_NOT_FOUND, "missing.txt: No such file or directory"},
         {"d/*.log", WR_NOT_FOUND, "no file matches the pattern"},
         {"pipe", WR_CONFIG, "not a regular file"},
+        {"links/*.log", WR_NOT_FOUND, "/links/b.log, which the pattern matches: No such file or directory"},
+        {"l*s/b.log", WR_NOT_FOUND, "/links/b.log, which the pattern matches: No such file or directory"},
+        {"loops/a.*", WR_IO, "/loops/a.log, which the pattern matches: Too many levels of symbolic links"},
+        {"lo*/b.log", WR_NOT_FOUND, "/loose, which the pattern matches: No such file or directory"},
     };
+    mkdir(folder_path(&f, "links"), 0777);
+    mkdir(folder_path(&f, "loops"), 0777);
+    file_write_text(folder_path(&f, "links/a.log"), "a\n");
+    assert_int_equal(symlink("gone", folder_path(&f, "links/b.log")), 0);
+    assert_int_equal(symlink("a.log", folder_path(&f, "loops/a.log")), 0);
+    assert_int_equal(symlink("gone", folder_path(&f, "loose")), 0);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         assert_true(drive_init(&d, spec_of(&line_type, uri_of(&f, cases[i].path), NULL)));
         assert_false(drive_all(&d));
