@@ -2,6 +2,7 @@
  * takes snapshots, or exactly once is asked for, a folder of files that parts.c commits. */
 #include "connectors/connectors.h"
 #include "connectors/parts.h"
+#include "connectors/tail.h"
 #include "connectors/writer.h"
 #include "operators/kernels.h"
 #include <errno.h>
@@ -136,6 +137,32 @@ static bool must_be_empty(const file_writer *w, weir_ctx *ctx, int64_t bytes)
     return false;
 }
 
+/* A process that was killed may have left the beginning of a record: what comes now must not stand behind that. *bytes:
+ * of the file, before and after. */
+static bool cut_tail(file_writer *w, weir_ctx *ctx, int64_t *bytes)
+{
+    const wr_env        *env = wr_host_env(ctx);
+    const weir_endpoint *endpoint = wr_host_endpoint(ctx);
+    if (!w->restored || *bytes == 0) return true;
+    int64_t whole = wr_tail_find(env, w->file - 1, w->writer.codec, *bytes);
+    if (whole == -EBADMSG) {
+        wr_op_fail(wr_host_op(ctx), WR_CONFIG,
+                   "%s does not hold records of format %s, so where the next one may stand is not known; sink %s (%s); "
+                   "put the file away, or name another path",
+                   w->path, endpoint->format, endpoint->name, endpoint->uri);
+        return false;
+    }
+    int64_t result = whole;
+    if (whole >= 0 && whole < *bytes) {
+        weir_log(ctx, WEIR_LOG_WARN, "the last %lld bytes of %s are the beginning of a record, and are cut off",
+                 (long long)(*bytes - whole), w->path);
+        result = env->truncate(env->self, w->file - 1, whole);
+    }
+    if (result < 0) wr_host_fail_errno(ctx, (int)-result, "go on behind", w->path, "check the disk");
+    *bytes = whole;
+    return result >= 0;
+}
+
 static bool open_file(file_writer *w, weir_ctx *ctx)
 {
     const wr_env        *env = wr_host_env(ctx);
@@ -145,7 +172,8 @@ static bool open_file(file_writer *w, weir_ctx *ctx)
     w->sync = weir_endpoint_u64(endpoint, "sync") != 0;
     if (!choose_path(w, ctx, endpoint->path, overwrite)) return false;
     bool special = env->stat(env->self, w->path, &file) == 0 && !file.is_file; /* a pipe or device */
-    int  flags = WR_OPEN_WRITE | WR_OPEN_CREATE | (w->restored && !special ? WR_OPEN_APPEND : 0);
+    bool behind = w->restored && !special;
+    int  flags = WR_OPEN_CREATE | (behind ? WR_OPEN_READ_WRITE | WR_OPEN_APPEND : WR_OPEN_WRITE);
     int  opened = env->open(env->self, w->path, flags);
     if (opened < 0) {
         wr_host_fail_errno(ctx, -opened, "write", w->path,
@@ -167,8 +195,8 @@ static bool open_file(file_writer *w, weir_ctx *ctx)
     if (bytes > 0 && !overwrite && !w->restored) return must_be_empty(w, ctx, bytes);
     w->replaces = overwrite && !w->restored;
     w->cuts = bytes > 0 && w->replaces;
-    return wr_writer_open(&w->writer, ctx, BUFFER_BYTES) &&
-           ((bytes > 0 && w->restored) || wr_writer_header(&w->writer, ctx));
+    if (!wr_writer_open(&w->writer, ctx, BUFFER_BYTES) || !cut_tail(w, ctx, &bytes)) return false;
+    return (bytes > 0 && w->restored) || wr_writer_header(&w->writer, ctx);
 }
 
 static void release(file_writer *w, const wr_env *env)

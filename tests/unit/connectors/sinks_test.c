@@ -150,6 +150,76 @@ static void paths_that_cannot_be_written(void **state)
     folder_remove(&f);
 }
 
+/* An at-least-once sink opens behind what a killed process has left, and writes `some`. */
+static bool goes_on(drive *d, const folder *f, wr_endpoint_spec spec, const char *had, size_t n)
+{
+    wr_manifest_op saved = {.parallelism = 1};
+    file_write_bytes(folder_path(f, "out"), had, n);
+    spec.uri = uri_of(f, "out");
+    spec.sink = true;
+    assert_true(drive_init(d, spec));
+    d->node.guarantee = WEIR_AT_LEAST_ONCE;
+    d->op = (wr_op){.def = d->node.op, .node = &d->node, .home = &d->home, .endpoint = d->endpoint, .subtasks = 1};
+    assert_int_equal(wr_op_init(&d->op, &d->problem), WR_OK);
+    assert_int_equal(d->op.kernel->load(&d->op, &saved, "", NULL), WR_OK);
+    bool opened = wr_op_open(&d->op, &d->problem) == WR_OK;
+    if (opened) drive_write(d, some, 1);
+    if (opened) wr_op_end(&d->op);
+    drive_close(d);
+    drive_fini(d);
+    return opened;
+}
+
+#define RAW(TEXT) TEXT, sizeof TEXT - 1
+static void half_a_record_is_cut_off(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *format;
+        bool        header;
+        const char *had;
+        size_t      n, kept;
+    } cases[] = {
+        {"csv", false, RAW("abc,1"), 0},
+        {"csv", false, RAW("ab,2\nabc,1"), 5},
+        {"csv", false, RAW("ab,2\n"), 5},
+        {"csv", false, RAW(""), 0},
+        {"csv", false, RAW("ab,2\n\"two\nlin"), 5}, /* a line break within quotes ends nothing */
+        {"csv", false, RAW("\"x\ny\",2\n\"a \"\"b\n"), 8},
+        {"csv", true, RAW("word,cou"), 0}, /* the header comes again */
+        {"csv", true, RAW("word,count\nab,2\nab"), 16},
+        {"raw", false, RAW("\x02\0\0\0ab\x02\0\0\0\0\0\0\0\x09\0\0\0abc"), 14},
+        {"raw", false, RAW("\x02\0\0\0ab\x02\0\0\0\0\0\0\0\x09\0"), 14},
+        {"raw", false, RAW("\x02\0\0\0ab\x02\0\0\0\0\0\0\0"), 14},
+    };
+    folder f = folder_make();
+    drive  d;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        bool  raw = strcmp(cases[i].format, "raw") == 0;
+        char  want[128];
+        FILE *file = fmemopen(want, sizeof want, "w");
+        fwrite(cases[i].had, 1, cases[i].kept, file);
+        if (cases[i].header && cases[i].kept == 0) fputs("word,count\n", file);
+        if (raw)
+            fwrite("\x03\0\0\0the\x07\0\0\0\0\0\0\0", 1, 15, file);
+        else
+            fputs("the,7\n", file);
+        long n = ftell(file);
+        fclose(file);
+        wr_endpoint_spec spec = {.type = &tally_type, .format = cases[i].format, .header = cases[i].header};
+        if (!goes_on(&d, &f, spec, cases[i].had, cases[i].n)) fail_msg("case %zu: %s", i, d.problem.text);
+        file = fopen(folder_path(&f, "out"), "rb");
+        char got[128];
+        assert_int_equal(fread(got, 1, sizeof got, file), n);
+        fclose(file);
+        assert_memory_equal(got, want, n);
+    }
+    wr_endpoint_spec spec = {.type = &tally_type, .format = "raw"}; /* no raw record has a string of 4 GiB */
+    assert_false(goes_on(&d, &f, spec, "\xff\xff\xff\xff....", 8));
+    assert_contains(d.problem.text, "/out does not hold records of format raw");
+    folder_remove(&f);
+}
+
 static int no_locks(void *self, int file)
 {
     (void)self, (void)file;
@@ -424,6 +494,7 @@ int main(void)
         cmocka_unit_test(files_and_folders),
         cmocka_unit_test(what_is_replaced_goes_with_the_first_record),
         cmocka_unit_test(paths_that_cannot_be_written),
+        cmocka_unit_test(half_a_record_is_cut_off),
         cmocka_unit_test(one_writer_at_a_time),
         cmocka_unit_test(a_full_disk_fails_the_task),
         cmocka_unit_test(what_is_written_is_read_again),
