@@ -2,10 +2,26 @@
 #include "connectors/connectors.h"
 #include "connectors/writer.h"
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <unistd.h>
 
 enum { FILE_BYTES = WR_KIB(64) };
+
+/* Of the marks below, which are not 0 once the header is out. While opening only. */
+static pthread_mutex_t headers = PTHREAD_MUTEX_INITIALIZER;
+
+/* Whoever opens first writes it, and it is out before anybody has opened: so it stands before all lines. */
+static bool print_header(wr_writer *writer, weir_ctx *ctx)
+{
+    uint32_t *mark = wr_host_endpoint(ctx)->mark;
+    bool      good = true;
+    pthread_mutex_lock(&headers);
+    if (*mark == 0) good = wr_writer_header(writer, ctx) && wr_writer_flush(writer, ctx);
+    if (good) *mark = 1;
+    pthread_mutex_unlock(&headers);
+    return good;
+}
 
 static void print_open(weir_ctx *ctx)
 {
@@ -28,8 +44,7 @@ static void print_open(weir_ctx *ctx)
     /* All subtasks write to one pipe without a lock: the system keeps a write together up to PIPE_BUF bytes. To a
      * file, any. */
     bool is_file = env->stat(env->self, error ? "/proc/self/fd/2" : "/proc/self/fd/1", &file) == 0 && file.is_file;
-    if (!wr_writer_open(writer, ctx, is_file ? FILE_BYTES : PIPE_BUF)) return;
-    ctx->verdict[0] = ctx->subtask > 0 || wr_writer_header(writer, ctx);
+    ctx->verdict[0] = wr_writer_open(writer, ctx, is_file ? FILE_BYTES : PIPE_BUF) && print_header(writer, ctx);
 }
 
 static void print_write(weir_ctx *ctx)

@@ -377,6 +377,7 @@ const weir_endpoint *wr_endpoint_new(wr_arena *arena, const wr_endpoint_spec *sp
     e->header = spec->header;
     e->sink = spec->sink;
     e->rate_max = spec->rate_max;
+    e->mark = wr_arena_array(arena, uint32_t, 1);
     e->path = "";
     s.csv_said = spec->header || spec->separator;
     if (connector) s.value = wr_arena_array(arena, wr_endpoint_value, connector->options + 1);

@@ -45,6 +45,12 @@ class Running(Case):
             result[word] = max(result.get(word, 0), int(n))
         return result
 
+    def test_header_is_printed_before_all_lines(self):
+        for word in "abcdefgh":  # some of these keys are on subtask 0, some on subtask 1
+            self.write("one.txt", f"{word} {word}\n")
+            self.expect(self.weir("run", "-q", "words.so", "-p2", "--set", "lines=file:one.txt", "--set", "out=print:?header=true"), 0,
+                        out=f"text,n\n{word},1\n{word},2\n")
+
     def test_results_at_any_parallelism(self):
         for p in (1, 2, 3, 8):
             got = self.expect(self.weir("run", "words.so", "-p", p), 0, r"words finished after \d+\.\d+ s, .* records/s, \d+ slots?")

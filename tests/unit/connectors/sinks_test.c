@@ -362,6 +362,44 @@ static void prints_lines(void **state)
     folder_remove(&f);
 }
 
+static void open_beside(drive *d, const drive *first, uint32_t subtask)
+{
+    assert_true(drive_init(d, spec_of("print:?header=true")));
+    d->node.endpoint = d->endpoint = first->endpoint; /* one job, so one endpoint */
+    d->subtask = subtask;
+    d->subtasks = 3;
+    assert_true(drive_open(d));
+}
+
+/* Whichever subtask opens first, whoever writes first, and whether it has ended when the next one opens. */
+static void the_header_is_the_first_line(void **state)
+{
+    (void)state;
+    folder f = folder_make();
+    drive  d[3], whole;
+    fflush(stdout);
+    int saved = dup(STDOUT_FILENO), to = open(folder_path(&f, "out"), O_WRONLY | O_CREAT | O_APPEND, 0600);
+    assert_true(drive_init(&whole, spec_of("print:?header=true")));
+    dup2(to, STDOUT_FILENO);
+    close(to);
+    open_beside(&d[0], &whole, 2);
+    open_beside(&d[1], &whole, 1);
+    drive_write(&d[1], some, 1);
+    wr_op_end(&d[1].op);
+    drive_close(&d[1]);
+    drive_close(&d[0]);
+    open_beside(&d[2], &whole, 0);
+    drive_write(&d[2], some + 1, 1);
+    wr_op_end(&d[2].op);
+    drive_close(&d[2]);
+    dup2(saved, STDOUT_FILENO);
+    close(saved);
+    for (int i = 0; i < 3; i++) drive_fini(&d[i]);
+    drive_fini(&whole);
+    assert_file(&f, "out", "word,count\nthe,7\n,0\n");
+    folder_remove(&f);
+}
+
 /* In a pipe, pieces up to PIPE_BUF stay whole even when several subtasks write: never more in one call, unless a line
  * is. */
 static size_t  largest_write;
@@ -499,6 +537,7 @@ int main(void)
         cmocka_unit_test(a_full_disk_fails_the_task),
         cmocka_unit_test(what_is_written_is_read_again),
         cmocka_unit_test(prints_lines),
+        cmocka_unit_test(the_header_is_the_first_line),
         cmocka_unit_test(pipes_get_whole_lines),
         cmocka_unit_test(collects),
         cmocka_unit_test(public_encode),
