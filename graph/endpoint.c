@@ -4,8 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-static const char *const common_options[] = {"format", "header", "separator"};
-enum { COMMON_OPTIONS = sizeof common_options / sizeof common_options[0] };
+enum { FORMAT, HEADER, SEPARATOR, COMMON_OPTIONS };
+static const char *const common_options[COMMON_OPTIONS] = {"format", "header", "separator"};
 
 /* One parse. Arena of the job; one thread. */
 typedef struct wr_parse {
@@ -274,13 +274,14 @@ static void check_csv_options(wr_parse *s)
 {
     if (!s->e->separator) s->e->separator = ',';
     if (!s->csv_said || !s->connector || is_format(s, WEIR_CSV)) return;
-    if (s->spec->replaced) {
+    /* What the pipeline said of the URI that --set replaced is dropped; what stands in the new one was meant for it. */
+    if (s->spec->replaced && s->common[HEADER] == NULL && s->common[SEPARATOR] == NULL) {
         s->e->header = false;
         s->e->separator = ',';
         return;
     }
     bad(s, WR_OPTION,
-        "header and separator are for CSV, but its format is %s; add .format = WEIR_CSV, or leave them out",
+        "header and separator are for CSV, but its format is %s; add .format = WEIR_CSV or ?format=csv, or leave them out",
         s->e->format ? s->e->format : "none");
 }
 

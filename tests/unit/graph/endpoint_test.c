@@ -105,6 +105,16 @@ static void test_formats(void **state)
     assert_false(e->header);
     e = MAKE("mem:", .format = "csv", .header = true, .replaced = true);
     assert_true(e->header);
+    /* What stands in the URI itself is refused there as it is without --set. */
+    static const char *const uris[] = {"mem:?header=true", "mem:?separator=;", "mem:?format=text&header=true"};
+    for (int i = 0; i < 6; i++) {
+        MAKE(uris[i % 3], .replaced = i >= 3);
+        assert_int_equal(count_of, 1);
+        assert_int_equal(code, WR_OPTION);
+        assert_non_null(strstr(problems, "header and separator are for CSV, but its format is text"));
+    }
+    assert_true(MAKE("mem:?format=csv&header=true", .replaced = true)->header);
+    assert_string_equal(problems, "");
 }
 
 static void test_fields(void **state)
