@@ -63,19 +63,20 @@
 #define WR_DIRECTORY_DEPTH_MAX 24                  /* extendible directory of one keyed table */
 
 /* Snapshots. */
-#define WR_MANIFEST_BYTES_MAX WR_MIB(512) /* a snapshot's manifest, operator state included */
-#define WR_ITEM_BYTES_MAX     WR_MIB(64)  /* one piece of operator state */
-#define WR_CHECK_FIRST_BYTES  WR_MIB(64)  /* files of a snapshot up to this are checked as a whole before a restart */
-#define WR_SPARE_FILES_MAX    4096        /* files of old snapshots that wait to be overwritten, of one job ... */
-#define WR_SPARE_BYTES_MAX    WR_MIB(65536ULL) /* ... and their bytes */
-#define WR_SPARE_SNAPSHOTS    256              /* one that was not taken for so many snapshots goes */
-#define WR_JOURNAL_BYTES_MAX  WR_KIB(64)       /* then it is compacted */
-#define WR_SNAPSHOT_HISTORY   10               /* snapshots whose figures a job remembers */
-#define WR_SNAPSHOT_QUEUE_MAX 16               /* requests for snapshots that wait */
-#define WR_SNAPSHOTS_KEEP_MAX 64               /* completed snapshots that a job keeps */
-#define WR_SNAPSHOT_ID_BLOCK  64               /* ids that one write of the journal reserves */
-#define WR_COMMIT_RETRY_NS    10000000 /* a sink that said RETRY is asked again; each time twice that, up to 5 s */
-#define WR_COMMIT_RETRIES_MAX 20       /* then its task fails */
+#define WR_MANIFEST_BYTES_MAX    WR_MIB(512) /* a snapshot's manifest, operator state included */
+#define WR_ITEM_BYTES_MAX        WR_MIB(64)  /* one piece of operator state */
+#define WR_CHECK_FIRST_BYTES     WR_MIB(64) /* files of a snapshot up to this are checked as a whole before a restart */
+#define WR_SPARE_FILES_MAX       4096       /* files of old snapshots that wait to be overwritten, of one job ... */
+#define WR_SPARE_BYTES_MAX       WR_MIB(65536ULL) /* ... and their bytes */
+#define WR_SPARE_SNAPSHOTS       256              /* one that was not taken for so many snapshots goes */
+#define WR_JOURNAL_BYTES_MAX     WR_KIB(64)       /* then it is compacted */
+#define WR_SNAPSHOT_HISTORY      10               /* snapshots whose figures a job remembers */
+#define WR_SNAPSHOT_QUEUE_MAX    16               /* requests for snapshots that wait */
+#define WR_SNAPSHOTS_KEEP_MAX    64               /* completed snapshots that a job keeps */
+#define WR_SNAPSHOT_EVERY_NS_MIN 1000000          /* between two of a job */
+#define WR_SNAPSHOT_ID_BLOCK     64               /* ids that one write of the journal reserves */
+#define WR_COMMIT_RETRY_NS       10000000 /* a sink that said RETRY is asked again; each time twice that, up to 5 s */
+#define WR_COMMIT_RETRIES_MAX    20       /* then its task fails */
 
 /* Messages of the control plane, and what is in them. */
 #define WR_MESSAGE_BYTES_MAX  WR_MIB(80)  /* one message: an answer to a barrier with the largest item fits */

@@ -100,6 +100,7 @@ static wr_err begin(void *self, const char *name, const weir_pipeline *p, const 
     weir_duration every = 0;
     const char   *folder = wr_job_wants_snapshots(p, &every);
     char          path[WR_PATH_BYTES_MAX];
+    if (every != 0 && every < WR_SNAPSHOT_EVERY_NS_MIN) return WR_OK; /* refused with the pipeline */
     if (job->cluster->snapshots != NULL) {
         if (name[0] == 0 || name[0] == '.' || strchr(name, '/') != NULL)
             return wr_fail(info, WR_CONFIG, "a job called \"%s\" cannot have a folder of snapshots; rename it", name);
@@ -110,6 +111,10 @@ static wr_err begin(void *self, const char *name, const weir_pipeline *p, const 
             return wr_fail_errno(info, -got, "cannot make the snapshot folder %s", job->cluster->snapshots);
         folder = path;
     }
+    if (folder == NULL && every > 0)
+        return wr_fail(
+            info, WR_USAGE,
+            "weir_configure gives .snapshot_every, and nobody a folder; give the cluster or the job .snapshots");
     if (folder == NULL && job->restore == NULL) return WR_OK;
     const wr_origin_config config = {.env = env, .job = name, .folder = folder, .restore = job->restore};
     WR_TRY(wr_origin_open(&job->origin, &config, info));

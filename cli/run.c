@@ -49,6 +49,7 @@ static wr_err begin(void *self, const char *job, const weir_pipeline *p, const w
     const wr_options *o = b->options;
     weir_duration     every = 0;
     const char       *folder = wr_job_wants_snapshots(p, &every);
+    if (every != 0 && every < WR_SNAPSHOT_EVERY_NS_MIN) return WR_OK; /* refused with the pipeline */
     if (o->snapshots != NULL) folder = o->snapshots;
     if (o->snapshot_interval_ns > 0) every = o->snapshot_interval_ns;
     bool keep = o->settings.source[WR_SET_SNAPSHOTS_KEEP] == WR_FROM_FLAG;
@@ -59,7 +60,8 @@ static wr_err begin(void *self, const char *job, const weir_pipeline *p, const w
                        o->fresh ? "--fresh"
                        : keep   ? "--snapshots-keep"
                                 : "an interval of snapshots");
-    if (every > 0 && every < 1000000) return wr_fail(info, WR_CONFIG, "an interval of snapshots is at least 1 ms");
+    if (every > 0 && every < WR_SNAPSHOT_EVERY_NS_MIN)
+        return wr_fail(info, WR_CONFIG, "an interval of snapshots is at least 1 ms");
     if (folder == NULL && o->restore == NULL) return WR_OK;
     const wr_origin_config config = {
         .env = wr_env_real(), .job = job, .folder = folder, .restore = o->restore, .fresh = o->fresh};

@@ -409,6 +409,14 @@ void weir_graph_job(weir_pipeline *p, const weir_job_options *options)
                        options->on_error);
         p->options.on_error = WEIR_FAIL;
     }
+    if (options->snapshot_every < 0 ||
+        (options->snapshot_every > 0 && options->snapshot_every < WR_SNAPSHOT_EVERY_NS_MIN)) {
+        wr_job_problem(
+            p, WR_OPTION,
+            "weir_configure: .snapshot_every is %lld ns, and an interval of snapshots is at least 1 ms; give "
+            "one, or leave it out for the default",
+            (long long)options->snapshot_every);
+    }
     wr_graph_later_job(p, options);
 }
 

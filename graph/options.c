@@ -112,6 +112,9 @@ static void state_options(weir_pipeline *p, wr_draft *draft, const weir_state_op
     if (o->ttl_rule > WEIR_TTL_ON_READ) {
         wr_graph_problem(p, draft, WR_OPTION, "%u is no .ttl_rule; use one of enum weir_ttl_rule", o->ttl_rule);
     }
+    if (o->ttl_rule && !o->ttl) {
+        wr_graph_problem(p, draft, WR_OPTION, ".ttl_rule without .ttl says nothing; give .ttl, or leave .ttl_rule out");
+    }
     if (o->initial) {
         wr_graph_problem(p, draft, WR_NOT_YET,
                          ".initial does not run yet; leave it out, and feed the starting values as records");

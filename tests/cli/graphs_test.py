@@ -59,6 +59,22 @@ class Graphs(Case):
     def test_what_does_not_run_yet(self):
         self.refused('weir_sink(words, "print:"); weir_configure(p, .mode = WEIR_MICRO_BATCH);', "micro-batch mode .* yet", number=103, name="NOT_YET")
 
+    def test_intervals_of_snapshots(self):
+        for every in (-1, 1000):
+            self.refused(GOOD + f" weir_configure(p, .snapshot_every = {every});", rf"snapshot_every is {every} ns, .* at least 1 ms",
+                         number=303, name="OPTION")
+
+    def test_rule_of_a_time_to_live_without_one(self):
+        self.refused('weir_sink(weir_apply(count, weir_key_by(words, text), .ttl_rule = WEIR_TTL_ON_READ), "print:");',
+                     r"operator 'count' .*\.ttl_rule without \.ttl", number=303, name="OPTION")
+
+    def test_options_of_another_uri(self):
+        so = self.of(GOOD.replace('"print:"', '"print:", .name = "out", .header = true'))
+        self.expect(self.weir("check", so, "--set", "out=file:x?format=text"), 2, "takes one field")  # the header is dropped, not the rest
+        self.expect(self.weir("check", so, "--set", "line=file:in.txt"), 0)
+        self.error(self.weir("check", so, "--set", "line=file:in.txt?header=true"), 2, 303, "OPTION", "header and separator are for CSV, but its format is text")
+        self.error(self.weir("check", so, "--set", "line=file:in.txt?separator=;"), 2, 303, "OPTION", "header and separator are for CSV")
+
     def test_set(self):
         so = self.of(GOOD)
         self.error(self.weir("run", so, "--set", "lins=file:x"), 2, 101, "USAGE", "lins", "did you mean.*line")

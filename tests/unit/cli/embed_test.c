@@ -133,6 +133,33 @@ static void remove_folder(char *folder)
     assert_int_equal(env->rmdir(env->self, folder), 0);
 }
 
+static weir_duration every;
+static void          build_with_interval(weir_pipeline *p)
+{
+    build(p);
+    weir_configure(p, .snapshot_every = every);
+}
+
+/* An interval that says nothing is not ignored. */
+static void test_intervals_of_snapshots(void **state)
+{
+    (void)state;
+    static const struct {
+        weir_duration every;
+        const char   *why;
+    } cases[] = {{-1, ".snapshot_every is -1 ns"},
+                 {1000, ".snapshot_every is 1000 ns"},
+                 {WEIR_SECOND, "weir_configure gives .snapshot_every, and nobody a folder"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        weir_cluster *c = weir_cluster_open(.slots = 1);
+        every = cases[i].every;
+        weir_job *job = weir_start(c, build_with_interval, .set = "sums=blackhole:");
+        assert_int_equal(weir_wait(job, 60 * WEIR_SECOND), WEIR_JOB_FAILED);
+        assert_non_null(strstr(weir_why(job), cases[i].why));
+        weir_cluster_close(c);
+    }
+}
+
 /* A stop with snapshots is none for good: the same start goes on behind it. */
 static void test_goes_on(void **state)
 {
@@ -176,11 +203,9 @@ static void test_goes_on(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_runs_and_finishes),
-        cmocka_unit_test(test_failure_says_why),
-        cmocka_unit_test(test_invalid_pipeline_fails),
-        cmocka_unit_test(test_stop_and_cancel),
-        cmocka_unit_test(test_goes_on),
+        cmocka_unit_test(test_runs_and_finishes),      cmocka_unit_test(test_failure_says_why),
+        cmocka_unit_test(test_invalid_pipeline_fails), cmocka_unit_test(test_stop_and_cancel),
+        cmocka_unit_test(test_intervals_of_snapshots), cmocka_unit_test(test_goes_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -339,7 +339,9 @@ static void test_times_to_live(void **state)
     SINK(KEYED(in, &count, .ttl = -1, .ttl_rule = WEIR_TTL_ON_READ), "mem:", .name = "c");
     SINK(WINDOWED(in, &sum, ((weir_window_spec){.window = weir_count(3, 3)}), .ttl = WEIR_HOUR), "mem:", .name = "d");
     SINK(WINDOWED(in, &sum, ONE_WINDOW, .uid = "one", .ttl = WEIR_HOUR), "mem:", .name = "e");
-    PROBLEMS(p, NULL, WR_GRAPH, "operator 'look' (t.c:7): it only reads, so it cannot note when a state was read last",
+    SINK(KEYED(in, &count, .uid = "rule", .ttl_rule = WEIR_TTL_ON_READ), "mem:", .name = "f");
+    PROBLEMS(p, NULL, WR_GRAPH, ".ttl_rule without .ttl says nothing",
+             "operator 'look' (t.c:7): it only reads, so it cannot note when a state was read last",
              "operator 'count' (t.c:7): .ttl is negative", "windows end by themselves and have no time to live");
 }
 
@@ -551,6 +553,24 @@ static void test_job_options(void **state)
     weir_graph_job(p, FIX_OPTIONS(weir_job_options));
     SINK(READ(p, &numbers), "mem:");
     PROBLEMS(p, NULL, WR_GRAPH, "weir_configure: 17 is no policy", "weir_configure is called twice");
+    static const struct {
+        weir_duration every;
+        const char   *text;
+    } intervals[] = {{-1, "weir_configure: .snapshot_every is -1 ns, and an interval of snapshots is at least 1 ms"},
+                     {-WEIR_SECOND, "weir_configure: .snapshot_every is -1000000000 ns"},
+                     {999999, "weir_configure: .snapshot_every is 999999 ns"}};
+    for (size_t i = 0; i < sizeof intervals / sizeof intervals[0]; i++) {
+        p = fresh();
+        weir_graph_job(p, FIX_OPTIONS(weir_job_options, .snapshot_every = intervals[i].every, .snapshots = "x"));
+        SINK(READ(p, &numbers), "mem:");
+        PROBLEMS(p, NULL, WR_OPTION, intervals[i].text);
+    }
+    p = fresh();
+    weir_graph_job(p, FIX_OPTIONS(weir_job_options, .snapshot_every = WEIR_MILLISECOND));
+    SINK(READ(p, &numbers), "mem:");
+    const wr_job *job = NULL;
+    assert_int_equal(wr_job_finish(p, NULL, &job, NULL), WR_OK);
+    wr_job_free(p);
     p = fresh();
     weir_graph_job(p, &(weir_job_options){.size = 4});
     SINK(READ(p, &numbers), "mem:");

@@ -106,7 +106,7 @@ static void test_options(void **state)
     SINK(read, "mem:", .name = "b", .guarantee = 9);
     SINK(read, "mem:", .name = "c", .guarantee = WEIR_AT_LEAST_ONCE, .mode = WEIR_APPEND);
     weir_graph_job(p, FIX_OPTIONS(weir_job_options, .mode = WEIR_MICRO_BATCH, .trigger = WEIR_ONCE, .interval = 5,
-                                  .snapshot_every = 5, .snapshots = "x", .restarts_max = 3));
+                                  .snapshot_every = WEIR_SECOND, .snapshots = "x", .restarts_max = 3));
     PROBLEMS(p, NULL, WR_GRAPH, ".journal does not run yet", "source 's' (mem:): .latest and .until do not run yet",
              "source 'numbers' (t.c:7): .latest and .until do not run yet", ".discover_every is negative",
              "operator 'count' (t.c:7): .ttl is negative", ".initial does not run yet",
