@@ -39,7 +39,9 @@ wr_err wr_connector_check(const weir_connector *connector, const char *place, wr
 extern const weir_op wr_file_source, wr_file_sink;
 /* A file of a sink without exactly once that several subtasks write: "part-00001". */
 bool wr_file_is_part(const char *name, uint32_t *number);
-/* An option that only the other direction has would be ignored without a word. */
+/* Values that are none, before anything runs; of files also options that only the other direction has. */
 wr_err wr_file_check_options(const struct weir_endpoint *endpoint, bool sink, wr_errinfo *info);
+wr_err wr_print_check_options(const struct weir_endpoint *endpoint, wr_errinfo *info);
+wr_err wr_generator_check_options(const struct weir_endpoint *endpoint, wr_errinfo *info);
 
 #endif

@@ -371,6 +371,13 @@ wr_err wr_file_check_options(const weir_endpoint *endpoint, bool sink, wr_errinf
         return wr_fail(info, WR_OPTION, "option %s is for %s, and this is a %s; leave it out", file->option[i].name,
                        sink ? "sources" : "sinks", sink ? "sink" : "source");
     }
+    uint64_t split = weir_endpoint_u64(endpoint, "split-bytes");
+    if (split > 0 && split < WR_SPLIT_BYTES_MIN)
+        return wr_fail(
+            info, WR_OPTION,
+            "option split-bytes=%llu makes parts that are hardly worth opening a file; give %d or more, or 0 "
+            "for none",
+            (unsigned long long)split, WR_SPLIT_BYTES_MIN);
     return WR_OK;
 }
 

@@ -51,6 +51,22 @@ typedef struct generator {
     size_t           strings_used;
 } generator;
 
+wr_err wr_generator_check_options(const weir_endpoint *endpoint, wr_errinfo *info)
+{
+    const char *start = weir_endpoint_str(endpoint, "start");
+    uint64_t    splits = weir_endpoint_u64(endpoint, "splits");
+    int64_t     ns;
+    if (!wr_text_to_time(start, strlen(start), &ns))
+        return wr_fail(info, WR_OPTION, "option start=%s is not a time such as 2024-01-01T00:00:00Z; correct it",
+                       start);
+    if (splits > WR_PARALLELISM_MAX)
+        return wr_fail(info, WR_OPTION, "option splits=%llu is above %d; lower it, or leave it out for one per subtask",
+                       (unsigned long long)splits, WR_PARALLELISM_MAX);
+    if (weir_endpoint_u64(endpoint, "keys") == 0)
+        return wr_fail(info, WR_OPTION, "option keys=0 leaves no value for a field; give 1 or more");
+    return WR_OK;
+}
+
 static void generator_enumerate(weir_ctx *ctx)
 {
     const weir_endpoint *endpoint = wr_host_endpoint(ctx);
@@ -58,11 +74,6 @@ static void generator_enumerate(weir_ctx *ctx)
     uint64_t             splits = weir_endpoint_u64(endpoint, "splits");
     weir_out             out = ctx->out[0];
     if (splits == 0) splits = node != NULL && node->parallelism > 0 ? node->parallelism : 1;
-    if (splits > WR_PARALLELISM_MAX) {
-        wr_op_fail(wr_host_op(ctx), WR_OPTION, "option splits=%llu is above %d; source %s (%s)",
-                   (unsigned long long)splits, WR_PARALLELISM_MAX, endpoint->name, endpoint->uri);
-        return;
-    }
     for (uint64_t i = 0; i < splits; i++) {
         char name[40];
         int  n = snprintf(name, sizeof name, "generator#%llu", (unsigned long long)i);
@@ -87,17 +98,11 @@ static bool open_split(generator *g, weir_ctx *ctx, const generator_split *split
     }
     g->count = weir_endpoint_u64(endpoint, "count");
     g->keys = weir_endpoint_u64(endpoint, "keys");
-    if (g->keys == 0) g->keys = 1;
     g->seed = wr_fmix64(weir_endpoint_u64(endpoint, "seed") ^ WR_HASH_A);
     g->step_ns = (int64_t)weir_endpoint_u64(endpoint, "step");
     g->rate = (double)weir_endpoint_u64(endpoint, "rate") / 1e9 / (double)(split->splits > 0 ? split->splits : 1);
     g->paced_ns = env->mono_ns(env->self);
-    if (!wr_text_to_time(start, strlen(start), &g->start_ns)) {
-        wr_op_fail(wr_host_op(ctx), WR_OPTION,
-                   "option start=%s is not a time such as 2024-01-01T00:00:00Z; source %s (%s)", start, endpoint->name,
-                   endpoint->uri);
-        return false;
-    }
+    (void)wr_text_to_time(start, strlen(start), &g->start_ns); /* it was checked */
     g->strings = malloc(STRINGS_BYTES + STRING_BYTES_MAX);
     if (g->strings != NULL) return true;
     wr_op_fail(wr_host_op(ctx), WR_MEMORY, "out of memory; source %s (%s)", endpoint->name, endpoint->uri);

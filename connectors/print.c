@@ -23,20 +23,20 @@ static bool print_header(wr_writer *writer, weir_ctx *ctx)
     return good;
 }
 
+wr_err wr_print_check_options(const weir_endpoint *endpoint, wr_errinfo *info)
+{
+    const char *to = weir_endpoint_str(endpoint, "to");
+    if (strcmp(to, "stdout") == 0 || strcmp(to, "stderr") == 0) return WR_OK;
+    return wr_fail(info, WR_OPTION, "option to=%s is neither stdout nor stderr; correct it", to);
+}
+
 static void print_open(weir_ctx *ctx)
 {
     wr_writer           *writer = ctx->local;
     const weir_endpoint *endpoint = wr_host_endpoint(ctx);
     const wr_env        *env = wr_host_env(ctx);
-    const char          *to = weir_endpoint_str(endpoint, "to");
-    bool                 error = strcmp(to, "stderr") == 0;
+    bool                 error = strcmp(weir_endpoint_str(endpoint, "to"), "stderr") == 0;
     wr_file_info         file;
-    ctx->verdict[0] = false;
-    if (!error && strcmp(to, "stdout") != 0) {
-        wr_op_fail(wr_host_op(ctx), WR_OPTION, "option to=%s is neither stdout nor stderr; sink %s (%s)", to,
-                   endpoint->name, endpoint->uri);
-        return;
-    }
     writer->file = error ? STDERR_FILENO : STDOUT_FILENO;
     writer->path = error ? "standard error" : "standard output";
     if (weir_endpoint_u64(endpoint, "prefix") != 0)

@@ -63,8 +63,11 @@ wr_err wr_connector_inspect(void *self, const weir_endpoint *endpoint, bool sink
 {
     (void)self;
     wr_codec *codec = NULL;
-    if (endpoint->connector == NULL || endpoint->type == NULL || endpoint->format == NULL) return WR_OK;
+    if (endpoint->connector == NULL || endpoint->type == NULL) return WR_OK;
     if (endpoint->connector == &wr_connector_file) WR_TRY(wr_file_check_options(endpoint, sink, info));
+    if (endpoint->connector == &wr_connector_print) WR_TRY(wr_print_check_options(endpoint, info));
+    if (endpoint->connector == &wr_connector_generator) WR_TRY(wr_generator_check_options(endpoint, info));
+    if (endpoint->format == NULL) return WR_OK;
     bool own_format = wr_format_find(endpoint->format) == NULL && !is_built_in(endpoint->connector);
     if (own_format) return WR_OK; /* a third party's connector checks what it brings */
     wr_err err = wr_endpoint_codec(&codec, endpoint, info);

@@ -1,5 +1,6 @@
 #include "operators/enumerate.h"
 #include "base/check.h"
+#include "base/hash.h"
 #include "graph/job.h"
 #include "wire/record.h"
 #include <stdlib.h>
@@ -13,24 +14,51 @@ static bool same_field(const weir_type *type, const void *a, const void *b)
     return memcmp(x, y, f->size) == 0;
 }
 
+static uint64_t hash_of(const weir_type *type, const void *split)
+{
+    const weir_field *f = &type->field[0];
+    const char       *at = (const char *)split + f->offset;
+    const weir_str   *str = (const weir_str *)(const void *)at;
+    bool              is_string = f->kind == WEIR_STR || f->kind == WEIR_BYTES;
+    return is_string ? wr_hash_bytes(weir_str_data(str), str->len) : wr_hash_bytes(at, f->size);
+}
+
+/* Where its number is, or is to be put: 0. */
+static uint32_t *place_of(const wr_enumerator *e, const void *split)
+{
+    const weir_type *type = e->outs[0];
+    for (uint64_t i = hash_of(type, split);; i++) {
+        uint32_t *at = &e->place[i & (2 * (uint64_t)e->capacity - 1)];
+        if (*at == 0 || same_field(type, e->split[*at - 1], split)) return at;
+    }
+}
+
+/* False: no memory. */
+static bool grow(wr_enumerator *e)
+{
+    uint32_t  more = e->capacity ? 2 * e->capacity : 64;
+    void    **split = realloc(e->split, more * sizeof *split);
+    uint32_t *place = calloc(2 * (size_t)more, sizeof *place);
+    if (split != NULL) e->split = split;
+    if (split == NULL || place == NULL) {
+        free(place);
+        wr_op_fail(&e->op, WR_MEMORY, "no memory for %u splits; source %s; name fewer files", more, e->op.node->uid);
+        return false;
+    }
+    free(e->place);
+    e->place = place;
+    e->capacity = more;
+    for (uint32_t i = 0; i < e->count; i++) *place_of(e, split[i]) = i + 1;
+    return true;
+}
+
 /* False: no memory. */
 static bool keep(wr_enumerator *e, const char *from)
 {
     const weir_type *type = e->outs[0];
-    for (uint32_t k = 0; k < e->count; k++) {
-        if (same_field(type, e->split[k], from)) return true;
-    }
-    if (e->count == e->capacity) {
-        uint32_t more = e->capacity ? 2 * e->capacity : 64;
-        void    *grown = realloc(e->split, more * sizeof *e->split);
-        if (grown == NULL) {
-            wr_op_fail(&e->op, WR_MEMORY, "no memory for %u splits; source %s; name fewer files", more,
-                       e->op.node->uid);
-            return false;
-        }
-        e->split = grown;
-        e->capacity = more;
-    }
+    if (e->count == e->capacity && !grow(e)) return false;
+    uint32_t *place = place_of(e, from);
+    if (*place != 0) return true;
     char *to = wr_arena_get(&e->arena, type->size);
     memcpy(to, from, type->size);
     for (uint32_t k = 0; k < type->fields; k++) {
@@ -42,6 +70,7 @@ static bool keep(wr_enumerator *e, const char *from)
         s->u.far = copy;
     }
     e->split[e->count++] = to;
+    *place = e->count;
     return true;
 }
 
@@ -91,7 +120,9 @@ void wr_enumerator_fini(wr_enumerator *e)
     wr_op_fini(&e->op);
     wr_arena_fini(&e->arena);
     free(e->split);
+    free(e->place);
     e->split = NULL;
+    e->place = NULL;
 }
 
 bool wr_enumerator_run(wr_enumerator *e)

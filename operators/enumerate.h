@@ -13,6 +13,7 @@ typedef struct wr_enumerator {
     wr_op            op, taker;
     wr_arena         arena;
     void           **split; /* all known, in order */
+    uint32_t        *place; /* 2 * capacity of them: the number in split + 1, found by the hash of the first field */
     uint32_t         count, capacity, assigned;
     bool             ran; /* enumerate was called once at least, in this run or before the snapshot */
 } wr_enumerator;

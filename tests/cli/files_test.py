@@ -70,6 +70,15 @@ class Files(Case):
         self.expect(self.weir("run", "-q", "copy.so", "-p1"), 0)
         self.assertEqual(self.read("out.txt"), "a\n")
 
+    def test_values_that_are_none(self):
+        for uri, text in (("out=print:?to=nowhere", "option to=nowhere is neither stdout nor stderr"),
+                          ("lines=generator:?start=yesterday", "option start=yesterday is not a time"),
+                          ("lines=generator:?splits=99999999", "option splits=99999999 is above 32768"),
+                          ("lines=generator:?keys=0", "option keys=0 leaves no value"),
+                          ("lines=file:in.txt?split-bytes=1", "option split-bytes=1 makes parts .* 1024 or more")):
+            for verb in ("check", "plan", "run"):
+                self.error(self.weir(verb, "copy.so", "-p1", "--set", uri), 2, 303, "OPTION", text)
+
     def test_input_is_not_cleared(self):
         text = "0123456789abcde\n" * (1 << 16)
         self.write("in.txt", text)

@@ -114,6 +114,15 @@ WEIR_UNUSED_ static bool drive_init(drive *d, wr_endpoint_spec spec)
     return true;
 }
 
+/* split-bytes below what a URI may ask for, so that small files are cut everywhere. 0: not at all. */
+WEIR_UNUSED_ static void drive_cut(drive *d, uint64_t bytes)
+{
+    for (uint32_t i = 0; i < d->endpoint->connector->options; i++) {
+        if (strcmp(d->endpoint->connector->option[i].name, "split-bytes") == 0)
+            ((wr_endpoint_value *)(uintptr_t)d->endpoint->value)[i].number = bytes;
+    }
+}
+
 /* Opens the reader or writer of one subtask. */
 WEIR_UNUSED_ static bool drive_open(drive *d)
 {

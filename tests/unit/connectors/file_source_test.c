@@ -57,7 +57,7 @@ static void each_line_once_at_every_cut(void **state)
     (void)state;
     folder  f = folder_make();
     wr_prng prng = wr_prng_of(3);
-    char    text[1024], lines[64][64], option[64];
+    char    text[1024], lines[64][64];
     for (int round = 0; round < 60; round++) {
         size_t   n = random_text(&prng, text, sizeof text);
         uint32_t count = expected_lines(text, n, lines);
@@ -65,9 +65,8 @@ static void each_line_once_at_every_cut(void **state)
         for (size_t cut = 1; cut <= n + 1; cut += 1 + n / 60) {
             drive            d;
             wr_endpoint_spec spec = spec_of(&line_type, uri_of(&f, "t"), NULL);
-            snprintf(option, sizeof option, "split-bytes=%zu", cut);
-            spec.options = option;
             assert_true(drive_init(&d, spec));
+            drive_cut(&d, (uint64_t)cut);
             if (!drive_all(&d)) fail_msg("%s", d.op.failure.text);
             if (cut < n / 2) assert_true(d.enumerator.count > 1);
             assert_lines(&d, lines, count);
@@ -83,16 +82,15 @@ static void positions_are_exact(void **state)
     (void)state;
     folder  f = folder_make();
     wr_prng prng = wr_prng_of(4);
-    char    text[1024], lines[64][64], option[64];
+    char    text[1024], lines[64][64];
     for (int round = 0; round < 200; round++) {
         drive            d;
         size_t           n = random_text(&prng, text, sizeof text);
         uint32_t         count = expected_lines(text, n, lines);
         wr_endpoint_spec spec = spec_of(&line_type, uri_of(&f, "t"), NULL);
         file_write_bytes(folder_path(&f, "t"), text, n);
-        snprintf(option, sizeof option, "split-bytes=%d", (int)wr_prng_below(&prng, 50));
-        spec.options = option;
         assert_true(drive_init(&d, spec));
+        drive_cut(&d, (uint64_t)(int)wr_prng_below(&prng, 50));
         assert_true(drive_enumerate(&d));
         for (uint32_t i = 0; i < d.enumerator.count; i++) {
             char split[256];
@@ -138,11 +136,9 @@ static void large_windows_and_long_lines(void **state)
     }
     file_write_bytes(folder_path(&f, "t"), text, at);
     for (int cut = 0; cut <= 700000; cut += 350000) {
-        char             option[64];
         wr_endpoint_spec spec = spec_of(&line_type, uri_of(&f, "t"), NULL);
-        snprintf(option, sizeof option, "split-bytes=%d", cut);
-        spec.options = option;
         assert_true(drive_init(&d, spec));
+        drive_cut(&d, (uint64_t)cut);
         if (!drive_all(&d)) fail_msg("%s", d.op.failure.text);
         assert_int_equal(d.count, count);
         const char *p = text;
@@ -281,11 +277,9 @@ static void csv_files(void **state)
     }
     file_write_text(folder_path(&f, "t.csv"), text);
     for (int cut = 0; cut < 200; cut += cut < 40 ? 1 : 17) {
-        char             option[64];
         wr_endpoint_spec spec = spec_of(&pair_type, uri_of(&f, "t.csv?header=true&separator=;"), "csv");
-        snprintf(option, sizeof option, "split-bytes=%d", cut);
-        spec.options = option;
         if (!drive_init(&d, spec)) fail_msg("%s", d.problem.text);
+        drive_cut(&d, (uint64_t)cut);
         if (!drive_all(&d)) fail_msg("%s", d.op.failure.text);
         assert_int_equal(d.count, rows);
         for (int i = 0; i < rows; i++) {
@@ -321,17 +315,16 @@ static void bad_records_have_a_place(void **state)
     for (int i = 1; i <= 20; i++) append(text, sizeof text, i == 7 || i == 13 ? "a,x\n" : "a,1\n");
     file_write_text(folder_path(&f, "t"), text);
     for (int cut = 0; cut < 80; cut += 9) { /* the line is right in whatever split it lies */
-        char             option[64];
         wr_endpoint_spec spec = spec_of(&pair_type, uri_of(&f, "t"), "csv");
-        snprintf(option, sizeof option, "split-bytes=%d", cut);
-        spec.options = option;
         assert_true(drive_init(&d, spec));
+        drive_cut(&d, (uint64_t)cut);
         assert_false(drive_all(&d));
         assert_int_equal(d.op.failure.code, WR_BAD_RECORD);
         snprintf(place, sizeof place, "field n: 'x' is not a whole number; operator it, %s:7;", folder_path(&f, "t"));
         assert_contains(d.op.failure.text, place);
         drive_fini(&d);
         assert_true(drive_init(&d, spec));
+        drive_cut(&d, (uint64_t)cut);
         d.node.on_error = WEIR_SKIP;
         assert_true(drive_all(&d));
         assert_int_equal(d.count, 18);
@@ -401,11 +394,9 @@ static void raw_files(void **state)
     }
     file_write_bytes(folder_path(&f, "t"), bytes, sizeof bytes);
     for (int cut = 0; cut < 200; cut += 7) {
-        char             option[64];
         wr_endpoint_spec spec = spec_of(&sample_type, uri_of(&f, "t"), "raw");
-        snprintf(option, sizeof option, "split-bytes=%d", cut);
-        spec.options = option;
         assert_true(drive_init(&d, spec));
+        drive_cut(&d, (uint64_t)cut);
         if (!drive_all(&d)) fail_msg("%s", d.op.failure.text);
         assert_int_equal(d.count, 500);
         for (uint32_t i = 0; i < 500; i++) assert_true(((const sample *)(const void *)d.records)[i].b == i * 0.5);
@@ -416,6 +407,25 @@ static void raw_files(void **state)
     assert_false(drive_all(&d));
     assert_contains(d.op.failure.text, "field b: the record ends after 5 bytes");
     assert_contains(d.op.failure.text, "byte 20");
+    drive_fini(&d);
+    folder_remove(&f);
+}
+
+/* So many that to compare each with each would take minutes. */
+static void many_splits(void **state)
+{
+    (void)state;
+    folder f = folder_make();
+    drive  d;
+    FILE  *file = fopen(folder_path(&f, "t"), "wb");
+    assert_non_null(file);
+    assert_int_equal(ftruncate(fileno(file), 400 << 20), 0);
+    fclose(file);
+    assert_true(drive_init(&d, spec_of(&line_type, uri_of(&f, "t?split-bytes=1KiB"), NULL)));
+    assert_true(drive_enumerate(&d));
+    assert_int_equal(d.enumerator.count, 400 << 10);
+    assert_true(wr_enumerator_run(&d.enumerator)); /* again: all of them are known */
+    assert_int_equal(d.enumerator.count, 400 << 10);
     drive_fini(&d);
     folder_remove(&f);
 }
@@ -435,6 +445,15 @@ static void options_are_checked(void **state)
     drive_fini(&d);
     assert_false(drive_init(&d, spec_of(&line_type, "file:x?multiline=true", NULL)));
     assert_contains(d.problem.text, "option multiline has no meaning in format text");
+    drive_fini(&d);
+    for (int bytes = 1; bytes < WR_SPLIT_BYTES_MIN; bytes = 2 * bytes + 1) {
+        char uri[64];
+        snprintf(uri, sizeof uri, "file:x?split-bytes=%d", bytes);
+        assert_false(drive_init(&d, spec_of(&line_type, uri, NULL)));
+        assert_contains(d.problem.text, "hardly worth opening a file; give 1024 or more, or 0 for none");
+        drive_fini(&d);
+    }
+    assert_true(drive_init(&d, spec_of(&line_type, "file:x?split-bytes=1KiB", NULL)));
     drive_fini(&d);
     assert_false(drive_init(&d, spec_of(&pair_type, "file:x?skip-blank=true", "raw")));
     assert_contains(d.problem.text, "option skip-blank has no meaning in format raw");
@@ -460,6 +479,7 @@ int main(void)
         cmocka_unit_test(bad_records_have_a_place),
         cmocka_unit_test(records_above_the_maximum),
         cmocka_unit_test(raw_files),
+        cmocka_unit_test(many_splits),
         cmocka_unit_test(options_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

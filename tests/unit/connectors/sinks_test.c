@@ -355,9 +355,8 @@ static void prints_lines(void **state)
     assert_file(
         &f, "out",
         "2> \"word, longer than twelve\",0\n2> \"word, longer than twelve\",1\n\"word, longer than twelve\",0\n");
-    run(&d, "print:?to=nowhere", 0, 1, 0);
-    assert_contains(d.op.failure.text, "neither stdout nor stderr");
-    drive_close(&d);
+    assert_false(drive_init(&d, spec_of("print:?to=nowhere")));
+    assert_contains(d.problem.text, "option to=nowhere is neither stdout nor stderr");
     drive_fini(&d);
     folder_remove(&f);
 }

@@ -151,13 +151,19 @@ static void generator_options_are_checked(void **state)
 {
     (void)state;
     drive d;
-    assert_true(drive_init(&d, (wr_endpoint_spec){.type = &made_type, .uri = "generator:?start=tomorrow"}));
-    assert_false(drive_all(&d));
-    assert_contains(d.op.failure.text, "start=tomorrow is not a time");
-    drive_fini(&d);
-    assert_false(drive_init(&d, (wr_endpoint_spec){.type = &made_type, .uri = "generator:?cout=1"}));
-    assert_contains(d.problem.text, "did you mean 'count'");
-    drive_fini(&d);
+    static const struct {
+        const char *uri, *text;
+    } wrong[] = {
+        {"generator:?start=tomorrow", "option start=tomorrow is not a time such as 2024-01-01T00:00:00Z"},
+        {"generator:?splits=32769", "option splits=32769 is above 32768"},
+        {"generator:?keys=0", "option keys=0 leaves no value for a field"},
+        {"generator:?cout=1", "did you mean 'count'"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        assert_false(drive_init(&d, (wr_endpoint_spec){.type = &made_type, .uri = wrong[i].uri}));
+        assert_contains(d.problem.text, wrong[i].text);
+        drive_fini(&d);
+    }
     assert_true(drive_init(&d, (wr_endpoint_spec){.type = &made_type, .uri = "generator:?count=2&splits=5"}));
     assert_true(drive_all(&d));
     assert_int_equal(d.count, 2);
