@@ -44,6 +44,7 @@ static void print_open(weir_ctx *ctx)
     /* All subtasks write to one pipe without a lock: the system keeps a write together up to PIPE_BUF bytes. To a
      * file, any. */
     bool is_file = env->stat(env->self, error ? "/proc/self/fd/2" : "/proc/self/fd/1", &file) == 0 && file.is_file;
+    writer->waits = !is_file;
     ctx->verdict[0] = wr_writer_open(writer, ctx, is_file ? FILE_BYTES : PIPE_BUF) && print_header(writer, ctx);
 }
 

@@ -82,7 +82,7 @@ static enum filled fill(stdin_reader *s, weir_ctx *ctx)
     const wr_env *env = wr_host_env(ctx);
     struct pollfd ready = {.fd = STDIN_FILENO, .events = POLLIN};
     size_t        room, dropped;
-    if (poll(&ready, 1, 0) == 0) return NOTHING_THERE;
+    if (poll(&ready, 1, 0) <= 0) return NOTHING_THERE; /* also when a signal came: to read might block the slot */
     char *to = wr_reader_space(&s->reader, ctx, &room, &dropped);
     if (to == NULL) return FAILED;
     s->base += dropped;

@@ -4,6 +4,8 @@
 #include <poll.h>
 #include <stdlib.h>
 
+enum { WAIT_MS = 100 };
+
 bool wr_writer_open(wr_writer *writer, weir_ctx *ctx, size_t full)
 {
     writer->codec = wr_host_codec(ctx);
@@ -22,16 +24,31 @@ void wr_writer_close(wr_writer *writer)
     memset(writer, 0, sizeof *writer);
 }
 
+/* Until whoever reads has made room. It may stand still: then a cancel ends the wait. */
+static bool wait_for_room(wr_writer *writer, weir_ctx *ctx)
+{
+    struct pollfd ready = {.fd = writer->file, .events = POLLOUT};
+    while (poll(&ready, 1, WAIT_MS) <= 0) {
+        if (!wr_home_canceled(wr_host_op(ctx)->home)) continue;
+        writer->broken = true;
+        writer->used = 0;
+        wr_op_fail(wr_host_op(ctx), WR_CANCELED, "canceled, while nobody reads what is written to %s; sink %s",
+                   writer->path, wr_host_endpoint(ctx)->name);
+        return false;
+    }
+    return true;
+}
+
 bool wr_writer_flush(wr_writer *writer, weir_ctx *ctx)
 {
     const wr_env *env = wr_host_env(ctx);
     size_t        done = 0;
     if (writer->broken) return false;
     while (done < writer->used) {
+        if (writer->waits && !wait_for_room(writer, ctx)) return false;
         int64_t n = env->write(env->self, writer->file, writer->buffer + done, writer->used - done);
-        if (n == -EAGAIN) { /* somebody made standard output non-blocking */
-            struct pollfd ready = {.fd = writer->file, .events = POLLOUT};
-            poll(&ready, 1, 1000);
+        if (n == -EAGAIN) { /* somebody made it non-blocking */
+            if (!wait_for_room(writer, ctx)) return false;
             continue;
         }
         if (n < 0) {

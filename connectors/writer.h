@@ -14,10 +14,11 @@ typedef struct wr_writer {
     const char *path;        /* for messages */
     char        prefix[16];  /* of every record, "3> " */
     size_t      prefix_bytes;
-    bool        broken; /* a write has failed: nothing more is tried */
+    bool waits;  /* for room before each write, so that a reader that stands still does not hold a canceled task */
+    bool broken; /* a write has failed: nothing more is tried */
 } wr_writer;
 
-/* file, path and prefix are the caller's to set before. False after it has failed the task. */
+/* file, path, waits and prefix are the caller's to set before. False after it has failed the task. */
 bool wr_writer_open(wr_writer *writer, weir_ctx *ctx, size_t full);
 void wr_writer_close(wr_writer *writer); /* drops what was not flushed */
 /* The n records of ctx->in. */

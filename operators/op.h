@@ -109,13 +109,21 @@ struct wr_home {
     uint64_t          epoch;          /* id of the newest barrier that the running tasklet has passed */
     uint64_t    split; /* whose records are being pushed: the number of a source's split, or WR_ORIGIN_CHANNEL | n */
     uint32_t    slot;
-    uint32_t    attempt;                   /* of the job in a cluster; 0: it is not in one */
-    const char *job, *lineage;             /* lineage: "" or NULL when no snapshots are taken */
-    const _Atomic int64_t *lease_until_ns; /* base/lease.h */
+    uint32_t    attempt;                    /* of the job in a cluster; 0: it is not in one */
+    const char *job, *lineage;              /* lineage: "" or NULL when no snapshots are taken */
+    const _Atomic uint32_t *command;        /* of the running tasklet, see wr_home_canceled; NULL: nobody commands */
+    const _Atomic int64_t  *lease_until_ns; /* base/lease.h */
     bool       snapshots; /* barriers come, and complete follows; the last barrier comes after the end of input */
     wr_scratch scratch;   /* weir_keep, weir_format, far strings of emitted records */
     uint32_t   depth;     /* pushes under way: scratch is reset when the outermost ends */
 };
+
+/* For loops that wait for somebody outside: whoever commands the tasklet wants it to end at once. */
+#define WR_HOME_CANCEL 2u
+static inline bool wr_home_canceled(const wr_home *home)
+{
+    return home->command != NULL && (atomic_load_explicit(home->command, memory_order_relaxed) & WR_HOME_CANCEL) != 0;
+}
 
 /* An operator of one subtask. Slot-owned. */
 struct wr_op {

@@ -3,6 +3,8 @@
 #include "base/sabotage.h"
 #include "taskmanager/heads.h"
 
+_Static_assert(WR_COMMAND_CANCEL == WR_HOME_CANCEL, "loops that wait look for it");
+
 static uint32_t command_of(const wr_tasklet *t)
 {
     return atomic_load_explicit(&t->command, memory_order_acquire);
@@ -323,6 +325,7 @@ enum wr_called wr_tasklet_call(wr_tasklet *t)
     uint32_t state = atomic_load_explicit(&t->state, memory_order_relaxed);
     if (state >= WR_TASK_FINISHED) return WR_CALLED_DONE;
     t->home->epoch = t->barriers.passed;
+    t->home->command = &t->command;
     if (wr_barrier_orders(t) && wr_tasklet_failed(t)) return wr_tasklet_leave(t, WR_TASK_FAILED);
     if (command_of(t) & WR_COMMAND_CANCEL) return wr_tasklet_leave(t, WR_TASK_CANCELED);
     if (t->finishing) return finish(t);

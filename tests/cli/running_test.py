@@ -1,6 +1,11 @@
 """Results, summaries, arguments and signals."""
+import fcntl
 import json
+import os
+import select
 import signal
+import struct
+import termios
 import time
 
 from kit import COUNT, HEAD, Case, main
@@ -44,6 +49,24 @@ class Running(Case):
             word, n = row.split(",")
             result[word] = max(result.get(word, 0), int(n))
         return result
+
+    def test_cancel_while_nobody_reads(self):
+        run = self.start("run", "words.so", "-p1", "--set", "lines=generator:")
+        self.addCleanup(lambda: (run.kill(), run.communicate()))
+        said = b""
+
+        def told(word):
+            nonlocal said
+            if select.select([run.stderr], [], [], 0)[0]:
+                said += os.read(run.stderr.fileno(), 65536)
+            return word in said
+        self.wait_until(lambda: struct.unpack("i", fcntl.ioctl(run.stdout, termios.FIONREAD, bytes(4)))[0] > 60000, "the pipe fills")
+        for word in (b"stopping", b"canceling"):
+            run.send_signal(signal.SIGINT)
+            self.wait_until(lambda w=word: told(w), word.decode())
+        self.assertEqual(run.wait(60), 130)
+        said += run.stderr.read()
+        self.assertNotIn(b"does not return", said)
 
     def test_header_is_printed_before_all_lines(self):
         for word in "abcdefgh":  # some of these keys are on subtask 0, some on subtask 1

@@ -432,6 +432,42 @@ static void pipes_get_whole_lines(void **state)
     drive_fini(&d);
 }
 
+/* A reader that stands still holds the slot until the task is canceled, and no longer. */
+static void a_full_pipe_lets_go_of_a_canceled_task(void **state)
+{
+    (void)state;
+    for (int flags = 0; flags <= O_NONBLOCK; flags += O_NONBLOCK) {
+        drive            d;
+        int              ends[2];
+        char             bytes[4096] = "";
+        _Atomic uint32_t command = 0;
+        assert_int_equal(pipe(ends), 0);
+        fcntl(ends[1], F_SETFL, O_NONBLOCK);
+        while (write(ends[1], bytes, sizeof bytes) > 0) {}
+        fcntl(ends[1], F_SETFL, flags);
+        fflush(stdout);
+        int saved = dup(STDOUT_FILENO);
+        assert_true(drive_init(&d, spec_of("print:")));
+        d.home.command = &command;
+        dup2(ends[1], STDOUT_FILENO);
+        bool opened = drive_open(&d);
+        drive_write(&d, some, 1);
+        atomic_store(&command, WR_HOME_CANCEL);
+        alarm(20); /* else it would wait for ever */
+        d.op.kernel->flush(&d.op);
+        alarm(0);
+        dup2(saved, STDOUT_FILENO);
+        close(saved);
+        assert_true(opened);
+        assert_int_equal(d.op.failure.code, WR_CANCELED);
+        assert_contains(d.op.failure.text, "nobody reads what is written to standard output; sink it");
+        drive_close(&d);
+        drive_fini(&d);
+        close(ends[0]);
+        close(ends[1]);
+    }
+}
+
 static void collects(void **state)
 {
     (void)state;
@@ -538,6 +574,7 @@ int main(void)
         cmocka_unit_test(prints_lines),
         cmocka_unit_test(the_header_is_the_first_line),
         cmocka_unit_test(pipes_get_whole_lines),
+        cmocka_unit_test(a_full_pipe_lets_go_of_a_canceled_task),
         cmocka_unit_test(collects),
         cmocka_unit_test(public_encode),
         cmocka_unit_test(public_decode),

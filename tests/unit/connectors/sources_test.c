@@ -1,6 +1,9 @@
 /* The sources that are no files: generator, standard input, and what a test pushes. */
 #include "tests/unit/connectors/drive.h"
+#include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <time.h>
 
 typedef struct made {
     weir_str   name;
@@ -191,6 +194,41 @@ static void stdin_back(int saved)
     close(saved);
 }
 
+/* Stands before the C library's: now and then a signal comes. */
+static int signals;
+int        poll(struct pollfd *fd, nfds_t n, int timeout_ms)
+{
+    struct timespec time = {.tv_nsec = timeout_ms * 1000000};
+    if (signals == 0) return ppoll(fd, n, &time, NULL);
+    signals--;
+    errno = EINTR;
+    return -1;
+}
+
+/* Nothing is there to be read, and nobody may wait for it. */
+static void stdin_does_not_block_after_a_signal(void **state)
+{
+    (void)state;
+    drive d;
+    int   saved, to = pipe_to_stdin(&saved);
+    assert_true(drive_init(&d, (wr_endpoint_spec){.type = &line_type, .uri = "stdin:"}));
+    assert_true(drive_enumerate(&d));
+    assert_true(drive_open(&d));
+    wr_source_add(&d.op, d.enumerator.split[0]);
+    signals = 1;
+    alarm(20); /* else it would read for ever */
+    assert_int_equal(drive_poll(&d), WR_POLLED_IDLE);
+    assert_int_equal(signals, 0);
+    alarm(0);
+    assert_int_equal(write(to, "one\n", 4), 4);
+    close(to);
+    while (drive_poll(&d) != WR_POLLED_EMPTY) {}
+    assert_int_equal(d.count, 1);
+    drive_close(&d);
+    drive_fini(&d);
+    stdin_back(saved);
+}
+
 static void stdin_waits_and_ends(void **state)
 {
     (void)state;
@@ -315,6 +353,7 @@ int main(void)
         cmocka_unit_test(generator_goes_on_where_it_was),
         cmocka_unit_test(generator_keeps_its_rate),
         cmocka_unit_test(generator_options_are_checked),
+        cmocka_unit_test(stdin_does_not_block_after_a_signal),
         cmocka_unit_test(stdin_waits_and_ends),
         cmocka_unit_test(stdin_reads_csv_with_a_header),
         cmocka_unit_test(tests_push),
