@@ -68,6 +68,11 @@ wr_err wr_connector_inspect(void *self, const weir_endpoint *endpoint, bool sink
     if (endpoint->connector == &wr_connector_print) WR_TRY(wr_print_check_options(endpoint, info));
     if (endpoint->connector == &wr_connector_generator) WR_TRY(wr_generator_check_options(endpoint, info));
     if (endpoint->format == NULL) return WR_OK;
+    if (endpoint->header && !is_built_in(endpoint->connector))
+        return wr_fail(info, WR_OPTION,
+                       "'%s:' reads and writes records one by one, by weir_decode and weir_encode, and knows no header "
+                       "line; leave header out, and let its columns be the fields in their order",
+                       endpoint->connector->scheme);
     bool own_format = wr_format_find(endpoint->format) == NULL && !is_built_in(endpoint->connector);
     if (own_format) return WR_OK; /* a third party's connector checks what it brings */
     wr_err err = wr_endpoint_codec(&codec, endpoint, info);

@@ -42,19 +42,24 @@ typedef struct weir_connector {
     uint64_t               reserved[6];
 } weir_connector;
 
-/* What a connector's loop may ask. Thread: the loop's. Strings live as long as the task. */
+/* What a connector's loop may ask. Thread: the loop's. Strings live as long as the task. weir_endpoint_str and
+ * weir_endpoint_u64 know the options that the connector declares in weir_connector.option, and those only: to ask for
+ * another one is a mistake in the connector, which ends the process (abort) with a report. weir_endpoint_of gives NULL
+ * in a loop that is none of a connector's, and the others do not take that. */
 typedef struct weir_endpoint weir_endpoint;
 const weir_endpoint         *weir_endpoint_of(const weir_ctx *ctx);
 const char                  *weir_endpoint_uri(const weir_endpoint *e);
 const char                  *weir_endpoint_path(const weir_endpoint *e); /* what follows "scheme:" or "scheme://" */
 const weir_type             *weir_endpoint_type(const weir_endpoint *e);
-const char                  *weir_endpoint_str(const weir_endpoint *e, const char *option);
-/* U64, BYTES, BOOL, DURATION in ns */
+/* As it was given, or weir_option_def.otherwise, which may be NULL. Of any kind. */
+const char *weir_endpoint_str(const weir_endpoint *e, const char *option);
+/* U64, BYTES, BOOL (0 or 1), DURATION in ns; of a STR, and without value and default, 0. */
 uint64_t weir_endpoint_u64(const weir_endpoint *e, const char *option);
 uint64_t weir_endpoint_rate_max(const weir_endpoint *e);
 
 /* Parses one record (without its line end) by the endpoint's format and emits it to out[0]; `place` is named when it is
- * bad ("FILE:LINE"): then the operator's policy decides and the call returns false. */
+ * bad ("FILE:LINE"): then the operator's policy decides and the call returns false. A record is one line of CSV without
+ * a header: `header` is refused for connectors that are not built in. */
 bool weir_decode(weir_ctx *ctx, const char *bytes, size_t n, const char *place, uint64_t place_number);
 /* Writes record `at` of `in` in the endpoint's format, with its line end, into memory of the batch. */
 weir_str weir_encode(weir_ctx *ctx, const void *record);

@@ -138,6 +138,9 @@ class Modules(Case):
         self.expect(self.weir(*flags, "shout.so"), 0, r"^$", out="!a long line of text\n!b\n")
         self.error(self.weir(*flags, "old.so"), 7, 202, "WRONG_ABI", "a connector of ABI 99, and this Weir has 1")
         self.error(self.weir("run", "good.so", "--set", "out=shuot:", "--connector", "shout.so"), 2, 302, "URI", "shuot", "did you mean.*shout")
+        self.expect(self.weir("check", "good.so", "--set", "out=shout:?format=csv", "--connector", "shout.so"), 0)
+        self.error(self.weir("check", "good.so", "--set", "out=shout:?format=csv&header=true", "--connector", "shout.so"), 2, 303, "OPTION",
+                   "'shout:' reads and writes records one by one, .* knows no header line; leave header out")
         self.error(self.weir("run", "good.so", "--set", "out=shout:?prefx=1", "--connector", "shout.so"), 2, 303, "OPTION",
                    "did you mean.*prefix")
 
