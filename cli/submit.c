@@ -4,6 +4,7 @@
 #include "cli/child.h"
 #include "cli/local.h"
 #include "cli/remote.h"
+#include "graph/remote.h"
 #include "jobmanager/core_restart.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@ typedef struct parcel {
     wr_options     options; /* of the child: --set made absolute */
     char          *owned[WR_CLI_LIST_MAX];
     uint32_t       owneds;
+    bool           one_path[WR_CLI_LIST_MAX]; /* of --set: no list, since it is a sink's */
     wr_child_graph graph;
     wr_job_spec    spec;
     wr_blob_ref    file[FILES_MAX];
@@ -38,29 +40,110 @@ static const char *bare(const char *path)
     return slash != NULL ? slash + 1 : path;
 }
 
-/* A relative path behind file: is meant from here, unless the file is shipped: then it is in the worker's folder. */
-static wr_err take_set(parcel *p, const char *set, wr_errinfo *info)
+static bool is_shipped(const parcel *p, const char *path, size_t n)
 {
-    char        path[WR_PATH_BYTES_MAX];
-    const char *uri = strchr(set, '='), *at = uri != NULL ? uri + 1 : NULL;
-    bool        is_file = at != NULL && strncmp(at, "file:", 5) == 0 && at[5] != '/' && at[5] != 0;
-    for (uint32_t i = 0; is_file && i < p->options.ship.count; i++) {
+    for (uint32_t i = 0; i < p->options.ship.count; i++) {
         const char *name = bare(p->options.ship.text[i]);
-        size_t      n = strlen(name);
-        if (strncmp(at + 5, name, n) == 0 && (at[5 + n] == 0 || at[5 + n] == '?')) is_file = false;
+        if (strlen(name) == n && memcmp(path, name, n) == 0) return true;
     }
-    if (!is_file) {
-        p->options.set.text[p->options.set.count++] = set;
+    return false;
+}
+
+/* A relative path behind file: is meant from here, unless the file is shipped: then it is in the worker's folder. */
+static wr_err put_path(const parcel *p, FILE *to, const char *path, size_t n, wr_errinfo *info)
+{
+    char part[WR_PATH_BYTES_MAX], whole[WR_PATH_BYTES_MAX];
+    if (n == 0 || n >= sizeof part || path[0] == '/' || is_shipped(p, path, n)) {
+        fprintf(to, "%.*s", (int)n, path); /* one that is too long is refused with its URI */
         return WR_OK;
     }
-    WR_TRY(wr_absolute(path, at, info));
-    size_t room = strlen(path) + (size_t)(at - set) + 6;
-    char  *text = malloc(room);
-    if (text == NULL) return wr_fail(info, WR_MEMORY, "no memory for a URI");
-    snprintf(text, room, "%.*sfile:%s", (int)(at - set), set, path);
-    p->owned[p->owneds++] = text;
-    p->options.set.text[p->options.set.count++] = text;
+    snprintf(part, sizeof part, "%.*s", (int)n, path);
+    WR_TRY(wr_absolute(whole, part, info));
+    fputs(whole, to);
     return WR_OK;
+}
+
+/* The path of a file: URI in --set, up to its options; NULL: it has none. */
+static const char *path_of_set(const char *set, size_t *n)
+{
+    const char *uri = strchr(set, '=');
+    if (uri == NULL || strncmp(uri + 1, "file:", 5) != 0) return NULL;
+    *n = strcspn(uri + 6, "?");
+    return uri + 6;
+}
+
+/* set number i; of a list of paths each one. */
+static wr_err take_set(parcel *p, uint32_t i, const char *set, wr_errinfo *info)
+{
+    size_t      n = 0, bytes = 0;
+    const char *path = path_of_set(set, &n), *end = path + n;
+    char       *text = NULL;
+    FILE       *to = path != NULL ? open_memstream(&text, &bytes) : NULL;
+    wr_err      err = WR_OK;
+    p->options.set.text[p->options.set.count++] = set;
+    if (path == NULL) return WR_OK;
+    if (to == NULL) return wr_fail(info, WR_MEMORY, "no memory for a URI");
+    fprintf(to, "%.*s", (int)(path - set), set);
+    for (bool more = true; more && err == WR_OK;) {
+        const char *comma = p->one_path[i] ? NULL : memchr(path, ',', (size_t)(end - path));
+        const char *behind = comma != NULL ? comma : end;
+        err = put_path(p, to, path, (size_t)(behind - path), info);
+        more = comma != NULL;
+        if (more) fputc(',', to);
+        path = behind + more;
+    }
+    fputs(end, to);
+    bool good = fclose(to) == 0;
+    p->owned[p->owneds++] = text;
+    if (err == WR_OK && !good) err = wr_fail(info, WR_MEMORY, "no memory for a URI");
+    if (err == WR_OK) p->options.set.text[p->options.set.count - 1] = text;
+    return err;
+}
+
+static wr_err take_sets(parcel *p, const wr_options *o, wr_errinfo *info)
+{
+    for (; p->owneds > 0; p->owneds--) free(p->owned[p->owneds - 1]);
+    p->options.set.count = 0;
+    for (uint32_t i = 0; i < o->set.count; i++) WR_TRY(take_set(p, i, o->set.text[i], info));
+    p->spec.set = p->options.set.text;
+    p->spec.sets = p->options.set.count;
+    return WR_OK;
+}
+
+/* A sink has one path, whatever commas are in it; only the graph says which are sinks. *again: one was taken for a
+ * list. */
+static wr_err find_paths_of_sinks(parcel *p, const wr_options *o, bool *again, wr_errinfo *info)
+{
+    wr_remote *graph = NULL;
+    size_t     n = 0;
+    WR_TRY(wr_remote_decode(&graph, p->graph.graph, p->graph.graph_bytes, info));
+    const wr_job *job = wr_remote_job(graph);
+    for (uint32_t i = 0; i < o->set.count; i++) {
+        const char *set = o->set.text[i], *path = path_of_set(set, &n);
+        if (path == NULL || memchr(path, ',', n) == NULL) continue;
+        size_t name = (size_t)(strchr(set, '=') - set);
+        for (uint32_t k = 0; k < job->nodes; k++) {
+            const wr_node *node = &job->node[k];
+            if (node->kind != WR_NODE_SINK || strlen(node->name) != name || memcmp(node->name, set, name) != 0)
+                continue;
+            p->one_path[i] = *again = true;
+        }
+    }
+    wr_remote_free(graph);
+    return WR_OK;
+}
+
+static int build(parcel *p, const wr_options *o, int64_t until_ns)
+{
+    wr_errinfo info = {0};
+    bool       again = false;
+    int        exit_code = wr_child_graph_of(&p->options, NULL, until_ns, &p->graph);
+    if (exit_code != WR_EXIT_OK) return exit_code;
+    if (find_paths_of_sinks(p, o, &again, &info) != WR_OK) return wr_cli_fail(&info);
+    if (!again) return WR_EXIT_OK;
+    wr_child_graph_free(&p->graph);
+    if (take_sets(p, o, &info) != WR_OK) return wr_cli_fail(&info);
+    return wr_child_graph_of(&p->options, NULL, until_ns, &p->graph);
 }
 
 static wr_err add_file(parcel *p, const char *path, wr_errinfo *info)
@@ -126,12 +209,11 @@ static wr_err take_folders(parcel *p, const wr_options *o, wr_errinfo *info)
 static wr_err fill(parcel *p, const wr_options *o, wr_errinfo *info)
 {
     p->options = *o;
-    p->options.set.count = 0;
     p->options.parallelism_default = 1;
     p->options.json = false;
     if (o->name != NULL && !wr_job_name_fits(o->name))
         return wr_fail(info, WR_USAGE, "a job has a name of 1 to %d printable bytes", WR_NAME_BYTES_MAX);
-    for (uint32_t i = 0; i < o->set.count; i++) WR_TRY(take_set(p, o->set.text[i], info));
+    WR_TRY(take_sets(p, o, info));
     WR_TRY(wr_blob_describe(o->file, &p->spec.module, info));
     for (uint32_t i = 0; i < o->connector.count; i++) WR_TRY(add_file(p, o->connector.text[i], info));
     for (uint32_t i = 0; i < o->ship.count; i++) WR_TRY(add_file(p, o->ship.text[i], info));
@@ -144,8 +226,6 @@ static wr_err fill(parcel *p, const wr_options *o, wr_errinfo *info)
     p->spec.file = p->file;
     p->spec.arg = o->rest;
     p->spec.args = o->rests;
-    p->spec.set = p->options.set.text;
-    p->spec.sets = p->options.set.count;
     take_settings(&p->spec, o);
     return WR_OK;
 }
@@ -263,7 +343,7 @@ int wr_cli_submit(const wr_options *o)
         parcel_free(p);
         return wr_cli_fail(&info);
     }
-    exit_code = wr_child_graph_of(&p->options, NULL, until_ns, &p->graph);
+    exit_code = build(p, o, until_ns);
     if (exit_code == WR_EXIT_OK && take_folders(p, o, &info) != WR_OK) exit_code = wr_cli_fail(&info);
     if (exit_code == WR_EXIT_OK) {
         p->spec.name = o->name != NULL ? o->name : p->graph.name;

@@ -162,6 +162,20 @@ class Verbs(kit.Case):
             self.assertNotIn("warning", got.err)
             self.assertEqual(kit.lines_of(c.path("copies")), ["one", "two"])
 
+    def test_relative_paths_of_a_list(self):
+        with Cluster(taskmanagers=1, slots=1) as c:
+            lines = c.build("lines", LINES)
+            os.mkdir(c.path("other"))
+            for name, text in (("a.txt", "a"), ("b.txt", "b"), ("c.txt", "c"), ("other/a.txt", "shipped")):
+                with open(c.path(name), "w", encoding="utf-8") as file:
+                    file.write(text + "\n")
+            for number, (paths, ship, wanted) in enumerate((
+                    ("a.txt,b.txt", (), ["a", "b"]), (c.path("c.txt") + ",b.txt,a.txt", (), ["a", "b", "c"]),
+                    ("[ab].txt,c.txt?split-bytes=0", (), ["a", "b", "c"]), ("a.txt,c.txt", ("--file", "other/a.txt"), ["c", "shipped"]))):
+                copies = f"copies,{number}"  # no list: it is a sink's
+                c.weir("submit", lines, "-n", f"list{number}", *ship, "--set", f"lines=file:{paths}", "--set", f"copies=file:{copies}", code=0)
+                self.assertEqual(sorted(kit.lines_of(c.path(copies))), wanted)
+
     def test_results_that_would_go_with_the_job_are_warned_of(self):
         with Cluster(taskmanagers=1, slots=1) as c:
             counts = c.build("counts", kit.COUNTS)
