@@ -133,10 +133,11 @@
 #define WR_SLICES_MAX   100000 /* of one window */
 
 /* Sources. */
-#define WR_FILES_MAX       65536      /* files that one URI may name */
-#define WR_SPLIT_BYTES     WR_MIB(16) /* a large file is cut into splits of about this */
-#define WR_SPLIT_BYTES_MIN WR_KIB(1)  /* into no smaller ones, whoever asks */
-#define WR_READ_BYTES      WR_MIB(1)  /* one read of a file */
+#define WR_FILES_MAX            65536      /* files that one URI may name */
+#define WR_SPLIT_BYTES          WR_MIB(16) /* a large file is cut into splits of about this */
+#define WR_SPLIT_BYTES_MIN      WR_KIB(1)  /* into no smaller ones, whoever asks */
+#define WR_READ_BYTES           WR_MIB(1)  /* one read of a file */
+#define WR_CSV_HEADER_BYTES_MAX WR_KIB(64) /* a line of names */
 
 /* Time. */
 #define WR_DEPLOY_MS    600000    /* something is heard of each deployed subtask by then */

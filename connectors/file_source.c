@@ -12,9 +12,9 @@
 #include <stdlib.h>
 
 enum {
-    TAIL_BYTES = WR_KIB(4), /* read beyond a split's end at once: the rest of its last line is mostly within */
-    HEADER_BYTES_MAX = WR_KIB(4),
-    BEFORE_BYTES_MAX = 64,             /* of what was read last: told apart from a file that was written anew */
+    TAIL_BYTES = WR_KIB(4),   /* read beyond a split's end at once: the rest of its last line is mostly within */
+    HEADER_BYTES = WR_KIB(4), /* read at once: a header line is mostly within */
+    BEFORE_BYTES_MAX = 64,    /* of what was read last: told apart from a file that was written anew */
     LINES_FROM_START_MAX = WR_MIB(64), /* a bad record further on is named by its byte, not by its line */
 };
 
@@ -162,11 +162,13 @@ static void file_place(const wr_reader *reader, weir_ctx *ctx, size_t at, char *
 static bool read_header(file_reader *f, weir_ctx *ctx, int64_t *bytes)
 {
     const wr_env *env = wr_host_env(ctx);
-    char          line[HEADER_BYTES_MAX];
+    char          line[WR_CSV_HEADER_BYTES_MAX];
     wr_reason     reason;
     size_t        n = 0;
-    for (int64_t got = 1; got > 0 && n < sizeof line; n += (size_t)got) {
-        got = env->pread(env->self, f->file - 1, line + n, sizeof line - n, (int64_t)n);
+    for (int64_t got = 1; got > 0 && n < sizeof line && memchr(line, '\n', n) == NULL; n += (size_t)got) {
+        size_t want = sizeof line - n < HEADER_BYTES ? sizeof line - n : HEADER_BYTES;
+        if (n >= HEADER_BYTES && !f->reader.codec->header) break; /* only the mark of UTF-8 is looked for */
+        got = env->pread(env->self, f->file - 1, line + n, want, (int64_t)n);
         if (got < 0) {
             wr_host_fail_errno(ctx, (int)-got, "read", f->path, "check the file");
             return false;
@@ -181,7 +183,7 @@ static bool read_header(file_reader *f, weir_ctx *ctx, int64_t *bytes)
         return true;
     }
     bool ok = end != NULL || n < sizeof line ||
-              wr_reason_set(&reason, "the header line is longer than %d bytes", HEADER_BYTES_MAX);
+              wr_reason_set(&reason, "the header line is longer than %d bytes", WR_CSV_HEADER_BYTES_MAX);
     if (content > 0 && line[bom + content - 1] == '\r') content--;
     if (ok && wr_layout_of_header(&f->reader.layout, f->reader.codec, line + bom, content, &reason)) return true;
     wr_op_fail(wr_host_op(ctx), WR_BAD_RECORD, "%s; %s:1; source %s (%s)", reason.text, f->path,

@@ -80,6 +80,11 @@ static wr_err csv_prepare(wr_codec *codec, wr_errinfo *info)
     if (separator == '"' || separator == '\n' || separator == '\r' || separator >= 0x80)
         return wr_fail(info, WR_OPTION,
                        "separator: a quote, a line break or a byte above 127 cannot part CSV fields; use , ; or a tab");
+    if (codec->header && wr_csv_header_bound(codec) > WR_CSV_HEADER_BYTES_MAX)
+        return wr_fail(info, WR_LIMIT,
+                       "the header line of record %s may have up to %zu bytes, and at most %d are possible; give its "
+                       "columns shorter names by .fields",
+                       type->name, wr_csv_header_bound(codec), WR_CSV_HEADER_BYTES_MAX);
     for (uint32_t i = 0; i < type->fields; i++) {
         if (type->field[i].kind == WEIR_BYTES)
             return wr_fail(info, WR_FORMAT,
@@ -162,7 +167,7 @@ bool wr_layout_of_header(wr_layout *layout, const wr_codec *codec, const char *l
 {
     const char *at = line, *end = line + n;
     bool        found[WR_FIELDS_MAX] = {false};
-    char        scratch[WR_KIB(4)], *to = scratch;
+    char        scratch[WR_CSV_HEADER_BYTES_MAX], *to = scratch;
     if (n > sizeof scratch)
         return wr_reason_set(reason, "a header line of %zu bytes; at most %zu are possible", n, sizeof scratch);
     layout->columns = 0;
@@ -187,9 +192,11 @@ bool wr_layout_of_header(wr_layout *layout, const wr_codec *codec, const char *l
     return true;
 }
 
-static bool needs_quotes(const wr_codec *codec, const char *text, size_t n)
+/* first: of its line. */
+static bool needs_quotes(const wr_codec *codec, const char *text, size_t n, bool first)
 {
     if (n == 0) return codec->type->fields == 1; /* an empty line could be taken for a blank one */
+    if (first && n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) return true; /* and this for the mark of UTF-8 */
     for (size_t i = 0; i < n; i++) {
         char c = text[i];
         if (c == codec->separator || c == '"' || c == '\n' || c == '\r') return true;
@@ -197,9 +204,9 @@ static bool needs_quotes(const wr_codec *codec, const char *text, size_t n)
     return false;
 }
 
-static char *write_string(const wr_codec *codec, const char *text, size_t n, char *to)
+static char *write_string(const wr_codec *codec, const char *text, size_t n, bool first, char *to)
 {
-    if (!needs_quotes(codec, text, n)) {
+    if (!needs_quotes(codec, text, n, first)) {
         memcpy(to, text, n);
         return to + n;
     }
@@ -230,7 +237,7 @@ static char *csv_encode(const wr_codec *codec, const void *record, char *to)
         if (i > 0) *to++ = codec->separator;
         if (wr_kind_is_string(field->kind)) {
             const weir_str *str = (const weir_str *)(const void *)((const char *)record + field->offset);
-            to = write_string(codec, weir_str_data(str), str->len, to);
+            to = write_string(codec, weir_str_data(str), str->len, i == 0, to);
         } else {
             to = wr_value_write(field, codec->field[i].unit, record, to);
         }
@@ -250,7 +257,7 @@ char *wr_csv_header(const wr_codec *codec, char *to)
 {
     for (uint32_t i = 0; i < codec->type->fields; i++) {
         if (i > 0) *to++ = codec->separator;
-        to = write_string(codec, codec->field[i].name, codec->field[i].name_bytes, to);
+        to = write_string(codec, codec->field[i].name, codec->field[i].name_bytes, i == 0, to);
     }
     *to++ = '\n';
     return to;

@@ -114,7 +114,7 @@ static bool take_header(stdin_reader *s, weir_ctx *ctx)
         return true;
     }
     const char *end = memchr(line, '\n', left);
-    if (end == NULL && !r->ended && left <= WR_KIB(4)) return false; /* a longer one is refused below */
+    if (end == NULL && !r->ended && left <= WR_CSV_HEADER_BYTES_MAX) return false; /* a longer one is refused below */
     size_t whole = end != NULL ? (size_t)(end + 1 - line) : left, n = whole - bom - (end != NULL);
     if (n > 0 && line[bom + n - 1] == '\r') n--;
     if (!wr_layout_of_header(&r->layout, r->codec, line + bom, n, &reason)) {

@@ -335,6 +335,93 @@ static void what_is_written_is_read_again(void **state)
     folder_remove(&f);
 }
 
+/* What is between a sink and a source of the same record and options, whatever the strings are. */
+typedef struct way {
+    const char *format;
+    char        options[64];
+    bool        header, multiline;
+    const char *fields;
+} way;
+
+static weir_str any_text(wr_prng *prng, char *room, bool breaks)
+{
+    static const char *const pieces[] = {"a", "b c", ",", ";", "\t", "\"", "\"\"", "\xef\xbb\xbf", "\r", "\n", "\r\n"};
+    size_t                   n = 0;
+    for (uint64_t i = wr_prng_below(prng, 6); i > 0; i--) {
+        const char *piece = pieces[wr_prng_below(prng, breaks ? 11 : 8)];
+        memcpy(room + n, piece, strlen(piece));
+        n += strlen(piece);
+    }
+    if (wr_prng_one_in(prng, 8)) room[n++] = 0;
+    return weir_str_of(room, n);
+}
+
+static void there_and_back(const folder *f, wr_prng *prng, const way *w)
+{
+    enum { MANY = 12 };
+    char             text[MANY][64], uri[512];
+    tally            t[MANY];
+    drive            d;
+    wr_endpoint_spec spec = spec_of(uri_of(f, "t?overwrite=true"));
+    uint32_t         n = (uint32_t)wr_prng_below(prng, MANY);
+    for (uint32_t i = 0; i < n; i++) t[i] = (tally){any_text(prng, text[i], w->multiline), wr_prng_next(prng)};
+    spec.format = w->format;
+    spec.header = w->header;
+    spec.fields = w->fields;
+    spec.options = w->options;
+    if (!drive_init(&d, spec)) fail_msg("%s", d.problem.text);
+    assert_true(drive_open(&d));
+    if (n > 0) drive_write(&d, t, n);
+    wr_op_end(&d.op);
+    drive_close(&d);
+    drive_fini(&d);
+    bool csv = strcmp(w->format, "csv") == 0;
+    snprintf(uri, sizeof uri, "file:%s/t%s", f->path, csv && w->multiline ? "?multiline=true" : "");
+    spec.uri = uri;
+    spec.sink = false;
+    if (!drive_init(&d, spec)) fail_msg("%s", d.problem.text);
+    if (!drive_all(&d)) fail_msg("%s", d.op.failure.text);
+    assert_int_equal(d.count, n);
+    for (uint32_t i = 0; i < n; i++) {
+        const tally *back = &((const tally *)(const void *)d.records)[i];
+        assert_int_equal(back->count, t[i].count);
+        if (!weir_str_equal(&back->word, &t[i].word)) fail_msg("record %u of %u differs", i, n);
+    }
+    drive_fini(&d);
+}
+
+static void any_string_is_read_again(void **state)
+{
+    (void)state;
+    folder  f = folder_make();
+    wr_prng prng = wr_prng_of(11);
+    char   *longest = malloc(WR_CSV_HEADER_BYTES_MAX), *wide = longest;
+    memset(longest, 'x', WR_CSV_HEADER_BYTES_MAX);
+    memcpy(longest, "word=", 5);
+    longest[5 + 30000] = 0; /* it may need twice as many bytes, as far as is known before */
+    for (int round = 0; round < 4000; round++) {
+        static const char *const separators[] = {",", ";", "tab"};
+        way  w = {.format = wr_prng_one_in(&prng, 4) ? "raw" : "csv", .multiline = wr_prng_one_in(&prng, 2)};
+        bool csv = strcmp(w.format, "csv") == 0;
+        if (csv) snprintf(w.options, sizeof w.options, "separator=%s", separators[wr_prng_below(&prng, 3)]);
+        w.header = csv && wr_prng_one_in(&prng, 2);
+        if (csv) w.fields = wr_prng_one_in(&prng, 3) ? "word=\xef\xbb\xbf\"w" : round % 50 == 0 ? wide : NULL;
+        there_and_back(&f, &prng, &w);
+    }
+    drive            d;
+    wr_endpoint_spec spec = spec_of(uri_of(&f, "t?overwrite=true"));
+    longest[5 + 30000] = 'x';
+    longest[5 + 40000] = 0;
+    spec.header = true;
+    spec.fields = wide;
+    assert_false(drive_init(&d, spec));
+    assert_contains(d.problem.text,
+                    "the header line of record tally may have up to 80017 bytes, and at most 65536 are possible");
+    drive_fini(&d);
+    free(longest);
+    folder_remove(&f);
+}
+
 static void prints_lines(void **state)
 {
     (void)state;
@@ -571,6 +658,7 @@ int main(void)
         cmocka_unit_test(one_writer_at_a_time),
         cmocka_unit_test(a_full_disk_fails_the_task),
         cmocka_unit_test(what_is_written_is_read_again),
+        cmocka_unit_test(any_string_is_read_again),
         cmocka_unit_test(prints_lines),
         cmocka_unit_test(the_header_is_the_first_line),
         cmocka_unit_test(pipes_get_whole_lines),

@@ -291,6 +291,37 @@ static void stdin_reads_csv_with_a_header(void **state)
     stdin_back(saved);
 }
 
+/* Longer than what is read at once. */
+static void stdin_reads_a_long_header(void **state)
+{
+    (void)state;
+    enum { NAME = 20000 };
+    drive d;
+    int   saved, to = pipe_to_stdin(&saved);
+    char *fields = malloc(NAME + 8);
+    memset(fields, 'n', NAME + 2);
+    memcpy(fields, "s=", 2);
+    fields[NAME + 2] = 0;
+    wr_endpoint_spec spec = {.type = &pair_type, .uri = "stdin:?header=true", .format = "csv", .fields = fields};
+    assert_true(drive_init(&d, spec));
+    assert_true(drive_enumerate(&d));
+    assert_true(drive_open(&d));
+    wr_source_add(&d.op, d.enumerator.split[0]);
+    assert_int_equal(write(to, "n,", 2), 2);
+    assert_int_equal(write(to, fields + 2, NAME), NAME);
+    while (drive_poll(&d) != WR_POLLED_IDLE && !wr_op_failed(&d.op)) {}
+    assert_int_equal(write(to, "\n1,abc\n", 7), 7);
+    close(to);
+    while (!wr_op_failed(&d.op) && drive_poll(&d) != WR_POLLED_EMPTY) {}
+    if (wr_op_failed(&d.op)) fail_msg("%.100s", d.op.failure.text);
+    assert_int_equal(d.count, 1);
+    assert_str(&((const pair *)(const void *)d.records)[0].s, "abc");
+    drive_close(&d);
+    drive_fini(&d);
+    stdin_back(saved);
+    free(fields);
+}
+
 static void wake_me(void *arg)
 {
     ++*(int *)arg;
@@ -356,6 +387,7 @@ int main(void)
         cmocka_unit_test(stdin_does_not_block_after_a_signal),
         cmocka_unit_test(stdin_waits_and_ends),
         cmocka_unit_test(stdin_reads_csv_with_a_header),
+        cmocka_unit_test(stdin_reads_a_long_header),
         cmocka_unit_test(tests_push),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
