@@ -281,7 +281,8 @@ static void check_csv_options(wr_parse *s)
         return;
     }
     bad(s, WR_OPTION,
-        "header and separator are for CSV, but its format is %s; add .format = WEIR_CSV or ?format=csv, or leave them out",
+        "header and separator are for CSV, but its format is %s; add .format = WEIR_CSV or ?format=csv, or leave them "
+        "out",
         s->e->format ? s->e->format : "none");
 }
 

@@ -34,8 +34,8 @@ struct weir_endpoint {
     const wr_endpoint_field *field; /* type->fields of them */
     const wr_endpoint_value *value; /* connector->options of them */
     uint64_t                 rate_max;
-    /* 0 at first, and the one thing in a job that is written: the connector's, for what one subtask of this process does
-     * for all. Whoever uses it orders that. */
+    /* 0 at first, and the one thing in a job that is written: the connector's, for what one subtask of this process
+     * does for all. Whoever uses it orders that. */
     uint32_t *mark;
 };
 
