@@ -153,6 +153,27 @@ static void make_endpoint(weir_pipeline *p, wr_draft *draft, const wr_job_settin
     if (err) wr_graph_problem(p, draft, err, "%s", info.text);
 }
 
+/* What is read once and gone: two readers would each get pieces of it. */
+static void one_reader(weir_pipeline *p)
+{
+    const uint32_t once = WEIR_CONNECTOR_ONE | WEIR_CONNECTOR_GONE;
+    for (uint32_t i = 0; i < p->drafts; i++) {
+        const wr_node *n = &p->draft[i]->node;
+        if (n->kind != WR_NODE_SOURCE || n->connector == NULL || (n->connector->flags & once) != once) continue;
+        for (uint32_t k = 0; k < i; k++) {
+            const wr_node *other = &p->draft[k]->node;
+            if (other->kind != WR_NODE_SOURCE || other->connector != n->connector ||
+                strcmp(other->endpoint->path, n->endpoint->path) != 0)
+                continue;
+            wr_graph_problem(p, p->draft[i], WR_GRAPH,
+                             "it reads what %s reads, and '%s:' can only be read once; give both operators the stream "
+                             "of one source",
+                             wr_graph_where(p, p->draft[k]), n->connector->scheme);
+            break;
+        }
+    }
+}
+
 void wr_graph_endpoints(weir_pipeline *p, const wr_job_settings *settings)
 {
     for (uint32_t i = 0; i < p->drafts; i++) {
@@ -178,6 +199,7 @@ void wr_graph_endpoints(weir_pipeline *p, const wr_job_settings *settings)
         n->blocking = draft->blocking == WEIR_BLOCKING_DEFAULT ? blocks : draft->blocking == WEIR_OWN_THREAD;
         if (n->kind == WR_NODE_TIME) wr_graph_time_blocking(p, draft);
     }
+    one_reader(p);
 }
 
 typedef struct wr_compared {

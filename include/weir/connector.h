@@ -25,7 +25,9 @@ typedef struct weir_option_def {
 /* weir_connector.flags */
 #define WEIR_CONNECTOR_BLOCKS 0x1u /* its calls may block: own thread by default */
 #define WEIR_CONNECTOR_ONE    0x2u /* one subtask only (standard input) */
-#define WEIR_CONNECTOR_GONE   0x4u /* what its source has read cannot be read again: no exactly once behind it */
+/* What its source has read cannot be read again: no exactly once behind it. With ONE: and a job has one source of each
+ * path, since two would tear the input apart. */
+#define WEIR_CONNECTOR_GONE 0x4u
 
 /* A source gives enumerate, open, on_left (poll), close, with state = its split type; a sink open, on_left, flush,
  * close. `in` and `out` hold records of the stream's type, known only at run time: weir_endpoint_type. */
