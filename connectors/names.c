@@ -1,6 +1,8 @@
 /* connectors/names.c: lists, patterns and folders of files. Patterns go through the environment's list of a folder,
  * level by level, so that a simulated file system is searched like a real one. */
 #include "connectors/names.h"
+#include "base/hash.h"
+#include "base/lookup.h"
 #include <errno.h>
 #include <fnmatch.h>
 #include <stdlib.h>
@@ -9,6 +11,7 @@
 /* Caller's storage, one thread: one search. */
 typedef struct search {
     wr_names     *names;
+    wr_lookup     paths; /* numbers of names */
     wr_arena     *arena;
     const wr_env *env;
     wr_errinfo   *info;
@@ -26,7 +29,9 @@ typedef struct entries {
 static wr_err add_file(search *s, const char *path, const wr_file_info *file)
 {
     wr_names *names = s->names;
-    for (uint32_t i = 0; i < names->count; i++) {
+    uint64_t  hash = wr_hash_bytes(path, strlen(path));
+    uint32_t  step = 0;
+    for (uint32_t i; (i = wr_lookup_next(&s->paths, hash, &step)) != WR_LOOKUP_NONE;) {
         if (strcmp(names->name[i].path, path) == 0) return WR_OK;
     }
     if (!file->is_file)
@@ -41,6 +46,8 @@ static wr_err add_file(search *s, const char *path, const wr_file_info *file)
         names->name = more;
         names->room = names->room * 2 + 16;
     }
+    if (!wr_lookup_add(&s->paths, hash, names->count))
+        return wr_fail(s->info, WR_MEMORY, "no memory for %u files; at %s", names->count + 1, path);
     names->name[names->count++] = (wr_name){wr_arena_str(s->arena, path), file->bytes};
     return WR_OK;
 }
@@ -159,18 +166,26 @@ static wr_err add_part(search *s, const char *part)
     return WR_OK;
 }
 
-wr_err wr_names_find(wr_names *names, wr_arena *arena, const wr_env *env, const char *path, wr_errinfo *info)
+static wr_err find_all(search *s, const char *path)
 {
-    search       s = {names, arena, env, info, WR_OK};
     wr_file_info file;
-    *names = (wr_names){0};
-    if (path[0] == 0) return wr_fail(info, WR_URI, "no path; write file:PATH, file:///PATH, a list A,B or a pattern");
-    if (strchr(path, ',') == NULL || env->stat(env->self, path, &file) == 0) return add_part(&s, path);
+    if (path[0] == 0)
+        return wr_fail(s->info, WR_URI, "no path; write file:PATH, file:///PATH, a list A,B or a pattern");
+    if (strchr(path, ',') == NULL || s->env->stat(s->env->self, path, &file) == 0) return add_part(s, path);
     for (const char *at = path; *at != 0;) {
         size_t n = strcspn(at, ",");
-        if (n > 0) WR_TRY(add_part(&s, wr_arena_copy(arena, at, n)));
+        if (n > 0) WR_TRY(add_part(s, wr_arena_copy(s->arena, at, n)));
         at += n + (at[n] == ',');
     }
-    if (names->count == 0) return wr_fail(info, WR_NOT_FOUND, "the list names no file: %s", path);
+    if (s->names->count == 0) return wr_fail(s->info, WR_NOT_FOUND, "the list names no file: %s", path);
     return WR_OK;
+}
+
+wr_err wr_names_find(wr_names *names, wr_arena *arena, const wr_env *env, const char *path, wr_errinfo *info)
+{
+    search s = {.names = names, .arena = arena, .env = env, .info = info};
+    *names = (wr_names){0};
+    wr_err err = find_all(&s, path);
+    wr_lookup_fini(&s.paths);
+    return err;
 }

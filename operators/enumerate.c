@@ -3,6 +3,7 @@
 #include "base/hash.h"
 #include "graph/job.h"
 #include "wire/record.h"
+#include <stdio.h>
 #include <stdlib.h>
 
 static bool same_field(const weir_type *type, const void *a, const void *b)
@@ -14,51 +15,78 @@ static bool same_field(const weir_type *type, const void *a, const void *b)
     return memcmp(x, y, f->size) == 0;
 }
 
-static uint64_t hash_of(const weir_type *type, const void *split)
+static uint64_t hash_of(const weir_field *f, const void *record)
+{
+    const char *at = (const char *)record + f->offset;
+    if (f->kind == WEIR_STR || f->kind == WEIR_BYTES) return wr_hash_str((const weir_str *)(const void *)at);
+    return wr_hash_bytes(at, f->size);
+}
+
+void wr_split_name(const weir_type *type, const void *record, char *text, size_t bytes)
 {
     const weir_field *f = &type->field[0];
-    const char       *at = (const char *)split + f->offset;
-    const weir_str   *str = (const weir_str *)(const void *)at;
-    bool              is_string = f->kind == WEIR_STR || f->kind == WEIR_BYTES;
-    return is_string ? wr_hash_bytes(weir_str_data(str), str->len) : wr_hash_bytes(at, f->size);
-}
-
-/* Where its number is, or is to be put: 0. */
-static uint32_t *place_of(const wr_enumerator *e, const void *split)
-{
-    const weir_type *type = e->outs[0];
-    for (uint64_t i = hash_of(type, split);; i++) {
-        uint32_t *at = &e->place[i & (2 * (uint64_t)e->capacity - 1)];
-        if (*at == 0 || same_field(type, e->split[*at - 1], split)) return at;
+    const char       *at = (const char *)record + f->offset;
+    text[0] = 0;
+    if (f->kind == WEIR_STR || f->kind == WEIR_BYTES) {
+        const weir_str *name = (const weir_str *)(const void *)at;
+        size_t          n = name->len, cut = n < bytes ? 0 : n - bytes + 1 + sizeof "..." - 1;
+        snprintf(text, bytes, "%s%.*s", cut > 0 ? "..." : "", (int)(n - cut), weir_str_data(name) + cut);
+        for (char *c = text; *c != 0; c++) /* it is any bytes */
+            if ((unsigned char)*c < ' ' || *c == 127) *c = '?';
+    } else if (f->size <= 8) {
+        uint64_t value = 0;
+        memcpy(&value, at, f->size);
+        snprintf(text, bytes, "%llu", (unsigned long long)value);
     }
 }
 
-/* False: no memory. */
+/* A split that is known. False: this call has listed another one by its name, and one of them would be lost. */
+static bool again(wr_enumerator *e, wr_listed *known, const wr_listed *now, const char *record)
+{
+    char name[128];
+    bool lost = now->call > 0 && known->call == now->call && known->content != now->content;
+    known->call = now->call;
+    known->content = now->content;
+    if (!lost) return true;
+    wr_split_name(e->outs[0], record, name, sizeof name);
+    wr_op_fail(&e->op, WR_USER_FAIL,
+               "enumerate listed two different splits with the name '%s'; source %s; the first field of %s names the "
+               "split: give each one its own",
+               name, e->op.node->uid, e->outs[0]->name);
+    return false;
+}
+
+/* False: no room for one more. */
 static bool grow(wr_enumerator *e)
 {
-    uint32_t  more = e->capacity ? 2 * e->capacity : 64;
-    void    **split = realloc(e->split, more * sizeof *split);
-    uint32_t *place = calloc(2 * (size_t)more, sizeof *place);
+    if (e->count < e->capacity) return true;
+    uint32_t   more = e->capacity ? 2 * e->capacity : 64;
+    void      *split = realloc(e->split, more * sizeof *e->split);
+    wr_listed *listed = split != NULL ? realloc(e->listed, more * sizeof *e->listed) : NULL;
     if (split != NULL) e->split = split;
-    if (split == NULL || place == NULL) {
-        free(place);
-        wr_op_fail(&e->op, WR_MEMORY, "no memory for %u splits; source %s; name fewer files", more, e->op.node->uid);
-        return false;
-    }
-    free(e->place);
-    e->place = place;
+    if (listed == NULL) return false;
+    e->listed = listed;
     e->capacity = more;
-    for (uint32_t i = 0; i < e->count; i++) *place_of(e, split[i]) = i + 1;
     return true;
 }
 
-/* False: no memory. */
+/* False: it has failed. */
 static bool keep(wr_enumerator *e, const char *from)
 {
     const weir_type *type = e->outs[0];
-    if (e->count == e->capacity && !grow(e)) return false;
-    uint32_t *place = place_of(e, from);
-    if (*place != 0) return true;
+    uint64_t         name = hash_of(&type->field[0], from);
+    wr_listed        now = {.content = name, .call = e->calls};
+    uint32_t         step = 0;
+    for (uint32_t i = 1; i < type->fields; i++) now.content = wr_hash_fold(now.content, hash_of(&type->field[i], from));
+    for (uint32_t k; (k = wr_lookup_next(&e->names, name, &step)) != WR_LOOKUP_NONE;) {
+        if (same_field(type, e->split[k], from)) return again(e, &e->listed[k], &now, from);
+    }
+    if (!grow(e) || !wr_lookup_add(&e->names, name, e->count)) {
+        wr_op_fail(&e->op, WR_MEMORY, "no memory for %u splits; source %s; name fewer files", e->count + 1,
+                   e->op.node->uid);
+        return false;
+    }
+    e->listed[e->count] = now;
     char *to = wr_arena_get(&e->arena, type->size);
     memcpy(to, from, type->size);
     for (uint32_t k = 0; k < type->fields; k++) {
@@ -70,7 +98,6 @@ static bool keep(wr_enumerator *e, const char *from)
         s->u.far = copy;
     }
     e->split[e->count++] = to;
-    *place = e->count;
     return true;
 }
 
@@ -119,15 +146,17 @@ void wr_enumerator_fini(wr_enumerator *e)
     e->op.kernel = NULL; /* it was never opened as a source */
     wr_op_fini(&e->op);
     wr_arena_fini(&e->arena);
+    wr_lookup_fini(&e->names);
     free(e->split);
-    free(e->place);
+    free(e->listed);
     e->split = NULL;
-    e->place = NULL;
+    e->listed = NULL;
 }
 
 bool wr_enumerator_run(wr_enumerator *e)
 {
     e->ran = true;
+    e->calls++;
     e->op.ctx.n = 1;
     e->op.home->depth++;
     if (e->def.enumerate != NULL) wr_op_call(&e->op, e->def.enumerate, "in its enumerate function");

@@ -3,7 +3,14 @@
 #ifndef WR_OPERATORS_ENUMERATE_H
 #define WR_OPERATORS_ENUMERATE_H
 #include "base/arena.h"
+#include "base/lookup.h"
 #include "operators/saver.h"
+
+/* How a split was listed last. */
+typedef struct wr_listed {
+    uint64_t content; /* hash of all its fields */
+    uint64_t call;    /* of enumerate in this run, from 1; 0: it is from a snapshot */
+} wr_listed;
 
 /* Owned by its own thread, where enumerate may block. */
 typedef struct wr_enumerator {
@@ -13,7 +20,9 @@ typedef struct wr_enumerator {
     wr_op            op, taker;
     wr_arena         arena;
     void           **split; /* all known, in order */
-    uint32_t        *place; /* 2 * capacity of them: the number in split + 1, found by the hash of the first field */
+    wr_listed       *listed;
+    wr_lookup        names; /* numbers of splits by the hash of their first field */
+    uint64_t         calls; /* of enumerate in this run */
     uint32_t         count, capacity, assigned;
     bool             ran; /* enumerate was called once at least, in this run or before the snapshot */
 } wr_enumerator;
@@ -21,8 +30,11 @@ typedef struct wr_enumerator {
 /* op's node, home, args and endpoint are those of the source. */
 wr_err wr_enumerator_init(wr_enumerator *e, const wr_op *like, wr_errinfo *info);
 void   wr_enumerator_fini(wr_enumerator *e);
-/* Calls enumerate; splits whose first field is known are ignored. False: it failed, see e->op.failure. */
+/* Calls enumerate; splits whose first field is known are ignored, but two different ones of one call with the same
+ * first field are a failure. False: it failed, see e->op.failure. */
 bool wr_enumerator_run(wr_enumerator *e);
+/* The first field of a split, for people; the end of a long text. */
+void wr_split_name(const weir_type *type, const void *record, char *text, size_t bytes);
 /* The next split that no reader has, or NULL; stays so until wr_enumerator_assigned. */
 const void        *wr_enumerator_next(const wr_enumerator *e);
 static inline void wr_enumerator_assigned(wr_enumerator *e)

@@ -2,6 +2,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/sabotage.h"
+#include "operators/enumerate.h"
 #include "operators/kernels.h"
 #include "operators/saver.h"
 #include "wire/record.h"
@@ -115,20 +116,8 @@ void wr_source_name(const wr_op *op, uint64_t number, char *text, size_t bytes)
     const weir_type *type = op->def->state;
     text[0] = 0;
     for (uint32_t i = 0; i < s->count && type->fields > 0; i++) {
-        const weir_field *f = &type->field[0];
-        const char       *at = (const char *)s->open[i]->record + f->offset;
         if (s->open[i]->number != number) continue;
-        if (f->kind == WEIR_STR || f->kind == WEIR_BYTES) {
-            const weir_str *name = (const weir_str *)(const void *)at;
-            size_t          n = name->len, cut = n < bytes ? 0 : n - bytes + 1 + sizeof "..." - 1;
-            snprintf(text, bytes, "%s%.*s", cut > 0 ? "..." : "", (int)(n - cut), weir_str_data(name) + cut);
-            for (char *c = text; *c != 0; c++) /* it is any bytes */
-                if ((unsigned char)*c < ' ' || *c == 127) *c = '?';
-        } else if (f->size <= 8) {
-            uint64_t value = 0;
-            memcpy(&value, at, f->size);
-            snprintf(text, bytes, "%llu", (unsigned long long)value);
-        }
+        wr_split_name(type, s->open[i]->record, text, bytes);
         return;
     }
 }

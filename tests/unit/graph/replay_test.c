@@ -1,4 +1,5 @@
-/* Exactly once needs sources that can read again what a restart takes back; and what can be read once has one reader. */
+/* Exactly once needs sources that can read again what a restart takes back; and what can be read once has one reader.
+ */
 #include "fixture.h"
 
 static const weir_connector gone = {.magic = WEIR_CONNECTOR_MAGIC,
