@@ -15,6 +15,7 @@ bool wr_text_to_bool(const char *text, size_t count, bool *value);    /* true fa
 /* ISO-8601: 2024-05-06, 2024-05-06T07:08[:09[.123456789]][Z|+02:00]; a blank may stand for T; no zone means UTC.
  * Nanoseconds since 1970 UTC; years 1678 to 2261. */
 bool wr_text_to_time(const char *text, size_t count, int64_t *ns);
+bool wr_text_is_time(const char *text, size_t count); /* the same of years 0000 to 9999: well-formed, if too far off */
 /* 250ms 5s 1h30m 1.5s 2d; units d h m s ms us ns; may start with -; a bare 0 is fine. */
 bool wr_text_to_duration(const char *text, size_t count, int64_t *ns);
 /* 4096, 64KiB, 64MiB, 1GiB, 2TiB; 10kB, 10MB, 1GB, 1TB by 1,000; K M G T by 1,024; a fraction is fine: 1.5GiB. */

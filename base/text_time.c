@@ -90,7 +90,8 @@ static int64_t zone_seconds(reader *r)
     return west ? -seconds : seconds;
 }
 
-bool wr_text_to_time(const char *text, size_t count, int64_t *ns)
+/* Of any year with four digits. */
+static bool read_time(const char *text, size_t count, __int128 *ns)
 {
     reader   r = {text, text + count, true};
     unsigned year = digits(&r, 4);
@@ -115,7 +116,20 @@ bool wr_text_to_time(const char *text, size_t count, int64_t *ns)
     }
     if (!r.ok || r.at != r.end) return false;
     /* In 128 bits, since the first nanoseconds of the range lie before a second that does not fit by itself. */
-    __int128 whole = (__int128)seconds * 1000000000 + part;
+    *ns = (__int128)seconds * 1000000000 + part;
+    return true;
+}
+
+bool wr_text_is_time(const char *text, size_t count)
+{
+    __int128 whole;
+    return read_time(text, count, &whole);
+}
+
+bool wr_text_to_time(const char *text, size_t count, int64_t *ns)
+{
+    __int128 whole;
+    if (!read_time(text, count, &whole)) return false;
     if (whole < INT64_MIN || whole > INT64_MAX) return false;
     *ns = (int64_t)whole;
     return true;

@@ -17,6 +17,8 @@ typedef struct wr_reason {
 } wr_reason;
 /* Returns false, so that a decoder can say `return wr_reason_set(...)`. */
 bool wr_reason_set(wr_reason *reason, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* What stood there, fit for a reason: cut to `bytes`, and without control characters. */
+const char *wr_shown(char *to, size_t bytes, const char *text, size_t n);
 
 /* A field as it is called outside. Frozen. */
 typedef struct wr_outside {

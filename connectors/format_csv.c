@@ -55,10 +55,10 @@ static bool cell_quoted(cell *c, const char **at, const char *end, char separato
         *c = (cell){.at = *scratch, .n = (size_t)(to - *scratch), .quoted = true, .rewritten = true};
         *scratch = to;
     }
-    if (*at < end && **at != separator)
-        return wr_reason_set(reason, "'%c' behind a closing quote; a quote within a quoted field is written twice",
-                             **at);
-    return true;
+    if (*at == end || **at == separator) return true;
+    char show[8];
+    return wr_reason_set(reason, "'%s' behind a closing quote; a quote within a quoted field is written twice",
+                         wr_shown(show, sizeof show, *at, 1));
 }
 
 static bool cell_next(cell *c, const char **at, const char *end, char separator, char **scratch, wr_reason *reason)

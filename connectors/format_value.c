@@ -44,8 +44,7 @@ const char *wr_kind_name(uint32_t kind)
     }
 }
 
-/* What stood there, fit for an error message: cut, and without control characters. */
-static const char *shown(char *to, size_t bytes, const char *text, size_t n)
+const char *wr_shown(char *to, size_t bytes, const char *text, size_t n)
 {
     size_t keep = n < bytes - 4 ? n : bytes - 4;
     for (size_t i = 0; i < keep; i++) to[i] = (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i];
@@ -57,7 +56,7 @@ static bool bad_value(wr_reason *reason, const weir_field *field, const char *te
 {
     char show[48];
     if (n == 0) return wr_reason_set(reason, "field %s: empty, %s wanted", field->name, wr_kind_name(field->kind));
-    return wr_reason_set(reason, "field %s: '%s' %s", field->name, shown(show, sizeof show, text, n), what);
+    return wr_reason_set(reason, "field %s: '%s' %s", field->name, wr_shown(show, sizeof show, text, n), what);
 }
 
 static bool is_integer(const char *text, size_t n)
@@ -70,8 +69,9 @@ static bool is_integer(const char *text, size_t n)
 
 static bool bad_number(wr_reason *reason, const weir_field *field, uint32_t kind, const char *text, size_t n)
 {
-    char what[64];
-    if (!is_integer(text, n))
+    char   what[64];
+    double far; /* a number that a double cannot hold is read as infinite */
+    if (kind >= WEIR_F32 ? !wr_text_to_f64(text, n, &far) : !is_integer(text, n))
         return bad_value(reason, field, text, n, kind >= WEIR_F32 ? "is not a number" : "is not a whole number");
     snprintf(what, sizeof what, "does not fit into %s", wr_kind_name(kind));
     return bad_value(reason, field, text, n, what);
@@ -164,7 +164,9 @@ static bool read_time(const weir_field *field, uint32_t unit, const char *text, 
     int64_t ns;
     if (is_iso(unit)) {
         if (!wr_text_to_time(text, n, &ns))
-            return bad_value(reason, field, text, n, "is not a time (2024-05-06T07:08:09.123Z)");
+            return bad_value(reason, field, text, n,
+                             wr_text_is_time(text, n) ? "is a time beyond the years 1678 to 2261"
+                                                      : "is not a time (2024-05-06T07:08:09.123Z)");
     } else {
         if (!read_i64(text, n, &ns)) return bad_number(reason, field, WEIR_I64, text, n);
         if (__builtin_mul_overflow(ns, unit_ns(unit), &ns))
