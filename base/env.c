@@ -77,6 +77,7 @@ static int real_open(void *self, const char *path, int flags)
     if (flags & WR_OPEN_EXCLUSIVE) real |= O_EXCL;
     if (flags & WR_OPEN_FOLDER) real |= O_DIRECTORY;
     if (flags & WR_OPEN_DIRECT) real |= O_DIRECT;
+    if (flags & WR_OPEN_NO_WAIT) real |= O_NONBLOCK;
     if (flags & WR_OPEN_PLAIN) real |= O_NOFOLLOW | O_NONBLOCK;
     int file;
     RETRY(file, open(path, real, 0666));

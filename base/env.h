@@ -43,7 +43,8 @@ enum { /* flags of open; exactly one of the first three */
        WR_OPEN_FOLDER = 64,    /* to fsync a folder */
        WR_OPEN_DIRECT = 128,   /* around the page cache where the file system can; buffers, offsets and lengths are
                                   multiples of WR_PAGE_BYTES then */
-       WR_OPEN_PLAIN = 256     /* no symbolic link, and it never waits: in folders where others write */
+       WR_OPEN_PLAIN = 256,    /* no symbolic link, and it never waits: in folders where others write */
+       WR_OPEN_NO_WAIT = 512   /* it never waits: -ENXIO for writing to a pipe that nobody reads */
 };
 
 /* Storage in the background: a queue of writes and syncs that one thread submits and reaps. */

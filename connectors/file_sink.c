@@ -163,6 +163,16 @@ static bool cut_tail(file_writer *w, weir_ctx *ctx, int64_t *bytes)
     return result >= 0;
 }
 
+/* To open a pipe that nobody reads would hold the slot until somebody does: that there is a reader is seen first. */
+static int open_special(const wr_env *env, const char *path, int flags)
+{
+    int seen = env->open(env->self, path, flags | WR_OPEN_NO_WAIT);
+    if (seen < 0) return seen;
+    int opened = env->open(env->self, path, flags);
+    env->close(env->self, seen); /* only now: the reader would take it for the end */
+    return opened;
+}
+
 static bool open_file(file_writer *w, weir_ctx *ctx)
 {
     const wr_env        *env = wr_host_env(ctx);
@@ -174,11 +184,12 @@ static bool open_file(file_writer *w, weir_ctx *ctx)
     bool special = env->stat(env->self, w->path, &file) == 0 && !file.is_file; /* a pipe or device */
     bool behind = w->restored && !special;
     int  flags = WR_OPEN_CREATE | (behind ? WR_OPEN_READ_WRITE | WR_OPEN_APPEND : WR_OPEN_WRITE);
-    int  opened = env->open(env->self, w->path, flags);
+    int  opened = special ? open_special(env, w->path, flags) : env->open(env->self, w->path, flags);
     if (opened < 0) {
         wr_host_fail_errno(ctx, -opened, "write", w->path,
-                           opened == -ENOENT ? "make the folder around it first"
-                                             : "check that this user may write there");
+                           opened == -ENOENT             ? "make the folder around it first"
+                           : opened == -ENXIO && special ? "it is a pipe that nobody reads: start its reader first"
+                                                         : "check that this user may write there");
         return false;
     }
     w->file = opened + 1;

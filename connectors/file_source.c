@@ -97,6 +97,31 @@ static int64_t split_bytes(const weir_endpoint *endpoint, const wr_codec *codec)
     return (int64_t)(bytes / codec->record_bytes + 1) * codec->record_bytes;
 }
 
+/* Files of /proc say that they have no bytes, and give some: to take them for empty would lose all that they hold.
+ * False: it is such a file, or cannot be read. */
+static bool really_empty(weir_ctx *ctx, const char *path)
+{
+    const wr_env        *env = wr_host_env(ctx);
+    const weir_endpoint *endpoint = wr_host_endpoint(ctx);
+    wr_file_info         now;
+    char                 byte;
+    int                  file = env->open(env->self, path, WR_OPEN_READ);
+    int64_t              got = file < 0 ? file : env->pread(env->self, file, &byte, 1, 0);
+    if (file >= 0) env->close(env->self, file);
+    if (got == 0) return true;
+    if (got < 0) {
+        wr_host_fail_errno(ctx, (int)-got, "read", path, "check that the file is there and that this user may read it");
+        return false;
+    }
+    if (env->stat(env->self, path, &now) == 0 && now.bytes > 0) return true; /* it was, and somebody writes it now */
+    wr_op_fail(
+        wr_host_op(ctx), WR_CONFIG,
+        "%s says that it has 0 bytes, but there are some, as in files of /proc; source %s (%s); copy it to a file "
+        "first, or read it by the source stdin:",
+        path, endpoint->name, endpoint->uri);
+    return false;
+}
+
 static void file_enumerate(weir_ctx *ctx)
 {
     wr_arena             arena;
@@ -114,6 +139,7 @@ static void file_enumerate(weir_ctx *ctx)
         weir_out out = ctx->out[0];
         for (uint32_t i = 0; i < names.count; i++) {
             int64_t first = 0, bytes = names.name[i].bytes;
+            if (bytes == 0 && !really_empty(ctx, names.name[i].path)) break;
             for (; cut > 0 && bytes - first > cut + cut / 8; first += cut)
                 emit_split(&out, &names.name[i], first, first + cut, codec->format->lines, &arena);
             if (bytes > first) emit_split(&out, &names.name[i], first, bytes, codec->format->lines, &arena);

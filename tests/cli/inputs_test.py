@@ -1,6 +1,7 @@
 """Files that are not there, records that cannot be read, bounds that are passed."""
 import os
 import shutil
+import subprocess
 
 from kit import COUNT, HEAD, Case, main
 
@@ -64,6 +65,28 @@ class Inputs(Case):
 
     def test_missing_file(self):
         self.expect(self.weir("run", "words.so", "-p1", "--set", "lines=file:none.txt"), 1, r"error\[E0402 NOT_FOUND\]: .*none\.txt.*lines")
+
+    def test_file_that_hides_its_size(self):
+        got = self.weir("run", "words.so", "-p1", "--set", "lines=file:/proc/self/status")
+        self.error(got, 2, 102, "CONFIG", r"/proc/self/status says that it has 0 bytes, but there are some", "lines", "stdin:")
+        self.write("in.txt", "")
+        self.expect(self.weir("run", "-q", "words.so", "-p1"), 0)
+        self.assertEqual(self.read("out.csv"), "")
+
+    def test_pipe_as_a_sink(self):
+        pipe = self.path("pipe")
+        os.mkfifo(pipe)
+        self.write("in.txt", "a a\n")
+        got = self.weir("run", "words.so", "-p1", "--set", "out=file:pipe")
+        self.expect(got, 1, r"error\[E0401 IO\]: .*pipe.*start its reader first")
+        with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
+            # It may not have opened the pipe yet: then this says so, and writes nothing.
+            self.wait_until(lambda: self.weir("run", "-q", "words.so", "-p1", "--set", "out=file:pipe").code == 0, "a reader")
+            self.assertEqual(reader.communicate(timeout=60)[0], b"a,1\na,2\n")
+        for device, code in (("/dev/null", 0), ("/dev/full", 1)):
+            self.expect(self.weir("run", "-q", "words.so", "-p1", "--set", "out=file:" + device), code)
+        got = self.expect(self.weir("run", "-q", "words.so", "-p1", "--set", "out=file:/dev/stdout"), 0)
+        self.assertEqual(got.out, "a,1\na,2\n")
 
     def test_unreadable_file(self):
         if os.geteuid() == 0:
