@@ -4,13 +4,18 @@ import os
 import shutil
 import subprocess
 
-from kit import COUNT, HEAD, WEIR, Case, main
+from kit import COUNT, HEAD, WEIR, Case, Result, main
 
 PIPELINE = HEAD + COUNT + """
 WEIR_PIPELINE(usage, p)
 {
     weir_sink(weir_apply(count, weir_key_by(weir_apply(split, weir_source(line, p, "file:in.txt")), text)), "print:");
 }
+"""
+
+
+PASS = HEAD + """
+WEIR_PIPELINE(pass, p) { weir_sink(weir_source(line, p, "stdin:", .name = "in"), "print:", .name = "out"); }
 """
 
 
@@ -109,6 +114,24 @@ class Build(Case):
         self.write("p.c", PIPELINE)
         done = subprocess.run([self.path("prefix/bin/weir"), "build", "p.c"], capture_output=True, cwd=self.folder, check=False)
         self.assertIn("this is the installed one", done.stderr.decode())
+
+    def test_closed_descriptors(self):
+        """What is opened first must not take the number of standard input, output or error."""
+        self.build("pass", PASS)
+
+        def shell(line):
+            done = subprocess.run(["sh", "-c", f'printf "a\\nb\\n" | "$WEIR" {line}'], capture_output=True, timeout=60,
+                                  cwd=self.folder, env={**os.environ, "WEIR": WEIR}, check=False)
+            return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+        self.expect(shell("run -q -p 1 pass.so"), 0, out="a\nb\n")
+        self.expect(shell("run -q -p 1 pass.so <&-"), 0, out="")
+        self.expect(shell("run -q -p 1 pass.so >&-"), 1, r"error\[E0401 IO\]: ")
+        self.expect(shell("run -q -p 1 pass.so 2>&-"), 0, out="a\nb\n")
+        self.expect(shell("run -q -p 1 none.so 2>&-"), 1, r"^$", out="")
+        self.expect(shell("run -q -p 1 pass.so <&- 2>&-"), 0, out="")
+        self.expect(shell("version >&-"), 1, r"error\[E0401 IO\]: .*standard output")
+        self.expect(shell("check pass.so <&- 2>&-"), 0).out.index("pass: ok")
 
 
 if __name__ == "__main__":
