@@ -1,5 +1,6 @@
 /* Options of operators: checked and copied into the pipeline. */
 #include "graph/build.h"
+#include "wire/control.h"
 
 /* *to is all zero when this is false. NULL options are the defaults. */
 bool wr_graph_options(weir_pipeline *p, wr_draft *draft, const void *options, void *to, size_t size, const char *type)
@@ -41,7 +42,16 @@ static void check_enums(weir_pipeline *p, wr_draft *draft, const weir_options *o
 static const char *short_name(weir_pipeline *p, wr_draft *draft, const char *text, const char *option)
 {
     if (!text || !*text) return NULL;
-    if (strlen(text) <= WR_NAME_BYTES_MAX) return wr_arena_str(&p->arena, text);
+    if (wr_job_name_fits(text)) return wr_arena_str(&p->arena, text);
+    if (strlen(text) <= WR_NAME_BYTES_MAX) {
+        char *clean = wr_arena_str(&p->arena, text);
+        for (char *c = clean; *c; c++) {
+            if ((unsigned char)*c < ' ' || *c == 0x7f) *c = '?';
+        }
+        wr_graph_problem(p, draft, WR_OPTION,
+                         "its %s has a line break or another control character ('%s'); leave it out", option, clean);
+        return clean;
+    }
     wr_graph_problem(p, draft, WR_OPTION, "its %s is longer than %d bytes ('%.32s...'); shorten it", option,
                      WR_NAME_BYTES_MAX, text);
     return wr_arena_copy(&p->arena, text, WR_NAME_BYTES_MAX);

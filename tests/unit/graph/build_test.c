@@ -50,6 +50,22 @@ static void test_all_problems_at_once(void **state)
         "sink 's2' (mmm:b): there is no connector for 'mmm:'; did you mean 'mem:'?");
 }
 
+static void test_names_stay_in_their_line(void **state)
+{
+    (void)state;
+    weir_pipeline *p = fresh();
+    SINK(APPLY(SOURCE(p, "mem:", .name = "in"), &map, .name = "two\nlines", .uid = "an\x1b[2J"), "mem:", .name = "o",
+         .slot_group = "g\x7f");
+    PROBLEMS(p, &with_connectors, WR_OPTION,
+             "its .name has a line break or another control character ('two?lines'); leave it out",
+             "its .uid has a line break or another control character ('an?[2J'); leave it out",
+             "its .slot_group has a line break or another control character ('g?'); leave it out");
+    p = fresh();
+    SINK(SOURCE(p, "mem:", .name = "Z\xc3\xa4hler 1"), "mem:", .name = "o");
+    fix_finish(p, &with_connectors);
+    wr_job_free(p);
+}
+
 static void test_errinfo_lists_what_fits(void **state)
 {
     (void)state;
@@ -582,6 +598,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_smallest_job),
         cmocka_unit_test(test_all_problems_at_once),
+        cmocka_unit_test(test_names_stay_in_their_line),
         cmocka_unit_test(test_errinfo_lists_what_fits),
         cmocka_unit_test(test_empty_and_unconnected),
         cmocka_unit_test(test_streams_that_lead_nowhere),
