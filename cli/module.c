@@ -89,6 +89,7 @@ static wr_err look_into(int file, const char *path, const char *what, wr_errinfo
     char        a[32], b[32];
     if (fstat(file, &st) != 0) return wr_fail_errno(info, errno, "cannot look at %s", path);
     if (S_ISDIR(st.st_mode)) return not_one(path, what, "this is a folder", info);
+    if (!S_ISREG(st.st_mode)) return not_one(path, what, "this is a pipe or a device, not a file", info);
     ssize_t n = pread(file, &head, sizeof head, 0);
     if (n < 0) return wr_fail_errno(info, errno, "cannot read %s", path);
     if (is_source(path)) {
@@ -101,9 +102,11 @@ static wr_err look_into(int file, const char *path, const char *what, wr_errinfo
     bool     order = head.e_ident[EI_DATA] == THIS_ORDER;
     unsigned machine = order ? head.e_machine : __builtin_bswap16(head.e_machine);
     if (machine != THIS_MACHINE || head.e_ident[EI_CLASS] != ELFCLASS64 || !order) {
-        return wr_fail(info, WR_WRONG_CPU, "built for %s%s, and this is %s; %s; compile it on this machine: weir build",
-                       machine_name(machine, a, sizeof a), order ? "" : " with the other byte order",
-                       machine_name(THIS_MACHINE, b, sizeof b), path);
+        bool half = machine == THIS_MACHINE && head.e_ident[EI_CLASS] == ELFCLASS32; /* x32, say */
+        return wr_fail(info, WR_WRONG_CPU,
+                       "built for %s%s%s, and this is %s; %s; compile it on this machine: weir build",
+                       machine_name(machine, a, sizeof a), half ? " with addresses of 32 bits" : "",
+                       order ? "" : " with the other byte order", machine_name(THIS_MACHINE, b, sizeof b), path);
     }
     if ((size_t)n < sizeof head || !whole(file, &head, st.st_size))
         return not_one(path, what, "the file was cut off", info);

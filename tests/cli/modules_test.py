@@ -73,6 +73,8 @@ class Modules(Case):
         self.refused("text.so", 7, 201, "NOT_A_PIPELINE", "not a shared object; text.so; ")
         self.refused("empty.so", 7, 201, "NOT_A_PIPELINE", "not a shared object")
         self.refused("folder.so", 7, 201, "NOT_A_PIPELINE", "this is a folder")
+        os.mkfifo(self.path("pipe.so"))
+        self.refused("pipe.so", 7, 201, "NOT_A_PIPELINE", "this is a pipe or a device, not a file")
 
     def test_source_code(self):
         self.refused("good.c", 7, 201, "NOT_A_PIPELINE", "compile it first: weir build good.c")
@@ -95,6 +97,7 @@ class Modules(Case):
         name, other = ("AArch64", 183) if machine != 183 else ("x86-64", 62)
         self.refused(self.patched("cpu.so", 18, "<H", other), 7, 203, "WRONG_CPU", f"built for {name}, and this is ", "cpu.so")
         self.refused(self.patched("class.so", 18, "<H", 3), 7, 203, "WRONG_CPU", r"x86 \(32 bits\)")
+        self.refused(self.patched("x32.so", 4, "B", 1), 7, 203, "WRONG_CPU", r"built for (\S+) with addresses of 32 bits, and this is \1")
 
     def test_other_abi(self):
         self.build("fine", BY_HAND % ".file = __FILE__")
