@@ -146,36 +146,35 @@ static int finish(child *c)
     return status;
 }
 
-static int exit_code_of(const child *c, int status, const char *path)
+/* info: set when it has no exit code of its own. */
+static int exit_code_of(const child *c, int status, const char *path, wr_errinfo *info)
 {
-    wr_errinfo info = {0};
     if (WIFEXITED(status)) return WEXITSTATUS(status);
     if (c->timed_out && c->hurried)
-        wr_fail(&info, WR_TIMEOUT,
+        wr_fail(info, WR_TIMEOUT,
                 "the build function of %s did not return within the --timeout; it must only describe the pipeline; "
                 "nothing was asked of the cluster",
                 path);
     else if (c->timed_out)
-        wr_fail(&info, WR_TIMEOUT,
+        wr_fail(info, WR_TIMEOUT,
                 "the build function did not return within %d s; %s; it must only describe the pipeline",
                 WR_BUILD_SECONDS_MAX, path);
     else
-        wr_fail(&info, WR_CRASH,
+        wr_fail(info, WR_CRASH,
                 "the build function crashed: signal %d (%s); %s; run it in a debugger: gdb --args weir plan %s",
                 WTERMSIG(status), strsignal(WTERMSIG(status)), path, path);
-    return wr_cli_fail(&info);
+    return wr_cli_fail(info);
 }
 
 /* By _exit: exit() it reports itself. */
-static int left_too_early(const char *path)
+static int left_too_early(const char *path, wr_errinfo *info)
 {
-    wr_errinfo info = {0};
     wr_fail(
-        &info, WR_CRASH,
+        info, WR_CRASH,
         "the pipeline's build function ended the process, with exit code 0; %s; it must only describe the pipeline, "
         "and return",
         path);
-    return wr_cli_fail(&info);
+    return wr_cli_fail(info);
 }
 
 int wr_child_check(const wr_options *o)
@@ -187,9 +186,17 @@ int wr_child_check(const wr_options *o)
     wr_err     err = start(&c, argv, false, NULL, INT64_MAX, &info);
     free(argv);
     if (err != WR_OK) return wr_cli_fail(&info);
-    int exit_code = exit_code_of(&c, finish(&c), o->file);
-    if (exit_code == WR_EXIT_OK) return left_too_early(o->file);
-    return exit_code == WR_CHILD_CHECKED ? WR_EXIT_OK : exit_code;
+    int exit_code = exit_code_of(&c, finish(&c), o->file, &info);
+    if (exit_code == WR_CHILD_CHECKED) return WR_EXIT_OK;
+    if (exit_code == WR_EXIT_OK) exit_code = left_too_early(o->file, &info);
+    if (!o->json) return exit_code;
+    if (exit_code > WR_CHILD_TOLD && exit_code <= WR_CHILD_TOLD + WR_EXIT_PERMISSION) return exit_code - WR_CHILD_TOLD;
+    wr_fail(&info, WR_CRASH,
+            "the pipeline's build function crashed, or ended its process, with exit code %d; %s; standard error says "
+            "more",
+            exit_code, o->file);
+    wr_check_tell(NULL, &info);
+    return exit_code;
 }
 
 /* ---- graph-here ---- */
@@ -316,9 +323,9 @@ int wr_child_graph_of(const wr_options *o, const char *folder, int64_t until_ns,
     free(argv);
     if (err != WR_OK) return wr_cli_fail(&info);
     g->bytes = read_all(&c, WR_GRAPH_BYTES_MAX + WR_KIB(64), &n);
-    int exit_code = exit_code_of(&c, finish(&c), o->file);
+    int exit_code = exit_code_of(&c, finish(&c), o->file, &info);
     if (exit_code == WR_EXIT_OK && g->bytes != NULL && n == 0) {
-        exit_code = left_too_early(o->file);
+        exit_code = left_too_early(o->file, &info);
     } else if (exit_code == WR_EXIT_OK && (g->bytes == NULL || !unpack(g, n))) {
         wr_fail(&info, WR_INTERNAL, "the process that builds %s gave no graph", o->file);
         exit_code = wr_cli_fail(&info);

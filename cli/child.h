@@ -1,10 +1,14 @@
 /* cli/child.h: the build function runs in a process of its own: a crash or an endless loop of it harms nobody. */
 #ifndef WR_CLI_CHILD_H
 #define WR_CLI_CHILD_H
-#include "cli/options.h"
+#include "cli/prepare.h"
 
 /* Exit code of check-here when all is well: 0 is what a build function gives that ends the process. */
 enum { WR_CHILD_CHECKED = 99 };
+/* Added to its exit code otherwise, when it has written the problems as JSON: a crash leaves that to the parent. */
+enum { WR_CHILD_TOLD = 64 };
+/* `weir check --json` of what is wrong: the problems of the pipeline, or without any info alone. p may be NULL. */
+void wr_check_tell(const wr_prepared *p, const wr_errinfo *info);
 
 /* What graph-here tells about a pipeline. Owner: who got it; zero is empty. */
 typedef struct wr_child_graph {

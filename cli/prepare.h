@@ -25,6 +25,7 @@ typedef struct wr_prepared {
     weir_pipeline *pipeline;
     const wr_job  *job; /* both NULL when it failed */
     wr_exec       *exec;
+    const char    *name; /* of the pipeline, once its file is loaded */
 } wr_prepared;
 
 /* Runs the build function, finishes the job and expands it. On failure the problems can still be listed. */
@@ -34,6 +35,9 @@ void   wr_prepared_fini(wr_prepared *p);
 /* For verbs: loads connectors and the pipeline file, then prepares. Prints whatever is wrong, all of it; gives the
  * exit code. */
 int wr_prepare_file(wr_prepared *p, const wr_options *options);
+/* The same in two steps: after a failure *p and info say what is wrong until wr_prepared_fini. */
+wr_err wr_prepare_try(wr_prepared *p, const wr_options *options, wr_errinfo *info);
+int    wr_prepare_print(const wr_prepared *p, const wr_errinfo *info);
 /* The same, with wr_prepare_spec.origin. */
 int wr_prepare_file_from(wr_prepared *p, const wr_options *options,
                          wr_err (*origin)(void *self, const char *job, const weir_pipeline *p,

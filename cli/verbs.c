@@ -20,8 +20,9 @@ const wr_verb wr_verb_at[] = {
      "Calls $CC (cc without it; $CXX or c++ for .cc, .cpp and .cxx) with the flags of `pkg-config --cflags weir`.", 1,
      1, true, false, wr_cli_build, 0},
     {"check", "PIPELINE.so [FLAGS] [-- NAME=VALUE...]", "validate a pipeline without running it", "sjc",
-     "Loads the file and runs its build function in a process of its own: ABI, CPU, graph, URIs, options, formats.", 1,
-     1, true, false, wr_cli_check, WR_GROUP_JOB},
+     "Loads the file and runs its build function in a process of its own: ABI, CPU, graph, URIs, options, formats.\n"
+     "With --json standard output has one object, whose \"problems\" have code, name, operator and text.",
+     1, 1, true, false, wr_cli_check, WR_GROUP_JOB},
     {"plan", "PIPELINE.so [FLAGS] [-- NAME=VALUE...]", "show job graph, chains and execution graph", "sjc", "", 1, 1,
      true, false, wr_cli_plan, WR_GROUP_JOB},
     {"list", "[--json]", "show the jobs, here and in the cluster", "jq",

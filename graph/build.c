@@ -39,13 +39,14 @@ void wr_job_free(weir_pipeline *p)
     free(p);
 }
 
-static void keep_problem(weir_pipeline *p, wr_err err, const char *text)
+static void keep_problem(weir_pipeline *p, const wr_draft *draft, wr_err err, const char *text)
 {
     if (p->problems == WR_PROBLEMS_MAX) {
         p->problems_more++;
         return;
     }
     p->problem_code[p->problems] = err;
+    p->problem_of[p->problems] = draft;
     p->problem[p->problems++] = text;
 }
 
@@ -60,7 +61,7 @@ void wr_job_problem(weir_pipeline *p, wr_err err, const char *format, ...)
 {
     va_list list;
     va_start(list, format);
-    keep_problem(p, err, vprint(&p->arena, format, list));
+    keep_problem(p, NULL, err, vprint(&p->arena, format, list));
     va_end(list);
 }
 
@@ -85,13 +86,26 @@ void wr_graph_problem(weir_pipeline *p, wr_draft *draft, wr_err err, const char 
     const char *text = vprint(&p->arena, format, list);
     va_end(list);
     draft->wrong = true;
-    keep_problem(p, err, wr_arena_printf(&p->arena, "%s: %s", wr_graph_where(p, draft), text));
+    keep_problem(p, draft, err, wr_arena_printf(&p->arena, "%s: %s", wr_graph_where(p, draft), text));
 }
 
 uint32_t wr_job_problems(const weir_pipeline *p, const char *const **texts)
 {
     *texts = (const char *const *)p->problem;
     return p->problems + (p->problems_more && p->problem[WR_PROBLEMS_MAX] ? 1 : 0);
+}
+
+uint32_t wr_job_problems_all(const weir_pipeline *p)
+{
+    return p->problems + p->problems_more;
+}
+
+bool wr_job_problem_at(const weir_pipeline *p, uint32_t i, wr_problem *problem)
+{
+    if (i >= p->problems) return false;
+    const wr_draft *draft = p->problem_of[i];
+    *problem = (wr_problem){p->problem_code[i], draft != NULL ? draft->node.name : NULL, p->problem[i]};
+    return true;
 }
 
 /* ---- streams and drafts ------------------------------------------------------------------------------------------ */

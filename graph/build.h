@@ -64,8 +64,9 @@ struct weir_pipeline {
     uint32_t          checked_count, checked_cap;
     const char       *problem[WR_PROBLEMS_MAX + 1];
     wr_err            problem_code[WR_PROBLEMS_MAX];
-    uint32_t          problems;      /* that are kept */
-    uint32_t          problems_more; /* that are not */
+    const wr_draft   *problem_of[WR_PROBLEMS_MAX]; /* or NULL */
+    uint32_t          problems;                    /* that are kept */
+    uint32_t          problems_more;               /* that are not */
     wr_job            job;
 };
 

@@ -160,6 +160,15 @@ void           wr_job_free(weir_pipeline *p); /* also frees the wr_job made of i
 wr_err wr_job_finish(weir_pipeline *p, const wr_job_settings *settings, const wr_job **job, wr_errinfo *info);
 /* All problems collected so far, at most WR_PROBLEMS_MAX and a line that counts the others. */
 uint32_t wr_job_problems(const weir_pipeline *p, const char *const **texts);
+/* How many there are, also those that are not kept. */
+uint32_t wr_job_problems_all(const weir_pipeline *p);
+/* The i-th of those that are kept. Belongs to the pipeline. */
+typedef struct wr_problem {
+    wr_err      code;
+    const char *node; /* name of the operator, source or sink; NULL: of the job as a whole */
+    const char *text;
+} wr_problem;
+bool wr_job_problem_at(const weir_pipeline *p, uint32_t i, wr_problem *problem); /* false: there is no such one */
 /* One more problem, from whoever runs the build function. */
 void wr_job_problem(weir_pipeline *p, wr_err err, const char *format, ...) __attribute__((format(printf, 3, 4)));
 

@@ -92,6 +92,46 @@ class Graphs(Case):
     def test_check_as_json(self):
         got = json.loads(self.weir("check", self.of(GOOD), "--json", "-p", "3").out)
         self.assertEqual((got["job"], got["ok"], got["operators"], got["slots"]), ("graph", True, 4, 3))
+        self.assertEqual(got["problems"], [])
+
+    def told(self, code, *args):
+        """The one document that check --json prints; the exit code is that of check."""
+        got = self.weir("check", "--json", *args)
+        self.assertEqual((got.code, self.weir("check", *args).code), (code, code), got)
+        document = json.loads(got.out)
+        self.assertFalse(document["ok"])
+        return document
+
+    def test_problems_as_json(self):
+        got = self.told(2, self.of('weir_sink(words, "prnt:", .name = "x"); weir_sink(words, "file:o?heder=1", .name = "y");'
+                                   ' weir_configure(p, .parallelism = 40000);'))
+        self.assertEqual(got["job"], "graph")
+        self.assertEqual(sorted((p["code"], p["name"], p["operator"]) for p in got["problems"]),
+                         [("E0301", "GRAPH", None), ("E0302", "URI", "x"), ("E0303", "OPTION", "y")])
+        for problem in got["problems"]:
+            self.assertRegex(problem["text"], {"x": "prnt", "y": "heder", None: "40000"}[problem["operator"]])
+        got = self.told(2, self.of('weir_sink(words, "prnt:", .name = "alone");'))
+        self.assertEqual([p["operator"] for p in got["problems"]], ["alone"])
+
+    def test_what_is_no_graph_as_json(self):
+        for body, text in (("abort();", "crashed"), ("_exit(0);", "exit code 0"), ("exit(3);", "ended"), ("_exit(66 + 11);", "77")):
+            got = self.weir("check", "--json", self.of(GOOD + body))
+            problem, = json.loads(got.out)["problems"]
+            self.assertEqual(problem["name"], "CRASH")
+            self.assertRegex(problem["text"], text)
+            self.assertEqual(got.code, self.weir("check", "graph.so").code)
+        problem, = self.told(1, "none.so")["problems"]
+        self.assertEqual((problem["code"], problem["operator"]), ("E0402", None))
+        self.write("text.so", "hello")
+        self.assertEqual(self.told(7, "text.so")["problems"][0]["name"], "NOT_A_PIPELINE")
+
+    def test_more_problems_than_are_kept(self):
+        so = self.of('for (int i = 0; i < 100; i++) { char name[9]; snprintf(name, 9, "s%d", i);'
+                     ' weir_sink(words, "prnt:", .name = name); }')
+        got = self.expect(self.weir("check", so), 2, "the pipeline graph has 100 problems:", r"\n  64\. ", r"\n  and 36 more")
+        self.assertNotIn("65.", got.err)
+        got = self.told(2, so)
+        self.assertEqual((len(got["problems"]), got["more"]), (64, 36))
 
 
 if __name__ == "__main__":
