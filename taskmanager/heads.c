@@ -68,6 +68,7 @@ bool wr_heads_read(wr_tasklet *t)
 {
     bool     took = wr_barrier_head(t) || take_from_enumerator(t);
     uint32_t command = atomic_load_explicit(&t->command, memory_order_acquire);
+    if (wr_op_failed(&t->op[0])) return true; /* a split that came did not open: its reader is not to be used */
     if (t->ended || t->barriers.due) return took;
     if (command & WR_COMMAND_STOP) {
         t->ended = true;

@@ -1,5 +1,6 @@
 """Files that are not there, records that cannot be read, bounds that are passed."""
 import os
+import re
 import shutil
 import subprocess
 
@@ -43,6 +44,26 @@ WEIR_PIPELINE(picky, p)
     weir_sink(weir_apply(strict, weir_apply(picky, lines, .on_error = POLICY)), "file:out.txt", .name = "out");
 }
 """
+# A source whose open fails; told: its close says so.
+REFUSING = HEAD + """
+WEIR_RECORD(part, (uint64_t, id))
+typedef struct reader { FILE *file; } reader;
+static void list_parts(part_out *out, weir_ctx *ctx) { (void)ctx; for (uint64_t i = 0; i < 3; i++) part_emit(out, (part){ i }); }
+static bool open_part(const part *p, reader *r, weir_ctx *ctx)
+{
+    (void)p;
+    r->file = fopen("no/such/file", "r");
+    if (r->file == NULL) weir_fail(ctx, "cannot open the input");
+    return r->file != NULL;
+}
+static void close_part(reader *r) { (void)r; fprintf(stderr, "closed\\n"); }
+WEIR_SOURCE(refusing, part, p, reader, r, word, out, ctx, list_parts, open_part, close_part)
+{
+    (void)p, (void)out, (void)ctx;
+    return fgetc(r->file) == EOF ? WEIR_END : WEIR_MORE;
+}
+WEIR_PIPELINE(refusing, p) { weir_sink(weir_read(refusing, p), "blackhole:", .name = "out"); }
+"""
 
 
 class Inputs(Case):
@@ -54,6 +75,7 @@ class Inputs(Case):
             cls.build("table_" + policy, TABLE, f"-DPOLICY=WEIR_{policy}")
             cls.build("picky_" + policy, PICKY, f"-DPOLICY=WEIR_{policy}")
         cls.build("table_LETTERS", TABLE, "-DPOLICY=WEIR_DEAD_LETTER", "-DLETTERS")
+        cls.build("refusing", REFUSING)
         cls.write("rows.csv", "ann,1\nbob,two\ncid,3\ndan\neve,5\n")
 
     def setUp(self):
@@ -124,6 +146,15 @@ class Inputs(Case):
     def test_failure_by_user_code(self):
         self.write("in.txt", "a\ndddd\nc\n")
         self.expect(self.weir("run", "picky_SKIP.so", "-p1"), 5, r"error\[E0505 USER_FAIL\]: four letters are the end; operator strict subtask \d")
+
+    def test_source_that_does_not_open_is_closed_and_never_polled(self):
+        got = self.expect(self.weir("run", "refusing.so", "-p1"), 5,
+                          r"error\[E0505 USER_FAIL\]: cannot open the input; operator refusing subtask 0")
+        self.assertEqual(re.findall(r"(?m)^closed$", got.err), ["closed"], got)
+
+    def test_generator_whose_option_is_wrong(self):
+        flags = ("--set", "lines=generator:?count=10&start=x", "--set", "out=blackhole:")
+        self.expect(self.weir("run", "words.so", "-p1", *flags), 2, r"error\[E0303 OPTION\]: option start=x is not a time")
 
     def test_record_too_large(self):
         self.write("in.txt", b"short\n" + b"x" * (17 << 20) + b"\nshort\n")
