@@ -11,17 +11,19 @@
 #define WR_HUGE_BYTES WR_MIB(2)
 
 /* Batches and records. */
-#define WR_BATCH_BYTES         WR_KIB(32) /* array of records in one batch */
-#define WR_CHAIN_BYTES         WR_KIB(16) /* array of records between two operators of a chain: two fit into L1 */
-#define WR_BATCH_HEAP_BYTES    WR_KIB(64) /* strings of one batch */
-#define WR_BATCH_RECORDS_MAX   4096       /* records in one batch, however small they are */
-#define WR_RECORD_BYTES_MAX    WR_MIB(16) /* one record with its strings; it gets a batch of its own */
-#define WR_OVERDRAFT_BYTES_MAX WR_MIB(64) /* what one call may emit beyond the room it was given */
-#define WR_EXCLUSIVE_BATCHES   2          /* batches that belong to one channel */
-#define WR_RING_MAX            16         /* batches in flight on one channel */
-#define WR_CREDITS_MAX         32         /* the same between workers, where the way is longer */
-#define WR_RING_SLOTS_MAX      64         /* slots of a ring that carries something other than batches */
-#define WR_POOL_BATCHES_MAX    65536      /* batches in one slot's pool */
+#define WR_BATCH_BYTES         WR_KIB(32)   /* array of records in one batch */
+#define WR_CHAIN_BYTES         WR_KIB(16)   /* array of records between two operators of a chain: two fit into L1 */
+#define WR_BATCH_HEAP_BYTES    WR_KIB(64)   /* strings of one batch */
+#define WR_BATCH_RECORDS_MAX   4096         /* records in one batch, however small they are */
+#define WR_RECORD_BYTES_MAX    WR_MIB(16)   /* one record with its strings; it gets a batch of its own */
+#define WR_OVERDRAFT_BYTES_MAX WR_MIB(64)   /* what one call may emit beyond the room it was given */
+#define WR_STEP_BYTES          WR_MIB(8)    /* what the calls for one batch should: else a batch is taken in pieces */
+#define WR_STEP_BYTES_MAX      WR_MIB(1024) /* and what they may */
+#define WR_EXCLUSIVE_BATCHES   2            /* batches that belong to one channel */
+#define WR_RING_MAX            16           /* batches in flight on one channel */
+#define WR_CREDITS_MAX         32           /* the same between workers, where the way is longer */
+#define WR_RING_SLOTS_MAX      64           /* slots of a ring that carries something other than batches */
+#define WR_POOL_BATCHES_MAX    65536        /* batches in one slot's pool */
 
 /* Types. */
 #define WR_FIELDS_MAX      128            /* fields of a record or a state */
@@ -159,6 +161,7 @@ _Static_assert(WR_BATCH_BYTES / WR_BATCH_RECORDS_MAX >= 1,
 _Static_assert(WR_RECORD_BYTES_MAX >= WR_BATCH_BYTES + WR_BATCH_HEAP_BYTES, "the bound is above an ordinary batch");
 _Static_assert(WR_OVERDRAFT_BYTES_MAX >= 2 * WR_RECORD_BYTES_MAX,
                "one call can emit at least two of the largest records");
+_Static_assert(WR_STEP_BYTES<WR_OVERDRAFT_BYTES_MAX && WR_STEP_BYTES_MAX> 2 * WR_OVERDRAFT_BYTES_MAX, "");
 _Static_assert(WR_EXCLUSIVE_BATCHES <= WR_RING_MAX, "a channel's own batches fit into its ring");
 _Static_assert(WR_RING_MAX <= WR_RING_SLOTS_MAX, "a ring of batches is a ring");
 _Static_assert(WR_CREDITS_MAX >= WR_RING_MAX && WR_CREDITS_MAX <= WR_RING_SLOTS_MAX &&

@@ -49,7 +49,8 @@ static wr_batch *pool_out(wr_pool *pool, wr_batch *b)
     pool->out++;
     if (wr_pool_tight(pool)) {
         pool->overdraft_bytes += b->bytes;
-        if (pool->overdraft_bytes > WR_OVERDRAFT_BYTES_MAX) pool->exhausted = true;
+        pool->overdrawn += b->bytes;
+        if (pool->overdraft_bytes > WR_STEP_BYTES_MAX) pool->exhausted = true;
     }
     return b;
 }

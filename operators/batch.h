@@ -49,7 +49,8 @@ struct wr_pool {
     bool      timed;    /* batches carry event times */
     uint32_t  out, cap; /* beyond cap the tasklet is not called again until batches come home */
     uint64_t  bytes, overdraft_bytes;
-    bool      exhausted; /* the overdraft passed its bound, or the system gave no memory: the task fails */
+    uint64_t  overdrawn; /* all overdrafts so far */
+    bool      exhausted; /* the overdraft passed its bound: the task fails */
 };
 
 void      wr_pool_init(wr_pool *pool, uint32_t stride, bool has_strings, bool timed, uint32_t cap);

@@ -306,8 +306,17 @@ static void push_own(wr_exchange *x, const wr_view *view)
     push_verdicts(x, view);
 }
 
+/* A buffer that is full in the middle of a call has records of those before it: only what follows is all its own. */
+static void count_overdraft(wr_exchange *x, uint64_t before)
+{
+    wr_op *whose = wr_calls_add(&x->calls, x->home->scratch.steps, 0, x->pool.overdrawn - before);
+    if (whose != NULL) wr_op_fail_overdraft(whose, false, false);
+    if (x->pool.exhausted) wr_op_fail_overdraft(wr_user_now.op != NULL ? wr_user_now.op : x->op, false, true);
+}
+
 void wr_exchange_push(wr_exchange *x, const wr_view *view)
 {
+    uint64_t before = x->pool.overdrawn;
     check(x->timed == (view->time != NULL));
     if (x->channels == 1 && x->edge->route != WR_ROUTE_OWN) {
         put_run(x, x->channel[0], view, 0, view->n);
@@ -324,12 +333,7 @@ void wr_exchange_push(wr_exchange *x, const wr_view *view)
         default: push_rebalance(x, view); break;
         }
     }
-    if (x->pool.exhausted) {
-        wr_op_fail(x->op, WR_OVERDRAFT,
-                   "one call emitted more than %d MiB beyond its room; operator %s subtask %u, record %u of %u; "
-                   "emit less per record",
-                   WR_OVERDRAFT_BYTES_MAX >> 20, x->op->node->uid, x->op->subtask, x->op->ctx.at, x->op->ctx.n);
-    }
+    if (wr_pool_tight(&x->pool)) count_overdraft(x, before);
 }
 
 /* ---- time and control ---- */

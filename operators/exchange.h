@@ -28,6 +28,7 @@ struct wr_exchange {
     uint32_t        *list;      /* selection of one channel */
     uint32_t        *verdict;
     weir_ctx         own; /* for the user's partitioner */
+    wr_calls         calls;
 };
 
 wr_err wr_exchange_init(wr_exchange *x, const wr_edge *edge, wr_op *op, wr_pipe **channel, uint32_t channels,

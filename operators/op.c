@@ -62,11 +62,17 @@ static void emit_view(wr_emit *e, const wr_view *view)
     }
 }
 
+/* A call may emit without end: nothing of it is kept any more, until it returns. */
+static bool is_overdrawn(const wr_op *op)
+{
+    return __builtin_expect(op->failure.code == WR_OVERDRAFT, 0);
+}
+
 static void emit_deliver(wr_emit *e, char *next)
 {
     uint32_t n = (uint32_t)((size_t)(next - e->base) / e->stride);
     check(n <= e->capacity);
-    if (n == 0) return;
+    if (n == 0 || is_overdrawn(e->op)) return;
     wr_view view = {.records = e->base,
                     .n = n,
                     .time = e->time,
@@ -95,7 +101,8 @@ void weir_out_own(void *engine, weir_str *s)
 {
     wr_emit    *e = engine;
     wr_scratch *scratch = &e->op->home->scratch;
-    if (wr_scratch_holds(scratch, s->u.far)) return;
+    if (is_overdrawn(e->op)) *s = (weir_str){0};
+    if (s->len <= WEIR_STR_INLINE || wr_scratch_holds(scratch, s->u.far)) return;
     char *copy = wr_scratch_take(scratch, s->len);
     memcpy(copy, s->u.far, s->len);
     s->u.far = copy;
@@ -139,10 +146,7 @@ void wr_op_settle(wr_op *op)
     for (uint32_t i = 0; i < op->outs; i++) emit_flush(&op->emit[i]);
     if (op->home->scratch.exhausted && !wr_op_failed(op)) {
         op->home->scratch.exhausted = false; /* its fault; those that called it settle after it */
-        wr_op_fail(
-            op, WR_OVERDRAFT,
-            "one call kept more than %d MiB of strings; operator %s subtask %u, record %u of %u; emit less per record",
-            WR_OVERDRAFT_BYTES_MAX >> 20, op->node->uid, op->subtask, op->ctx.at, op->ctx.n);
+        wr_op_fail_overdraft(op, true, true);
     }
 }
 

@@ -43,12 +43,25 @@ typedef struct wr_target {
 typedef struct wr_saver wr_saver;
 void wr_save_item(wr_saver *saver, uint32_t kind, const void *data, size_t bytes); /* copies; enum wr_item_kind */
 
+/* What the call of a function that a user wrote has used of something. */
+typedef struct wr_calls {
+    const wr_op *op;
+    const void  *in;
+    uint64_t     step, bytes;
+    uint32_t     at;
+} wr_calls;
+/* The call that runs now used so many bytes (the first ones: `first`, which others may have a part in). The operator
+ * whose one call has passed WR_OVERDRAFT_BYTES_MAX, or NULL. */
+wr_op *wr_calls_add(wr_calls *calls, uint64_t step, uint64_t first, uint64_t bytes);
+
 /* Memory that lives until the batch is done: bump allocation over a list of chunks. Slot-owned. */
 typedef struct wr_scratch {
     char                    *at, *end;
     struct wr_scratch_chunk *chunk, *spare;
-    uint64_t                 bytes;
-    bool                     exhausted; /* one call kept more than WR_OVERDRAFT_BYTES_MAX */
+    uint64_t                 bytes, before; /* of this step; of those before it */
+    uint64_t                 steps;
+    wr_calls                 calls;
+    bool                     exhausted; /* the bound was passed, and nobody's code runs whose fault it would be */
 } wr_scratch;
 void *wr_scratch_take(wr_scratch *s, size_t bytes);
 bool  wr_scratch_holds(const wr_scratch *s, const char *p);
@@ -114,6 +127,7 @@ struct wr_home {
     const _Atomic uint32_t *command;        /* of the running tasklet, see wr_home_canceled; NULL: nobody commands */
     const _Atomic int64_t  *lease_until_ns; /* base/lease.h */
     bool       snapshots; /* barriers come, and complete follows; the last barrier comes after the end of input */
+    uint32_t   piece;     /* so many records may a source emit in the next poll; 0: as many as there is room for */
     wr_scratch scratch;   /* weir_keep, weir_format, far strings of emitted records */
     uint32_t   depth;     /* pushes under way: scratch is reset when the outermost ends */
 };
@@ -220,6 +234,8 @@ void wr_op_borrow(wr_op *op, const wr_view *view);
 void wr_op_room(wr_op *op, uint32_t n);
 /* Fails the operator; the first cause stays. */
 void wr_op_fail(wr_op *op, wr_err code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* One call of its function, or (step) all calls of one step together, passed the bound of strings or of batches. */
+void wr_op_fail_overdraft(wr_op *op, bool strings, bool step);
 /* Where the function is that runs now: the record's number, the split and how far it is read, or what it does. */
 enum { WR_PLACE_BYTES = 256 };
 void wr_op_place(const wr_op *op, char place[WR_PLACE_BYTES]);

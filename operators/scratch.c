@@ -22,6 +22,41 @@ static struct wr_scratch_chunk *chunk_new(size_t bytes)
     return c;
 }
 
+wr_op *wr_calls_add(wr_calls *calls, uint64_t step, uint64_t first, uint64_t bytes)
+{
+    wr_op *op = wr_user_now.op;
+    /* A loop that does not say which record it is at cannot be told from one call. */
+    if (op == NULL || (op->ctx.n > 1 && (op->def->flags & WEIR_OP_TRACKS) == 0)) return NULL;
+    if (calls->op == op && calls->at == op->ctx.at && calls->in == op->ctx.in && calls->step == step)
+        calls->bytes += bytes;
+    else
+        *calls = (wr_calls){.op = op, .in = op->ctx.in, .step = step, .bytes = first, .at = op->ctx.at};
+    return calls->bytes > WR_OVERDRAFT_BYTES_MAX ? op : NULL;
+}
+
+void wr_op_fail_overdraft(wr_op *op, bool strings, bool step)
+{
+    char where[64] = "";
+    if (op->ctx.at < op->ctx.n && op->def->kind != WEIR_OP_SOURCE)
+        snprintf(where, sizeof where, ", record %u of %u of its batch", op->ctx.at + 1, op->ctx.n);
+    wr_op_fail(op, WR_OVERDRAFT, "%s %s more than %d MiB %s; operator %s subtask %u%s; emit less per record",
+               step ? "the calls for one batch" : "one call", strings ? "kept" : "emitted",
+               (step ? WR_STEP_BYTES_MAX : WR_OVERDRAFT_BYTES_MAX) >> 20, strings ? "of strings" : "beyond its room",
+               op->node->uid, op->subtask, where);
+}
+
+/* Another chunk. Once per chunk, not per string. */
+static void count(wr_scratch *s, size_t bytes)
+{
+    wr_op *whose = wr_calls_add(&s->calls, s->steps, bytes, bytes);
+    if (whose != NULL) wr_op_fail_overdraft(whose, true, false);
+    if (s->bytes <= WR_STEP_BYTES_MAX) return;
+    if (wr_user_now.op != NULL)
+        wr_op_fail_overdraft(wr_user_now.op, true, true);
+    else
+        s->exhausted = true;
+}
+
 void *wr_scratch_take(wr_scratch *s, size_t bytes)
 {
     size_t rounded = (bytes + 7) & ~(size_t)7;
@@ -33,13 +68,13 @@ void *wr_scratch_take(wr_scratch *s, size_t bytes)
             c = chunk_new(rounded > WR_BATCH_HEAP_BYTES ? rounded : WR_BATCH_HEAP_BYTES);
         c->next = s->chunk;
         s->chunk = c;
+        count(s, c->bytes);
         s->at = c->memory;
         s->end = c->memory + c->bytes;
     }
     void *p = s->at;
     s->at += rounded;
     s->bytes += rounded;
-    if (s->bytes > WR_OVERDRAFT_BYTES_MAX) s->exhausted = true;
     return p;
 }
 
@@ -53,7 +88,9 @@ bool wr_scratch_holds(const wr_scratch *s, const char *p)
 
 void wr_scratch_reset(wr_scratch *s)
 {
+    s->steps++;
     if (s->chunk == NULL) return;
+    s->before += s->bytes;
     if (s->chunk->next == NULL && s->chunk->bytes == WR_BATCH_HEAP_BYTES) { /* the usual case: use it again */
         s->at = s->chunk->memory;
     } else {

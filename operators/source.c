@@ -468,6 +468,7 @@ enum wr_polled wr_source_poll(wr_op *op)
     e->pub->borrowed = NULL;
     e->pub->borrowed_bytes = 0;
     uint32_t n = e->capacity < room ? e->capacity : room;
+    if (op->home->piece != 0 && op->home->piece < n) n = op->home->piece;
     e->pub->end = e->base + (size_t)n * e->stride;
     uint64_t before = e->records;
     if (__builtin_expect(wr_sabotage.position_behind, 0)) {

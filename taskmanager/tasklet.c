@@ -19,6 +19,7 @@ static void become(wr_tasklet *t, wr_task_state state)
 enum wr_called wr_tasklet_leave(wr_tasklet *t, wr_task_state state)
 {
     wr_capture_stop(t); /* before its tables go */
+    wr_pieces_drop(t);
     /* close may fail as well, but after the first failure nobody wants to hear of it */
     for (uint32_t i = t->ops; i > t->ops - t->opened - t->opening; i--) {
         wr_op *op = &t->op[i - 1];
@@ -228,18 +229,28 @@ static void on_end(wr_tasklet *t, wr_pipe *p)
     if (t->live == 0) t->ended = true;
 }
 
-static void on_records(wr_tasklet *t, wr_pipe *p, const wr_batch *b)
+static void give_home(wr_tasklet *t, wr_pipe *p, wr_batch *b)
 {
-    wr_view view = {
-        .records = b->records, .n = b->n, .time = b->time, .borrowed = b->heap, .borrowed_bytes = b->heap_used};
-    t->home->split = p->origin;
-    wr_op_push(&t->op[0], &view, p->port);
+    p->taken_mono_ns = t->home->mono_ns;
+    wr_pipe_return(p, b, t->home->env);
+}
+
+/* A piece of the batch in hand. */
+static void on_records(wr_tasklet *t)
+{
+    wr_batch *b = t->pieces.batch;
+    if (wr_pieces_push(t)) give_home(t, t->pieces.pipe, b);
 }
 
 static void take(wr_tasklet *t, wr_pipe *p, wr_batch *b)
 {
     switch (b->kind) {
-    case WR_RECORDS: on_records(t, p, b); break;
+    case WR_RECORDS:
+        t->pieces.pipe = p;
+        t->pieces.batch = b;
+        t->pieces.done = 0;
+        on_records(t);
+        return;
     case WR_WATERMARK: wr_advance_watermark(t, p, b->at); break;
     case WR_IDLE: wr_advance_idle(t, p, b->at != 0); break;
     case WR_BARRIER: wr_barrier_take(t, p, b); break;
@@ -247,13 +258,16 @@ static void take(wr_tasklet *t, wr_pipe *p, wr_batch *b)
     case WR_END: on_end(t, p); break;
     default: check(!"an element of no known kind");
     }
-    p->taken_mono_ns = t->home->mono_ns;
-    wr_pipe_return(p, b, t->home->env);
+    give_home(t, p, b);
 }
 
 static bool take_one(wr_tasklet *t)
 {
     t->hold.until_mono_ns = 0;
+    if (t->pieces.batch != NULL) {
+        on_records(t);
+        return true;
+    }
     for (uint32_t i = 0; i < t->ins; i++) {
         if (++t->next >= t->ins) t->next = 0;
         wr_pipe *p = t->in[t->next];
@@ -292,6 +306,7 @@ static enum wr_called run(wr_tasklet *t)
 static enum wr_called work(wr_tasklet *t)
 {
     if (!ready(t)) return WR_CALLED_BLOCKED;
+    if (t->pieces.batch != NULL) return run(t); /* the rest of a batch comes before all else */
     if (t->barriers.due) {
         if (!wr_advance_now(t)) wr_barrier_pass(t);
         return wr_tasklet_failed(t) ? wr_tasklet_leave(t, WR_TASK_FAILED) : WR_CALLED_PROGRESS;

@@ -9,6 +9,7 @@
 #include "taskmanager/advance.h"
 #include "taskmanager/barrier.h"
 #include "taskmanager/hold.h"
+#include "taskmanager/pieces.h"
 #include "taskmanager/worker.h"
 
 enum wr_called {
@@ -40,6 +41,7 @@ typedef struct wr_tasklet {
     int64_t            watermark; /* least of the inputs' */
     wr_advance         advance;
     wr_hold            hold;
+    wr_pieces          pieces;
     wr_barriers        barriers;
     uint32_t           attempt;
     bool               wait_go;  /* waits in LOADED, restored or not */

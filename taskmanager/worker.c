@@ -253,6 +253,7 @@ static void free_tasklet(wr_tasklet *t)
 {
     wr_barriers_fini(t); /* before the tables that it captures */
     free(t->held);
+    free(t->pieces.batch);
     for (uint32_t i = 0; i < t->ops; i++) wr_op_fini(&t->op[i]);
     free(t->op);
     if (t->enumerator != NULL) wr_enumerator_fini(t->enumerator);

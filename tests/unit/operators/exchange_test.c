@@ -377,13 +377,42 @@ static void test_overdraft_has_a_bound(void **state)
     uint64_t     pushed = 0;
     setup(&f, &plain_type, WR_ROUTE_FORWARD, 1, 128);
     make_plain(records, 2048, 1);
+    static const weir_op def = {.kind = WEIR_OP_FLAT_MAP, .flags = WEIR_OP_TRACKS};
+    f.op.def = &def;
+    f.op.ctx.n = 2;
+    wr_user was = wr_user_enter((wr_user){.op = &f.op}); /* all of it in one call of its function */
     while (f.op.failure.code == WR_OK && pushed < UINT64_C(1) << 32) {
         push(&f, records, 2048);
         pushed += sizeof records;
     }
     assert_int_equal(f.op.failure.code, WR_OVERDRAFT);
     assert_true(pushed > WR_OVERDRAFT_BYTES_MAX / 2 && pushed < 3ull * WR_OVERDRAFT_BYTES_MAX);
+    assert_non_null(strstr(f.op.failure.text,
+                           "one call emitted more than 64 MiB beyond its room; operator op subtask 0, "
+                           "record 1 of 2 of its batch"));
+    wr_user_leave(was);
     assert_false(wr_exchange_ready(&f.x));
+    teardown(&f);
+}
+
+/* What is of many calls is not one call's. */
+static void test_overdraft_of_many_calls_is_of_none(void **state)
+{
+    (void)state;
+    static const weir_op def = {.kind = WEIR_OP_FLAT_MAP, .flags = WEIR_OP_TRACKS};
+    static plain         records[2048];
+    fixture              f;
+    setup(&f, &plain_type, WR_ROUTE_FORWARD, 1, 128);
+    make_plain(records, 2048, 1);
+    f.op.def = &def;
+    f.op.ctx.n = WR_BATCH_RECORDS_MAX;
+    wr_user was = wr_user_enter((wr_user){.op = &f.op});
+    for (uint64_t pushed = 0; pushed < WR_OVERDRAFT_BYTES_MAX * 3ull / 2; pushed += sizeof records) {
+        f.op.ctx.at++;
+        push(&f, records, 2048);
+    }
+    wr_user_leave(was);
+    assert_int_equal(f.op.failure.code, WR_OK);
     teardown(&f);
 }
 
@@ -590,6 +619,7 @@ int main(void)
         cmocka_unit_test(test_strings_of_any_length_arrive_in_order),
         cmocka_unit_test(test_a_record_beyond_the_maximum_fails),
         cmocka_unit_test(test_overdraft_has_a_bound),
+        cmocka_unit_test(test_overdraft_of_many_calls_is_of_none),
         cmocka_unit_test(test_overdraft_leaves_in_order),
         cmocka_unit_test(test_control_sends_what_is_open_first),
         cmocka_unit_test(test_open_batches_leave_by_age),
