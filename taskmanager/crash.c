@@ -2,6 +2,7 @@
  * a broken record) is a stage of its own: a second fault there goes on with what is left. */
 #include "taskmanager/crash.h"
 #include "base/check.h"
+#include "base/failed_check.h"
 #include "connectors/format.h"
 #include "operators/op.h"
 #include <dlfcn.h>
@@ -44,7 +45,7 @@ enum {
     LINES_ARGS_MAX = 3
 };
 
-enum why { WHY_SIGNAL, WHY_EXIT, WHY_HANG };
+enum why { WHY_SIGNAL, WHY_EXIT, WHY_QUICK_EXIT, WHY_HANG };
 
 /* What is being done, in this order; a fault goes on with the next. */
 enum stage { STAGE_NONE, STAGE_FRAMES, STAGE_REPLAY, STAGE_RECORD, STAGE_BRIEF, STAGE_LINES };
@@ -60,6 +61,7 @@ static struct crash {
     int         frames;
     wr_user     user;
     const char *in;
+    const char *check;    /* of ours, that failed; NULL: none had when it crashed */
     weir_ctx    ctx;      /* as it was before the replay */
     uint32_t    at;       /* record of the batch; UINT32_MAX: not known */
     bool        replayed; /* at was found by a replay */
@@ -67,7 +69,7 @@ static struct crash {
 } crash;
 
 static const char *const *lines_program;
-static bool               installed, terminal;
+static bool               installed, terminal, only_inside_user;
 static int                report_file = -1;
 static unsigned           hang_seconds;
 static pid_t              our_pid;
@@ -169,6 +171,14 @@ static void put_cause(void)
         put("it called exit(");
         put_u64((uint64_t)(unsigned)crash.code & 255);
         put(")");
+        return;
+    }
+    if (crash.why == WHY_QUICK_EXIT) {
+        put("it called quick_exit()");
+        return;
+    }
+    if (crash.check != NULL) {
+        put(crash.check);
         return;
     }
     if (crash.why == WHY_HANG) {
@@ -283,6 +293,7 @@ static void put_failure(void)
 /* Threads that we start are known; others are the pipeline's, or those of a library that it brought. */
 static bool is_users(void)
 {
+    if (crash.check != NULL) return false;
     return crash.user.op != NULL || crash.in != NULL || alt_stack == NULL;
 }
 
@@ -471,7 +482,7 @@ static bool replayable(void)
 {
     const char *records;
     bool        key;
-    if (crash.user.op == NULL || crash.user.loop == NULL) return false;
+    if (crash.user.op == NULL || crash.user.loop == NULL || crash.check != NULL) return false;
     uint32_t kind = crash.user.op->def->kind;
     if (kind == WEIR_OP_SOURCE || kind == WEIR_OP_SINK || kind == WEIR_OP_TWO_PHASE_SINK) return false;
     return crash.at == UINT32_MAX && subject(&records, &key) != NULL && !key && crash.ctx.n > 0;
@@ -530,6 +541,7 @@ static void note(int number, const siginfo_t *info, const ucontext_t *uc)
     crash.sp = SP_OF(uc);
     crash.user = wr_user_now;
     crash.in = running_in;
+    crash.check = wr_check_text();
     crash.at = UINT32_MAX;
     if (crash.user.op == NULL) return;
     crash.ctx = crash.user.op->ctx;
@@ -586,11 +598,24 @@ static void on_hang(int number, siginfo_t *info, void *context)
     finish();
 }
 
-/* Runs on the thread that called exit(). Frames between that call and this function stand in front. */
-static void on_process_exit(int code, void *only_inside)
+/* exit() takes a handler off its list before it runs it: another thread that calls it meanwhile finds the next one, and
+ * where there is none it ends the process under the report. So there are several, and each that is used up by code that
+ * ends the process adds one. */
+enum { EXIT_HANDLERS = 16 };
+
+static void on_process_exit(int code, void *only_inside);
+static void on_quick_exit(void);
+
+/* False: it may end the process. */
+static bool reports_exit(void)
 {
-    if (getpid() != our_pid) return; /* a child that user code has forked */
-    if (only_inside != NULL && wr_user_now.op == NULL && running_in == NULL) return;
+    if (getpid() != our_pid) return false; /* a child that user code has forked */
+    return !only_inside_user || wr_user_now.op != NULL || running_in != NULL;
+}
+
+/* Runs on the thread that called exit(). Frames between that call and this function stand in front. */
+static void report_exit(enum why why, int code)
+{
     while (!first_to_report()) pause();
     if (crash.stage != STAGE_NONE) _exit(exit_code());
     alarm(REPORT_SECONDS_MAX);
@@ -599,7 +624,7 @@ static void on_process_exit(int code, void *only_inside)
     ucontext_t      here;
     memset(&here, 0, sizeof here);
     note(0, &none, &here);
-    crash.why = WHY_EXIT;
+    crash.why = why;
     crash.code = code;
     if (crash.user.op == NULL && crash.in == NULL) alt_stack = NULL; /* ours does not call it */
     crash.stage = STAGE_FRAMES;
@@ -609,6 +634,21 @@ static void on_process_exit(int code, void *only_inside)
     for (int i = from; i < n; i++) crash.frame[crash.frames++] = all[i];
     crash.frame[0] = (char *)crash.frame[0] - 1; /* like all others it is a return address */
     finish();
+}
+
+static void on_process_exit(int code, void *unused)
+{
+    (void)unused;
+    if (!reports_exit()) return;
+    on_exit(on_process_exit, NULL);
+    report_exit(WHY_EXIT, code);
+}
+
+static void on_quick_exit(void)
+{
+    if (!reports_exit()) return;
+    at_quick_exit(on_quick_exit);
+    report_exit(WHY_QUICK_EXIT, 0);
 }
 
 /* The report hangs, or the replay does. */
@@ -655,7 +695,11 @@ void wr_crash_report_to(int file)
 void wr_crash_at_exit(bool only_inside)
 {
     our_pid = getpid();
-    if (!WR_CRASH_OFF) on_exit(on_process_exit, only_inside ? &report : NULL);
+    only_inside_user = only_inside;
+    for (int i = 0; i < EXIT_HANDLERS && !WR_CRASH_OFF; i++) {
+        on_exit(on_process_exit, NULL);
+        at_quick_exit(on_quick_exit);
+    }
 }
 
 int wr_crash_hang_signal(unsigned seconds)

@@ -23,7 +23,8 @@ void wr_crash_in(const char *what);
  * was.
  * Appended to; it stays open until the process ends. */
 void wr_crash_report_to(int file);
-/* Code that calls exit() is reported like a crash. only_inside: of a thread that runs user code just then; the process
+/* Code that calls exit() or quick_exit() is reported like a crash. only_inside: of a thread that runs user code just
+ * then; the process
  * may end by exit() otherwise. */
 void wr_crash_at_exit(bool only_inside);
 /* A signal that makes the thread that gets it report that its code does not return, and ends the process; seconds: how

@@ -251,6 +251,33 @@ WEIR_PIPELINE(places, p)
 }
 """
 
+# ends=exit, quick: all threads end the process at once; check: Weir is called with what cannot be.
+ENDS = HEAD + r"""
+WEIR_RECORD(number, (uint64_t, n))
+typedef struct writer { int unused; } writer;
+static bool ends(weir_ctx *ctx, const char *how) { return strcmp(weir_arg(weir_ctx_args(ctx), "ends", ""), how) == 0; }
+WEIR_MAP(pass, number, in, number, out, ctx)
+{
+    if (in->n == 500 && ends(ctx, "check")) number_reply_error((number_reply *)8, "nobody asked");
+    *out = *in;
+    return true;
+}
+static bool open_sink(writer *w, weir_ctx *ctx) { (void)w, (void)ctx; return true; }
+static bool flush_sink(writer *w, weir_ctx *ctx)
+{
+    (void)w;
+    if (ends(ctx, "exit")) exit(0);
+    if (ends(ctx, "quick")) quick_exit(0);
+    return true;
+}
+static void close_sink(writer *w, weir_ctx *ctx) { (void)w, (void)ctx; }
+WEIR_SINK(keep, number, in, writer, w, ctx, open_sink, flush_sink, close_sink) { (void)in, (void)w, (void)ctx; }
+WEIR_PIPELINE(ends, p)
+{
+    weir_write(keep, weir_apply(pass, weir_source(number, p, "generator:?count=2000", .name = "in")));
+}
+"""
+
 # Members of the headers' structs that are functions of a pipeline: where each crashes above, or why nothing does.
 WHERE = {
     "weir_op.on_left": ["poll", "write", "book_write"],
@@ -301,6 +328,7 @@ class Crashes(Case):
         super().setUpClass()
         cls.build("crash", CRASH)
         cls.build("edges", EDGES)
+        cls.build("ends", ENDS)
         cls.build("places", PLACES)
         cls.build("upgraded", PLACES, "-DUPGRADES")
 
@@ -319,7 +347,7 @@ class Crashes(Case):
     def names(self, word, operator, signal, mark):
         got = self.crashes(word)
         self.expect(got, 5, f"crashed: {signal}", f"operator {operator}, subtask 0 of 1 \\(declared at crash.c:\\d+\\)",
-                    f'record 501 of \\d+ in its batch.*: {{text="{word}"',
+                    f'record \\d+ of \\d+ in its batch.*: {{text="{word}"',
                     rf"(?m)^  #\d+ +{operator} +at .*crash\.c:{self.line_of(mark)}$")
 
     def test_null_pointer(self):
@@ -340,7 +368,7 @@ class Crashes(Case):
 
     def test_stack_overflow(self):
         got = self.crashes("stack")
-        self.expect(got, 5, "SIGSEGV, address 0x[0-9a-f]+: stack overflow", 'record 501 of .*{text="stack"}', r"#0 +deep +at .*crash\.c",
+        self.expect(got, 5, "SIGSEGV, address 0x[0-9a-f]+: stack overflow", r'record \d+ of .*{text="stack"}', r"#0 +deep +at .*crash\.c",
                     r"and \d+ more of these")
 
     def test_record_that_the_loop_tracks(self):
@@ -481,6 +509,18 @@ class Crashes(Case):
             self.expect(got, 5, r"E0506 CRASH.*it called exit\(0\); in the build function of crash;", rf"crash\.c:{self.line_of('leave')}")
             self.assertIn("told on the way", got.out + got.err)
         self.expect(self.weir("check", "crash.so", "--", "leave=at-once"), 5, "E0506 CRASH.*build function ended the process", out="")
+
+    def test_threads_that_end_the_process_together(self):
+        for how, call in (("exit", r"exit\(0\)"), ("quick", r"quick_exit\(\)")):
+            for _ in range(20):
+                got = self.weir("run", "-q", "ends.so", "-p", "2", "--", "ends=" + how)
+                self.expect(got, 5, rf"E0506 CRASH.*it called {call}; operator keep, subtask \d of 2, in its flush function .*\n"
+                                    r"  #0 +flush_sink +at .*ends\.c:\d+\n")
+
+    def test_check_that_fails_below_a_call_of_the_pipeline(self):
+        got = self.weir("run", "-q", "ends.so", "-p", "1", "--", "ends=check")
+        self.expect(got, 1, r"E0903 INTERNAL\]: Weir crashed: check failed: \S.*; at \S+\.c:\d+; operator pass, subtask 0 of 1")
+        self.assertNotIn("E0506", got.err)
 
 
 if __name__ == "__main__":
