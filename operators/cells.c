@@ -1,6 +1,6 @@
 /* Cells of the state of the current record: the public functions, over snapshot/'s. */
 #include "base/check.h"
-#include "operators/op.h"
+#include "operators/keyed.h"
 
 static inline wr_op *op_of(const weir_ctx *ctx)
 {
@@ -18,10 +18,24 @@ static const wr_table *place_of(const weir_ctx *ctx, const weir_cell *cell, cons
     return op->upgrading;
 }
 
+/* One call of the user's function goes on to its end, and could take all address space: what it sets beyond this is
+ * dropped. Families reserve twice the bound and 512 MiB; a cell is at most 16 MiB. */
+#define DROPPED_FROM_BYTES (UINT64_C(256) << 20)
+
+static bool is_dropped(const weir_ctx *ctx)
+{
+    const wr_op     *op = op_of(ctx);
+    const wr_budget *budget = op->home->budget;
+    if (__builtin_expect(!budget->exceeded, 1)) return false;
+    return wr_op_failed(op) && budget->bytes > budget->bytes_max + DROPPED_FROM_BYTES;
+}
+
+/* State beyond --state-max ends the loop at its next record: a whole batch could be far larger than the bound. */
 static void cell_result(weir_ctx *ctx, wr_err err)
 {
-    if (err == WR_OK) return;
     wr_op *op = op_of(ctx);
+    if (__builtin_expect(op->home->budget->exceeded, 0) && !wr_op_failed(op)) wr_keyed_fail_state_max(op);
+    if (err == WR_OK) return;
     wr_op_fail(op, err, "a string of a cell is larger than %d MiB; operator %s subtask %u; keep less",
                WR_CELL_BYTES_MAX >> 20, op->node->uid, op->subtask);
 }
@@ -52,6 +66,7 @@ void weir_forget(weir_ctx *ctx)
 
 void weir_text_set(weir_ctx *ctx, weir_text *cell, weir_str s)
 {
+    if (is_dropped(ctx)) return;
     cell_result(ctx, wr_cell_text_set(op_of(ctx)->table, ctx->current, cell, s));
 }
 weir_str weir_text_get(const weir_ctx *ctx, const weir_text *cell)
@@ -69,11 +84,13 @@ const void *weir_value_get(const weir_ctx *ctx, const weir_cell *cell, const wei
 void weir_value_set(weir_ctx *ctx, weir_cell *cell, const weir_type *type, const void *record)
 {
     (void)type;
+    if (is_dropped(ctx)) return;
     cell_result(ctx, wr_cell_value_set(op_of(ctx)->table, ctx->current, cell, record));
 }
 void weir_list_add(weir_ctx *ctx, weir_cell *cell, const weir_type *type, const void *record)
 {
     (void)type;
+    if (is_dropped(ctx)) return;
     cell_result(ctx, wr_cell_list_add(op_of(ctx)->table, ctx->current, cell, record));
 }
 void weir_list_drop(weir_ctx *ctx, weir_cell *cell, const weir_type *type, uint32_t oldest)
@@ -91,6 +108,7 @@ const void *weir_table_get(const weir_ctx *ctx, const weir_cell *cell, const wei
 void weir_table_put(weir_ctx *ctx, weir_cell *cell, const weir_field *schema, const void *record)
 {
     (void)schema;
+    if (is_dropped(ctx)) return;
     cell_result(ctx, wr_cell_table_put(op_of(ctx)->table, ctx->current, cell, record));
 }
 bool weir_table_remove(weir_ctx *ctx, weir_cell *cell, const weir_field *schema, const void *key)

@@ -76,19 +76,29 @@ static void keyed_close(wr_op *op)
     op->table = NULL;
 }
 
-static void fail_state_max(wr_op *op)
+void wr_keyed_fail_state_max(wr_op *op)
 {
+    const wr_budget *budget = op->home->budget;
+    if (budget->bytes_max == 0 || budget->bytes <= budget->bytes_max) {
+        wr_op_fail(
+            op, WR_STATE_MAX,
+            "keyed state has filled its address space (%llu bytes in this slot); operator %s subtask %u with %llu "
+            "keys; raise the limit (ulimit -v), run with more slots, or forget keys",
+            (unsigned long long)budget->bytes, op->node->uid, op->subtask,
+            (unsigned long long)wr_table_count(op->table));
+        return;
+    }
     wr_op_fail(op, WR_STATE_MAX,
                "keyed state is larger than --state-max (%llu of %llu bytes in this slot); operator %s "
                "subtask %u with %llu keys; "
                "raise --state-max, run with more slots, or forget keys",
-               (unsigned long long)op->home->budget->bytes, (unsigned long long)op->home->budget->bytes_max,
-               op->node->uid, op->subtask, (unsigned long long)wr_table_count(op->table));
+               (unsigned long long)budget->bytes, (unsigned long long)budget->bytes_max, op->node->uid, op->subtask,
+               (unsigned long long)wr_table_count(op->table));
 }
 
 void wr_keyed_note(wr_op *op)
 {
-    if (op->home->budget->exceeded && !wr_op_failed(op)) fail_state_max(op);
+    if (op->home->budget->exceeded && !wr_op_failed(op)) wr_keyed_fail_state_max(op);
     atomic_store_explicit(&op->stats.keys, wr_table_count(op->table), memory_order_relaxed);
     atomic_store_explicit(&op->stats.state_bytes, wr_table_bytes(op->table), memory_order_relaxed);
 }
@@ -100,7 +110,7 @@ static void run_found(wr_op *op, wr_keyed *k, const wr_view *view, const uint32_
     if (k->reads)
         wr_table_peek(op->table, view->records, view->n, k->hash, pick, pick_n, k->state);
     else if (!wr_table_find(op->table, view->records, view->n, k->hash, pick, pick_n, k->state, k->fresh))
-        fail_state_max(op);
+        wr_keyed_fail_state_max(op);
     ctx->pick = pick;
     ctx->pick_n = pick_n;
     bool stamps = k->time != NULL && k->time->ttl_ns != 0 && !k->reads;

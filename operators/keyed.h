@@ -35,6 +35,7 @@ typedef struct wr_keyed {
 } wr_keyed;
 
 /* keyed.c */
+void wr_keyed_fail_state_max(wr_op *op);
 void wr_keyed_note(wr_op *op); /* after a batch: how much state there is, and whether it is too much */
 
 /* keyed_time.c: after the table is made or loaded. */

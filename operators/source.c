@@ -444,6 +444,13 @@ static void split_is_over(wr_op *op, split *sp)
     s->over[s->overs++] = sp;
 }
 
+static void fail_verdict(wr_op *op, uint32_t verdict)
+{
+    wr_op_fail(op, WR_USER_FAIL,
+               "a poll returned %u; source %s subtask %u (%s:%u); return WEIR_MORE, WEIR_IDLE or WEIR_END", verdict,
+               op->node->uid, op->subtask, op->def->file ? op->def->file : "?", op->def->line);
+}
+
 enum wr_polled wr_source_poll(wr_op *op)
 {
     source *s = op->kernel_state;
@@ -493,6 +500,10 @@ enum wr_polled wr_source_poll(wr_op *op)
         return s->count > 0 ? WR_POLLED_MORE : WR_POLLED_EMPTY;
     }
     s->next++;
+    if (verdict > WEIR_END && !wr_op_failed(op)) {
+        fail_verdict(op, verdict);
+        return WR_POLLED_MORE;
+    }
     s->sleeps = verdict == 1 && s->count == 1 && s->wake_mono_ns != INT64_MAX && sp->fd < 0 && !s->waker.given;
     if (verdict == 0) return WR_POLLED_MORE;
     for (uint32_t i = 0; i < s->count; i++) {

@@ -164,6 +164,12 @@ static bool commit_records(wr_op *op, const void *records, uint32_t n, uint64_t 
         s->attempts = 0;
         return true;
     }
+    if (verdict != WEIR_RETRY && verdict != WEIR_LOST) {
+        wr_op_fail(op, WR_USER_FAIL,
+                   "a commit returned %u; sink %s subtask %u (%s:%u); return WEIR_COMMITTED, WEIR_RETRY or WEIR_LOST",
+                   verdict, op->node->uid, op->subtask, op->def->file ? op->def->file : "?", op->def->line);
+        return false;
+    }
     if (verdict == WEIR_LOST || s->attempts == WR_COMMIT_RETRIES_MAX) {
         wr_op_fail(op, verdict == WEIR_LOST ? WR_COMMIT_LOST : WR_USER_FAIL,
                    "%u prepared write%s of snapshot %llu cannot be committed%s; sink %s subtask %u; %s", n,

@@ -158,6 +158,7 @@ void wr_family_grow(wr_family *family, uint32_t group, uint32_t n)
     dcheck(n == 1 || entries == 1u << family->full_log2);
     uint64_t bytes = n * entries * family->stride;
     check(family->next + n * entries <= family->limit); /* the range is larger than the machine's memory */
+    if (family->next + n * entries > family->limit - family->limit / 8) family->budget->exceeded = true; /* in time */
     for (uint32_t i = 0; i < n; i++) {
         add_region(family, group, (uint32_t)family->next);
         family->next += entries;

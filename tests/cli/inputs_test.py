@@ -64,6 +64,52 @@ WEIR_SOURCE(refusing, part, p, reader, r, word, out, ctx, list_parts, open_part,
 }
 WEIR_PIPELINE(refusing, p) { weir_sink(weir_read(refusing, p), "blackhole:", .name = "out"); }
 """
+# 4 MiB of state for each of many keys: far more in one batch than any bound.
+LARGE = HEAD + """
+WEIR_RECORD(num, (uint64_t, n))
+WEIR_STATE(kept, (weir_text, text))
+WEIR_KEYED(keep, num, in, kept, state, num, out, ctx)
+{
+    static char much[4 << 20];
+    weir_text_set(ctx, &state->text, weir_str_of(much, sizeof much));
+    num_emit(out, *in);
+}
+WEIR_PIPELINE(large, p)
+{
+    num_stream n = weir_source(num, p, "generator:?count=1000000", .name = "in");
+    weir_sink(weir_apply(keep, weir_key_by(n, n)), "blackhole:", .name = "out");
+}
+"""
+# Numbers that mean nothing: of a poll, of a commit.
+STRANGE = HEAD + """
+WEIR_RECORD(part, (uint64_t, id))
+typedef struct reader { int n; } reader;
+typedef struct writer { int n; } writer;
+static void list_parts(part_out *out, weir_ctx *ctx) { (void)ctx; part_emit(out, (part){ 1 }); }
+static bool open_part(const part *p, reader *r, weir_ctx *ctx) { (void)p, (void)r, (void)ctx; return true; }
+static void close_part(reader *r) { (void)r; }
+WEIR_SOURCE(odd, part, p, reader, r, word, out, ctx, list_parts, open_part, close_part)
+{
+    (void)p;
+    if (r->n++ == 0 && weir_room(&out->out)) word_emit(out, (word){ .n = 1 });
+    return weir_arg_i64(weir_ctx_args(ctx), "poll", 0) ? (weir_poll)7 : WEIR_END;
+}
+static bool open_book(writer *w, weir_ctx *ctx) { (void)w, (void)ctx; return true; }
+static void close_book(writer *w, weir_ctx *ctx) { (void)w, (void)ctx; }
+static bool prepare_book(writer *w, part_out *out, weir_ctx *ctx) { (void)ctx; part_emit(out, (part){ w->n }); return true; }
+static weir_commit commit_book(writer *w, const part *c, uint32_t n, uint64_t snapshot, weir_ctx *ctx)
+{
+    (void)w, (void)c, (void)n, (void)snapshot, (void)ctx;
+    return (weir_commit)9;
+}
+static bool recover_book(writer *w, const weir_sink_id *id, const part *known, uint32_t n, weir_ctx *ctx)
+{
+    (void)w, (void)id, (void)known, (void)n, (void)ctx;
+    return true;
+}
+WEIR_TWO_PHASE_SINK(book, word, in, writer, w, part, ctx, open_book, close_book, prepare_book, commit_book, recover_book) { w->n += in->n; }
+WEIR_PIPELINE(strange, p) { weir_write(book, weir_read(odd, p)); }
+"""
 
 
 class Inputs(Case):
@@ -76,6 +122,8 @@ class Inputs(Case):
             cls.build("picky_" + policy, PICKY, f"-DPOLICY=WEIR_{policy}")
         cls.build("table_LETTERS", TABLE, "-DPOLICY=WEIR_DEAD_LETTER", "-DLETTERS")
         cls.build("refusing", REFUSING)
+        cls.build("large", LARGE)
+        cls.build("strange", STRANGE)
         cls.write("rows.csv", "ann,1\nbob,two\ncid,3\ndan\neve,5\n")
 
     def setUp(self):
@@ -169,6 +217,19 @@ class Inputs(Case):
         self.write("in.txt", "".join(f"word{i}\n" for i in range(200000)))
         self.expect(self.weir("run", "words.so", "-p1", "--state-max", "256KiB"), 5, r"error\[E0503 STATE_MAX\]: .*count.*--state-max")
         self.expect(self.weir("run", "words.so", "-p1", "--state-max", "1GiB", "--set", "out=blackhole:"), 0)
+
+    def test_state_bound_within_a_batch(self):
+        for bound in ("100MiB", "1MiB"):
+            self.expect(self.weir("run", "-q", "large.so", "-p2", "--state-max", bound), 5,
+                        r"error\[E0503 STATE_MAX\]: keyed state is larger than --state-max .*operator keep subtask \d with \d+ keys")
+
+    def test_poll_that_returns_no_known_number(self):
+        self.expect(self.weir("run", "-q", "strange.so", "-p1", "--", "poll=1", timeout=30), 5,
+                    r"error\[E0505 USER_FAIL\]: a poll returned 7; source odd subtask 0 \(strange.c:\d+\); return WEIR_MORE, WEIR_IDLE or WEIR_END")
+
+    def test_commit_that_returns_no_known_number(self):
+        self.expect(self.weir("run", "-q", "strange.so", "-p1"), 5,
+                    r"error\[E0505 USER_FAIL\]: a commit returned 9; sink book subtask 0 \(strange.c:\d+\); return WEIR_COMMITTED, ")
 
 
 if __name__ == "__main__":
