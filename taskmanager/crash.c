@@ -45,7 +45,7 @@ enum {
     LINES_ARGS_MAX = 3
 };
 
-enum why { WHY_SIGNAL, WHY_EXIT, WHY_QUICK_EXIT, WHY_HANG };
+enum why { WHY_SIGNAL, WHY_EXIT, WHY_QUICK_EXIT, WHY_THREAD_EXIT, WHY_HANG };
 
 /* What is being done, in this order; a fault goes on with the next. */
 enum stage { STAGE_NONE, STAGE_FRAMES, STAGE_REPLAY, STAGE_RECORD, STAGE_BRIEF, STAGE_LINES };
@@ -69,7 +69,8 @@ static struct crash {
 } crash;
 
 static const char *const *lines_program;
-static bool               installed, terminal, only_inside_user;
+static bool               installed, terminal, only_inside_user, has_thread_key;
+static pthread_key_t      thread_key;
 static int                report_file = -1;
 static unsigned           hang_seconds;
 static pid_t              our_pid;
@@ -175,6 +176,10 @@ static void put_cause(void)
     }
     if (crash.why == WHY_QUICK_EXIT) {
         put("it called quick_exit()");
+        return;
+    }
+    if (crash.why == WHY_THREAD_EXIT) {
+        put("it called pthread_exit()");
         return;
     }
     if (crash.check != NULL) {
@@ -651,6 +656,13 @@ static void on_quick_exit(void)
     report_exit(WHY_QUICK_EXIT, 0);
 }
 
+/* Runs when a thread of ours ends by pthread_exit(): nobody would ever hear of its operators again. */
+static void on_thread_exit(void *unused)
+{
+    (void)unused;
+    if (wr_user_now.op != NULL || running_in != NULL) report_exit(WHY_THREAD_EXIT, 0);
+}
+
 /* The report hangs, or the replay does. */
 static void too_long(int number)
 {
@@ -674,6 +686,7 @@ void wr_crash_install(const char *const *lines)
     installed = true;
     lines_program = lines;
     terminal = isatty(STDERR_FILENO) == 1;
+    has_thread_key = pthread_key_create(&thread_key, on_thread_exit) == 0;
     wr_crash_thread_init();
     struct sigaction action;
     memset(&action, 0, sizeof action);
@@ -725,6 +738,7 @@ void wr_crash_thread_init(void)
         return;
     }
     alt_stack = stack;
+    if (has_thread_key) pthread_setspecific(thread_key, stack);
     pthread_attr_t attr;
     if (pthread_getattr_np(pthread_self(), &attr) != 0) return;
     void  *low;
@@ -738,6 +752,7 @@ void wr_crash_thread_fini(void)
     if (alt_stack == NULL) return;
     stack_t none = {.ss_flags = SS_DISABLE};
     sigaltstack(&none, NULL);
+    if (has_thread_key) pthread_setspecific(thread_key, NULL);
     munmap(alt_stack, ALT_STACK_BYTES);
     alt_stack = NULL;
 }

@@ -251,8 +251,9 @@ WEIR_PIPELINE(places, p)
 }
 """
 
-# ends=exit, quick: all threads end the process at once; check: Weir is called with what cannot be.
+# ends=exit, quick, thread: all threads end the process at once; check: Weir is called with what cannot be.
 ENDS = HEAD + r"""
+#include <pthread.h>
 WEIR_RECORD(number, (uint64_t, n))
 typedef struct writer { int unused; } writer;
 static bool ends(weir_ctx *ctx, const char *how) { return strcmp(weir_arg(weir_ctx_args(ctx), "ends", ""), how) == 0; }
@@ -268,6 +269,7 @@ static bool flush_sink(writer *w, weir_ctx *ctx)
     (void)w;
     if (ends(ctx, "exit")) exit(0);
     if (ends(ctx, "quick")) quick_exit(0);
+    if (ends(ctx, "thread")) pthread_exit(NULL);
     return true;
 }
 static void close_sink(writer *w, weir_ctx *ctx) { (void)w, (void)ctx; }
@@ -516,6 +518,10 @@ class Crashes(Case):
                 got = self.weir("run", "-q", "ends.so", "-p", "2", "--", "ends=" + how)
                 self.expect(got, 5, rf"E0506 CRASH.*it called {call}; operator keep, subtask \d of 2, in its flush function .*\n"
                                     r"  #0 +flush_sink +at .*ends\.c:\d+\n")
+
+    def test_thread_that_ends_in_user_code(self):
+        got = self.weir("run", "-q", "ends.so", "-p", "2", "--", "ends=thread", timeout=20)
+        self.expect(got, 5, r"E0506 CRASH.*it called pthread_exit\(\); operator keep, subtask \d of 2, in its flush function ")
 
     def test_check_that_fails_below_a_call_of_the_pipeline(self):
         got = self.weir("run", "-q", "ends.so", "-p", "1", "--", "ends=check")
