@@ -47,11 +47,11 @@ typedef struct weir_connector {
     uint64_t               reserved[6];
 } weir_connector;
 
-/* What a connector's loop may ask: one URI, with its options checked. Thread: the loop's. What it gives belongs to it and
- * lives as long as the task. weir_endpoint_str and weir_endpoint_u64 know the options that the connector declares in
- * weir_connector.option, and those only: to ask for another one is a mistake in the connector, which ends the process
- * (abort) with a report. weir_endpoint_of gives NULL in a loop that is none of a connector's, and the others do not take
- * that. */
+/* What a connector's loop may ask: one URI, with its options checked. Thread: the loop's. What it gives belongs to it
+ * and lives as long as the task. weir_endpoint_str and weir_endpoint_u64 know the options that the connector declares
+ * in weir_connector.option, and those only: to ask for another one is a mistake in the connector, which ends the
+ * process (abort) with a report. weir_endpoint_of gives NULL in a loop that is none of a connector's, and the others
+ * do not take that. */
 typedef struct weir_endpoint weir_endpoint;
 const weir_endpoint         *weir_endpoint_of(const weir_ctx *ctx);      /* that of the running task */
 const char                  *weir_endpoint_uri(const weir_endpoint *e);  /* as it was given, by --set or the pipeline */
