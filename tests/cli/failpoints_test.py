@@ -33,7 +33,7 @@ def places_in_sources():
             with open(os.path.join(root, folder, name), encoding="utf-8") as file:
                 text = file.read()
             names.update(re.findall(r'wr_failpoint\("([-a-z]+)"\)', text))
-            names.update(re.findall(r'\.(?:written|synced|renamed) = "([-a-z]+)"', text))
+            names.update(re.findall(r'\.(?:written|synced|renamed|durable) = "([-a-z]+)"', text))
     return names
 
 
