@@ -198,22 +198,15 @@ WR_INLINE uint64_t WR_KERNEL(over)(const uint64_t *word, uint32_t n, const wr_ta
  * other that both saw the state as it was, both take it, which is the same: nothing is added until all are found. */
 WR_INLINE uint64_t WR_KERNEL(take)(void *const *value, uint64_t mask, const wr_table_place *place)
 {
-    const uint64_t alone = (uint64_t)place->number << WR_PLACE_BITS | UINT64_C(1) << place->place;
-    const uint32_t words = place->words;
-    uint64_t       left = 0;
+    uint64_t left = 0;
     for (; mask != 0; mask &= mask - 1) {
-        char    *at = value[(uint32_t)__builtin_ctzll(mask)], *state = at - place->value;
+        char    *state = (char *)value[(uint32_t)__builtin_ctzll(mask)] - place->value;
         uint32_t others;
         memcpy(&others, state + place->others, 4);
-        if (__builtin_expect(others != 0, 0)) {
+        if (__builtin_expect(others != 0, 0))
             left |= mask & -mask;
-            continue;
-        }
-        memcpy(state + place->word, &alone, 8);
-        if (words == 2)
-            memset(at, 0, 16);
         else
-            for (uint32_t i = 0; i < words; i++) memset(at + i * 8u, 0, 8);
+            wr_table_put_place(place, state);
     }
     return left;
 }

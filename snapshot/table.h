@@ -80,16 +80,26 @@ static inline bool wr_table_all_over(const wr_table_place *in, uint64_t word)
     uint64_t used = word & ((1u << WR_PLACE_BITS) - 1), lowest = UINT64_C(1) << ((uint32_t)base & (in->places - 1));
     return (used == 0) | ((used == lowest) & (base < in->alive));
 }
-/* The number takes its place in a state where all is over and nothing lies elsewhere; false: it is not such a one. */
+/* The number takes its place, alone; its value is zero. */
+static inline void wr_table_put_place(const wr_table_place *in, char *state)
+{
+    uint64_t alone = (uint64_t)in->number << WR_PLACE_BITS | UINT64_C(1) << in->place;
+    memcpy(state + in->word, &alone, 8);
+    if (in->words == 2) { /* most are a sum and a count */
+        memset(state + in->value, 0, 16);
+        return;
+    }
+    for (uint32_t i = 0; i < in->words; i++) memset(state + in->value + i * 8u, 0, 8);
+}
+/* The same in a state where all is over and nothing lies elsewhere; false: it is not such a one. */
 static inline bool wr_table_take_place(const wr_table_place *in, char *state)
 {
-    uint64_t word, alone = (uint64_t)in->number << WR_PLACE_BITS | UINT64_C(1) << in->place;
+    uint64_t word;
     uint32_t others;
     memcpy(&word, state + in->word, 8);
     memcpy(&others, state + in->others, 4);
     if (__builtin_expect((others != 0) | !wr_table_all_over(in, word), 0)) return false;
-    memcpy(state + in->word, &alone, 8);
-    for (uint32_t i = 0; i < in->words; i++) memset(state + in->value + i * 8u, 0, 8);
+    wr_table_put_place(in, state);
     return true;
 }
 /* Whether wr_table_find_place is there for this table: its key is one integer. */
