@@ -226,6 +226,13 @@ size_t wr_text_of_bool(char *to, bool value)
     return value ? 4 : 5;
 }
 
+void wr_text_printable(char *text)
+{
+    for (char *c = text; *c != 0; c++) {
+        if ((unsigned char)*c < ' ' || *c == 0x7f) *c = '?';
+    }
+}
+
 /* ---- did you mean ---- */
 
 enum { WORD_MAX = 64 };

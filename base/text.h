@@ -32,6 +32,9 @@ size_t wr_text_of_time(char *to, int64_t ns);     /* 2024-05-06T07:08:09[.123[45
 size_t wr_text_of_duration(char *to, int64_t ns); /* 1h30m, 250ms, 0s; reads back as the same */
 size_t wr_text_of_size(char *to, uint64_t bytes); /* for people: 1.5 GiB, 12 KiB, 7 B */
 
+/* For people: a control character, which would break a line or move a cursor, becomes a '?'. */
+void wr_text_printable(char *text);
+
 /* Steps (insert, delete, replace, swap two neighbours) from one word to the other; words are cut at 64 bytes. */
 uint32_t wr_text_distance(const char *a, const char *b);
 /* The name nearest to word, or NULL when none is near enough to be meant. names may hold NULLs. */

@@ -1,4 +1,5 @@
 /* Options of operators: checked and copied into the pipeline. */
+#include "base/text.h"
 #include "graph/build.h"
 #include "wire/control.h"
 
@@ -45,9 +46,7 @@ static const char *short_name(weir_pipeline *p, wr_draft *draft, const char *tex
     if (wr_job_name_fits(text)) return wr_arena_str(&p->arena, text);
     if (strlen(text) <= WR_NAME_BYTES_MAX) {
         char *clean = wr_arena_str(&p->arena, text);
-        for (char *c = clean; *c; c++) {
-            if ((unsigned char)*c < ' ' || *c == 0x7f) *c = '?';
-        }
+        wr_text_printable(clean);
         wr_graph_problem(p, draft, WR_OPTION,
                          "its %s has a line break or another control character ('%s'); leave it out", option, clean);
         return clean;

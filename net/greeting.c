@@ -1,5 +1,6 @@
 #include "net/greeting.h"
 #include "base/check.h"
+#include "base/text.h"
 #include "net/mac.h"
 #include <string.h>
 
@@ -97,9 +98,7 @@ static enum wr_greet_result take_refusal(wr_greeter *g, const wr_message *m, wr_
 {
     wr_errinfo said = m->refused;
     said.text[sizeof said.text - 1] = 0;
-    for (char *c = said.text; *c != 0; c++) {
-        if ((unsigned char)*c < ' ' || *c == 0x7f) *c = '?';
-    }
+    wr_text_printable(said.text);
     bool known = said.code == WR_PERMISSION || said.code == WR_NEWER || said.code == WR_WRONG_ABI;
     g->step = STEP_OVER;
     wr_fail(info, known ? said.code : WR_UNREACHABLE, "%s", said.text[0] != 0 ? said.text : "refused without a reason");

@@ -1,6 +1,7 @@
 #include "operators/enumerate.h"
 #include "base/check.h"
 #include "base/hash.h"
+#include "base/text.h"
 #include "graph/job.h"
 #include "wire/record.h"
 #include <stdio.h>
@@ -31,8 +32,7 @@ void wr_split_name(const weir_type *type, const void *record, char *text, size_t
         const weir_str *name = (const weir_str *)(const void *)at;
         size_t          n = name->len, cut = n < bytes ? 0 : n - bytes + 1 + sizeof "..." - 1;
         snprintf(text, bytes, "%s%.*s", cut > 0 ? "..." : "", (int)(n - cut), weir_str_data(name) + cut);
-        for (char *c = text; *c != 0; c++) /* it is any bytes */
-            if ((unsigned char)*c < ' ' || *c == 127) *c = '?';
+        wr_text_printable(text); /* it is any bytes */
     } else if (f->size <= 8) {
         uint64_t value = 0;
         memcpy(&value, at, f->size);

@@ -24,7 +24,7 @@ FOREVER_S = 2  # a pipeline without an end is stopped after this
 READ_ONLY = re.compile(r'^((\./dev|git|cd|sudo|apt|cmake|ctest|man)\b|export PATH=)')
 DEMO = './dev demo'
 # What a job says on a machine that is busy with other things; no page shows it.
-SLOW = re.compile(r'^\S+Z warn {2}task .* held its slot for .*\n', re.M)
+SLOW = re.compile(r'\d{4}-\d\d-\d\dT[\d:.]+Z warn {2}task .* held its slot for .*\n')
 
 
 class Failure(Exception):

@@ -284,6 +284,14 @@ static void sizes(void **state)
     assert_int_equal(count, strlen(text));
 }
 
+static void printable(void **state)
+{
+    (void)state;
+    char text[] = "a\nb\tc\x1b[2J\x7f \xc3\xa4";
+    wr_text_printable(text);
+    assert_string_equal(text, "a?b?c?[2J? \xc3\xa4"); /* other bytes stay: they are letters of UTF-8 */
+}
+
 static void did_you_mean(void **state)
 {
     (void)state;
@@ -309,7 +317,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(integers), cmocka_unit_test(floats),       cmocka_unit_test(any_locale),
         cmocka_unit_test(booleans), cmocka_unit_test(times),        cmocka_unit_test(durations),
-        cmocka_unit_test(sizes),    cmocka_unit_test(did_you_mean),
+        cmocka_unit_test(sizes),    cmocka_unit_test(did_you_mean), cmocka_unit_test(printable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
