@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -41,6 +42,7 @@ enum {
     ALT_STACK_BYTES = 128 * 1024,          /* touched only in a crash */
     REPLAY_STACK_BYTES = 16 * 1024 * 1024, /* above that of threads, so that a replay does not run out earlier */
     FRAMES_MAX = 48,
+    STAGE_SECONDS_MAX = 6, /* for what may wait for a lock that the crashed code holds: frames, replay */
     REPORT_SECONDS_MAX = 20,
     LINES_ARGS_MAX = 3
 };
@@ -52,20 +54,22 @@ enum stage { STAGE_NONE, STAGE_FRAMES, STAGE_REPLAY, STAGE_RECORD, STAGE_BRIEF, 
 
 /* One crash per process: written by the thread that crashed first. */
 static struct crash {
-    _Atomic int thread; /* its id; 0: none */
-    enum stage  stage;
-    enum why    why;
-    int         signal, code; /* EXIT: code is that of exit() */
-    uintptr_t   address, pc, sp;
-    void       *frame[FRAMES_MAX];
-    int         frames;
-    wr_user     user;
-    const char *in;
-    const char *check;    /* of ours, that failed; NULL: none had when it crashed */
-    weir_ctx    ctx;      /* as it was before the replay */
-    uint32_t    at;       /* record of the batch; UINT32_MAX: not known */
-    bool        replayed; /* at was found by a replay */
-    bool        failed;   /* the operator had failed already, and its function went on */
+    _Atomic int     thread; /* its id; 0: none */
+    enum stage      stage;
+    enum why        why;
+    int             signal, code; /* EXIT: code is that of exit() */
+    uintptr_t       address, pc, sp;
+    void           *frame[FRAMES_MAX];
+    int             frames;
+    wr_user         user;
+    const char     *in;
+    const char     *check;    /* of ours, that failed; NULL: none had when it crashed */
+    weir_ctx        ctx;      /* as it was before the replay */
+    uint32_t        at;       /* record of the batch; UINT32_MAX: not known */
+    bool            replayed; /* at was found by a replay */
+    bool            failed;   /* the operator had failed already, and its function went on */
+    bool            hurried;  /* its thread was told to leave the stage that it is in */
+    _Atomic int64_t until_s;  /* so long it may take for what it does; CLOCK_MONOTONIC */
 } crash;
 
 static const char *const *lines_program;
@@ -417,8 +421,23 @@ static int exit_code(void)
     return is_users() ? WR_EXIT_JOB_FAILED : WR_EXIT_FAILED;
 }
 
+static int64_t now_s(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec;
+}
+
+/* For what comes next. */
+static void give_time(unsigned seconds)
+{
+    atomic_store(&crash.until_s, now_s() + seconds);
+    alarm(seconds + 1);
+}
+
 _Noreturn static void finish(void)
 {
+    give_time(REPORT_SECONDS_MAX);
     switch (crash.stage) {
     case STAGE_NONE:
     case STAGE_FRAMES:
@@ -435,6 +454,14 @@ _Noreturn static void finish(void)
 }
 
 /* ---- replay ---- */
+
+/* It came to another end than the crash did. */
+_Noreturn static void no_replay(void)
+{
+    crash.replayed = false;
+    crash.at = UINT32_MAX;
+    finish();
+}
 
 #ifdef PC_OF
 
@@ -477,9 +504,7 @@ static void replay(void)
         }
         crash.user.loop(ctx);
     }
-    crash.replayed = false; /* it did not happen again: the state is no longer what it was */
-    crash.at = UINT32_MAX;
-    finish();
+    no_replay(); /* it did not happen again: the state is no longer what it was */
 }
 
 /* Loops over records whose work can be repeated: what leaves them is emitted or kept in state, and both end with us. */
@@ -570,7 +595,7 @@ static void handler(int number, siginfo_t *info, void *context)
     while (!first_to_report()) pause();
     switch (crash.stage) {
     case STAGE_NONE:
-        alarm(REPORT_SECONDS_MAX);
+        give_time(STAGE_SECONDS_MAX);
         note(number, info, uc);
         crash.stage = STAGE_FRAMES;
         take_frames();
@@ -585,6 +610,7 @@ static void handler(int number, siginfo_t *info, void *context)
     }
     if (replayable()) {
         crash.stage = STAGE_REPLAY;
+        give_time(STAGE_SECONDS_MAX);
         if (return_into_replay(uc)) return;
     }
     finish();
@@ -595,7 +621,7 @@ static void on_hang(int number, siginfo_t *info, void *context)
 {
     while (!first_to_report()) pause();
     if (crash.stage != STAGE_NONE) return; /* it is writing a report of its own */
-    alarm(REPORT_SECONDS_MAX);
+    give_time(STAGE_SECONDS_MAX);
     note(number, info, context);
     crash.why = WHY_HANG;
     crash.stage = STAGE_FRAMES;
@@ -622,9 +648,9 @@ static bool reports_exit(void)
 static void report_exit(enum why why, int code)
 {
     while (!first_to_report()) pause();
+    if (crash.stage == STAGE_REPLAY) no_replay();
     if (crash.stage != STAGE_NONE) _exit(exit_code());
-    alarm(REPORT_SECONDS_MAX);
-    fflush(stdout); /* it may have said why; nobody else will do that */
+    give_time(STAGE_SECONDS_MAX);
     const siginfo_t none = {0};
     ucontext_t      here;
     memset(&here, 0, sizeof here);
@@ -633,6 +659,7 @@ static void report_exit(enum why why, int code)
     crash.code = code;
     if (crash.user.op == NULL && crash.in == NULL) alt_stack = NULL; /* ours does not call it */
     crash.stage = STAGE_FRAMES;
+    fflush(stdout); /* it may have said why; nobody else will do that */
     void *all[FRAMES_MAX];
     int   n = backtrace(all, FRAMES_MAX), from = 1;
     while (from < n - 1 && !is_foreign(all[from])) from++;
@@ -663,13 +690,36 @@ static void on_thread_exit(void *unused)
     if (wr_user_now.op != NULL || running_in != NULL) report_exit(WHY_THREAD_EXIT, 0);
 }
 
-/* The report hangs, or the replay does. */
-static void too_long(int number)
+/* What the crashed code held when it crashed, a mutex of its own or the heap's lock, nobody gives back: a stage that waits
+ * for it never ends. Only the thread that reports can leave it. */
+static void leave_stage(void)
 {
-    (void)number;
+    if (crash.stage == STAGE_REPLAY) no_replay();
+    if (crash.frames == 0) crash.frame[crash.frames++] = (void *)crash.pc;
+    finish();
+}
+
+/* A stage hangs, or the report does. Any thread gets the alarm; what another one sends says that this one is meant. */
+static void too_long(int number, siginfo_t *info, void *context)
+{
     static const char TEXT[] =
         "weir: error[E0506 CRASH]: the pipeline's own code crashed, and the report does not come to an end\n";
-    if (!wr_crash_under_way()) return;
+    (void)context;
+    int     reporter = atomic_load(&crash.thread);
+    int64_t left_s = atomic_load(&crash.until_s) - now_s();
+    bool    waits = crash.stage == STAGE_FRAMES || crash.stage == STAGE_REPLAY, sent = info->si_code == SI_TKILL;
+    if (reporter == 0) return;
+    if (!sent && left_s > 0) { /* of a stage that is over by now */
+        alarm((unsigned)left_s);
+        return;
+    }
+    if (waits && reporter == (int)gettid()) leave_stage();
+    if (sent) return;
+    if (waits && !crash.hurried) {
+        crash.hurried = true;
+        give_time(STAGE_SECONDS_MAX);
+        if (tgkill(getpid(), reporter, number) == 0) return;
+    }
     if (crash.stage <= STAGE_REPLAY) {
         ssize_t n = write(STDERR_FILENO, TEXT, sizeof TEXT - 1);
         (void)n;
@@ -688,6 +738,8 @@ void wr_crash_install(const char *const *lines)
     terminal = isatty(STDERR_FILENO) == 1;
     has_thread_key = pthread_key_create(&thread_key, on_thread_exit) == 0;
     wr_crash_thread_init();
+    void *none[1];
+    (void)backtrace(none, 1); /* the first one loads a library, which takes memory: not when the heap's lock is held */
     struct sigaction action;
     memset(&action, 0, sizeof action);
     action.sa_sigaction = handler;
@@ -695,8 +747,9 @@ void wr_crash_install(const char *const *lines)
     for (size_t i = 0; i < sizeof NUMBER / sizeof NUMBER[0]; i++) sigaction(NUMBER[i], &action, NULL);
     struct sigaction late;
     memset(&late, 0, sizeof late);
-    late.sa_handler = too_long;
-    late.sa_flags = SA_ONSTACK;
+    late.sa_sigaction = too_long;
+    late.sa_flags = SA_SIGINFO | SA_ONSTACK |
+                    SA_NODEFER; /* it may go on to write the report, which has its time, too */
     sigaction(SIGALRM, &late, NULL);
 }
 

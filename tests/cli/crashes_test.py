@@ -8,6 +8,7 @@ from kit import HEAD, SANITIZED, Case, main
 HEADERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "include", "weir")
 
 CRASH = HEAD + r"""
+#include <pthread.h>
 static volatile int zero;
 static int *volatile nothing;
 static bool is(const weir_str *s, const char *text) { weir_str t = weir_str_of(text, strlen(text)); return weir_str_equal(s, &t); }
@@ -18,8 +19,31 @@ static int deep(int n)
     return n < 0 ? 0 : deep(n + 1) + big[0];
 }
 WEIR_MAP(copy, line, in, line, out) { out->text = in->text; return true; }
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static void with_a_lock(bool crash) /* again it never comes back */
+{
+    pthread_mutex_lock(&lock);
+    if (crash) *nothing = 1; /* here: locked */
+    pthread_mutex_unlock(&lock);
+}
+static void overrun(void) /* the C library finds out, and ends the process with its heap's lock in hand */
+{
+    volatile char *volatile block[3]; /* else the stores before a free would be left out */
+    for (int i = 0; i < 3; i++) block[i] = malloc(100000);
+    for (volatile int i = 100000; i < 100016; i++) block[1][i] = 0;
+    free((void *)block[1]); /* here: heap */
+}
+static void not_twice(void)
+{
+    static int times;
+    if (times++ > 0) exit(0);
+    *nothing = 1; /* here: not-twice */
+}
 WEIR_FLAT_MAP(boom, line, in, word, out)
 {
+    with_a_lock(is(&in->text, "locked"));
+    if (is(&in->text, "heap")) overrun();
+    if (is(&in->text, "not-twice")) not_twice();
     if (is(&in->text, "null")) *nothing = 1; /* here: null */
     if (is(&in->text, "abort")) abort(); /* here: abort */
     if (is(&in->text, "zero")) zero = (int)in->text.len / zero; /* here: zero */
@@ -372,6 +396,22 @@ class Crashes(Case):
         got = self.crashes("stack")
         self.expect(got, 5, "SIGSEGV, address 0x[0-9a-f]+: stack overflow", r'record \d+ of .*{text="stack"}', r"#0 +deep +at .*crash\.c",
                     r"and \d+ more of these")
+
+    def cannot_be_replayed(self, word, why, function):
+        """The report comes all the same, without the record."""
+        got = self.crashes(word)
+        self.expect(got, 5, f"crashed: {why}", r"operator boom, .*, record unknown, one of \d+ in its batch;",
+                    rf"(?m)^  #\d+ +{function} +at .*crash\.c:{self.line_of(word)}$")
+        self.assertEqual(len(re.findall("E0506", got.err)), 1, got)
+
+    def test_crash_with_a_lock_in_hand(self):
+        self.cannot_be_replayed("locked", "SIGSEGV, address 0x0: a null pointer", "with_a_lock")
+
+    def test_crash_with_the_heaps_lock_in_hand(self):
+        self.cannot_be_replayed("heap", r"SIGABRT: abort\(\) was called", "overrun")
+
+    def test_replay_that_ends_the_process(self):
+        self.cannot_be_replayed("not-twice", "SIGSEGV, address 0x0: a null pointer", "not_twice")
 
     def test_record_that_the_loop_tracks(self):
         self.names("tracked", "tracked", "SIGSEGV", "tracked")
