@@ -2,6 +2,7 @@
 #include "base/limits.h"
 #include <ctype.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -169,6 +170,17 @@ static void find_names(own_names *all, const wr_metrics_worker *w, uint32_t n)
     }
 }
 
+/* A gauge may be anything. What C prints for a negative NaN no scraper reads, and with it nothing of the page. */
+static void put_number(FILE *f, double value)
+{
+    if (isnan(value))
+        fputs("NaN\n", f);
+    else if (isinf(value))
+        fputs(value > 0 ? "+Inf\n" : "-Inf\n", f);
+    else
+        fprintf(f, "%.17g\n", value);
+}
+
 static void own_lines(FILE *f, const own_names *all, uint32_t name, const wr_metrics_worker *w, uint32_t n)
 {
     const uint32_t *of = all->of;
@@ -180,7 +192,7 @@ static void own_lines(FILE *f, const own_names *all, uint32_t name, const wr_met
             if (of[m] != name) continue;
             snprintf(part, sizeof part, "%s%s", o->name, o->kind == HISTOGRAM ? "_sum" : "");
             of_operator(f, part, &w[i], x->node, x->subtask);
-            fprintf(f, "%.17g\n", x->value);
+            put_number(f, x->value);
             if (o->kind != HISTOGRAM) continue;
             snprintf(part, sizeof part, "%s_count", o->name);
             of_operator(f, part, &w[i], x->node, x->subtask);

@@ -1,5 +1,6 @@
 /* What top and /metrics say of a job whose workers are gone, and of one that begins where another ended. */
 #include "tests/unit/jobmanager/jobmanager_kit.h"
+#include <math.h>
 
 static void expect_metric(const char *part)
 {
@@ -239,6 +240,27 @@ static void own_metrics_beyond_the_bound_are_counted(void **state)
     expect_metric("\nweir_hidden_user_metrics 10\n"); /* 1, and those from 254 to 262, the last of which is called h */
 }
 
+/* The words of the format: one line that cannot be read costs a scraper all others. */
+static void gauges_may_be_no_numbers(void **state)
+{
+    (void)state;
+    static const char *const word[] = {"NaN", "NaN", "+Inf", "-Inf"};
+    const double             value[] = {(double)NAN, -(double)NAN, (double)INFINITY, -(double)INFINITY};
+    wr_stats_metric          gauge = {.node = 1, .name = "ratio", .kind = 2};
+    uint64_t                 job = running(1);
+    wr_message               m = {.kind = WR_MSG_STATS, .job = job, .attempt = 1};
+    m.stats = (wr_stats){.metric = &gauge, .metrics = 1};
+    for (int i = 0; i < 4; i++) {
+        char line[128];
+        gauge.value = value[i];
+        say(last(WR_MSG_DEPLOY, 0)->deploy.self, &m);
+        snprintf(line, sizeof line,
+                 "weir_user_ratio{job=\"numbers\",id=\"%016llx\",operator=\"add\",subtask=\"0\"} %s\n",
+                 (unsigned long long)job, word[i]);
+        expect_metric(line);
+    }
+}
+
 static int end_all(void **state)
 {
     (void)state;
@@ -255,6 +277,7 @@ int main(void)
                                        T(top_says_how_far_behind_event_time_is),
                                        T(every_refused_connection_is_counted),
                                        T(figures_of_snapshots_are_the_jobs),
-                                       T(own_metrics_beyond_the_bound_are_counted)};
+                                       T(own_metrics_beyond_the_bound_are_counted),
+                                       T(gauges_may_be_no_numbers)};
     return cmocka_run_group_tests(tests, NULL, end_all);
 }
