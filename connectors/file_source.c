@@ -63,18 +63,54 @@ typedef struct file_reader {
 
 /* ---- splits ------------------------------------------------------------------------------------------------------ */
 
-/* lines: records end with a line break; others begin exactly at `first`. */
-static void emit_split(weir_out *out, const wr_name *file, int64_t first, int64_t end, bool lines, wr_arena *arena)
+/* A file of which splits are made. Caller's storage. */
+typedef struct listed_file {
+    const wr_name *name;
+    int            file;  /* open, for what stands before splits; -1: there is one only */
+    bool           lines; /* records end with a line break; others begin exactly where their split does */
+    wr_arena      *arena;
+} listed_file;
+
+/* What stands before `at`, `want` bytes; fewer where the file ends. -errno. */
+static int64_t read_before(const wr_env *env, int file, int64_t at, char *bytes, size_t want)
 {
-    bool        within = first > 0 && lines;
-    const char *name = wr_arena_printf(arena, "%s#%lld", file->path, (long long)first);
+    size_t n = 0;
+    for (int64_t got = 1; got > 0 && n < want; n += (size_t)got) {
+        got = env->pread(env->self, file, bytes + n, want - n, at - (int64_t)want + (int64_t)n);
+        if (got < 0) return got;
+    }
+    return (int64_t)n;
+}
+
+/* So that whoever opens it sees when another file has its name by then: a part of each would be read. */
+static bool note_before(weir_ctx *ctx, const listed_file *of, file_split *split)
+{
+    char    bytes[BEFORE_BYTES_MAX];
+    size_t  want = split->at < (int64_t)sizeof bytes ? (size_t)split->at : sizeof bytes;
+    int64_t n = of->file < 0 ? 0 : read_before(wr_host_env(ctx), of->file, split->at, bytes, want);
+    if (n < 0) {
+        wr_host_fail_errno(ctx, (int)-n, "read", of->name->path, "check the file");
+        return false;
+    }
+    if (n < (int64_t)want) return true; /* it became shorter: whoever reads it says so */
+    split->behind = (uint8_t)want;
+    split->before = wr_hash_bytes(bytes, want);
+    return true;
+}
+
+/* False after it has failed the task. */
+static bool emit_split(weir_ctx *ctx, weir_out *out, const listed_file *of, int64_t first, int64_t end)
+{
+    bool        within = first > 0 && of->lines;
+    const char *path = of->name->path, *name = wr_arena_printf(of->arena, "%s#%lld", path, (long long)first);
     file_split  split = {.name = weir_str_of(name, strlen(name)),
-                         .path = weir_str_of(file->path, strlen(file->path)),
+                         .path = weir_str_of(path, strlen(path)),
                          .first = first,
                          .end = end,
                          .at = first - within,
-                         .file_bytes = file->bytes,
+                         .file_bytes = of->name->bytes,
                          .skip = within};
+    if (!note_before(ctx, of, &split)) return false;
     wr_emit_room(out);
     memcpy(out->next, &split, sizeof split);
     weir_str *str = (weir_str *)(void *)out->next; /* name, path */
@@ -83,6 +119,7 @@ static void emit_split(weir_out *out, const wr_name *file, int64_t first, int64_
     }
     out->next += sizeof split;
     if (out->time != NULL) *out->time++ = (weir_time){WEIR_NO_TIME};
+    return true;
 }
 
 /* Bytes of a split; 0: files are not cut. */
@@ -122,6 +159,25 @@ static bool really_empty(weir_ctx *ctx, const char *path)
     return false;
 }
 
+/* cut: bytes of a split; 0: files are not cut. False after it has failed the task. */
+static bool emit_file(weir_ctx *ctx, weir_out *out, listed_file *of, int64_t cut)
+{
+    const wr_env *env = wr_host_env(ctx);
+    int64_t       first = 0, bytes = of->name->bytes;
+    bool          many = cut > 0 && bytes > cut + cut / 8, good = true;
+    of->file = many ? env->open(env->self, of->name->path, WR_OPEN_READ) : -1;
+    if (many && of->file < 0) {
+        wr_host_fail_errno(ctx, -of->file, "open", of->name->path,
+                           "check that the file is there and that this user may read it");
+        return false;
+    }
+    for (; good && many && bytes - first > cut + cut / 8; first += cut)
+        good = emit_split(ctx, out, of, first, first + cut);
+    if (good && bytes > first) good = emit_split(ctx, out, of, first, bytes);
+    if (of->file >= 0) env->close(env->self, of->file);
+    return good;
+}
+
 static void file_enumerate(weir_ctx *ctx)
 {
     wr_arena             arena;
@@ -138,11 +194,9 @@ static void file_enumerate(weir_ctx *ctx)
         int64_t  cut = split_bytes(endpoint, codec);
         weir_out out = ctx->out[0];
         for (uint32_t i = 0; i < names.count; i++) {
-            int64_t first = 0, bytes = names.name[i].bytes;
-            if (bytes == 0 && !really_empty(ctx, names.name[i].path)) break;
-            for (; cut > 0 && bytes - first > cut + cut / 8; first += cut)
-                emit_split(&out, &names.name[i], first, first + cut, codec->format->lines, &arena);
-            if (bytes > first) emit_split(&out, &names.name[i], first, bytes, codec->format->lines, &arena);
+            listed_file of = {.name = &names.name[i], .lines = codec->format->lines, .arena = &arena};
+            if (of.name->bytes == 0 && !really_empty(ctx, of.name->path)) break;
+            if (!emit_file(ctx, &out, &of, cut)) break;
         }
         ctx->out[0] = out;
     }
@@ -223,27 +277,26 @@ static bool same_file(file_reader *f, weir_ctx *ctx, const file_split *split)
     const wr_env        *env = wr_host_env(ctx);
     const weir_endpoint *endpoint = wr_host_endpoint(ctx);
     char                 bytes[BEFORE_BYTES_MAX];
-    size_t               want = split->behind, n = 0;
+    size_t               want = split->behind;
+    const char          *was = split->at <= split->first ? "cut into parts" : "read"; /* up to `at` */
     if (want > sizeof bytes || (int64_t)want > split->at) want = 0; /* from a snapshot: anything may stand there */
-    for (int64_t got = 1; got > 0 && n < want; n += (size_t)got) {
-        got = env->pread(env->self, f->file - 1, bytes + n, want - n, split->at - (int64_t)want + (int64_t)n);
-        if (got >= 0) continue;
-        wr_host_fail_errno(ctx, (int)-got, "read", f->path, "check the file");
+    int64_t n = read_before(env, f->file - 1, split->at, bytes, want);
+    if (n < 0) {
+        wr_host_fail_errno(ctx, (int)-n, "read", f->path, "check the file");
         return false;
     }
-    if (n == want && (want == 0 || wr_hash_bytes(bytes, want) == split->before)) return true;
-    if (n < want) {
-        wr_op_fail(
-            wr_host_op(ctx), WR_IO,
-            "%s became shorter: it was read up to byte %lld of %lld, and now ends before; source %s (%s); put the "
-            "file back as it was, or start anew",
-            f->path, (long long)split->at, (long long)split->file_bytes, endpoint->name, endpoint->uri);
+    if (n == (int64_t)want && (want == 0 || wr_hash_bytes(bytes, want) == split->before)) return true;
+    if (n < (int64_t)want) {
+        wr_op_fail(wr_host_op(ctx), WR_IO,
+                   "%s became shorter: it was %s up to byte %lld of %lld, and now ends before; source %s (%s); put the "
+                   "file back as it was, or start anew",
+                   f->path, was, (long long)split->at, (long long)split->file_bytes, endpoint->name, endpoint->uri);
     } else {
         wr_op_fail(
             wr_host_op(ctx), WR_IO,
-            "%s was changed: it was read up to byte %lld, and other bytes stand before it now; source %s (%s); put "
+            "%s was changed: it was %s up to byte %lld, and other bytes stand before it now; source %s (%s); put "
             "the file back as it was, or start anew",
-            f->path, (long long)split->at, endpoint->name, endpoint->uri);
+            f->path, was, (long long)split->at, endpoint->name, endpoint->uri);
     }
     return false;
 }

@@ -257,6 +257,34 @@ static void what_is_not_there_is_named(void **state)
     folder_remove(&f);
 }
 
+/* Parts of one file are opened one after the other; meanwhile another file can get its name. */
+static void parts_of_two_files_are_not_mixed(void **state)
+{
+    (void)state;
+    static const char OLD[] = "one\ntwo\nthree\nfour\nfive\n", NEW[] = "six\nten\nseven\nnine\nlast\nmore\n";
+    folder            f = folder_make();
+    drive             d;
+    file_write_text(folder_path(&f, "t"), OLD);
+    assert_true(drive_init(&d, spec_of(&line_type, uri_of(&f, "t"), NULL)));
+    drive_cut(&d, 8);
+    assert_true(drive_enumerate(&d));
+    assert_int_equal(d.enumerator.count, 3);
+    assert_true(drive_read(&d, d.enumerator.split[0]));
+    file_write_text(folder_path(&f, "t"), NEW);
+    assert_false(drive_read(&d, d.enumerator.split[1]));
+    assert_int_equal(d.op.failure.code, WR_IO);
+    assert_contains(d.op.failure.text, "/t was changed: it was cut into parts up to byte 7, and other bytes");
+    file_write_text(folder_path(&f, "t"), "one\n");
+    assert_false(drive_read(&d, d.enumerator.split[2]));
+    assert_contains(d.op.failure.text, "/t became shorter: it was cut into parts up to byte 15 of 24, and now ends");
+    file_write_text(folder_path(&f, "t"), "one\ntwo\nthree\nfour\nfive\nsix\n"); /* it has grown */
+    assert_true(drive_read(&d, d.enumerator.split[1]));
+    assert_true(drive_read(&d, d.enumerator.split[2]));
+    assert_int_equal(d.count, 5);
+    drive_fini(&d);
+    folder_remove(&f);
+}
+
 typedef struct pair {
     weir_str name;
     int32_t  n;
@@ -475,6 +503,7 @@ int main(void)
         cmocka_unit_test(large_windows_and_long_lines),
         cmocka_unit_test(lists_patterns_and_folders),
         cmocka_unit_test(what_is_not_there_is_named),
+        cmocka_unit_test(parts_of_two_files_are_not_mixed),
         cmocka_unit_test(csv_files),
         cmocka_unit_test(bad_records_have_a_place),
         cmocka_unit_test(records_above_the_maximum),
