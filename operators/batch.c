@@ -50,6 +50,7 @@ static wr_batch *pool_out(wr_pool *pool, wr_batch *b)
     if (wr_pool_tight(pool)) {
         pool->overdraft_bytes += b->bytes;
         pool->overdrawn += b->bytes;
+        pool->beyond += b->special ? b->bytes : b->bytes - b->heap_bytes;
         if (pool->overdraft_bytes > WR_STEP_BYTES_MAX) pool->exhausted = true;
     }
     return b;

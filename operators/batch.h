@@ -50,6 +50,7 @@ struct wr_pool {
     uint32_t  out, cap; /* beyond cap the tasklet is not called again until batches come home */
     uint64_t  bytes, overdraft_bytes;
     uint64_t  overdrawn; /* all overdrafts so far */
+    uint64_t  beyond;    /* of those, what is records and strings: heaps are mostly empty */
     bool      exhausted; /* the overdraft passed its bound: the task fails */
 };
 

@@ -164,7 +164,7 @@ void *weir_resource_of(weir_ctx *ctx, const weir_resource *resource)
     h->resource = resource;
     h->next = op->held;
     op->held = h;
-    wr_user was = wr_user_enter((wr_user){op, NULL, "in the open function of resource", resource->name});
+    wr_user was = wr_user_enter((wr_user){op, NULL, "in the open function of resource", resource->name, 0});
     bool    opened = resource->open(h->self, op->args);
     wr_user_leave(was);
     if (!opened) {
@@ -180,7 +180,7 @@ void wr_op_close_resources(wr_op *op)
     while (op->held != NULL) {
         struct wr_held *h = op->held;
         op->held = h->next;
-        wr_user was = wr_user_enter((wr_user){op, NULL, "in the close function of resource", h->resource->name});
+        wr_user was = wr_user_enter((wr_user){op, NULL, "in the close function of resource", h->resource->name, 0});
         h->resource->close(h->self);
         wr_user_leave(was);
         free(h);

@@ -75,6 +75,7 @@ static void pipe_seal(wr_exchange *x, wr_pipe *p)
     if (b == NULL) return;
     p->open = NULL;
     x->open--;
+    if (wr_pool_tight(&x->pool)) x->pool.beyond += b->heap_used;
     if (b->n == 0)
         wr_pool_give(&x->pool, b);
     else
@@ -294,7 +295,7 @@ static void push_own(wr_exchange *x, const wr_view *view)
     x->own.n = view->n;
     x->own.time = view->time;
     x->own.engine = x->op;
-    wr_user_call((wr_user){x->op, NULL, "in the partitioner behind it", NULL}, x->edge->own, &x->own);
+    wr_user_call((wr_user){.op = x->op, .does = "in the partitioner behind it"}, x->edge->own, &x->own);
     for (uint32_t i = 0; i < view->n; i++) {
         if (x->verdict[i] < x->channels) continue;
         wr_op_fail(x->op, WR_USER_FAIL,
@@ -309,14 +310,14 @@ static void push_own(wr_exchange *x, const wr_view *view)
 /* A buffer that is full in the middle of a call has records of those before it: only what follows is all its own. */
 static void count_overdraft(wr_exchange *x, uint64_t before)
 {
-    wr_op *whose = wr_calls_add(&x->calls, x->home->scratch.steps, 0, x->pool.overdrawn - before);
+    wr_op *whose = wr_calls_add(&x->calls, 0, x->pool.beyond - before);
     if (whose != NULL) wr_op_fail_overdraft(whose, false, false);
     if (x->pool.exhausted) wr_op_fail_overdraft(wr_user_now.op != NULL ? wr_user_now.op : x->op, false, true);
 }
 
 void wr_exchange_push(wr_exchange *x, const wr_view *view)
 {
-    uint64_t before = x->pool.overdrawn;
+    uint64_t before = x->pool.beyond;
     check(x->timed == (view->time != NULL));
     if (x->channels == 1 && x->edge->route != WR_ROUTE_OWN) {
         put_run(x, x->channel[0], view, 0, view->n);

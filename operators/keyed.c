@@ -24,7 +24,7 @@ static wr_err make_table(wr_op *op, wr_errinfo *info)
 
 static void call_upgrade(weir_ctx *ctx, const weir_upgrade *upgrade)
 {
-    const wr_user user = {ctx->engine, NULL, "in its upgrade from state", upgrade->from->name};
+    const wr_user user = {ctx->engine, NULL, "in its upgrade from state", upgrade->from->name, 0};
     wr_user_call(user, upgrade->loop, ctx);
 }
 

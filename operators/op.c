@@ -7,7 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-_Thread_local wr_user wr_user_now;
+_Thread_local wr_user  wr_user_now;
+_Thread_local uint64_t wr_user_calls;
 
 static inline void stat_add(_Atomic uint64_t *counter, uint64_t by)
 {

@@ -46,20 +46,18 @@ void wr_save_item(wr_saver *saver, uint32_t kind, const void *data, size_t bytes
 /* What the call of a function that a user wrote has used of something. */
 typedef struct wr_calls {
     const wr_op *op;
-    const void  *in;
-    uint64_t     step, bytes;
-    uint32_t     at;
+    uint64_t     number, bytes; /* number: of the loop's call */
+    uint32_t     at;            /* record in it */
 } wr_calls;
 /* The call that runs now used so many bytes (the first ones: `first`, which others may have a part in). The operator
  * whose one call has passed WR_OVERDRAFT_BYTES_MAX, or NULL. */
-wr_op *wr_calls_add(wr_calls *calls, uint64_t step, uint64_t first, uint64_t bytes);
+wr_op *wr_calls_add(wr_calls *calls, uint64_t first, uint64_t bytes);
 
 /* Memory that lives until the batch is done: bump allocation over a list of chunks. Slot-owned. */
 typedef struct wr_scratch {
     char                    *at, *end;
     struct wr_scratch_chunk *chunk, *spare;
     uint64_t                 bytes, before; /* of this step; of those before it */
-    uint64_t                 steps;
     wr_calls                 calls;
     bool                     exhausted; /* the bound was passed, and nobody's code runs whose fault it would be */
 } wr_scratch;
@@ -126,10 +124,10 @@ struct wr_home {
     const char *job, *lineage;              /* lineage: "" or NULL when no snapshots are taken */
     const _Atomic uint32_t *command;        /* of the running tasklet, see wr_home_canceled; NULL: nobody commands */
     const _Atomic int64_t  *lease_until_ns; /* base/lease.h */
-    bool       snapshots; /* barriers come, and complete follows; the last barrier comes after the end of input */
-    uint32_t   piece;     /* so many records may a source emit in the next poll; 0: as many as there is room for */
-    wr_scratch scratch;   /* weir_keep, weir_format, far strings of emitted records */
-    uint32_t   depth;     /* pushes under way: scratch is reset when the outermost ends */
+    bool       snapshots;    /* barriers come, and complete follows; the last barrier comes after the end of input */
+    uint32_t   piece;        /* so many records may a source emit in the next poll; 0: as many as there is room for */
+    wr_scratch scratch;      /* weir_keep, weir_format, far strings of emitted records */
+    uint32_t   depth;        /* pushes under way: scratch is reset when the outermost ends */
 };
 
 /* For loops that wait for somebody outside: whoever commands the tasklet wants it to end at once. */
@@ -253,16 +251,19 @@ void wr_op_close_resources(wr_op *op) __attribute__((noinline)); /* as wr_user_c
 /* What user code runs on this thread, for the crash report. Every function that a pipeline brought is called by
  * wr_op_call or wr_user_call, or between wr_user_enter and wr_user_leave: else its crash is taken for one of ours. */
 typedef struct wr_user {
-    wr_op      *op;   /* NULL: none */
-    weir_loop  *loop; /* over op->ctx; NULL: a function of another kind */
-    const char *does; /* for people: "in its flush function"; "": it works on records */
-    const char *name; /* of that function or what it belongs to, said behind `does`; NULL: the operator's is enough */
+    wr_op      *op;     /* NULL: none */
+    weir_loop  *loop;   /* over op->ctx; NULL: a function of another kind */
+    const char *does;   /* for people: "in its flush function"; "": it works on records */
+    const char *name;   /* of that function or what it belongs to, said behind `does`; NULL: the operator's is enough */
+    uint64_t    number; /* of the call, on this thread: set by wr_user_enter */
 } wr_user;
-extern _Thread_local wr_user wr_user_now;
+extern _Thread_local wr_user  wr_user_now;
+extern _Thread_local uint64_t wr_user_calls;
 /* Returns what ran before, for wr_user_leave. */
 static inline wr_user wr_user_enter(wr_user user)
 {
     wr_user was = wr_user_now;
+    user.number = ++wr_user_calls;
     wr_user_now = user;
     return was;
 }
@@ -275,6 +276,6 @@ void wr_user_call(wr_user user, weir_loop *loop, weir_ctx *ctx) __attribute__((n
 /* A loop over op->ctx. */
 static inline void wr_op_call(wr_op *op, weir_loop *loop, const char *does)
 {
-    wr_user_call((wr_user){op, loop, does, NULL}, loop, &op->ctx);
+    wr_user_call((wr_user){.op = op, .loop = loop, .does = does}, loop, &op->ctx);
 }
 #endif

@@ -22,15 +22,15 @@ static struct wr_scratch_chunk *chunk_new(size_t bytes)
     return c;
 }
 
-wr_op *wr_calls_add(wr_calls *calls, uint64_t step, uint64_t first, uint64_t bytes)
+wr_op *wr_calls_add(wr_calls *calls, uint64_t first, uint64_t bytes)
 {
     wr_op *op = wr_user_now.op;
     /* A loop that does not say which record it is at cannot be told from one call. */
     if (op == NULL || (op->ctx.n > 1 && (op->def->flags & WEIR_OP_TRACKS) == 0)) return NULL;
-    if (calls->op == op && calls->at == op->ctx.at && calls->in == op->ctx.in && calls->step == step)
+    if (calls->op == op && calls->number == wr_user_now.number && calls->at == op->ctx.at)
         calls->bytes += bytes;
     else
-        *calls = (wr_calls){.op = op, .in = op->ctx.in, .step = step, .bytes = first, .at = op->ctx.at};
+        *calls = (wr_calls){.op = op, .number = wr_user_now.number, .bytes = first, .at = op->ctx.at};
     return calls->bytes > WR_OVERDRAFT_BYTES_MAX ? op : NULL;
 }
 
@@ -48,7 +48,7 @@ void wr_op_fail_overdraft(wr_op *op, bool strings, bool step)
 /* Another chunk. Once per chunk, not per string. */
 static void count(wr_scratch *s, size_t bytes)
 {
-    wr_op *whose = wr_calls_add(&s->calls, s->steps, bytes, bytes);
+    wr_op *whose = wr_calls_add(&s->calls, bytes, bytes);
     if (whose != NULL) wr_op_fail_overdraft(whose, true, false);
     if (s->bytes <= WR_STEP_BYTES_MAX) return;
     if (wr_user_now.op != NULL)
@@ -88,7 +88,6 @@ bool wr_scratch_holds(const wr_scratch *s, const char *p)
 
 void wr_scratch_reset(wr_scratch *s)
 {
-    s->steps++;
     if (s->chunk == NULL) return;
     s->before += s->bytes;
     if (s->chunk->next == NULL && s->chunk->bytes == WR_BATCH_HEAP_BYTES) { /* the usual case: use it again */

@@ -180,7 +180,7 @@ static void call_watermark(wr_op *op)
 {
     const weir_watermark_def *own = op->node->watermark;
     weir_loop                *loop = op->def->on_left;
-    wr_user_call((wr_user){op, loop, "in its watermark function", own != NULL ? own->name : NULL}, loop, &op->ctx);
+    wr_user_call((wr_user){op, loop, "in its watermark function", own != NULL ? own->name : NULL, 0}, loop, &op->ctx);
 }
 
 static void time_push(wr_op *op, const wr_view *view, uint32_t port)

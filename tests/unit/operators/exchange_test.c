@@ -416,6 +416,46 @@ static void test_overdraft_of_many_calls_is_of_none(void **state)
     teardown(&f);
 }
 
+/* Nor are calls for the same number of a record, as of results that are made one at a time. */
+static void test_overdraft_of_calls_for_one_record_each_is_of_none(void **state)
+{
+    (void)state;
+    static const weir_op def = {.kind = WEIR_OP_WINDOW, .flags = WEIR_OP_TRACKS};
+    static plain         records[2048];
+    fixture              f;
+    setup(&f, &plain_type, WR_ROUTE_FORWARD, 1, 128);
+    make_plain(records, 2048, 1);
+    f.op.def = &def;
+    f.op.ctx.n = 1;
+    for (uint64_t pushed = 0; pushed < WR_OVERDRAFT_BYTES_MAX * 3ull / 2; pushed += sizeof records) {
+        wr_user was = wr_user_enter((wr_user){.op = &f.op});
+        push(&f, records, 2048);
+        wr_user_leave(was);
+    }
+    assert_int_equal(f.op.failure.code, WR_OK);
+    teardown(&f);
+}
+
+/* Heaps of batches are for strings, and short ones need none. */
+static void test_overdraft_is_what_was_emitted(void **state)
+{
+    (void)state;
+    static const weir_op def = {.kind = WEIR_OP_FLAT_MAP};
+    static text          records[1024];
+    fixture              f;
+    setup(&f, &text_type, WR_ROUTE_FORWARD, 1, 128);
+    f.op.def = &def;
+    f.op.ctx.n = 1;
+    wr_user was = wr_user_enter((wr_user){.op = &f.op}); /* all of it in one call of its function */
+    for (uint64_t pushed = 0; pushed < WR_OVERDRAFT_BYTES_MAX * 3ull / 4; pushed += sizeof records)
+        push(&f, records, 1024);
+    assert_int_equal(f.op.failure.code, WR_OK);
+    for (uint64_t pushed = 0; pushed < WR_OVERDRAFT_BYTES_MAX / 2; pushed += sizeof records) push(&f, records, 1024);
+    assert_int_equal(f.op.failure.code, WR_OVERDRAFT);
+    wr_user_leave(was);
+    teardown(&f);
+}
+
 /* ---- pipes ---- */
 
 static void test_overdraft_leaves_in_order(void **state)
@@ -620,6 +660,8 @@ int main(void)
         cmocka_unit_test(test_a_record_beyond_the_maximum_fails),
         cmocka_unit_test(test_overdraft_has_a_bound),
         cmocka_unit_test(test_overdraft_of_many_calls_is_of_none),
+        cmocka_unit_test(test_overdraft_of_calls_for_one_record_each_is_of_none),
+        cmocka_unit_test(test_overdraft_is_what_was_emitted),
         cmocka_unit_test(test_overdraft_leaves_in_order),
         cmocka_unit_test(test_control_sends_what_is_open_first),
         cmocka_unit_test(test_open_batches_leave_by_age),
