@@ -163,8 +163,8 @@ const wr_kernel wr_kernel_keyed = {.name = "keyed",
 
 /* ---- one window over the whole input: the accumulator is the key's entry, results come at the end ---- */
 
-/* So many at a time, then room is looked for: what is made of them further down the chain, and copied to each channel,
- * must fit into what may lie beyond the room of channels. Batches may leave half empty. */
+/* So many at a time at most, then room is looked for: what is made of them further down the chain, and copied to each
+ * channel, must fit into what may lie beyond the room of channels. Batches may leave half empty. */
 enum { RESULTS = 128 };
 
 static const weir_span WHOLE[RESULTS] = {[0 ... RESULTS - 1] = {{INT64_MIN + 1}, {INT64_MAX}}};
@@ -182,8 +182,9 @@ static bool window_end(wr_op *op)
             return true;
         }
     }
-    uint32_t n = wr_table_scan_next(op->table, &k->scan, k->state, k->keys, RESULTS);
+    uint32_t n = wr_table_scan_next(op->table, &k->scan, k->state, k->keys, wr_home_results(op->home, RESULTS));
     if (n == 0) return true;
+    op->home->results += n;
     ctx->n = n;
     ctx->key = k->keys;
     ctx->in = k->keys;

@@ -138,7 +138,9 @@ static bool fire(wr_op *op, uint32_t clock, int64_t limit_ns)
     wr_keyed_time *kt = k->time;
     bool           all;
     wr_keyed_time_begin(op);
-    uint32_t n = wr_timers_take(kt->timers, clock, limit_ns, kt->keys_max, k->state, kt->due, kt->cell, &all);
+    uint32_t most = wr_home_results(op->home, kt->keys_max);
+    uint32_t n = wr_timers_take(kt->timers, clock, limit_ns, most, k->state, kt->due, kt->cell, &all);
+    op->home->results += n;
     if (n != 0) {
         op->home->depth++;
         kt->firing = clock == WR_TIMER_EVENT ? WR_FIRING_EVENT : WR_FIRING_CLOCK;

@@ -126,9 +126,17 @@ struct wr_home {
     const _Atomic int64_t  *lease_until_ns; /* base/lease.h */
     bool       snapshots;    /* barriers come, and complete follows; the last barrier comes after the end of input */
     uint32_t   piece;        /* so many records may a source emit in the next poll; 0: as many as there is room for */
+    uint32_t   results_most; /* so many results or timers should one step make; 0: as many as it likes */
+    uint64_t   results;      /* made so far; only differences mean something */
     wr_scratch scratch;      /* weir_keep, weir_format, far strings of emitted records */
     uint32_t   depth;        /* pushes under way: scratch is reset when the outermost ends */
 };
+
+/* So many results or timers may this step make, of those that it could. */
+static inline uint32_t wr_home_results(const wr_home *home, uint32_t most)
+{
+    return home->results_most != 0 && home->results_most < most ? home->results_most : most;
+}
 
 /* For loops that wait for somebody outside: whoever commands the tasklet wants it to end at once. */
 #define WR_HOME_CANCEL 2u

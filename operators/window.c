@@ -276,6 +276,7 @@ void wr_result_flush(wr_op *op, wr_windows *k)
         k->gathered_bytes = 0;
         return;
     }
+    op->home->results += n;
     wr_table_put_keys(op->table, k->result_key, n, k->keys);
     const void      *in = ctx->in;
     const weir_time *time = ctx->time;

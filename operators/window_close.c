@@ -207,19 +207,19 @@ static bool fired_before(const wr_op *op, const wr_windows *k, uint32_t group)
 }
 
 /* The next entries, of as many regions as it takes; 0: all keys are done. */
-static uint32_t next_entries(wr_op *op, wr_windows *k)
+static uint32_t next_entries(wr_op *op, wr_windows *k, uint32_t most)
 {
     uint32_t n = 0, group;
     if (k->walks) {
         uint64_t stride = wr_table_stride(op->table);
-        for (uint32_t more = 1; more != 0 && ENTRIES_PER_RUN - n >= WR_TABLE_RUN_MIN; n += more) {
-            char *state = wr_table_walk_next(op->table, &k->walk, ENTRIES_PER_RUN - n, &more);
+        for (uint32_t more = 1; more != 0 && most - n >= WR_TABLE_RUN_MIN; n += more) {
+            char *state = wr_table_walk_next(op->table, &k->walk, most - n, &more);
             for (uint32_t i = 0; i < more; i++) k->state[n + i] = state + i * stride;
         }
         return n;
     }
-    while (n < ENTRIES_PER_RUN) {
-        uint32_t more = wr_table_sweep_next(op->table, &k->sweep, k->state + n, ENTRIES_PER_RUN - n, &group);
+    while (n < most) {
+        uint32_t more = wr_table_sweep_next(op->table, &k->sweep, k->state + n, most - n, &group);
         if (more == 0) break;
         if (fired_before(op, k, group)) continue;
         for (uint32_t i = n; i < n + more && i < PREFETCH_AHEAD; i++) WR_FETCH(k->state[i]);
@@ -279,14 +279,14 @@ static inline __attribute__((always_inline)) uint32_t tumbling_loop(wr_windows *
 
 /* Tumbling windows: most entries have the slice in its place, or nothing at all. Results are as many as entries at
  * most. Returns how many entries; 0: all are done. */
-static uint32_t run_tumbling(wr_op *op, wr_windows *k)
+static uint32_t run_tumbling(wr_op *op, wr_windows *k, uint32_t most)
 {
     uint32_t n, rests;
     if (k->walks) {
-        char *first = wr_table_walk_next(op->table, &k->walk, ENTRIES_PER_RUN, &n);
+        char *first = wr_table_walk_next(op->table, &k->walk, most, &n);
         rests = n == 0 ? 0 : tumbling_loop(k, k->state, first, wr_table_stride(op->table), n);
     } else {
-        n = next_entries(op, k);
+        n = next_entries(op, k, most);
         rests = tumbling_loop(k, k->state, NULL, 0, n);
     }
     run_rest(op, k, k->state, rests);
@@ -318,9 +318,12 @@ static bool sweep_step(wr_op *op, wr_windows *k)
 {
     bool      tumbling = k->per == 1 && !k->rows && !k->purging;
     weir_span span = span_of(k, k->sweep_end);
+    uint64_t  before = op->home->results;
+    uint32_t  run = wr_home_results(op->home, ENTRIES_PER_RUN), most = wr_home_results(op->home, WR_RESULTS);
+    if (run < WR_TABLE_RUN_MIN) most = run = WR_TABLE_RUN_MIN;
     for (uint32_t seen = 0, n; seen < ENTRIES_PER_STEP && !wr_op_failed(op); seen += n) {
-        if (k->results + ENTRIES_PER_RUN > WR_RESULTS) return true; /* whoever calls flushes them */
-        n = tumbling ? run_tumbling(op, k) : next_entries(op, k);
+        if (op->home->results - before + k->results + run > most) return true; /* whoever calls flushes them */
+        n = tumbling ? run_tumbling(op, k, run) : next_entries(op, k, run);
         if (n == 0) return false;
         if (tumbling) continue;
         if (k->ring)

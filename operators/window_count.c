@@ -185,7 +185,8 @@ static void global_push(wr_op *op, wr_windows *k, const wr_view *view)
 
 static bool global_end(wr_op *op, wr_windows *k)
 {
-    uint32_t group, n = wr_table_sweep_next(op->table, &k->sweep, k->state, WR_RESULTS / 2, &group);
+    const uint32_t most = wr_home_results(op->home, WR_RESULTS / 2);
+    uint32_t       group, n = wr_table_sweep_next(op->table, &k->sweep, k->state, most, &group);
     for (uint32_t i = 0; i < n && !wr_op_failed(op); i++) put_rows(op, k, k->state[i], INT64_MAX - 1);
     return n == 0;
 }

@@ -120,10 +120,11 @@ static void tidy(wr_op *op, wr_windows *k, char *state)
 
 static bool sessions_until(wr_op *op, wr_windows *k, int64_t watermark)
 {
-    wr_due   due;
-    uint32_t n = 0;
-    bool     more = true;
-    while (n < DUES_PER_STEP && !wr_op_failed(op) && (more = wr_calendar_next(&k->calendar, watermark, &due))) {
+    wr_due         due;
+    uint32_t       n = 0;
+    bool           more = true;
+    const uint32_t most = wr_home_results(op->home, DUES_PER_STEP);
+    while (n < most && !wr_op_failed(op) && (more = wr_calendar_next(&k->calendar, watermark, &due))) {
         void    *state[8];
         uint32_t found = wr_table_by_hash(op->table, due.hash, state, 8);
         for (uint32_t i = 0; i < found; i++) {

@@ -190,7 +190,7 @@ static bool go_on(wr_tasklet *t)
         if (op->kernel->advance == NULL) continue;
         worked = true;
         a->entered = true;
-        if (!wr_op_advance(op)) return true;
+        if (!wr_pieces_step(t, op, wr_op_advance)) return true;
         if (wr_op_failed(op)) return true; /* its caller looks */
     }
     a->under_way = false;
@@ -203,7 +203,7 @@ static bool tick(wr_tasklet *t)
     for (uint32_t i = 0; i < t->ops; i++) {
         wr_op *op = &t->op[i];
         if (!wr_op_due(op) || op->kernel->tick == NULL) continue;
-        wr_op_tick(op);
+        wr_pieces_step(t, op, wr_op_tick);
         return true;
     }
     return false;

@@ -64,16 +64,6 @@ static bool take_from_enumerator(wr_tasklet *t)
     return true;
 }
 
-static enum wr_polled poll(wr_tasklet *t)
-{
-    const wr_emit *e = &t->op[0].emit[0];
-    uint64_t       used = wr_pieces_used(t), records = e->records;
-    t->home->piece = wr_pieces_most(t);
-    enum wr_polled polled = wr_source_poll(&t->op[0]);
-    wr_pieces_learn(&t->pieces, e->records - records, wr_pieces_used(t) - used);
-    return polled;
-}
-
 bool wr_heads_read(wr_tasklet *t)
 {
     bool     took = wr_barrier_head(t) || take_from_enumerator(t);
@@ -85,7 +75,7 @@ bool wr_heads_read(wr_tasklet *t)
         return true;
     }
     if (command & WR_COMMAND_PAUSE) return took;
-    switch (poll(t)) {
+    switch (wr_pieces_poll(t)) {
     case WR_POLLED_MORE: return true;
     case WR_POLLED_EMPTY:
         if (t->splits_ended && t->held == NULL) t->ended = true;

@@ -104,7 +104,7 @@ static enum wr_called end_step(wr_tasklet *t)
     if (wr_advance_end(t)) return advanced(t);
     if (t->ending < t->ops) {
         bool before = t->ended_before >> t->ending & 1;
-        if (before || wr_op_end(&t->op[t->ending])) t->ending++;
+        if (before || wr_pieces_step(t, &t->op[t->ending], wr_op_end)) t->ending++;
         if (wr_tasklet_failed(t)) return wr_tasklet_leave(t, WR_TASK_FAILED);
         return WR_CALLED_PROGRESS;
     }

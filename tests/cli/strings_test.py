@@ -175,6 +175,10 @@ class Strings(Case):
     def test_of_windows_one_by_one(self):
         self.runs("window", 200000, 900, late=3000)
 
+    def test_of_results_and_timers(self):
+        for way in ("result", "whole", "timer"):
+            self.runs(way, 1100000, 300, keys=2400)
+
     def test_words_of_a_line_as_long_as_it_may_be(self):
         words = 2700000
         self.write("line.txt", b"words a b " * (words // 3))
