@@ -57,6 +57,7 @@ wr_op *wr_calls_add(wr_calls *calls, uint64_t first, uint64_t bytes);
 typedef struct wr_scratch {
     char                    *at, *end;
     struct wr_scratch_chunk *chunk, *spare;
+    uint32_t                 chunks;        /* in the list of `chunk`; wr_scratch_holds may look at each */
     uint64_t                 bytes, before; /* of this step; of those before it */
     wr_calls                 calls;
     bool                     exhausted; /* the bound was passed, and nobody's code runs whose fault it would be */

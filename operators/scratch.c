@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define CHUNK_BYTES_MAX WR_MIB(1) /* but for larger strings; what one call keeps is counted by chunks */
+
 /* Owned by its wr_scratch. */
 struct wr_scratch_chunk {
     struct wr_scratch_chunk *next;
@@ -57,6 +59,15 @@ static void count(wr_scratch *s, size_t bytes)
         s->exhausted = true;
 }
 
+/* The more there is, the larger the next one: each string that an operator emits is looked for in all of them. */
+static size_t next_bytes(const wr_scratch *s, size_t wanted)
+{
+    uint64_t bytes = s->bytes / 4 / WR_BATCH_HEAP_BYTES * WR_BATCH_HEAP_BYTES;
+    if (bytes > CHUNK_BYTES_MAX) bytes = CHUNK_BYTES_MAX;
+    if (bytes < WR_BATCH_HEAP_BYTES) bytes = WR_BATCH_HEAP_BYTES;
+    return wanted > bytes ? wanted : bytes;
+}
+
 void *wr_scratch_take(wr_scratch *s, size_t bytes)
 {
     size_t rounded = (bytes + 7) & ~(size_t)7;
@@ -65,9 +76,10 @@ void *wr_scratch_take(wr_scratch *s, size_t bytes)
         if (c != NULL && c->bytes >= rounded)
             s->spare = NULL;
         else
-            c = chunk_new(rounded > WR_BATCH_HEAP_BYTES ? rounded : WR_BATCH_HEAP_BYTES);
+            c = chunk_new(next_bytes(s, rounded));
         c->next = s->chunk;
         s->chunk = c;
+        s->chunks++;
         count(s, c->bytes);
         s->at = c->memory;
         s->end = c->memory + c->bytes;
@@ -104,6 +116,7 @@ void wr_scratch_reset(wr_scratch *s)
             }
         }
         s->at = s->end = NULL;
+        s->chunks = 0;
     }
     s->bytes = 0;
     s->exhausted = false;
