@@ -2,6 +2,7 @@
  * a broken record) is a stage of its own: a second fault there goes on with what is left. */
 #include "taskmanager/crash.h"
 #include "base/check.h"
+#include "base/env.h"
 #include "base/failed_check.h"
 #include "connectors/format.h"
 #include "operators/op.h"
@@ -15,7 +16,6 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -423,9 +423,8 @@ static int exit_code(void)
 
 static int64_t now_s(void)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec;
+    const wr_env *env = wr_env_real();
+    return env->mono_ns(env->self) / 1000000000;
 }
 
 /* For what comes next. */
@@ -690,8 +689,8 @@ static void on_thread_exit(void *unused)
     if (wr_user_now.op != NULL || running_in != NULL) report_exit(WHY_THREAD_EXIT, 0);
 }
 
-/* What the crashed code held when it crashed, a mutex of its own or the heap's lock, nobody gives back: a stage that waits
- * for it never ends. Only the thread that reports can leave it. */
+/* What the crashed code held when it crashed, a mutex of its own or the heap's lock, nobody gives back: a stage that
+ * waits for it never ends. Only the thread that reports can leave it. */
 static void leave_stage(void)
 {
     if (crash.stage == STAGE_REPLAY) no_replay();
