@@ -23,7 +23,8 @@ enum what {
     DO_LOCK,
     DO_HOLD,
     DO_OWN,
-    DO_JOIN
+    DO_JOIN,
+    DO_RUN
 };
 
 /* What is asked for. On the asking thread's stack; the helper's from `asked` to `done`. */
@@ -40,6 +41,7 @@ typedef struct call {
     void      *arg;
     uint64_t  *holder;
     wr_thread *thread;
+    int64_t (*run)(void *arg);
 } call;
 
 struct wr_aside {
@@ -51,6 +53,7 @@ struct wr_aside {
     wr_thread *helper;
     wr_parker  asking, helping;
     int64_t    meanwhile_ns; /* when that was last */
+    int64_t    since_ns;     /* when the call under way began; 0: none is */
     bool       busy;         /* the owner is in a call */
     /* Shared. call and result belong to who sees `asked`, and then to who sees `done`. */
     const call  *call;
@@ -82,6 +85,7 @@ static int64_t perform(const wr_env *e, const call *c)
     case DO_HOLD: return e->hold(e->self, c->file, c->flags != 0);
     case DO_OWN: return e->own(e->self, c->file);
     case DO_JOIN: e->thread_join(e->self, c->thread); return 0;
+    case DO_RUN: return c->run(c->arg);
     }
     check(!"a call that there is not");
     return 0;
@@ -121,6 +125,7 @@ static int64_t ask(void *self, const call *c)
     if (a->owner != &here) return perform(e, c);
     check(!a->busy); /* meanwhile must not */
     a->busy = true;
+    a->since_ns = e->mono_ns(e->self);
     a->call = c;
     atomic_store_explicit(&a->asked, true, memory_order_release);
     wr_parker_wake(e, &a->helping);
@@ -133,6 +138,7 @@ static int64_t ask(void *self, const call *c)
     wr_parker_cancel(&a->asking);
     atomic_store_explicit(&a->done, false, memory_order_relaxed);
     int64_t result = a->result;
+    a->since_ns = 0;
     if (e->mono_ns(e->self) - a->meanwhile_ns >= MEANWHILE_MS * INT64_C(1000000)) do_meanwhile(a);
     a->busy = false;
     return result;
@@ -215,6 +221,16 @@ static int aside_own(void *self, int file)
 static void aside_thread_join(void *self, wr_thread *thread)
 {
     ask(self, &(call){.what = DO_JOIN, .thread = thread});
+}
+
+int64_t wr_aside_run(wr_aside *a, int64_t (*run)(void *arg), void *arg)
+{
+    return ask(a, &(call){.what = DO_RUN, .run = run, .arg = arg});
+}
+
+int64_t wr_aside_since_ns(const wr_aside *a)
+{
+    return a->since_ns;
 }
 
 /* ---- what is not storage ---- */

@@ -18,4 +18,9 @@ void   wr_aside_free(wr_aside *a); /* NULL is nothing. Files stay open: they are
  * Clock, random, threads and parking are env's. It has no network and no storage in the background. */
 const wr_env *wr_aside_env(const wr_aside *a);
 
+/* The owner's thread: run(arg) in the same way, for what blocks and is not in the table. Its result. */
+int64_t wr_aside_run(wr_aside *a, int64_t (*run)(void *arg), void *arg);
+/* The owner's thread, for `meanwhile`: when the call that lasts was asked for, monotonic; 0: none lasts. */
+int64_t wr_aside_since_ns(const wr_aside *a);
+
 #endif

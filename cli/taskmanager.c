@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { END_MS = 2000 };
+
 /* Main thread. */
 typedef struct taskmanager {
     const wr_env      *env;
@@ -74,6 +76,20 @@ static char *read_taskmanager(void *self, const char *what, size_t *n)
     return strcmp(what, "metrics") == 0 ? wr_supervisor_metrics(t->supervisor, n) : NULL;
 }
 
+/* Its disk does not answer. Who asks how it is hears that; and who ends it need not wait for the disk. */
+static void meanwhile(void *self)
+{
+    taskmanager *t = self;
+    int64_t      wait_ns = -1;
+    int          fd;
+    wr_cli_http_step(t->http, &fd, &wait_ns);
+    if (!wr_cli_ends() || wr_supervisor_stuck_ms(t->supervisor) < END_MS) return;
+    wr_log(WR_LOG_WARN, "the TaskManager %s ends, though its disk does not answer; %s", t->name, t->folder);
+    wr_cli_notify(true);
+    wr_supervisor_kill(t->supervisor);
+    _exit(WR_EXIT_OK);
+}
+
 static uint32_t slots_of(const wr_settings *s, const wr_env *env)
 {
     uint32_t slots = wr_setting_count(s, WR_SET_TASKMANAGER_SLOTS);
@@ -108,7 +124,10 @@ static wr_err open_all(taskmanager *t, const wr_settings *s, wr_errinfo *info)
                                          .slots = slots_of(s, t->env),
                                          .pid = (uint64_t)getpid(),
                                          .memory_max = wr_setting_bytes(s, WR_SET_MEMORY_MAX),
-                                         .hang_ms = wr_setting_ms(s, WR_SET_HANG_TIMEOUT)};
+                                         .hang_ms = wr_setting_ms(s, WR_SET_HANG_TIMEOUT),
+                                         .threads = true,
+                                         .meanwhile = meanwhile,
+                                         .self = t};
     WR_TRY(wr_supervisor_new(&t->supervisor, &config, info)); /* which has tidied the folder */
     return wr_identity_guard(&t->identity, t->folder, info);
 }

@@ -22,7 +22,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { STATS_MS = 1000, LOG_LOOK_NS = 1000000000 };
+enum { STATS_MS = 1000, LOOK_NS = 1000000000 };
 
 /* Main thread. */
 typedef struct worker {
@@ -35,8 +35,9 @@ typedef struct worker {
     int64_t        hang_ms;
     uint32_t       scribes; /* threads that write snapshots for slots */
     wr_prepared    prepared;
-    char           log[WR_PATH_BYTES_MAX]; /* "": standard output is no file */
-    int64_t        log_ns;
+    char           log[WR_PATH_BYTES_MAX]; /* its own thread's; "": standard output is no file */
+    wr_parker      log_parker;
+    wr_thread     *log_thread;
 } worker;
 
 /* ---- what it runs ---- */
@@ -130,11 +131,8 @@ static void find_log(worker *w)
 /* Two descriptors that everybody writes to are turned to the next segment: nothing is lost, and nobody waits. */
 static void turn_log(worker *w)
 {
-    char    next[WR_PATH_BYTES_MAX];
-    int64_t now = w->env->mono_ns(w->env->self);
-    if (now < w->log_ns) return;
-    w->log_ns = now + LOG_LOOK_NS;
-    if (w->log[0] == 0 || !wr_log_full(w->env, w->log, next)) return;
+    char next[WR_PATH_BYTES_MAX];
+    if (!wr_log_full(w->env, w->log, next)) return;
     int file = open(next, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0660);
     if (file < 0) return;
     dup2(file, STDOUT_FILENO);
@@ -142,6 +140,26 @@ static void turn_log(worker *w)
     close(file);
     wr_log_settle(w->env, w->log, next);
     memcpy(w->log, next, sizeof w->log);
+}
+
+/* A thread of its own: the disk of the logs may not answer, and the lease must be renewed all the same. */
+static void watch_log(void *arg)
+{
+    worker *w = arg;
+    for (;;) {
+        wr_parker_prepare(&w->log_parker);
+        w->env->park(w->env->self, &w->log_parker, LOOK_NS);
+        turn_log(w);
+    }
+}
+
+static wr_err start_log(worker *w, wr_errinfo *info)
+{
+    find_log(w);
+    if (w->log[0] == 0) return WR_OK;
+    int got = w->env->parker_init(w->env->self, &w->log_parker);
+    if (got == 0) got = w->env->thread_start(w->env->self, &w->log_thread, watch_log, w, "weir-log", -1);
+    return got == 0 ? WR_OK : wr_fail_errno(info, -got, "cannot start a thread that watches the log of a worker");
 }
 
 /* ---- life ---- */
@@ -170,7 +188,7 @@ static void wait(worker *w)
 {
     int     fd[WR_PARK_FDS_MAX];
     int64_t timeout = wr_agent_wait_ns(w->agent), now = w->env->mono_ns(w->env->self);
-    if (timeout < 0 || timeout > LOG_LOOK_NS) timeout = LOG_LOOK_NS;
+    if (timeout < 0 || timeout > LOOK_NS) timeout = LOOK_NS;
     if (w->watchdog != NULL && wr_watchdog_due_ns(w->watchdog) - now < timeout)
         timeout = wr_watchdog_due_ns(w->watchdog) > now ? wr_watchdog_due_ns(w->watchdog) - now : 0;
     uint32_t fds = wr_agent_fds(w->agent, fd);
@@ -185,7 +203,6 @@ static int run(worker *w)
         if (wr_agent_step(w->agent, &exit_code)) return exit_code;
         const wr_worker *running = wr_agent_worker(w->agent);
         if (w->watchdog != NULL && running != NULL) wr_watchdog_step(w->watchdog, running);
-        turn_log(w);
         wait(w);
     }
 }
@@ -223,8 +240,9 @@ int wr_cli_worker(const wr_options *options)
     wr_crash_at_exit(false);
     bound_memory();
     setvbuf(stdout, NULL, _IOLBF, 0); /* a log is read while it is written */
-    find_log(&w);
-    int exit_code = open_worker(&w, &info) == WR_OK ? run(&w) : wr_cli_fail(&info);
+    wr_err err = start_log(&w, &info);
+    if (err == WR_OK) err = open_worker(&w, &info);
+    int exit_code = err == WR_OK ? run(&w) : wr_cli_fail(&info);
     fflush(stdout);
     _exit(exit_code); /* user code may still run; its destructors and exit handlers must not */
 }

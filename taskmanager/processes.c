@@ -132,6 +132,32 @@ static pid_t give_birth(birth *b)
     return pid > 0 ? pid : -number;
 }
 
+static wr_err find_user(const wr_real_processes *p, const wr_process_spec *spec, process *o, wr_errinfo *info)
+{
+    if (p->identity == NULL) return WR_OK;
+    WR_TRY(wr_identity_claim(p->identity, &o->uid, &o->lock, info));
+    return wr_identity_hand_over(p->identity, o->uid, spec->folder, spec->log, info);
+}
+
+/* What may wait for a disk: perhaps on another thread, while the owner goes on with the processes that it has. */
+typedef struct bearing {
+    const wr_real_processes *p;
+    process                 *o; /* nobody else knows it yet */
+    birth                    birth;
+    wr_errinfo               info;
+} bearing;
+
+static int64_t bear(void *arg)
+{
+    bearing               *b = arg;
+    const wr_process_spec *spec = b->birth.spec;
+    WR_TRY(find_user(b->p, spec, b->o, &b->info));
+    b->birth.uid = b->o->uid;
+    b->o->pid = give_birth(&b->birth);
+    if (b->o->pid > 0) return WR_OK;
+    return wr_fail_errno(&b->info, -b->o->pid, "cannot start a worker process in %s", spec->folder);
+}
+
 static wr_err begin(wr_real_processes *p, const wr_process_spec *spec, process *o, wr_errinfo *info)
 {
     int pair[2];
@@ -140,17 +166,15 @@ static wr_err begin(wr_real_processes *p, const wr_process_spec *spec, process *
     fcntl(o->report, F_SETFL, O_APPEND);
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0)
         return wr_fail_errno(info, errno, "cannot make a socket pair for a worker; raise the limit of open files");
-    birth b = {.spec = spec,
-               .program = p->program,
-               .identity = p->identity,
-               .uid = o->uid,
-               .socket = pair[1],
-               .report = o->report};
-    o->pid = give_birth(&b);
+    bearing b = {.p = p, .o = o};
+    b.birth = (birth){
+        .spec = spec, .program = p->program, .identity = p->identity, .socket = pair[1], .report = o->report};
+    int64_t err = spec->aside != NULL ? wr_aside_run(spec->aside, bear, &b) : bear(&b);
     close(pair[1]);
-    if (o->pid < 0) {
+    if (err != WR_OK) {
         close(pair[0]);
-        return wr_fail_errno(info, -o->pid, "cannot start a worker process in %s", spec->folder);
+        *info = b.info;
+        return b.info.code;
     }
     o->peer = wr_peers_pair_add(p->pair, pair[0]);
     o->pidfd = pidfd_open(o->pid, 0);
@@ -162,21 +186,13 @@ static wr_err begin(wr_real_processes *p, const wr_process_spec *spec, process *
     return WR_OK;
 }
 
-static wr_err find_user(const wr_real_processes *p, const wr_process_spec *spec, process *o, wr_errinfo *info)
-{
-    if (p->identity == NULL) return WR_OK;
-    WR_TRY(wr_identity_claim(p->identity, &o->uid, &o->lock, info));
-    return wr_identity_hand_over(p->identity, o->uid, spec->folder, spec->log, info);
-}
-
 static wr_err start_one(void *self, const wr_process_spec *spec, uint64_t *number, uint64_t *peer, wr_errinfo *info)
 {
     wr_real_processes *p = self;
     process           *o = p->count < WR_TM_WORKERS_MAX ? calloc(1, sizeof *o) : NULL;
     if (o == NULL) return wr_fail(info, WR_MEMORY, "no memory for a worker, or %u are here already", p->count);
     *o = (process){.number = ++p->numbers, .pidfd = -1, .report = -1, .lock = -1, .memory_max = spec->memory_max};
-    wr_err err = find_user(p, spec, o, info);
-    if (err == WR_OK) err = begin(p, spec, o, info);
+    wr_err err = begin(p, spec, o, info);
     if (err != WR_OK) {
         if (o->report >= 0) close(o->report);
         if (o->lock >= 0) wr_identity_release(p->identity, o->uid, o->lock);

@@ -84,7 +84,7 @@ static void send_register(wr_supervisor *s)
     check(m.reg.worker != NULL);
     for (uint32_t i = 0; i < s->workers; i++) {
         const wr_tm_worker *w = s->worker[i];
-        if (w->state == WR_TM_ENDS) continue; /* GONE follows */
+        if (w->state >= WR_TM_ENDS) continue; /* GONE follows, or was told */
         m.reg.worker[m.reg.workers++] = (wr_running_worker){
             .job = w->job, .attempt = w->attempt, .task = w->task, .tasks = w->tasks};
     }
@@ -185,10 +185,12 @@ static bool stale(wr_supervisor *s, const wr_message *m)
     return false;
 }
 
-static void take_message(wr_supervisor *s, char *bytes, size_t n)
+void wr_tm_take(wr_supervisor *s, const wr_peer_event *e)
 {
     wr_message m;
     wr_errinfo info = {0};
+    char      *bytes = e->bytes;
+    size_t     n = e->n;
     if (wr_message_decode(&m, bytes, n, &info) != WR_OK) {
         s->count.garbage++;
         wr_log(WR_LOG_ERROR, "a message of the JobManager cannot be read: %s", info.text);
@@ -196,6 +198,10 @@ static void take_message(wr_supervisor *s, char *bytes, size_t n)
         return;
     }
     s->heard_ns = wr_tm_now(s);
+    if (wr_tm_hold(s, e, &m)) {
+        wr_message_free(&m);
+        return;
+    }
     if (stale(s, &m)) {
         if (m.kind == WR_MSG_REGISTERED) drop_link(s, "it is no longer the leader");
         wr_message_free(&m);
@@ -218,12 +224,11 @@ static void take_message(wr_supervisor *s, char *bytes, size_t n)
 
 static void take_events(wr_supervisor *s)
 {
-    wr_peers     *p = s->config.peers;
     wr_peer_event e;
-    while (p->next(p->self, &e)) {
+    while (wr_tm_next(s, &e)) {
         bool ours = e.peer == s->jm && s->jm != 0;
         if (e.kind == WR_PEER_MESSAGE && ours && s->link >= WR_TM_OPENS) {
-            take_message(s, e.bytes, e.n);
+            wr_tm_take(s, &e);
         } else if (e.kind == WR_PEER_MESSAGE) {
             free(e.bytes);
         } else if (e.kind == WR_PEER_OPENED && ours && s->link == WR_TM_DIALS) {
@@ -300,10 +305,10 @@ static wr_err lock_folder(wr_supervisor *s, wr_errinfo *info)
     char     path[WR_PATH_BYTES_MAX];
     uint64_t holder = 0;
     wr_tm_path(path, s->folder, "lock");
-    int file = s->env->open(s->env->self, path, WR_OPEN_READ_WRITE | WR_OPEN_CREATE);
+    int file = s->files->open(s->files->self, path, WR_OPEN_READ_WRITE | WR_OPEN_CREATE);
     if (file < 0) return wr_fail_errno(info, -file, "cannot open %s", path);
     s->lock = file + 1;
-    int result = s->env->lock(s->env->self, file, &holder);
+    int result = s->files->lock(s->files->self, file, &holder);
     if (result == -EAGAIN)
         return wr_fail(info, WR_BUSY, "another TaskManager (process %llu) has the folder %s; name another one by --dir",
                        (unsigned long long)holder, s->folder);
@@ -324,14 +329,15 @@ static wr_err prepare(wr_supervisor *s, wr_errinfo *info)
         return wr_fail(info, WR_MEMORY, "no memory for a TaskManager");
     if (strlen(s->folder) > WR_PATH_BYTES_MAX / 2)
         return wr_fail(info, WR_LIMIT, "the folder's path is too long; %.200s", s->folder);
-    WR_TRY(wr_tm_folder_make(s->env, s->folder, info));
+    WR_TRY(wr_tm_aside_new(s, info));
+    WR_TRY(wr_tm_folder_make(s->files, s->folder, info));
     WR_TRY(lock_folder(s, info));
     wr_tm_path(path, s->folder, "litter");
-    wr_tm_litter_init(&s->litter, s->env, path, s->tm);
+    wr_tm_litter_init(&s->litter, s->files, path, s->tm);
     wr_tm_path(path, s->folder, "jobs"); /* of workers of a former process, which ended with it */
     wr_tm_litter_put(&s->litter, path);
     wr_tm_path(path, s->folder, "blobs");
-    WR_TRY(wr_tm_blobs_new(&s->blobs, s->env, path, ask_blob, s, info));
+    WR_TRY(wr_tm_blobs_new(&s->blobs, s->files, path, ask_blob, s, info));
     return open_data_port(s, info);
 }
 
@@ -354,8 +360,15 @@ wr_err wr_supervisor_new(wr_supervisor **take, const wr_supervisor_config *confi
         wr_supervisor_free(s);
         return err;
     }
+    s->ready = true;
     *take = s;
     return WR_OK;
+}
+
+void wr_tm_meanwhile(wr_supervisor *s)
+{
+    step_link(s);
+    pass_connections(s);
 }
 
 void wr_supervisor_step(wr_supervisor *s)
@@ -383,7 +396,7 @@ static void sooner(int64_t *at, int64_t other)
 int64_t wr_supervisor_wait_ns(const wr_supervisor *s)
 {
     int64_t at = silent_at(s), now = wr_tm_now(s);
-    if (s->busy) return 0;
+    if (s->busy || s->helds > 0) return 0;
     if (s->link == WR_TM_AWAY) sooner(&at, s->dial_ns);
     if (s->link == WR_TM_REGISTERED) sooner(&at, s->beat_ns);
     if (s->acceptor != NULL) sooner(&at, wr_acceptor_due_ns(s->acceptor));
@@ -398,19 +411,26 @@ uint32_t wr_supervisor_fds(const wr_supervisor *s, int fd[WR_PARK_FDS_MAX])
     return fd[0] >= 0 ? 1 : 0;
 }
 
+void wr_supervisor_kill(wr_supervisor *s)
+{
+    wr_processes *p = s->config.processes;
+    for (uint32_t i = 0; i < s->workers; i++)
+        if (s->worker[i]->process != 0) p->kill(p->self, s->worker[i]->process);
+}
+
 void wr_supervisor_free(wr_supervisor *s)
 {
     if (s == NULL) return;
-    for (uint32_t i = 0; i < s->workers; i++) {
-        wr_tm_worker *w = s->worker[i];
-        if (w->process != 0) s->config.processes->kill(s->config.processes->self, w->process);
-        wr_tm_worker_free(s, w);
-    }
+    s->ready = false;
+    wr_supervisor_kill(s);
+    for (uint32_t i = 0; i < s->workers; i++) wr_tm_worker_free(s, s->worker[i]);
     if (s->jm != 0) s->config.peers->close(s->config.peers->self, s->jm);
     for (uint32_t i = 0; i < s->lates; i++) free(s->late[i]);
     wr_acceptor_free(s->acceptor);
-    if (s->lock > 0) s->env->close(s->env->self, s->lock - 1);
+    if (s->lock > 0) s->files->close(s->files->self, s->lock - 1);
     wr_tm_blobs_free(s->blobs);
+    wr_tm_held_free(s);
+    wr_aside_free(s->aside);
     free(s->worker);
     free(s->late);
     free(s->late_bytes);

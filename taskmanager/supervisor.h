@@ -3,7 +3,7 @@
  * runs no user code. Stepped by one thread: `weir taskmanager` has it, and the simulator. */
 #ifndef WR_TASKMANAGER_SUPERVISOR_H
 #define WR_TASKMANAGER_SUPERVISOR_H
-#include "base/env.h"
+#include "base/aside.h"
 #include "net/dial.h"
 #include "net/peers.h"
 #include "wire/control.h"
@@ -15,6 +15,7 @@ typedef struct wr_process_spec {
     const char *folder; /* its working folder: files of the job lie there under their names */
     const char *log;    /* file for its stdout and stderr */
     uint64_t    memory_max;
+    wr_aside   *aside; /* does what may wait for a disk, while the supervisor goes on; NULL: nobody does */
 } wr_process_spec;
 typedef struct wr_process_end {
     uint64_t    process;
@@ -47,7 +48,13 @@ typedef struct wr_supervisor_config {
     uint32_t      slots;
     uint64_t      pid;        /* told for people */
     uint64_t      memory_max; /* of a worker, also when its job says more; 0: no bound */
-    int64_t       hang_ms;    /* a worker whose agent says nothing for that long is killed; 0: never */
+    /* A worker whose agent says nothing for that long is killed, and jobs that wait for our disk fail when it has not
+     * answered for so long; 0: never. */
+    int64_t hang_ms;
+    bool    threads; /* false: storage is used within a step (simulator) */
+    /* Or NULL: called again and again while our disk does not answer, on the owner's thread, within step. */
+    void (*meanwhile)(void *self);
+    void *self;
 } wr_supervisor_config;
 
 wr_err   wr_supervisor_new(wr_supervisor **take, const wr_supervisor_config *config, wr_errinfo *info);
@@ -55,6 +62,10 @@ void     wr_supervisor_step(wr_supervisor *s); /* never waits */
 int64_t  wr_supervisor_wait_ns(const wr_supervisor *s);
 uint32_t wr_supervisor_fds(const wr_supervisor *s, int fd[WR_PARK_FDS_MAX]);
 bool     wr_supervisor_registered(const wr_supervisor *s);
+/* How long the call of storage has lasted that step waits for; 0: it waits for none. For `meanwhile`. */
+int64_t wr_supervisor_stuck_ms(const wr_supervisor *s);
+/* All worker processes are killed, nothing is waited for: the TaskManager ends now. */
+void wr_supervisor_kill(wr_supervisor *s);
 /* Its data port, as others reach it: "HOST:PORT". */
 const char *wr_supervisor_data(const wr_supervisor *s);
 /* Its metrics as text, and those of its workers. malloc'ed. */

@@ -28,20 +28,20 @@ static void sweep(wr_supervisor *s)
     char     logs[WR_PATH_BYTES_MAX], path[WR_PATH_BYTES_MAX];
     uint32_t count;
     snprintf(logs, sizeof logs, "%s/logs", s->folder);
-    char **name = wr_tm_folder_list(s->env, logs, &count);
+    char **name = wr_tm_folder_list(s->files, logs, &count);
     for (uint32_t left = count; left >= WR_LOGS_KEPT; left--) {
         int64_t  oldest_ns = INT64_MAX;
         uint32_t oldest = UINT32_MAX;
         for (uint32_t i = 0; i < count; i++) {
             wr_file_info about;
             if (name[i] == NULL || in_use(s, name[i]) || !wr_tm_path(path, logs, name[i])) continue;
-            if (s->env->stat(s->env->self, path, &about) < 0 || about.changed_ns >= oldest_ns) continue;
+            if (s->files->stat(s->files->self, path, &about) < 0 || about.changed_ns >= oldest_ns) continue;
             oldest_ns = about.changed_ns;
             oldest = i;
         }
         if (oldest == UINT32_MAX) break;
         wr_tm_path(path, logs, name[oldest]);
-        wr_tm_folder_remove(s->env, path);
+        wr_tm_folder_remove(s->files, path);
         name[oldest] = NULL;
     }
     free(name);
@@ -53,8 +53,8 @@ wr_err wr_tm_log_open(wr_supervisor *s, uint64_t job, char path[WR_PATH_BYTES_MA
     if (!wr_tm_log_folder(s, job, folder))
         return wr_fail(info, WR_LIMIT, "the folder's path is too long; %.200s", s->folder);
     sweep(s);
-    WR_TRY(wr_tm_folder_make(s->env, folder, info));
-    return wr_log_newest(s->env, folder, path, info);
+    WR_TRY(wr_tm_folder_make(s->files, folder, info));
+    return wr_log_newest(s->files, folder, path, info);
 }
 
 void wr_tm_log_tell(wr_supervisor *s, const wr_message *ask)
@@ -66,7 +66,7 @@ void wr_tm_log_tell(wr_supervisor *s, const wr_message *ask)
                                                                                           : WR_LOG_PIECE_BYTES;
     m.log.offset = ask->log.offset;
     m.log.data = "";
-    if (bytes != NULL && wr_tm_log_folder(s, ask->job, folder)) wr_log_read(s->env, folder, &m.log, bytes, room);
+    if (bytes != NULL && wr_tm_log_folder(s, ask->job, folder)) wr_log_read(s->files, folder, &m.log, bytes, room);
     wr_tm_send(s, &m);
     free(bytes);
 }

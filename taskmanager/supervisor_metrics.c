@@ -21,6 +21,8 @@ static void put_own(const wr_supervisor *s, FILE *f)
     one(f, "weir_taskmanager_workers_started_total", "counter", "Deployments that it took.", (double)c->deployed);
     one(f, "weir_taskmanager_workers_crashed_total", "counter", "Workers that ended and should not have.",
         (double)c->crashed);
+    one(f, "weir_taskmanager_disk_waits_seconds", "gauge", "How long its disk has not answered by now.",
+        (double)wr_supervisor_stuck_ms(s) / 1e3);
     one(f, "weir_taskmanager_heartbeats_total", "counter", "Heartbeats that were answered.", (double)c->heartbeats);
     one(f, "weir_taskmanager_heartbeat_round_trip_seconds", "gauge", "Of the last one.",
         (double)c->round_trip_ns / 1e9);

@@ -12,7 +12,8 @@ enum { WR_TM_BEATS_MAX = 64, WR_TM_PAST_MAX = 64 };
 enum wr_tm_worker_state {
     WR_TM_FETCHES = 1, /* its files are on their way */
     WR_TM_RUNS,
-    WR_TM_ENDS /* its process was told or made to end */
+    WR_TM_ENDS, /* its process was told or made to end */
+    WR_TM_OVER  /* GONE was told while storage was waited for: what it leaves is put away behind that */
 };
 
 /* A proved data connection that its process is not there for yet. */
@@ -53,6 +54,12 @@ typedef struct wr_tm_counts {
     int64_t  round_trip_ns; /* of the last heartbeat */
 } wr_tm_counts;
 
+/* What came while storage was waited for. */
+typedef struct wr_tm_held {
+    wr_peer_event e;
+    uint64_t      job; /* that it is about; 0: none */
+} wr_tm_held;
+
 /* An attempt that was here. */
 typedef struct wr_tm_past {
     uint64_t job;
@@ -63,6 +70,14 @@ typedef struct wr_tm_past {
 struct wr_supervisor {
     wr_supervisor_config config;
     const wr_env        *env;
+    const wr_env        *files; /* its storage: env's, or used by `aside` */
+    wr_aside            *aside; /* NULL: without threads */
+    bool                 ready; /* made, and not ending: something may be done while storage is waited for */
+    bool                 waits; /* it is: nothing may use storage, or take a worker out of the list */
+    bool                 stuck; /* for so long that whoever needs storage was given up */
+    wr_tm_held          *held;  /* a ring */
+    uint32_t             held_first, helds, held_room;
+    size_t               held_bytes;
     char                *jobmanager, *name, *folder, *http, *data; /* data: as others reach it */
     uint64_t             tm;
     int                  lock; /* descriptor + 1 of the folder's lock; 0: none */
@@ -98,6 +113,22 @@ void wr_tm_send(wr_supervisor *s, wr_message *m);
 /* GONE: it waits for a connection. */
 void wr_tm_send_sure(wr_supervisor *s, wr_message *m);
 
+/* A message of the JobManager; takes the bytes over. */
+void wr_tm_take(wr_supervisor *s, const wr_peer_event *e);
+
+/* ---- supervisor_aside.c ---- */
+/* s->files, which from then on calls `step` while storage is waited for; not before s->ready. */
+wr_err wr_tm_aside_new(wr_supervisor *s, wr_errinfo *info);
+/* Of the JobManager's connection: first what was held. */
+bool wr_tm_next(wr_supervisor *s, wr_peer_event *e);
+/* Storage is waited for, and the message must wait as well: it was put behind the others, with its bytes. */
+bool wr_tm_hold(wr_supervisor *s, const wr_peer_event *e, const wr_message *m);
+/* Storage has not answered for so long that nobody should wait for it: why. */
+bool wr_tm_stuck(const wr_supervisor *s, wr_errinfo *why);
+/* What must go on while storage is waited for. */
+void wr_tm_meanwhile(wr_supervisor *s);
+void wr_tm_held_free(wr_supervisor *s);
+
 /* ---- supervisor_workers.c ---- */
 wr_tm_worker *wr_tm_find(const wr_supervisor *s, uint64_t job, uint32_t attempt);
 /* Takes the message and its bytes over. */
@@ -108,7 +139,9 @@ void wr_tm_kill(wr_supervisor *s, uint64_t job, uint32_t attempt);
 void wr_tm_connect(wr_supervisor *s, int socket, const wr_data_hello *hello);
 void wr_tm_relay_lease(wr_supervisor *s);
 /* Starts what has all of its files, takes what workers say, ends what is due, tells who has gone. */
-void    wr_tm_step_workers(wr_supervisor *s);
+void wr_tm_step_workers(wr_supervisor *s);
+/* Of that, what needs no storage; `give_up`: who waits for storage is told to be gone, and why. */
+void    wr_tm_workers_meanwhile(wr_supervisor *s, const wr_errinfo *give_up);
 int64_t wr_tm_workers_due(const wr_supervisor *s);
 void    wr_tm_worker_free(wr_supervisor *s, wr_tm_worker *w);
 

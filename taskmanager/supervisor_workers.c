@@ -18,7 +18,8 @@ enum {
 wr_tm_worker *wr_tm_find(const wr_supervisor *s, uint64_t job, uint32_t attempt)
 {
     for (uint32_t i = 0; i < s->workers; i++)
-        if (s->worker[i]->job == job && s->worker[i]->attempt == attempt) return s->worker[i];
+        if (s->worker[i]->job == job && s->worker[i]->attempt == attempt && s->worker[i]->state != WR_TM_OVER)
+            return s->worker[i];
     return NULL;
 }
 
@@ -78,6 +79,8 @@ static void leave(wr_supervisor *s, wr_tm_worker *w)
 /* It has no process (any more). */
 static void gone(wr_supervisor *s, wr_tm_worker *w, const char *report, uint32_t subtask)
 {
+    w->process = 0;
+    if (w->state == WR_TM_OVER) return; /* that was told */
     if (!w->clean) {
         s->count.crashed++;
         if (w->why.code == WR_OK) wr_fail(&w->why, WR_CRASH, "the worker process ended, and nobody knows why");
@@ -85,7 +88,8 @@ static void gone(wr_supervisor *s, wr_tm_worker *w, const char *report, uint32_t
                w->attempt, w->why.text);
     }
     tell_gone(s, w->job, w->attempt, w->clean, &w->why, report, subtask);
-    leave(s, w);
+    w->state = WR_TM_OVER;
+    if (!s->waits) leave(s, w);
 }
 
 static void kill_worker(wr_supervisor *s, wr_tm_worker *w)
@@ -146,27 +150,26 @@ static void let_guests_in(wr_supervisor *s, wr_tm_worker *w)
 
 void wr_tm_deploy(wr_supervisor *s, wr_message *m, char *bytes, size_t n)
 {
-    bool stale = was_here(s, m->job, m->attempt);
+    wr_errinfo why = {0};
+    bool       stale = was_here(s, m->job, m->attempt);
     for (uint32_t i = 0; i < s->workers; i++) {
         wr_tm_worker *w = s->worker[i];
         if (w->job == m->job) stale |= w->attempt >= m->attempt;
     }
     stale &= !wr_sabotage.stale_epoch || wr_tm_find(s, m->job, m->attempt) != NULL;
-    wr_tm_worker *w = stale || s->workers == WR_TM_WORKERS_MAX ? NULL : calloc(1, sizeof *w);
+    bool full = s->workers == WR_TM_WORKERS_MAX;
+    if (full) wr_fail(&why, WR_LIMIT, "the TaskManager %s has %u workers already", s->name, s->workers);
+    wr_tm_worker *w = stale || full || wr_tm_stuck(s, &why) ? NULL : calloc(1, sizeof *w);
     if (w == NULL) {
         s->count.stale += stale;
-        wr_errinfo why = {0};
-        if (!stale) {
-            wr_fail(&why, WR_LIMIT, "the TaskManager %s has %u workers already", s->name, s->workers);
-            tell_gone(s, m->job, m->attempt, false, &why, "", UINT32_MAX);
-        }
+        if (!stale) tell_gone(s, m->job, m->attempt, false, &why, "", UINT32_MAX);
         wr_message_free(m);
         free(bytes);
         return;
     }
     for (uint32_t i = s->workers; i > 0; i--) { /* an older attempt is over, or this one would not be deployed */
         wr_tm_worker *old = s->worker[i - 1];
-        if (old->job != m->job || old->state == WR_TM_ENDS || wr_sabotage.stale_epoch) continue;
+        if (old->job != m->job || old->state >= WR_TM_ENDS || wr_sabotage.stale_epoch) continue;
         old->clean = true;
         kill_worker(s, old);
     }
@@ -200,7 +203,7 @@ static wr_err make_folder(wr_supervisor *s, wr_tm_worker *w, wr_errinfo *info)
                      w->attempt);
     if (n >= (int)sizeof w->folder) return wr_fail(info, WR_LIMIT, "the folder's path is too long; %.200s", s->folder);
     wr_tm_litter_put(&s->litter, w->folder);
-    return wr_tm_folder_make(s->env, w->folder, info);
+    return wr_tm_folder_make(s->files, w->folder, info);
 }
 
 /* A piece of a file per call. *done: all files are there. */
@@ -257,9 +260,17 @@ static wr_err start(wr_supervisor *s, wr_tm_worker *w, wr_errinfo *info)
     const wr_job_spec *spec = &w->deployment.deploy.spec;
     char               log[WR_PATH_BYTES_MAX];
     WR_TRY(wr_tm_log_open(s, w->job, log, info));
-    const wr_process_spec process = {
-        .job = w->job, .attempt = w->attempt, .folder = w->folder, .log = log, .memory_max = memory_max_of(s, spec)};
+    const wr_process_spec process = {.job = w->job,
+                                     .attempt = w->attempt,
+                                     .folder = w->folder,
+                                     .log = log,
+                                     .memory_max = memory_max_of(s, spec),
+                                     .aside = s->aside};
     WR_TRY(s->config.processes->start(s->config.processes->self, &process, &w->process, &w->peer, info));
+    if (w->state == WR_TM_OVER) { /* since then */
+        s->config.processes->kill(s->config.processes->self, w->process);
+        return WR_OK;
+    }
     w->state = WR_TM_RUNS;
     w->said_ns = wr_tm_now(s);
     /* First: before it does anything. As of who deployed it: there may have been another leader while its files came,
@@ -273,23 +284,28 @@ static wr_err start(wr_supervisor *s, wr_tm_worker *w, wr_errinfo *info)
 
 /* File by file: what is here is copied at once. So a job holds on to few of them at a time, and however many jobs with
  * however many files come at once, none drives out what another waits for. */
-static void fetch(wr_supervisor *s, wr_tm_worker *w)
+static wr_err fetch_some(wr_supervisor *s, wr_tm_worker *w, wr_errinfo *info)
 {
     const wr_job_spec *spec = &w->deployment.deploy.spec;
     bool               here = true, all = false;
     uint32_t           first = w->copied + (w->copy.out > 0);
     for (uint32_t i = first; i < first + FETCH_AHEAD && blob_of(spec, i) != NULL; i++) {
-        enum wr_tm_blob_state state = wr_tm_blob_want(s->blobs, blob_of(spec, i), &w->why);
-        if (state == WR_TM_BLOB_FAILED) {
-            kill_worker(s, w);
-            return;
-        }
+        enum wr_tm_blob_state state = wr_tm_blob_want(s->blobs, blob_of(spec, i), info);
+        if (state == WR_TM_BLOB_FAILED) return info->code;
         if (i == w->copied) here = state == WR_TM_BLOB_HERE;
     }
-    if (!here) return;
-    wr_err err = fill_folder(s, w, &all, &w->why);
-    if (err == WR_OK && all) err = start(s, w, &w->why);
-    if (err != WR_OK) kill_worker(s, w);
+    if (!here) return WR_OK;
+    WR_TRY(fill_folder(s, w, &all, info));
+    return all && w->state == WR_TM_FETCHES ? start(s, w, info) : WR_OK;
+}
+
+static void fetch(wr_supervisor *s, wr_tm_worker *w)
+{
+    wr_errinfo why = {0};
+    wr_err     err = fetch_some(s, w, &why);
+    if (err == WR_OK || w->state == WR_TM_OVER) return; /* it was given up while the disk did not answer */
+    w->why = why;
+    kill_worker(s, w);
 }
 
 /* ---- orders ---- */
@@ -373,7 +389,8 @@ static void take_message(wr_supervisor *s, wr_tm_worker *w, char *bytes, size_t 
 static wr_tm_worker *by_peer(const wr_supervisor *s, uint64_t peer)
 {
     for (uint32_t i = 0; i < s->workers; i++)
-        if (s->worker[i]->peer == peer && s->worker[i]->process != 0) return s->worker[i];
+        if (s->worker[i]->peer == peer && s->worker[i]->process != 0 && s->worker[i]->state != WR_TM_OVER)
+            return s->worker[i];
     return NULL;
 }
 
@@ -403,7 +420,7 @@ static void take_ends(wr_supervisor *s)
         for (uint32_t i = 0; i < s->workers; i++) {
             wr_tm_worker *w = s->worker[i];
             if (w->process != end.process) continue;
-            if (w->why.code == WR_OK) w->why = end.info;
+            if (w->why.code == WR_OK && w->state != WR_TM_OVER) w->why = end.info;
             gone(s, w, end.report, end.subtask);
             break;
         }
@@ -435,12 +452,31 @@ void wr_tm_step_workers(wr_supervisor *s)
     take_ends(s);
     s->busy = wr_tm_blobs_step(s->blobs);
     for (uint32_t i = s->workers; i > 0; i--) {
-        if (s->worker[i - 1]->state == WR_TM_FETCHES)
-            fetch(s, s->worker[i - 1]);
-        else
-            end_what_is_due(s, s->worker[i - 1]);
+        wr_tm_worker *w = s->worker[i - 1];
+        if (w->state == WR_TM_FETCHES)
+            fetch(s, w);
+        else if (w->state != WR_TM_OVER)
+            end_what_is_due(s, w);
+        else if (w->process == 0)
+            leave(s, w);
     }
     if (wr_tm_litter_step(&s->litter)) s->busy = true;
+}
+
+/* The list stays as it is: somebody is walking along it. */
+void wr_tm_workers_meanwhile(wr_supervisor *s, const wr_errinfo *give_up)
+{
+    take_events(s);
+    take_ends(s);
+    for (uint32_t i = 0; i < s->workers; i++) {
+        wr_tm_worker *w = s->worker[i];
+        if (w->state == WR_TM_RUNS || w->state == WR_TM_ENDS) {
+            end_what_is_due(s, w);
+        } else if (w->state == WR_TM_FETCHES && give_up != NULL) {
+            w->why = *give_up;
+            kill_worker(s, w);
+        }
+    }
 }
 
 int64_t wr_tm_workers_due(const wr_supervisor *s)
@@ -448,6 +484,7 @@ int64_t wr_tm_workers_due(const wr_supervisor *s)
     int64_t at = INT64_MAX;
     for (uint32_t i = 0; i < s->workers; i++) {
         const wr_tm_worker *w = s->worker[i];
+        if (w->state == WR_TM_OVER && w->process == 0) return 0; /* it is to be put away */
         if (w->end_by_ns < at) at = w->end_by_ns;
         if (silent_at(s, w) < at) at = silent_at(s, w);
     }

@@ -21,9 +21,12 @@ static _Atomic uint32_t meanwhiles;
 static _Atomic bool     stuck, in_vain; /* stuck: fsync ends when something was done meanwhile */
 static char             folder[64];
 
+static int64_t since_ns; /* as it was said meanwhile */
+
 static void meanwhile(void *self)
 {
     assert_ptr_equal(self, &meanwhiles);
+    since_ns = wr_aside_since_ns(aside);
     atomic_fetch_add(&meanwhiles, 1);
 }
 
@@ -130,6 +133,31 @@ static void others_go_on_while_the_disk_does_not(void **state)
     assert_int_equal(env->close(env->self, file), 0);
 }
 
+static int64_t run_slowly(void *arg)
+{
+    uint32_t before = atomic_load(&meanwhiles);
+    int64_t  until = wr_env_real()->mono_ns(NULL) + PATIENCE_MS * INT64_C(1000000);
+    while (atomic_load(&meanwhiles) < before + 3)
+        if (wr_env_real()->mono_ns(NULL) > until) return -1;
+    return *(int64_t *)arg;
+}
+
+/* It is done in the same way, and known since when. */
+static void what_is_in_no_table(void **state)
+{
+    (void)state;
+    int64_t seven = 7, begun_ns = env->mono_ns(env->self);
+    assert_int_equal(wr_aside_since_ns(aside), 0);
+    since_ns = 0;
+    atomic_store(&stuck, true);
+    int file = env->open(env->self, folder, WR_OPEN_READ | WR_OPEN_FOLDER);
+    assert_int_equal(env->fsync(env->self, file), 0);
+    assert_true(since_ns >= begun_ns);
+    assert_int_equal(wr_aside_run(aside, run_slowly, &seven), 7);
+    assert_int_equal(wr_aside_since_ns(aside), 0);
+    assert_int_equal(env->close(env->self, file), 0);
+}
+
 /* Many calls, none of which is long, are long as well. */
 static void many_short_calls_are_a_long_one(void **state)
 {
@@ -166,10 +194,8 @@ static void other_threads_ask_for_themselves(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(what_is_asked_is_done),
-        TEST(others_go_on_while_the_disk_does_not),
-        TEST(many_short_calls_are_a_long_one),
-        TEST(other_threads_ask_for_themselves),
+        TEST(what_is_asked_is_done),           TEST(others_go_on_while_the_disk_does_not), TEST(what_is_in_no_table),
+        TEST(many_short_calls_are_a_long_one), TEST(other_threads_ask_for_themselves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

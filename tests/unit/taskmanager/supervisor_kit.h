@@ -17,6 +17,8 @@ typedef struct world {
     uint8_t        digest[WR_DIGEST_BYTES];
 } world;
 
+static bool with_threads; /* of the next supervisor */
+
 static inline void new_supervisor(world *w)
 {
     wr_errinfo                 info = {0};
@@ -32,7 +34,8 @@ static inline void new_supervisor(world *w)
                                          .slots = 4,
                                          .pid = 77,
                                          .memory_max = 1000,
-                                         .hang_ms = 30000};
+                                         .hang_ms = 30000,
+                                         .threads = with_threads};
     if (wr_supervisor_new(&w->s, &config, &info) != WR_OK) fail_msg("%s", info.text);
 }
 
