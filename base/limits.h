@@ -76,6 +76,7 @@
 #define WR_SNAPSHOT_QUEUE_MAX    16               /* requests for snapshots that wait */
 #define WR_SNAPSHOTS_KEEP_MAX    64               /* completed snapshots that a job keeps */
 #define WR_SNAPSHOT_EVERY_NS_MIN 1000000          /* between two of a job */
+#define WR_SAVING_LEAVE_MS       1000             /* a savepoint that was given up has ended then, or is left behind */
 #define WR_SNAPSHOT_ID_BLOCK     64               /* ids that one write of the journal reserves */
 #define WR_COMMIT_RETRY_NS       10000000 /* a sink that said RETRY is asked again; each time twice that, up to 5 s */
 #define WR_COMMIT_RETRIES_MAX    20       /* then its task fails */

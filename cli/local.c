@@ -369,7 +369,7 @@ void wr_local_free(wr_local *l)
     if (l == NULL) return;
     check(!l->started || l->joined);
     wr_control_close(l->control);
-    wr_coordinator_free(l->snapshots); /* first: a savepoint that is being written names types of the operators */
+    wr_coordinator_free(l->snapshots); /* first: its manifests name types of the operators */
     wr_worker_free(l->worker);
     if (l->parker_open) l->env->parker_fini(l->env->self, &l->parker);
     free(l->execution);

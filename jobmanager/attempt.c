@@ -221,6 +221,7 @@ wr_err wr_jm_new_coordinator(wr_jm_job *j, const wr_job_spec *spec, wr_errinfo *
 {
     const wr_coordinator_options options = {
         .env = j->jm->env,
+        .lasting = j->jm->config.env,
         .origin = &j->run.origin,
         .interval_ms = spec->snapshot_interval_ms > 0 ? spec->snapshot_interval_ms : INTERVAL_MS,
         .timeout_ms = spec->snapshot_timeout_ms > 0 ? spec->snapshot_timeout_ms : TIMEOUT_MS,

@@ -200,11 +200,12 @@ static void answer(wr_coordinator *s, uint64_t ticket, uint64_t id, const wr_err
 
 static wr_err start_saving(wr_coordinator *s, wr_manifest *m, const char *folder, wr_errinfo *info)
 {
+    const wr_env *env = s->options.lasting != NULL ? s->options.lasting : s->env;
     s->saving_ms = mono_ms(s);
     wr_err err = s->options.alone ? wr_saving_do(&s->saving, s->env, s->origin->folder, m, folder, info)
-                                  : wr_saving_start(&s->saving, s->env, s->origin->folder, m, folder, s->options.wake,
+                                  : wr_saving_start(&s->saving, env, s->origin->folder, m, folder, s->options.wake,
                                                     s->options.self, info);
-    if (err != WR_OK) wr_manifest_free(m);
+    wr_manifest_free(m);
     return err;
 }
 
@@ -416,8 +417,7 @@ static void saved(wr_coordinator *s, bool stop)
     wr_errinfo info = {0};
     wr_saving *saving = s->saving;
     s->saving = NULL;
-    if (wr_saving_end(saving, stop, &info) == WR_CANCELED)
-        info = (wr_errinfo){WR_CANCELED, "the job ended before it was complete"};
+    wr_saving_end(saving, stop, &info);
     if (!s->finishing) {
         forget_acks(s);
         feed(s, (wr_checkpoint_event){

@@ -13,6 +13,7 @@ typedef struct wr_coordinator wr_coordinator;
 
 typedef struct wr_coordinator_options {
     const wr_env *env;
+    const wr_env *lasting;     /* for threads that may be left behind; NULL: env, which outlives them, too */
     wr_origin    *origin;      /* outlives it */
     int64_t       interval_ms; /* 0: only when asked, and at the end */
     int64_t       timeout_ms, pause_ms;
@@ -43,7 +44,8 @@ void wr_coordinator_ack(wr_coordinator *s, wr_ack *ack);
 void wr_coordinator_step(wr_coordinator *s);
 /* How long until step wants to be called; negative: until something happens. */
 int64_t wr_coordinator_wait_ns(const wr_coordinator *s);
-/* The job is failing or canceled: nothing begins or completes any more. */
+/* The job is failing or canceled: nothing begins or completes any more. A savepoint that is being written is given up,
+ * and left behind if its folder does not answer (jobmanager/saving.h). */
 void wr_coordinator_close(wr_coordinator *s);
 /* The job FINISHED: remembered, if its input had come to its end and it was not
  * only stopped. */

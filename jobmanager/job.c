@@ -4,6 +4,7 @@
 #include "base/sabotage.h"
 #include "jobmanager/inside.h"
 #include "jobmanager/savepoint.h"
+#include "jobmanager/saving.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -242,7 +243,8 @@ static const char *stop_target(wr_jm_job *j)
     const wr_env *env = j->jm->env;
     wr_errinfo    info = {0}, why = {0};
     if (j->stop_target == NULL) return NULL;
-    if (j->stop_tried) wr_savepoint_clear(env, j->stop_target, wr_journal_lineage(j->run.origin.journal));
+    if (j->stop_tried && wr_saving_may_begin(j->stop_target, NULL) == WR_OK)
+        wr_savepoint_clear(env, j->stop_target, wr_journal_lineage(j->run.origin.journal));
     j->stop_tried = true;
     if (wr_savepoint_may_write(env, j->stop_target, &info) == WR_OK) return j->stop_target;
     wr_fail(&why, info.code, "%s; there is no savepoint, but the job has ended; --restore %s takes its last snapshot",

@@ -2,6 +2,7 @@
 #include "base/failpoint.h"
 #include "base/limits.h"
 #include "jobmanager/files.h"
+#include "jobmanager/saving.h"
 #include "jobmanager/store.h"
 #include "snapshot/kept.h"
 #include "snapshot/rows.h"
@@ -74,6 +75,7 @@ static wr_err try_file(const wr_env *env, const char *target, wr_errinfo *info)
 
 wr_err wr_savepoint_may_write(const wr_env *env, const char *target, wr_errinfo *info)
 {
+    WR_TRY(wr_saving_may_begin(target, info)); /* ahead of a look, which might never end */
     WR_TRY(is_free(env, target, info));
     int made = env->mkdir(env->self, target);
     if (made < 0 && made != -EEXIST) return wr_fail_errno(info, -made, "cannot make the folder %s", target);
@@ -360,6 +362,8 @@ wr_err wr_savepoint_write_until(const wr_env *env, const char *folder, const wr_
     if (err == WR_OK && full->ops > 0) memcpy(s.m.op, full->op, full->ops * sizeof *s.m.op);
     if (err == WR_OK) err = write_files(&s, full, stop, info);
     if (err == WR_OK) err = keep_files(&s, stop, info);
+    if (err == WR_OK && stop != NULL && atomic_load(stop))
+        err = wr_fail(info, WR_CANCELED, "the savepoint was given up; %s", target);
     if (err == WR_OK) err = publish(&s, info);
     if (err == WR_OK)
         unlink_one(&s, WR_CLAIM_NAME); /* one that stays harms nobody */

@@ -2,6 +2,7 @@
 #include "connectors/connectors.h"
 #include "graph/exec.h"
 #include "jobmanager/coordinator.h"
+#include "jobmanager/savepoint.h"
 #include "tests/unit/jobmanager/folder.h"
 #include <sched.h>
 #include <stdatomic.h>
@@ -21,10 +22,23 @@ static int open_later(void *self, const char *path, int flags)
     while (!atomic_load(&go_on)) sched_yield();
     return -EIO;
 }
-static void join_now(void *self, wr_thread *thread)
+static void park_and_go_on(void *self, wr_parker *parker, int64_t timeout_ns)
 {
     atomic_store(&go_on, true);
-    wr_env_real()->thread_join(self, thread);
+    wr_env_real()->park(self, parker, timeout_ns);
+}
+
+static _Atomic int64_t ahead_ns; /* of the real clock */
+
+static int64_t clock_ahead(void *self)
+{
+    return wr_env_real()->mono_ns(self) + atomic_load(&ahead_ns);
+}
+static void park_in_vain(void *self, wr_parker *parker, int64_t timeout_ns)
+{
+    (void)self;
+    wr_parker_cancel(parker);
+    atomic_fetch_add(&ahead_ns, timeout_ns > 0 ? timeout_ns : 1000000);
 }
 
 /* What the coordinator said. */
@@ -127,7 +141,7 @@ static void closed_while_saving(bool stops)
     atomic_store(&blocked, false);
     atomic_store(&go_on, false);
     world.env.open = open_later;
-    world.env.thread_join = join_now;
+    world.env.park = park_and_go_on;
     snprintf(target, sizeof target, "%s/saved", folder_top);
     int64_t begun_ms = world.env.mono_ns(world.env.self) / 1000000, since_ms = 0;
     assert_null(wr_coordinator_saving(world.coordinator, &since_ms));
@@ -149,6 +163,40 @@ static void closed_while_saving(bool stops)
     assert_int_equal(told.finishes, 0);
     end();
     assert_int_equal(told.answers, 1);
+    assert_int_equal(access(target, F_OK), -1);
+}
+
+/* A folder that does not answer keeps nobody but who writes there; until it does, nobody else is let in. */
+static void a_folder_that_hangs(void **state)
+{
+    (void)state;
+    char       target[100];
+    wr_errinfo info = {0};
+    begin();
+    atomic_store(&blocked, false);
+    atomic_store(&go_on, false);
+    world.env.open = open_later;
+    world.env.park = park_in_vain;
+    world.env.mono_ns = clock_ahead;
+    snprintf(target, sizeof target, "%s/saved", folder_top);
+    wr_coordinator_request(world.coordinator, 7, WR_SAVEPOINT, target);
+    wr_coordinator_step(world.coordinator);
+    all_ack(world.coordinator, world.exec);
+    while (!atomic_load(&blocked)) sched_yield();
+    wr_coordinator_close(world.coordinator);
+    assert_true(told.answers == 1 && told.ticket == 7);
+    assert_int_equal(told.why.code, WR_CANCELED);
+    assert_true(strstr(told.why.text, "does not answer") != NULL && strstr(told.why.text, target) != NULL);
+    end();
+    begin(); /* another attempt */
+    wr_coordinator_request(world.coordinator, 8, WR_SAVEPOINT, target);
+    assert_true(told.answers == 1 && told.ticket == 8);
+    assert_int_equal(told.why.code, WR_BUSY);
+    assert_non_null(strstr(told.why.text, target));
+    end();
+    assert_false(atomic_load(&go_on));
+    atomic_store(&go_on, true);
+    while (wr_savepoint_may_write(wr_env_real(), target, &info) == WR_BUSY) sched_yield();
     assert_int_equal(access(target, F_OK), -1);
 }
 
@@ -221,6 +269,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_savepoint, folder_begin, folder_end),
         cmocka_unit_test_setup_teardown(a_stop_with_a_savepoint, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(a_folder_that_hangs, folder_begin, folder_end),
         cmocka_unit_test_setup_teardown(a_place_that_is_none, folder_begin, folder_end),
         cmocka_unit_test_setup_teardown(a_failure_is_told_of_the_one_that_failed, folder_begin, folder_end),
     };

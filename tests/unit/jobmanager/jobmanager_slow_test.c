@@ -1,5 +1,6 @@
 /* A JobManager whose disk does not answer: leases are renewed all the same, and what came meanwhile is done after it,
  * in its order. */
+#include "jobmanager/savepoint.h"
 #include "tests/unit/jobmanager/jobmanager_kit.h"
 #include <errno.h>
 #include <sched.h>
@@ -230,6 +231,49 @@ static void test_a_savepoint_whose_folder_hangs(void **state)
     expect_text("not measured enough");
 }
 
+static void slow_park(void *self, wr_parker *p, int64_t timeout_ns)
+{
+    bool leaves = timeout_ns == WR_SAVING_LEAVE_MS * INT64_C(1000000);
+    wr_env_real()->park(self, p, leaves ? 0 : timeout_ns);
+    if (leaves) now_ns += timeout_ns;
+}
+
+/* The job ends all the same, and the JobManager goes on with all it has to do. */
+static void test_a_cancel_while_the_folder_of_a_savepoint_hangs(void **state)
+{
+    (void)state;
+    uint64_t job = run_one();
+    char     id[17], path[128];
+    snprintf(id, sizeof id, "%016llx", (unsigned long long)job);
+    snprintf(path, sizeof path, "%s/saved", folder);
+    wr_message m = {.kind = WR_MSG_REQUEST, .request = 8};
+    m.ask = (wr_request){.verb = "savepoint", .job = id, .path = path};
+    atomic_store(&savepoint_hangs, true);
+    atomic_store(&savepoint_waits, false);
+    say(CLIENT, &m);
+    settle_down();
+    ack_all(job, 1, subtasks[1]);
+    while (!atomic_load(&savepoint_waits)) sched_yield();
+    env.park = slow_park;
+    request("cancel", job, false);
+    report_all(job, 1, subtasks[1], WR_TASK_CANCELED);
+    gone(1, job, 1, true);
+    gone(2, job, 1, true);
+    settle_down();
+    request("list", 0, false);
+    bool still = atomic_load(&savepoint_hangs);
+    atomic_store(&savepoint_hangs, false); /* ahead of what may fail */
+    assert_true(still);
+    expect_text("CANCELED");
+    bool refused = false;
+    for (uint32_t i = 0; i < outs; i++)
+        refused |= outbox[i].m.kind == WR_MSG_REPLY && outbox[i].m.request == 8 &&
+                   outbox[i].m.reply.info.code == WR_CANCELED &&
+                   strstr(outbox[i].m.reply.info.text, "does not answer") != NULL;
+    assert_true(refused);
+    while (wr_savepoint_may_write(wr_env_real(), path, NULL) == WR_BUSY) sched_yield();
+}
+
 /* What was cut off while the disk hung is lost after it, not before, and not twice. */
 static void test_a_connection_that_ends_meanwhile(void **state)
 {
@@ -310,6 +354,7 @@ int main(void)
         TEST(test_the_ledger),
         TEST(test_nobody_is_lost_by_a_slow_manifest),
         TEST(test_a_savepoint_whose_folder_hangs),
+        TEST(test_a_cancel_while_the_folder_of_a_savepoint_hangs),
         TEST(test_a_connection_that_ends_meanwhile),
         TEST(test_words_of_who_was_closed),
         TEST(test_a_heartbeat_of_a_later_leader),
