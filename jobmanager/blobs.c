@@ -1,11 +1,12 @@
 #include "jobmanager/blobs.h"
+#include "base/log.h"
 #include "jobmanager/files.h"
 #include "net/mac.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { UPLOADS = 16, HEX = 2 * WR_DIGEST_BYTES, CLAIMS_MAX = 65536 };
+enum { UPLOADS = 16, SENDINGS = 64, HEX = 2 * WR_DIGEST_BYTES, CLAIMS_MAX = 65536 };
 enum {
     CLAIM_MS = 120000, /* who has lost its connection dials again, and submits then */
     SWEEP_MS = 3600000 /* jobs are forgotten, and with them their files */
@@ -21,6 +22,14 @@ typedef struct upload {
     wr_sha256 *sum;
 } upload;
 
+/* One that goes to a TaskManager, piece after piece. Part of a wr_blobs. */
+typedef struct sending {
+    uint64_t   peer; /* 0: free */
+    uint8_t    digest[WR_DIGEST_BYTES];
+    uint64_t   sent, used; /* used: when, in sendings */
+    wr_sha256 *sum;        /* of what was sent */
+} sending;
+
 /* Somebody has shipped it, or was told that it is there, and may be about to submit a job with it. */
 typedef struct claim {
     uint64_t peer; /* 0: its connection has gone */
@@ -32,6 +41,8 @@ struct wr_blobs {
     const wr_env *env;
     char          folder[WR_PATH_BYTES_MAX];
     upload        upload[UPLOADS];
+    sending       sending[SENDINGS];
+    uint64_t      sendings; /* pieces ever sent */
     claim        *claim;
     uint32_t      claims, room;
     int64_t       swept_ms;
@@ -173,10 +184,18 @@ static void drop(wr_blobs *b, upload *u)
     memset(u, 0, sizeof *u);
 }
 
+static void drop_sending(sending *s)
+{
+    uint8_t nobody[WR_DIGEST_BYTES];
+    if (s->sum != NULL) wr_sha256_end(s->sum, nobody);
+    memset(s, 0, sizeof *s);
+}
+
 void wr_blobs_close(wr_blobs *b)
 {
     if (b == NULL) return;
     for (uint32_t i = 0; i < UPLOADS; i++) drop(b, &b->upload[i]);
+    for (uint32_t i = 0; i < SENDINGS; i++) drop_sending(&b->sending[i]);
     free(b->claim);
     free(b);
 }
@@ -190,6 +209,8 @@ static void drop_of(wr_blobs *b, uint64_t peer)
 void wr_blobs_peer_gone(wr_blobs *b, uint64_t peer)
 {
     drop_of(b, peer);
+    for (uint32_t i = 0; i < SENDINGS; i++)
+        if (b->sending[i].peer == peer) drop_sending(&b->sending[i]);
     for (uint32_t i = 0; i < b->claims; i++) {
         if (b->claim[i].peer != peer) continue;
         b->claim[i].peer = 0;
@@ -203,6 +224,28 @@ bool wr_blobs_has(const wr_blobs *b, const uint8_t digest[WR_DIGEST_BYTES], uint
     wr_file_info about;
     return path_of(b, path, digest, NULL) == WR_OK && b->env->stat(b->env->self, path, &about) == 0 &&
            (uint64_t)about.bytes == bytes;
+}
+
+/* Its content is still what its name says: disks forget, and people change files. */
+static bool is_right(const wr_blobs *b, const uint8_t digest[WR_DIGEST_BYTES])
+{
+    char       path[WR_PATH_BYTES_MAX];
+    uint8_t    found[WR_DIGEST_BYTES] = {0};
+    int64_t    got = -1;
+    char      *room = malloc(WR_BLOB_PIECE_BYTES);
+    wr_sha256 *sum = wr_sha256_new();
+    int        file = path_of(b, path, digest, NULL) == WR_OK ? b->env->open(b->env->self, path, WR_OPEN_READ) : -1;
+    while (room != NULL && sum != NULL && file >= 0) {
+        got = b->env->read(b->env->self, file, room, WR_BLOB_PIECE_BYTES);
+        if (got <= 0) break;
+        wr_sha256_add(sum, room, (size_t)got);
+    }
+    if (file >= 0) b->env->close(b->env->self, file);
+    if (sum != NULL) wr_sha256_end(sum, found);
+    free(room);
+    bool right = got == 0 && memcmp(found, digest, sizeof found) == 0;
+    if (!right) wr_log(WR_LOG_WARN, "a shipped file is damaged here, and is taken anew; %s", path);
+    return right;
 }
 
 static wr_err begin(wr_blobs *b, uint64_t peer, const wr_blob *piece, upload **take, wr_errinfo *info)
@@ -268,7 +311,7 @@ wr_err wr_blobs_put(wr_blobs *b, uint64_t peer, const wr_blob *piece, uint64_t *
     upload *u = NULL;
     wr_err  err = WR_OK;
     *have = piece->bytes;
-    if (piece->offset == 0 && wr_blobs_has(b, piece->digest, piece->bytes)) {
+    if (piece->offset == 0 && wr_blobs_has(b, piece->digest, piece->bytes) && is_right(b, piece->digest)) {
         add_claim(b, peer, piece->digest);
         return WR_OK;
     }
@@ -307,7 +350,50 @@ static wr_err unreadable(wr_errinfo *info, int64_t result, const char *path)
     return wr_fail(info, WR_IO, "%s", why.text);
 }
 
-wr_err wr_blobs_get(const wr_blobs *b, const wr_blob *want, wr_blob *piece, wr_errinfo *info)
+static sending *sending_of(wr_blobs *b, uint64_t peer, const uint8_t digest[WR_DIGEST_BYTES], bool begins)
+{
+    sending *oldest = &b->sending[0];
+    for (uint32_t i = 0; i < SENDINGS; i++) {
+        sending *s = &b->sending[i];
+        if (s->peer == peer && memcmp(s->digest, digest, WR_DIGEST_BYTES) == 0) {
+            oldest = s;
+            break;
+        }
+        if (i + 1 == SENDINGS && !begins) return NULL;
+        if (s->used < oldest->used) oldest = s;
+    }
+    if (begins) {
+        drop_sending(oldest);
+        oldest->peer = peer;
+        memcpy(oldest->digest, digest, WR_DIGEST_BYTES);
+        oldest->sum = wr_sha256_new();
+    }
+    oldest->used = ++b->sendings;
+    return oldest->sum != NULL ? oldest : NULL;
+}
+
+/* The sum of what goes out, in order: with the last piece it is known whether all of it was right. A piece that was
+ * asked for twice counts once; where somebody begins in the middle, only he can tell. */
+static wr_err sum_up(wr_blobs *b, uint64_t peer, const wr_blob *piece, const char *path, wr_errinfo *info)
+{
+    uint8_t  digest[WR_DIGEST_BYTES];
+    sending *s = sending_of(b, peer, piece->digest, piece->offset == 0);
+    if (s == NULL || s->sent != piece->offset) return WR_OK;
+    wr_sha256_add(s->sum, piece->data, piece->data_bytes);
+    s->sent += piece->data_bytes;
+    if (s->sent < piece->bytes) return WR_OK;
+    wr_sha256_end(s->sum, digest);
+    s->sum = NULL;
+    drop_sending(s);
+    if (memcmp(digest, piece->digest, sizeof digest) == 0) return WR_OK;
+    return wr_fail(
+        info, WR_IO,
+        "a shipped file was changed on the JobManager's disk, its checksum differs; %s; submit a job with it "
+        "again, which ships it anew",
+        path);
+}
+
+wr_err wr_blobs_get(wr_blobs *b, uint64_t peer, const wr_blob *want, wr_blob *piece, wr_errinfo *info)
 {
     char         path[WR_PATH_BYTES_MAX];
     wr_file_info about;
@@ -334,9 +420,11 @@ wr_err wr_blobs_get(const wr_blobs *b, const wr_blob *want, wr_blob *piece, wr_e
     }
     if (file >= 0) b->env->close(b->env->self, file);
     piece->data = data;
-    if (piece->data_bytes == n) return WR_OK;
+    wr_err err = piece->data_bytes == n ? sum_up(b, peer, piece, path, info)
+                                        : unreadable(info, got < 0 ? got : -EIO, path);
+    if (err == WR_OK) return WR_OK;
     free(data);
     piece->data = NULL;
     piece->data_bytes = 0; /* an answer is made of the piece all the same */
-    return unreadable(info, got < 0 ? got : -EIO, path);
+    return err;
 }

@@ -11,11 +11,13 @@ wr_err wr_blobs_open(wr_blobs **take, const wr_env *env, const char *folder, wr_
 void   wr_blobs_close(wr_blobs *b);
 
 bool wr_blobs_has(const wr_blobs *b, const uint8_t digest[WR_DIGEST_BYTES], uint64_t bytes);
-/* *have: bytes of it that are there now; all of them: it is durable. A piece that does not follow the last one is
- * WR_CONFIG, and the blob begins anew. */
+/* *have: bytes of it that are there now; all of them: it is durable. One that is there already is read, and taken
+ * anew if it is not what its digest says any more. A piece that does not follow the last one is WR_CONFIG, and the blob
+ * begins anew. */
 wr_err wr_blobs_put(wr_blobs *b, uint64_t peer, const wr_blob *piece, uint64_t *have, wr_errinfo *info);
-/* The piece at want->offset, at most WR_BLOB_PIECE_BYTES; `data` is malloc'ed. */
-wr_err wr_blobs_get(const wr_blobs *b, const wr_blob *want, wr_blob *piece, wr_errinfo *info);
+/* The piece at want->offset, at most WR_BLOB_PIECE_BYTES; `data` is malloc'ed. The last one of a file that was asked
+ * for in order, and is not what its digest says any more, is WR_IO. */
+wr_err wr_blobs_get(wr_blobs *b, uint64_t peer, const wr_blob *want, wr_blob *piece, wr_errinfo *info);
 /* What it was sending goes. */
 void wr_blobs_peer_gone(wr_blobs *b, uint64_t peer);
 /* Deletes what `named` does not know, but for what somebody ships now, or has shipped for a job that may still come:

@@ -183,6 +183,8 @@ void       wr_jm_close(wr_jobmanager *jm, uint64_t peer);               /* the c
 wr_jm_job *wr_jm_job_of(wr_jobmanager *jm, uint64_t id); /* NULL: it ended before our time, or never was */
 wr_jm_tm  *wr_jm_tm_of(wr_jobmanager *jm, uint64_t tm);
 void       wr_jm_pool(wr_jobmanager *jm, wr_pool_event event);
+/* What a job that is known calls this file; NULL: none has it. */
+const char *wr_jm_blob_name(const wr_jobmanager *jm, const uint8_t digest[WR_DIGEST_BYTES]);
 /* Makes it and joins it to the others; the ledger has it. */
 wr_jm_job *wr_jm_job_new(wr_jobmanager *jm, uint64_t id, wr_errinfo *info);
 

@@ -312,17 +312,20 @@ static void meanwhile(void *self)
     }
 }
 
-/* Jobs that are known have it. */
-static bool named(void *self, const uint8_t digest[WR_DIGEST_BYTES])
+const char *wr_jm_blob_name(const wr_jobmanager *jm, const uint8_t digest[WR_DIGEST_BYTES])
 {
-    const wr_jobmanager *jm = self;
     const wr_ledger_job *l;
     for (uint32_t i = 0; (l = wr_ledger_job_at(jm->ledger, i)) != NULL; i++) {
-        if (memcmp(l->spec.module.digest, digest, WR_DIGEST_BYTES) == 0) return true;
+        if (memcmp(l->spec.module.digest, digest, WR_DIGEST_BYTES) == 0) return l->spec.module.name;
         for (uint32_t k = 0; k < l->spec.files; k++)
-            if (memcmp(l->spec.file[k].digest, digest, WR_DIGEST_BYTES) == 0) return true;
+            if (memcmp(l->spec.file[k].digest, digest, WR_DIGEST_BYTES) == 0) return l->spec.file[k].name;
     }
-    return false;
+    return NULL;
+}
+
+static bool named(void *self, const uint8_t digest[WR_DIGEST_BYTES])
+{
+    return wr_jm_blob_name(self, digest) != NULL;
 }
 
 static bool next(wr_jobmanager *jm, wr_peer_event *e)

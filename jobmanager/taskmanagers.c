@@ -219,9 +219,13 @@ static void from_worker(wr_jobmanager *jm, wr_jm_tm *t, wr_message *m)
 
 void wr_jm_send_blob(wr_jobmanager *jm, uint64_t peer, const wr_message *m)
 {
-    wr_message answer = {.kind = WR_MSG_BLOB, .request = m->request};
-    wr_errinfo info = {0};
-    if (wr_blobs_get(jm->blobs, &m->blob, &answer.blob, &info) != WR_OK) answer.blob.info = info;
+    wr_message  answer = {.kind = WR_MSG_BLOB, .request = m->request};
+    wr_errinfo  info = {0};
+    const char *name = NULL;
+    if (wr_blobs_get(jm->blobs, peer, &m->blob, &answer.blob, &info) != WR_OK) {
+        name = wr_jm_blob_name(jm, m->blob.digest);
+        wr_fail(&answer.blob.info, info.code, "%s%s%s", name != NULL ? name : "", name != NULL ? ": " : "", info.text);
+    }
     wr_jm_send(jm, peer, &answer);
     free((char *)(uintptr_t)answer.blob.data);
 }

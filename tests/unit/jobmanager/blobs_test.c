@@ -254,7 +254,7 @@ static void what_cannot_be_read_is_not_sent(void **state)
     for (fails_at = 1;; fails_at++) {
         wr_errinfo info = {0};
         calls = 0;
-        wr_err err = wr_blobs_get(blobs, &want, &piece, &info);
+        wr_err err = wr_blobs_get(blobs, 3, &want, &piece, &info);
         if (calls < fails_at) {
             assert_int_equal(err, WR_OK);
             assert_int_equal(piece.data_bytes, want.bytes);
@@ -269,7 +269,60 @@ static void what_cannot_be_read_is_not_sent(void **state)
     assert_true(failures >= 4);
     fails_at = 0;
     want.digest[0] ^= 1;
-    assert_int_equal(wr_blobs_get(blobs, &want, &piece, NULL), WR_NOT_FOUND);
+    assert_int_equal(wr_blobs_get(blobs, 3, &want, &piece, NULL), WR_NOT_FOUND);
+}
+
+/* A bit of it, without its length. */
+static void rot(uint32_t file)
+{
+    char    text[32], path[256], c;
+    wr_blob b;
+    describe(file, text, &b);
+    int n = snprintf(path, sizeof path, "%s/", folder);
+    for (uint32_t i = 0; i < WR_DIGEST_BYTES; i++)
+        n += snprintf(path + n, sizeof path - (size_t)n, "%02x", b.digest[i]);
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    c = (char)fgetc(f);
+    rewind(f);
+    fputc(c ^ 1, f);
+    assert_int_equal(fclose(f), 0);
+}
+
+static wr_err get(uint64_t peer, uint32_t file, uint64_t offset, wr_errinfo *info)
+{
+    char    text[32];
+    wr_blob want, piece;
+    describe(file, text, &want);
+    want.offset = offset;
+    wr_err err = wr_blobs_get(blobs, peer, &want, &piece, info);
+    if (err == WR_OK) assert_int_equal(piece.data_bytes, want.bytes - offset);
+    if (err != WR_OK) assert_true(piece.data == NULL && piece.data_bytes == 0);
+    free((char *)(uintptr_t)piece.data);
+    return err;
+}
+
+/* Nobody runs it, and who submits a job with it once more makes it whole. */
+static void a_file_that_rots_is_named_and_taken_anew(void **state)
+{
+    (void)state;
+    char       text[32];
+    uint64_t   have;
+    wr_blob    b;
+    wr_errinfo info = {0};
+    ship(7, 0, true);
+    assert_int_equal(get(3, 0, 0, &info), WR_OK);
+    rot(0);
+    assert_int_equal(get(3, 0, 0, &info), WR_IO);
+    assert_non_null(strstr(info.text, folder));
+    assert_non_null(strstr(info.text, "checksum"));
+    describe(0, text, &b);
+    b.data = text;
+    b.data_bytes = 1;
+    assert_int_equal(wr_blobs_put(blobs, 8, &b, &have, &info), WR_OK);
+    assert_int_equal(have, 1); /* it is not here */
+    ship(8, 0, true);
+    assert_int_equal(get(3, 0, 0, &info), WR_OK);
 }
 
 /* Jobs are forgotten, and nobody says so here. */
@@ -296,6 +349,7 @@ int main(void)
                                        T(files_of_forgotten_jobs_go),
                                        T(what_is_too_large_is_not_begun),
                                        T(what_is_longer_than_it_was_said_is_refused),
-                                       T(what_cannot_be_read_is_not_sent)};
+                                       T(what_cannot_be_read_is_not_sent),
+                                       T(a_file_that_rots_is_named_and_taken_anew)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

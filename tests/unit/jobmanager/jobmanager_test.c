@@ -459,6 +459,10 @@ static void test_shipped_files(void **state)
     get.blob.digest[0] ^= 1;
     say(1, &get);
     assert_int_equal(last(WR_MSG_BLOB, 1)->blob.info.code, WR_NOT_FOUND);
+    submit("numbers", 1); /* its file is nowhere, and is called by its name */
+    memset(get.blob.digest, 0, WR_DIGEST_BYTES);
+    say(1, &get);
+    assert_int_equal(strncmp(last(WR_MSG_BLOB, 1)->blob.info.text, "numbers.so: ", 12), 0);
     m.blob.digest[0] ^= 1; /* not what it says */
     m.blob.bytes = m.blob.data_bytes = 10;
     say(CLIENT, &m);
