@@ -51,11 +51,21 @@ static char *read_jobmanager(void *self, const char *what, size_t *n)
 
 static wr_err open_all(process *p, const wr_settings *s, wr_errinfo *info)
 {
-    const char *root = wr_setting_text(s, WR_SET_SNAPSHOTS_ROOT);
+    const char          *root = wr_setting_text(s, WR_SET_SNAPSHOTS_ROOT);
+    wr_jobmanager_config config = {.env = p->env,
+                                   .parker = &p->parker,
+                                   .folder = p->folder,
+                                   .snapshots = p->snapshots,
+                                   .heartbeat_ms = wr_setting_ms(s, WR_SET_HEARTBEAT_INTERVAL),
+                                   .lease_ms = wr_setting_ms(s, WR_SET_LEASE),
+                                   .silent_ms = wr_setting_ms(s, WR_SET_HEARTBEAT_TIMEOUT),
+                                   .cancel_timeout_ms = wr_setting_ms(s, WR_SET_CANCEL_TIMEOUT),
+                                   .threads = true};
     WR_TRY(refuse_open_doors(s, info));
+    WR_TRY(wr_jobmanager_may_be(&config, info)); /* ahead of what would stay behind */
     WR_TRY(wr_jobmanager_dir(s, p->folder, info));
-    WR_TRY(wr_make_folders(p->folder, info));
     if (root[0] != 0) WR_TRY(wr_absolute(p->snapshots, root, info));
+    WR_TRY(wr_make_folders(p->folder, info));
     WR_TRY(find_token(p, s, info));
     uint32_t gid;
     WR_TRY(wr_cli_files_group(s, p->folder, &gid, info));
@@ -70,16 +80,7 @@ static wr_err open_all(process *p, const wr_settings *s, wr_errinfo *info)
                                     .leader = &p->leader};
     wr_cli_certificates(&of_peers, s);
     WR_TRY(wr_peers_nng_new(&p->peers, &of_peers, info));
-    const wr_jobmanager_config config = {.env = p->env,
-                                         .peers = wr_peers_nng_table(p->peers),
-                                         .parker = &p->parker,
-                                         .folder = p->folder,
-                                         .snapshots = p->snapshots,
-                                         .heartbeat_ms = wr_setting_ms(s, WR_SET_HEARTBEAT_INTERVAL),
-                                         .lease_ms = wr_setting_ms(s, WR_SET_LEASE),
-                                         .silent_ms = wr_setting_ms(s, WR_SET_HEARTBEAT_TIMEOUT),
-                                         .cancel_timeout_ms = wr_setting_ms(s, WR_SET_CANCEL_TIMEOUT),
-                                         .threads = true};
+    config.peers = wr_peers_nng_table(p->peers);
     WR_TRY(wr_jobmanager_new(&p->jm, &config, &p->leader, info));
     return wr_cli_http(&p->http, p->env, s, WR_SET_JOBMANAGER_HTTP, read_jobmanager, p, info);
 }

@@ -438,7 +438,7 @@ static wr_err new_pool(wr_jobmanager *jm, wr_errinfo *info)
     return WR_OK;
 }
 
-static wr_err check_times(const wr_jobmanager_config *c, wr_errinfo *info)
+wr_err wr_jobmanager_may_be(const wr_jobmanager_config *c, wr_errinfo *info)
 {
     if (c->silent_ms < c->lease_ms) /* its workers would still be running when others take their place */
         return wr_fail(info, WR_CONFIG,
@@ -456,7 +456,7 @@ static wr_err check_times(const wr_jobmanager_config *c, wr_errinfo *info)
 wr_err wr_jobmanager_new(wr_jobmanager **take, const wr_jobmanager_config *config, uint64_t *leader, wr_errinfo *info)
 {
     *take = NULL;
-    WR_TRY(check_times(config, info));
+    WR_TRY(wr_jobmanager_may_be(config, info));
     wr_jobmanager *jm = calloc(1, sizeof *jm);
     wr_err         err = WR_OK;
     if (jm == NULL) return wr_fail(info, WR_MEMORY, "no memory for a JobManager");

@@ -21,6 +21,8 @@ typedef struct wr_jobmanager_config {
     uint64_t    seed;                              /* of jitter and secrets in the simulator; 0: env->random */
 } wr_jobmanager_config;
 
+/* Whether its times can be; wr_jobmanager_new asks that as well. Nothing is made. */
+wr_err wr_jobmanager_may_be(const wr_jobmanager_config *config, wr_errinfo *info);
 /* Opens the ledger, takes back what it names. *leader (for the greeting) is set before this returns. */
 wr_err wr_jobmanager_new(wr_jobmanager **take, const wr_jobmanager_config *config, uint64_t *leader, wr_errinfo *info);
 /* Takes all events and does what is due. Never waits. */

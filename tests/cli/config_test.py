@@ -122,9 +122,10 @@ class Config(kit.Case):
             file = self.write("times.conf", "".join(f"{key} = {value}\n" for key, value in times.items()))
             variables = {"WEIR_" + key.upper().replace("-", "_"): value for key, value in times.items()}
             for flags, env in (([x for key, value in times.items() for x in ("--" + key, value)], {}), ([], variables), (["--config", file], {})):
-                got = self.weir("jobmanager", "--dir", self.path("jm"), "--bind", "127.0.0.1:0", "--http", "127.0.0.1:0", *flags,
+                got = self.weir("jobmanager", "--dir", self.path("refused"), "--bind", "127.0.0.1:0", "--http", "127.0.0.1:0", *flags,
                                 env={**CLEAN, **env}, timeout=30)
                 self.error(got, 2, 102, "CONFIG", words)
+                self.assertFalse(os.path.lexists(self.path("refused")))  # neither folder nor token
 
     def test_run_obeys_the_file(self):
         text = "state-max = 1\nlog = loud\n"
