@@ -197,6 +197,11 @@ void      wr_jm_tm_lost(wr_jobmanager *jm, uint64_t tm, bool in_pool, const char
 wr_jm_tm *wr_jm_tm_of_peer(wr_jobmanager *jm, uint64_t peer);
 void      wr_jm_nobody_said_why(wr_jm_job *j); /* its late_ms has come */
 
+/* ---- crashes.c ---- */
+void  wr_jm_crash_keep(wr_jobmanager *jm, uint64_t job, const char *report);
+char *wr_jm_crash_of(wr_jobmanager *jm, uint64_t job); /* the newest report, malloc'ed; NULL: there is none */
+void  wr_jm_crashes_sweep(wr_jobmanager *jm);          /* those of forgotten jobs go */
+
 /* ---- job.c ---- */
 void wr_jm_feed(wr_jm_job *j, wr_job_event event);
 void wr_jm_job_free(wr_jm_job *j);

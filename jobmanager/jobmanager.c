@@ -372,7 +372,10 @@ void wr_jobmanager_step(wr_jobmanager *jm)
         wr_jm_pool(jm, (wr_pool_event){.kind = WR_POOL_TICK});
     for (uint32_t i = 0; i < jm->jobs; i++) wr_jm_job_due(jm->job[i]);
     wr_jm_logs_due(jm);
-    if (wr_jm_now_ms(jm) >= wr_blobs_due_ms(jm->blobs)) wr_blobs_sweep(jm->blobs, named, jm);
+    if (wr_jm_now_ms(jm) >= wr_blobs_due_ms(jm->blobs)) {
+        wr_blobs_sweep(jm->blobs, named, jm);
+        wr_jm_crashes_sweep(jm);
+    }
     settle(jm);
 }
 
@@ -479,6 +482,7 @@ wr_err wr_jobmanager_new(wr_jobmanager **take, const wr_jobmanager_config *confi
     jm->leader = *leader = wr_ledger_leader(jm->ledger);
     WR_GOTO(wr_blobs_open(&jm->blobs, jm->env, jm->blobs_folder, info));
     wr_blobs_sweep(jm->blobs, named, jm);
+    wr_jm_crashes_sweep(jm);
     take_jobs_back(jm);
     *take = jm;
     return WR_OK;

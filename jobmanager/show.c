@@ -191,7 +191,9 @@ static void json_job(wr_json *j, wr_jobmanager *jm, const wr_ledger_job *l, bool
         json_tasks(j, job);
         wr_json_str(j, "pipeline", l->spec.module.name);
         wr_json_str(j, "snapshot_folder", l->spec.snapshots[0] != 0 ? l->spec.snapshots : NULL);
-        wr_json_str(j, "report", job != NULL ? job->report : NULL);
+        char *report = wr_jm_crash_of(jm, l->id);
+        wr_json_str(j, "report", report);
+        free(report);
     }
     wr_json_end(j);
 }
@@ -297,7 +299,9 @@ static void text_whole(FILE *file, wr_jobmanager *jm, const wr_ledger_job *l)
         fputs("failures, newest first\n", file);
         text_failures(file, l);
     }
-    if (j != NULL && j->report != NULL) fprintf(file, "the newest crash\n%s", j->report);
+    char *report = wr_jm_crash_of(jm, l->id);
+    if (report != NULL) fprintf(file, "the newest crash\n%s", report);
+    free(report);
 }
 
 char *wr_jm_show_job(wr_jobmanager *jm, uint64_t id, bool json, size_t *n)

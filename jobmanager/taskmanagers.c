@@ -164,6 +164,7 @@ static void worker_ended(wr_jobmanager *jm, wr_jm_tm *t, const wr_message *m)
         if (m->gone.report[0] != 0) {
             free(j->report);
             j->report = strdup(m->gone.report);
+            wr_jm_crash_keep(jm, j->id, m->gone.report);
         }
         if (!m->gone.clean)
             wr_log(WR_LOG_WARN, "job %s: the worker on %s ended: %s", j->name, t->name, m->gone.info.text);

@@ -67,6 +67,37 @@ static void time_goes_on(int64_t ms)
     }
 }
 
+/* ---- what was learned of a crash ---- */
+
+/* Of a job that has ended and of one that goes on; of one that is forgotten, nothing stays. */
+static void test_a_crash_report_is_kept(void **state)
+{
+    (void)state;
+    char           path[160];
+    const uint64_t nobody = 1;
+    uint64_t       job = running_with(2, &(wr_job_spec){.restart = WR_RESTART_NONE});
+    wr_message     m = {.kind = WR_MSG_GONE, .job = job, .attempt = 1};
+    m.gone = (wr_gone){.subtask = 1, .report = "line 7 of the pipeline\n"};
+    wr_fail(&m.gone.info, WR_CRASH, "segmentation fault in add");
+    say(1, &m);
+    report_all(job, 1, subtasks[1], WR_TASK_CANCELED);
+    gone(2, job, 1, true);
+    request("list", 0, false);
+    expect_text("FAILED");
+    snprintf(path, sizeof path, "%s/crashes/%016llx", own, (unsigned long long)nobody);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fclose(f);
+    for (uint32_t i = 0; i < 2; i++) {
+        request("info", job, i == 1);
+        expect_text("line 7 of the pipeline");
+        other_jobmanager();
+    }
+    request("info", job, false);
+    expect_text("line 7 of the pipeline");
+    assert_int_equal(access(path, F_OK), -1);
+}
+
 /* ---- stop with a savepoint ---- */
 
 static void test_a_stop_keeps_its_savepoint(void **state)
@@ -489,6 +520,7 @@ static int begin_quietly(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(test_a_crash_report_is_kept),
         TEST(test_a_stop_keeps_its_savepoint),
         TEST(test_a_savepoint_that_was_begun_is_written_again),
         TEST(test_a_folder_that_others_use_is_left_alone),
