@@ -1,5 +1,6 @@
 """Processes that are killed and paused, connections that are cut, user code that crashes: no record is lost or comes twice, and who
 is not concerned goes on."""
+import hashlib
 import os
 import random
 import re
@@ -7,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
+import urllib.request
 
 import kit
 from cluster import WEIR
@@ -136,6 +138,34 @@ class Failures(kit.Case):
             self.after(c, job, 0, "the worker that hangs to be noticed")
             self.assertFalse(kit.cluster.alive(worker))
             self.finish(c, job)
+
+    def test_the_disk_of_a_taskmanager_hangs(self):
+        """In the middle of the files of a job, which are written into a pipe that nobody reads. What runs there goes on."""
+        with Cluster(taskmanagers=1, slots=4, snapshot_interval="200ms", heartbeat_interval="200ms", lease="1s", heartbeat_timeout="1s",
+                     hang_timeout="3s") as c:
+            job, tm = self.start(c, 2, 2 * RECORDS), c.taskmanagers[0]
+            another = c.build("another", CRASHES)
+            with open(another, "rb") as file:
+                digest = hashlib.sha256(file.read()).hexdigest()
+            os.mkfifo(c.path(f"tm0/blobs/{digest}.part"))
+            late = c.submit(another, "--restart", "none")
+            waits = wait_until(lambda: self.disk_waits(tm) > 0 and self.disk_waits(tm), "it tells that its disk hangs")
+            self.assertLess(waits, 3600)
+            before = c.snapshots(job)
+            c.wait_state(late, "FAILED")
+            self.expect(c.weir("why", late), 0, "disk of TaskManager tm0 has not answered for [3-9][0-9]* s; " + c.path("tm0"))
+            wait_until(lambda: c.snapshots(job) > before, "snapshots of the other job go on")
+            self.assertEqual(self.restarts(c, job), 0)
+            tm.signal(signal.SIGTERM)  # it ends, though its disk still hangs, and its workers with it
+            self.assertEqual(tm.popen.wait(kit.cluster.PATIENCE), 0)
+            tm.kill()
+            os.unlink(c.path(f"tm0/blobs/{digest}.part"))
+            c.start_taskmanager(number=0).ready()
+            self.finish(c, job, 2 * RECORDS)
+
+    def disk_waits(self, tm):
+        with urllib.request.urlopen(f"http://{tm.behind('http')}/metrics", timeout=30) as answer:
+            return float(re.search(r"(?m)^weir_taskmanager_disk_waits_seconds (\S+)$", answer.read().decode()).group(1))
 
     def test_connections_to_the_jobmanager_are_cut(self):
         with Cluster(snapshot_interval="200ms", heartbeat_interval="200ms", lease="2s", heartbeat_timeout="2s") as c:

@@ -11,6 +11,8 @@
 
 WEIR_RECORD(number, (uint64_t, n))
 
+enum { PATIENCE_MS = 20000 };
+
 static _Atomic bool blocked, go_on;
 
 /* The savepoint's manifest is not written before somebody waits for its writer. */
@@ -19,7 +21,8 @@ static int open_later(void *self, const char *path, int flags)
     if (strstr(path, "savepoint.wman") == NULL || !(flags & WR_OPEN_CREATE))
         return wr_env_real()->open(self, path, flags);
     atomic_store(&blocked, true);
-    while (!atomic_load(&go_on)) sched_yield();
+    int64_t until = wr_env_real()->mono_ns(NULL) + PATIENCE_MS * INT64_C(1000000);
+    while (!atomic_load(&go_on) && wr_env_real()->mono_ns(NULL) < until) sched_yield();
     return -EIO;
 }
 static void park_and_go_on(void *self, wr_parker *parker, int64_t timeout_ns)

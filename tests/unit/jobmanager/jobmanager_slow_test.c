@@ -47,8 +47,10 @@ static _Atomic bool savepoint_hangs, savepoint_waits;
 static int slow_open(void *self, const char *path, int flags)
 {
     if (strstr(path, "savepoint.wman") != NULL && (flags & WR_OPEN_CREATE) != 0) {
+        int64_t until = wr_env_real()->mono_ns(NULL) + PATIENCE_MS * INT64_C(1000000);
         atomic_store(&savepoint_waits, true);
-        while (atomic_load(&savepoint_hangs)) sched_yield();
+        while (atomic_load(&savepoint_hangs) && wr_env_real()->mono_ns(NULL) < until) sched_yield();
+        atomic_store(&savepoint_hangs, false);
     }
     return wr_env_real()->open(self, path, flags);
 }
