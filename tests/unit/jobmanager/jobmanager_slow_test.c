@@ -55,6 +55,14 @@ static int slow_open(void *self, const char *path, int flags)
     return wr_env_real()->open(self, path, flags);
 }
 
+/* Whoever waits for a savepoint that was given up does so in vain, and not for long. */
+static void slow_park(void *self, wr_parker *p, int64_t timeout_ns)
+{
+    bool leaves = timeout_ns == WR_SAVING_LEAVE_MS * INT64_C(1000000);
+    wr_env_real()->park(self, p, leaves ? 0 : timeout_ns);
+    if (leaves) now_ns += timeout_ns;
+}
+
 static void send_counting(void *self, uint64_t peer, char *bytes, size_t n)
 {
     take_out(self, peer, bytes, n);
@@ -87,6 +95,7 @@ static int begin_slow(void **state)
     env.fsync = slow_fsync;
     env.pread = slow_pread;
     env.open = slow_open;
+    env.park = slow_park;
     atomic_store(&answered_beats, 0);
     atomic_store(&waits, 0);
     atomic_store(&in_vain, false);
@@ -233,13 +242,6 @@ static void test_a_savepoint_whose_folder_hangs(void **state)
     expect_text("not measured enough");
 }
 
-static void slow_park(void *self, wr_parker *p, int64_t timeout_ns)
-{
-    bool leaves = timeout_ns == WR_SAVING_LEAVE_MS * INT64_C(1000000);
-    wr_env_real()->park(self, p, leaves ? 0 : timeout_ns);
-    if (leaves) now_ns += timeout_ns;
-}
-
 /* The job ends all the same, and the JobManager goes on with all it has to do. */
 static void test_a_cancel_while_the_folder_of_a_savepoint_hangs(void **state)
 {
@@ -256,7 +258,6 @@ static void test_a_cancel_while_the_folder_of_a_savepoint_hangs(void **state)
     settle_down();
     ack_all(job, 1, subtasks[1]);
     while (!atomic_load(&savepoint_waits)) sched_yield();
-    env.park = slow_park;
     request("cancel", job, false);
     report_all(job, 1, subtasks[1], WR_TASK_CANCELED);
     gone(1, job, 1, true);

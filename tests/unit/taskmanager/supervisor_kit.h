@@ -17,12 +17,15 @@ typedef struct world {
     uint8_t        digest[WR_DIGEST_BYTES];
 } world;
 
-static bool with_threads; /* of the next supervisor */
+/* Of the next supervisor: how its helper reads files; NULL: it has none. */
+static int64_t (*helper_reads)(void *self, int file, void *to, size_t bytes);
 
 static inline void new_supervisor(world *w)
 {
-    wr_errinfo                 info = {0};
-    const wr_supervisor_config config = {.env = fake_env(),
+    wr_errinfo info = {0};
+    wr_env    *env = fake_env();
+    if (helper_reads != NULL) env->read = helper_reads;
+    const wr_supervisor_config config = {.env = env,
                                          .peers = &w->jm.table,
                                          .workers = &w->workers.table,
                                          .processes = &w->processes.table,
@@ -35,7 +38,7 @@ static inline void new_supervisor(world *w)
                                          .pid = 77,
                                          .memory_max = 1000,
                                          .hang_ms = 30000,
-                                         .threads = with_threads};
+                                         .threads = helper_reads != NULL};
     if (wr_supervisor_new(&w->s, &config, &info) != WR_OK) fail_msg("%s", info.text);
 }
 
