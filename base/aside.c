@@ -1,5 +1,6 @@
 #include "base/aside.h"
 #include "base/check.h"
+#include "base/sabotage.h"
 #include <stdlib.h>
 
 enum { MEANWHILE_MS = 50 };
@@ -47,7 +48,7 @@ typedef struct call {
 struct wr_aside {
     wr_env        env; /* ours */
     const wr_env *base;
-    const char   *owner; /* who that is: the address of its `here` */
+    const void   *owner; /* its thread_self */
     void (*meanwhile)(void *self);
     void      *self;
     wr_thread *helper;
@@ -55,13 +56,12 @@ struct wr_aside {
     int64_t    meanwhile_ns; /* when that was last */
     int64_t    since_ns;     /* when the call under way began; 0: none is */
     bool       busy;         /* the owner is in a call */
+    int        unsynced;     /* the helper's: see perform_later; 0: none */
     /* Shared. call and result belong to who sees `asked`, and then to who sees `done`. */
     const call  *call;
     int64_t      result;
     _Atomic bool asked, done, ends;
 };
-
-static _Thread_local char here;
 
 static int64_t perform(const wr_env *e, const call *c)
 {
@@ -91,6 +91,14 @@ static int64_t perform(const wr_env *e, const call *c)
     return 0;
 }
 
+/* The helper: a file is said to be synced, and is when something else is asked for. */
+static int64_t perform_later(wr_aside *a, const call *c)
+{
+    if (a->unsynced > 0) a->base->fsync(a->base->self, a->unsynced);
+    a->unsynced = c->what == DO_FSYNC ? c->file : 0;
+    return c->what == DO_FSYNC ? 0 : perform(a->base, c);
+}
+
 static void help(void *arg)
 {
     wr_aside     *a = arg;
@@ -100,7 +108,7 @@ static void help(void *arg)
         if (atomic_load_explicit(&a->asked, memory_order_acquire)) {
             wr_parker_cancel(&a->helping);
             atomic_store_explicit(&a->asked, false, memory_order_relaxed);
-            a->result = perform(e, a->call);
+            a->result = wr_sabotage.sync_later ? perform_later(a, a->call) : perform(e, a->call);
             atomic_store_explicit(&a->done, true, memory_order_release);
             wr_parker_wake(e, &a->asking);
         } else if (atomic_load_explicit(&a->ends, memory_order_acquire)) {
@@ -122,7 +130,7 @@ static int64_t ask(void *self, const call *c)
 {
     wr_aside     *a = self;
     const wr_env *e = a->base;
-    if (a->owner != &here) return perform(e, c);
+    if (a->owner != e->thread_self(e->self)) return perform(e, c);
     check(!a->busy); /* meanwhile must not */
     a->busy = true;
     a->since_ns = e->mono_ns(e->self);
@@ -257,6 +265,10 @@ static int aside_thread_start(void *self, wr_thread **thread, void (*run)(void *
 {
     return base_of(self)->thread_start(base_of(self)->self, thread, run, arg, name, cpu);
 }
+static const void *aside_thread_self(void *self)
+{
+    return base_of(self)->thread_self(base_of(self)->self);
+}
 static int aside_cpu_count(void *self)
 {
     return base_of(self)->cpu_count(base_of(self)->self);
@@ -308,6 +320,7 @@ static const wr_env TABLE = {
     .own = aside_own,
     .thread_start = aside_thread_start,
     .thread_join = aside_thread_join,
+    .thread_self = aside_thread_self,
     .cpu_count = aside_cpu_count,
     .parker_init = aside_parker_init,
     .parker_fini = aside_parker_fini,
@@ -316,7 +329,7 @@ static const wr_env TABLE = {
     .wake = aside_wake,
 };
 
-_Static_assert(sizeof(wr_env) == 48 * sizeof(void *), "whatever is new in the table has a place in this one, too");
+_Static_assert(sizeof(wr_env) == 49 * sizeof(void *), "whatever is new in the table has a place in this one, too");
 
 wr_err wr_aside_new(wr_aside **take, const wr_env *env, void (*meanwhile)(void *self), void *self, wr_errinfo *info)
 {
@@ -324,7 +337,7 @@ wr_err wr_aside_new(wr_aside **take, const wr_env *env, void (*meanwhile)(void *
     *take = NULL;
     if (a == NULL) return wr_fail(info, WR_MEMORY, "no memory for a helper of storage");
     a->base = env;
-    a->owner = &here;
+    a->owner = env->thread_self(env->self);
     a->meanwhile = meanwhile;
     a->self = self;
     a->meanwhile_ns = env->mono_ns(env->self);

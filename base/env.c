@@ -327,6 +327,13 @@ static void real_thread_join(void *self, wr_thread *thread)
     free(thread);
 }
 
+static const void *real_thread_self(void *self)
+{
+    static _Thread_local char here;
+    (void)self;
+    return &here;
+}
+
 static int real_cpu_count(void *self)
 {
     (void)self;
@@ -426,6 +433,7 @@ static const wr_env REAL = {
     .ready = wr_net_real_ready,
     .thread_start = real_thread_start,
     .thread_join = real_thread_join,
+    .thread_self = real_thread_self,
     .cpu_count = real_cpu_count,
     .parker_init = real_parker_init,
     .parker_fini = real_parker_fini,

@@ -147,6 +147,8 @@ struct wr_env {
      * end and frees; once per thread. */
     int (*thread_start)(void *self, wr_thread **thread, void (*run)(void *arg), void *arg, const char *name, int cpu);
     void (*thread_join)(void *self, wr_thread *thread);
+    /* Who calls: the same for one thread, another one for each that lives. Only to be compared. */
+    const void *(*thread_self)(void *self);
     int (*cpu_count)(void *self); /* CPUs that this process may use, at least 1: its mask, and base/quota.h */
 
     /* Parking. The owner calls wr_parker_prepare, looks at its rings ONCE MORE, and then either wr_parker_cancel or

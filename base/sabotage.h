@@ -31,6 +31,8 @@ typedef struct wr_sabotage_switches {
     bool ledger_late;     /* the ledger is written behind the messages that it covers */
     bool credit_leak;     /* a data channel gives a credit twice */
     bool two_leaders;     /* the ledger's lock is not looked at, and any leader is obeyed */
+    bool lose_held;       /* what comes to the JobManager while it waits for storage is forgotten */
+    bool sync_later;      /* the helper of storage says that a file is synced, and syncs it before the next call */
 } wr_sabotage_switches;
 extern wr_sabotage_switches wr_sabotage;
 

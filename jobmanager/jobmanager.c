@@ -283,6 +283,10 @@ static void gone(wr_jobmanager *jm, const wr_peer_event *e)
 
 static void hold(wr_jobmanager *jm, const wr_peer_event *e)
 {
+    if (wr_sabotage.lose_held) {
+        if (e->kind == WR_PEER_MESSAGE) free(e->bytes);
+        return;
+    }
     if (jm->helds == jm->held_room) {
         uint32_t       room = jm->held_room * 2 + 16;
         wr_peer_event *more = calloc(room, sizeof *more);

@@ -293,23 +293,6 @@ static void crash_the_other(world *w)
 
 /* ---- steps ---- */
 
-static void step_jm(jm_node *n)
-{
-    world     *w = n->w;
-    wr_errinfo info;
-    if (n->alive && w->clock.now_ns >= n->paused_ns) {
-        wr_jobmanager_step(n->jm);
-        if (n->host.dead || wr_jobmanager_over(n->jm, &info))
-            sim_jm_kill(n);
-        else if (w->injected)
-            sim_watch_injected(n);
-    } else if (!n->alive && n->starts_ns > 0 && w->clock.now_ns >= n->starts_ns) {
-        sim_jm_start(n);
-        /* A second one that cannot begin is not tried again: the first one is back soon. */
-        if (n == &w->jm[1] && !n->alive) n->starts_ns = 0;
-    }
-}
-
 static void step_tm(tm_node *n)
 {
     world *w = n->w;
@@ -324,7 +307,7 @@ static void step_tm(tm_node *n)
 static void step_actor(world *w, uint32_t what)
 {
     if (what == 0) sim_client_step(w);
-    if (what == 1 || what == 2) step_jm(&w->jm[what - 1]);
+    if (what == 1 || what == 2) sim_jm_step(&w->jm[what - 1]);
     if (what > 2 && what < 3 + TMS) step_tm(&w->tm[what - 3]);
     if (what < 3 + TMS) return;
     worker_node *n = &w->worker[what - 3 - TMS];
@@ -356,6 +339,7 @@ static bool sweep(world *w)
     uint64_t arrived = sim_net_arrived(w->net);
     bool     done = false;
     for (uint32_t i = 0; i < 3 + TMS + WORKERS; i++) step_actor(w, i);
+    for (uint32_t i = 0; i < 2; i++) done |= sim_jm_turns(&w->jm[i]);
     for (uint32_t i = 0; i < WORKERS; i++) {
         worker_node *n = &w->worker[i];
         if (n->used && w->clock.now_ns >= n->paused_ns) done |= sim_worker_round(n);
@@ -378,8 +362,7 @@ static void wait_for_something(world *w)
     for (uint32_t i = 0; i < 2; i++) {
         const jm_node *n = &w->jm[i];
         sooner(&due, n->alive ? n->paused_ns : n->starts_ns, now);
-        int64_t wait = n->alive && n->paused_ns <= now ? wr_jobmanager_wait_ns(n->jm) : -1;
-        if (wait >= 0) sooner(&due, now + wait + 1, now);
+        if (n->alive) sooner(&due, sim_jm_due_ns(n), now);
     }
     for (uint32_t i = 0; i < TMS; i++) {
         const tm_node *n = &w->tm[i];
@@ -405,6 +388,7 @@ static void step(world *w)
     uint64_t arrived = sim_net_arrived(w->net);
     for (uint32_t i = 0; i < CONTROL_EVERY; i++) done |= step_slots(w);
     step_control(w);
+    for (uint32_t i = 0; i < 2; i++) done |= sim_jm_turns(&w->jm[i]);
     done |= sim_net_arrived(w->net) != arrived;
     w->idle = done ? 0 : w->idle + 1;
     w->result->steps++;
@@ -429,7 +413,7 @@ static void describe(world *w)
     static const char *const whats[] = {"jobs", "taskmanagers"};
     for (uint32_t i = 0; i < 4 && w->trace; i++) {
         size_t n = 0;
-        char  *text = w->jm[i / 2].alive ? wr_jobmanager_read(w->jm[i / 2].jm, whats[i % 2], &n) : NULL;
+        char  *text = sim_jm_between(&w->jm[i / 2]) ? wr_jobmanager_read(w->jm[i / 2].jm, whats[i % 2], &n) : NULL;
         if (text != NULL) printf("  %s: %.*s\n", whats[i % 2], (int)n, text);
         free(text);
     }
@@ -498,7 +482,7 @@ static void plan_the_other(world *w)
     }
 }
 
-void sim_cluster_run(const sim_plan *plan, bool trace, sim_cluster_result *result)
+void sim_cluster_run(const sim_plan *plan, enum sim_threading threads, bool trace, sim_cluster_result *result)
 {
     world *w = calloc(1, sizeof *w);
     check(w != NULL);
@@ -515,6 +499,8 @@ void sim_cluster_run(const sim_plan *plan, bool trace, sim_cluster_result *resul
     w->faults = 1 + (uint32_t)below(w, 5) + plan->effort;
     w->fault_ns = w->clock.now_ns + (int64_t)below(w, 30000000);
     plan_the_other(w);
+    wr_prng apart = wr_prng_of(plan->seed * 41 + plan->effort + 8); /* what came later: older choices stay */
+    result->aside = threads == SIM_AS_SEED ? !wr_prng_one_in(&apart, 4) : threads == SIM_THREADS;
     begin(w);
     while (!w->finished && !result->violated) {
         step(w);

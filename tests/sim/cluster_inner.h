@@ -76,6 +76,15 @@ typedef struct jm_node {
     wr_jobmanager *jm;
     uint64_t       leader;
     int64_t        paused_ns, starts_ns;
+    /* How it began, or did not. */
+    wr_jobmanager_config config;
+    wr_err               err;
+    wr_errinfo           info;
+    bool                 begun, rival; /* rival: there was another one meanwhile */
+    uint64_t             errors;       /* of the disk, before */
+    /* With threads. */
+    wr_thread *main;
+    bool       inside; /* in the middle of a step, or of its beginning */
 } jm_node;
 
 /* What the client asks for so that a job ends early. */
@@ -150,10 +159,11 @@ struct world {
     bool                others, alone; /* there is another job; nothing but it crashes */
     uint64_t            other_job;
     sim_vault           other_vault;
-    uint32_t            newest;             /* attempt of our job */
-    uint64_t            top_leader[TMS];    /* greatest one that a message to that TaskManager came from */
-    bool                finished, injected; /* injected: a message from the past has come to the JobManager */
-    int64_t             inject_ns;
+    uint32_t            newest;          /* attempt of our job */
+    uint64_t            top_leader[TMS]; /* greatest one that a message to that TaskManager came from */
+    bool                finished;
+    uint32_t injected; /* a message from the past has come to the JobManager, which takes it within 2 steps */
+    int64_t  inject_ns;
 };
 
 __attribute__((format(printf, 2, 3))) void sim_violate(world *w, const char *format, ...);
@@ -167,9 +177,14 @@ static inline bool one_in(world *w, uint64_t times)
     return wr_prng_one_in(&w->random, times) != 0;
 }
 
-/* cluster_nodes.c */
+/* cluster_jm.c */
 void    sim_jm_start(jm_node *n);
 void    sim_jm_kill(jm_node *n);
+void    sim_jm_step(jm_node *n);
+bool    sim_jm_turns(jm_node *n); /* of its threads that are in the middle of something. True: something was done */
+int64_t sim_jm_due_ns(const jm_node *n);
+bool    sim_jm_between(const jm_node *n); /* steps: then it may be looked into */
+/* cluster_nodes.c */
 void    sim_tm_start(tm_node *n);
 void    sim_tm_kill(tm_node *n);
 void    sim_worker_kill(worker_node *n, int signal);

@@ -1,4 +1,4 @@
-/* sim_cluster --seeds N [--seed S] [--trace] [--sabotage NAME]: whole clusters. The last line is
+/* sim_cluster --seeds N [--seed S] [--trace] [--sabotage NAME] [--threads yes|no]: whole clusters. The last line is
  * `seeds N crashes N snapshots N restores N records N violations N`.
  *
  * With --sabotage one safety rule is broken, and the exit code is 0 when a violation shows it within the seeds. */
@@ -17,6 +17,7 @@ typedef struct options {
     uint64_t    seed, seeds;
     bool        trace;
     const char *sabotage;
+    uint32_t    threads; /* enum sim_threading */
 } options;
 
 static bool *switch_of(const char *name)
@@ -31,7 +32,8 @@ static bool *switch_of(const char *name)
     } all[] = {SWITCH(stale_epoch),  SWITCH(no_lease),           SWITCH(ids_not_durable),  SWITCH(ledger_late),
                SWITCH(credit_leak),  SWITCH(two_leaders),        SWITCH(ack_before_fsync), SWITCH(skip_alignment),
                SWITCH(commit_early), SWITCH(missing_is_new),     SWITCH(lose_dirty_bit),   SWITCH(skip_undo),
-               SWITCH(skip_recover), SWITCH(abort_committables), SWITCH(lose_split),       SWITCH(position_behind)};
+               SWITCH(skip_recover), SWITCH(abort_committables), SWITCH(lose_split),       SWITCH(position_behind),
+               SWITCH(lose_held),    SWITCH(sync_later)};
     if (strcmp(name, "shared_fate") == 0) return &sim_shared_fate;
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         if (strcmp(all[i].name, name) == 0) return all[i].on;
@@ -41,6 +43,7 @@ static bool *switch_of(const char *name)
 
 static bool enough(const sim_cluster_result *r)
 {
+    if (r->aside && r->asides == 0) return false;
     if (r->alone) return r->others >= 1 && r->records >= RECORDS_MIN;
     return r->crashes + r->pauses + r->partitions + r->breaks >= 1 && r->attempts >= 2 && r->restores >= 1 &&
            r->snapshots >= SNAPSHOTS_MIN && r->records >= RECORDS_MIN;
@@ -66,7 +69,7 @@ static bool run_seed(uint64_t seed, const options *o, sim_cluster_result *result
     for (uint32_t effort = 0;; effort++) {
         sim_plan_make(&plan, seed, effort, true);
         plan.ending = SIM_TO_THE_END;
-        sim_cluster_run(&plan, false, result);
+        sim_cluster_run(&plan, o->threads, false, result);
         if (result->violated || enough(result)) break;
         if (effort == EFFORT_MAX && o->sabotage != NULL) return true;
         if (effort == EFFORT_MAX) {
@@ -78,14 +81,14 @@ static bool run_seed(uint64_t seed, const options *o, sim_cluster_result *result
     if (o->sabotage != NULL) return !result->violated;
     sim_cluster_result again;
     if (!result->violated && seed % TWICE == 0) {
-        sim_cluster_run(&plan, false, &again);
+        sim_cluster_run(&plan, o->threads, false, &again);
         if (again.trace != result->trace || again.steps != result->steps) {
             snprintf(result->why, sizeof result->why, "the same seed gave another trace");
             result->violated = true;
         }
     }
     if (result->violated) complain(&plan, result->why);
-    if (result->violated || o->trace) sim_cluster_run(&plan, true, &again);
+    if (result->violated || o->trace) sim_cluster_run(&plan, o->threads, true, &again);
     return !result->violated;
 }
 
@@ -101,6 +104,9 @@ static bool read_options(int count, char **texts, options *o)
             o->trace = true;
         } else if (strcmp(texts[i], "--sabotage") == 0 && i + 1 < count) {
             o->sabotage = texts[++i];
+        } else if (strcmp(texts[i], "--threads") == 0 && i + 1 < count) {
+            o->threads = strcmp(texts[++i], "yes") == 0 ? SIM_THREADS : SIM_NO_THREADS;
+            if (o->threads == SIM_NO_THREADS && strcmp(texts[i], "no") != 0) return false;
         } else if (number != NULL && i + 1 < count) {
             *number = strtoull(texts[++i], &end, 10);
             if (*end != 0 || *texts[i] == 0) return false;
@@ -156,13 +162,16 @@ static void add(sim_cluster_result *sum, const sim_cluster_result *r)
     sum->others += r->others;
     sum->files += r->files;
     sum->late += r->late;
+    sum->asides += r->asides;
+    sum->long_asides += r->long_asides;
+    sum->cuts += r->cuts;
 }
 
 int main(int count, char **texts)
 {
     options o;
     if (!read_options(count, texts, &o)) {
-        fputs("usage: sim_cluster [--seeds N] [--seed S] [--trace] [--sabotage NAME]\n", stderr);
+        fputs("usage: sim_cluster [--seeds N] [--seed S] [--trace] [--sabotage NAME] [--threads yes|no]\n", stderr);
         return 2;
     }
     mallopt(M_MMAP_THRESHOLD, 1 << 30); /* what one seed gives back the next one takes */
@@ -183,10 +192,10 @@ int main(int count, char **texts)
            " breaks %" PRIu64 " powers %" PRIu64 " rescales %" PRIu64 " savepoints %" PRIu64 " messages %" PRIu64
            " bytes %" PRIu64 " stops %" PRIu64 " drains %" PRIu64 " cancels %" PRIu64 " forks %" PRIu64 " ends %" PRIu64
            " states %" PRIu64 " unmounts %" PRIu64 " others %" PRIu64 " alone %" PRIu64 " files %" PRIu64
-           " late %" PRIu64 "\n",
+           " late %" PRIu64 " asides %" PRIu64 " long %" PRIu64 " cut %" PRIu64 "\n",
            sum.steps, sum.attempts, sum.leaders, sum.pauses, sum.partitions, sum.breaks, sum.powers, sum.rescales,
            sum.savepoints, sum.messages, sum.bytes, sum.stops, sum.drains, sum.cancels, sum.forks, sum.ends, sum.states,
-           sum.unmounts, sum.others, alone, sum.files, sum.late);
+           sum.unmounts, sum.others, alone, sum.files, sum.late, sum.asides, sum.long_asides, sum.cuts);
     printf("seeds %" PRIu64 " crashes %" PRIu64 " snapshots %" PRIu64 " restores %" PRIu64 " records %" PRIu64
            " violations %" PRIu64 "\n",
            o.seeds, sum.crashes, sum.snapshots, sum.restores, sum.records, violations);

@@ -15,56 +15,6 @@ static uint64_t seed(world *w)
     return wr_prng_next(&w->random);
 }
 
-/* ---- JobManager ---- */
-
-void sim_jm_start(jm_node *n)
-{
-    world         *w = n->w;
-    wr_errinfo     info = {0};
-    const uint64_t errors = sim_disk_stats_of(w->disk)->errors;
-    sim_host_init(&n->host, &w->clock, w->net, MACHINE_JM, seed(w));
-    n->port = sim_port_new(w->net, &n->host, "jm:6123", 0, sim_watch_jm, n);
-    n->host.env.parker_init(n->host.env.self, &n->parker);
-    wr_jobmanager_config config = {.env = &n->host.env,
-                                   .peers = sim_port_table(n->port),
-                                   .parker = &n->parker,
-                                   .folder = "/jm",
-                                   .snapshots = "/snapshots",
-                                   .heartbeat_ms = HEARTBEAT_MS,
-                                   .lease_ms = LEASE_MS,
-                                   .silent_ms = SILENT_MS,
-                                   .cancel_timeout_ms = CANCEL_MS,
-                                   .seed = seed(w) | 1};
-    wr_err               err = wr_jobmanager_new(&n->jm, &config, &n->leader, &info);
-    n->alive = err == WR_OK && !n->host.dead;
-    n->paused_ns = 0;
-    if (n->alive) {
-        w->result->leaders++;
-        sim_note(w, "a JobManager begins, leader %" PRIu64, n->leader);
-        return;
-    }
-    sim_note(w, "a JobManager cannot begin: %s", info.text);
-    bool other = w->jm[n == w->jm].alive; /* it must not: the other one has the ledger */
-    if (err != WR_OK && !n->host.dead && !other && sim_disk_stats_of(w->disk)->errors == errors)
-        sim_violate(w, "a JobManager cannot begin: %s", info.text);
-    n->alive = err == WR_OK;
-    if (!n->alive) n->jm = NULL;
-    sim_jm_kill(n);
-}
-
-void sim_jm_kill(jm_node *n)
-{
-    world *w = n->w;
-    sim_host_kill(&n->host);
-    if (n->alive) wr_jobmanager_free(n->jm);
-    sim_port_free(n->port);
-    n->host.env.parker_fini(n->host.env.self, &n->parker);
-    n->alive = false;
-    n->jm = NULL;
-    n->port = NULL;
-    n->starts_ns = w->clock.now_ns + (int64_t)below(w, one_in(w, 3) ? 100000000 : 5000000);
-}
-
 /* ---- workers ---- */
 
 static wr_err load(void *self, const wr_deploy *d, const wr_manifest *restore, const wr_exec **exec, wr_errinfo *info)

@@ -198,7 +198,7 @@ void sim_watch_jm(void *arg, const char *bytes, size_t n)
         sim_violate(w, "a message to the JobManager cannot be read: %s", info.text);
         return;
     }
-    if (memmem(bytes, n, STALE, strlen(STALE)) != NULL) w->injected = true;
+    if (memmem(bytes, n, STALE, strlen(STALE)) != NULL) w->injected = w->result->aside ? 2 : 1;
     for (uint32_t i = 0; m.kind == WR_MSG_REPORT && i < m.report.tasks; i++) {
         const wr_task_report *t = &m.report.task[i];
         sim_note(w, "attempt %u: task %u is in state %u %s", m.attempt, t->subtask, t->state, t->info.text);
@@ -281,7 +281,7 @@ void sim_watch_injected(jm_node *n)
 {
     size_t bytes = 0;
     char  *text = wr_jobmanager_read(n->jm, "jobs", &bytes);
-    n->w->injected = false;
+    n->w->injected--;
     if (text != NULL && memmem(text, bytes, STALE, strlen(STALE)) != NULL)
         sim_violate(n->w, "a report of an attempt that is over failed the job");
     free(text);

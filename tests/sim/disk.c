@@ -211,7 +211,8 @@ static int enter(sim_disk *d)
 {
     if (d->die_in > 0 && --d->die_in == 0) sim_disk_kill(d);
     if (d->dead) return -EIO;
-    if (d->faults.slow_ns > 0) d->clock->now_ns += (int64_t)wr_prng_below(&d->random, (uint64_t)d->faults.slow_ns);
+    if (d->faults.slow_ns > 0 && !d->clock->apart)
+        d->clock->now_ns += (int64_t)wr_prng_below(&d->random, (uint64_t)d->faults.slow_ns);
     return 0;
 }
 

@@ -35,6 +35,11 @@ static int stat_file(void *self, const char *path, wr_file_info *info)
     return -ENOENT;
 }
 
+static const void *thread_self(void *self)
+{
+    return self; /* there is one */
+}
+
 static int cpu_count(void *self)
 {
     (void)self;
@@ -93,7 +98,8 @@ wr_env sim_env(sim_clock *clock)
                   .parker_fini = parker_fini,
                   .park = park,
                   .wake = wake,
-                  .thread_start = thread_start};
+                  .thread_start = thread_start,
+                  .thread_self = thread_self};
     if (clock->disk != NULL) sim_disk_env(&env);
     return env;
 }

@@ -46,13 +46,45 @@ static uint64_t random_bits(void *self)
     return wr_prng_next(&((sim_host *)self)->random);
 }
 
-/* ---- storage: as the disk does it, while the process lives ---- */
-#define CALL(WHAT, ...) (lives(h) ? h->base.WHAT(h->base.self, __VA_ARGS__) : -EIO)
+/* ---- storage: as the disk does it, while the process lives ----
+ * Who is on a thread waits for it, while others go on: mostly a little, sometimes for longer than a lease. */
+
+static int64_t call_ns(sim_host *h)
+{
+    const int64_t slow_ns = sim_disk_faults(h->clock->disk)->slow_ns;
+    int64_t       most = wr_prng_one_in(&h->waits, 40) ? 1000000 : 10000;
+    if (wr_prng_one_in(&h->waits, 300)) most = 40000000;
+    return (int64_t)wr_prng_below(&h->waits, (uint64_t)(most + slow_ns));
+}
+
+static bool begins(sim_host *h)
+{
+    const bool apart = sim_thread_running() != NULL;
+    if (apart && !h->dead) {
+        int64_t ns = call_ns(h);
+        h->calls++;
+        h->long_calls += ns >= 1000000;
+        sim_thread_call(ns);
+    }
+    if (!lives(h)) return false;
+    h->clock->apart = apart;
+    return true;
+}
+
+/* What was asked for is done; who asked learns of it when it has its turn. */
+static int64_t ends(sim_host *h, int64_t result)
+{
+    h->clock->apart = false;
+    if (sim_thread_running() != NULL && !h->dead) sim_thread_yield();
+    return result;
+}
+
+#define CALL(WHAT, ...) (begins(h) ? ends(h, h->base.WHAT(h->base.self, __VA_ARGS__)) : -EIO)
 
 static int host_open(void *self, const char *path, int flags)
 {
     sim_host *h = self;
-    int       file = CALL(open, path, flags);
+    int       file = (int)CALL(open, path, flags);
     keep_file(h, file);
     return file;
 }
@@ -89,64 +121,64 @@ static int64_t host_pwrite(void *self, int file, const void *from, size_t bytes,
 static int host_fsync(void *self, int file)
 {
     sim_host *h = self;
-    return CALL(fsync, file);
+    return (int)CALL(fsync, file);
 }
 static int host_truncate(void *self, int file, int64_t bytes)
 {
     sim_host *h = self;
-    return CALL(truncate, file, bytes);
+    return (int)CALL(truncate, file, bytes);
 }
 static int host_rename(void *self, const char *from, const char *to)
 {
     sim_host *h = self;
-    return CALL(rename, from, to);
+    return (int)CALL(rename, from, to);
 }
 static int host_rename_new(void *self, const char *from, const char *to)
 {
     sim_host *h = self;
-    return CALL(rename_new, from, to);
+    return (int)CALL(rename_new, from, to);
 }
 static int host_unlink(void *self, const char *path)
 {
     sim_host *h = self;
-    return CALL(unlink, path);
+    return (int)CALL(unlink, path);
 }
 static int host_mkdir(void *self, const char *path)
 {
     sim_host *h = self;
-    return CALL(mkdir, path);
+    return (int)CALL(mkdir, path);
 }
 static int host_rmdir(void *self, const char *path)
 {
     sim_host *h = self;
-    return CALL(rmdir, path);
+    return (int)CALL(rmdir, path);
 }
 static int host_stat(void *self, const char *path, wr_file_info *info)
 {
     sim_host *h = self;
-    return CALL(stat, path, info);
+    return (int)CALL(stat, path, info);
 }
 static int host_list(void *self, const char *folder, bool (*each)(void *arg, const char *name), void *arg)
 {
     sim_host *h = self;
-    return CALL(list, folder, each, arg);
+    return (int)CALL(list, folder, each, arg);
 }
 static int host_lock(void *self, int file, uint64_t *holder)
 {
     sim_host *h = self;
-    return CALL(lock, file, holder);
+    return (int)CALL(lock, file, holder);
 }
 
 static int host_hold(void *self, int file, bool alone)
 {
     sim_host *h = self;
-    return CALL(hold, file, alone);
+    return (int)CALL(hold, file, alone);
 }
 
 static int host_own(void *self, int file)
 {
     sim_host *h = self;
-    return CALL(own, file);
+    return (int)CALL(own, file);
 }
 
 static int host_io_new(void *self, wr_io **io, wr_parker *parker, uint32_t depth)
@@ -183,8 +215,7 @@ static uint32_t host_io_reap(void *self, wr_io *io, wr_io_done *done, uint32_t n
 
 static int cpu_count(void *self)
 {
-    (void)self;
-    return 1;
+    return ((sim_host *)self)->cpus;
 }
 static int parker_init(void *self, wr_parker *parker)
 {
@@ -199,7 +230,10 @@ static void parker_fini(void *self, wr_parker *parker)
 static void park(void *self, wr_parker *parker, int64_t timeout_ns)
 {
     sim_host *h = self;
-    h->base.park(h->base.self, parker, timeout_ns);
+    if (sim_thread_running() != NULL)
+        sim_threads_park(&h->threads, parker, timeout_ns);
+    else
+        h->base.park(h->base.self, parker, timeout_ns);
 }
 static void park_fds(void *self, wr_parker *parker, int64_t timeout_ns, const int *fd, uint32_t fds)
 {
@@ -215,12 +249,25 @@ static void wake(void *self, wr_parker *parker)
 static int thread_start(void *self, wr_thread **thread, void (*run)(void *arg), void *arg, const char *name, int cpu)
 {
     sim_host *h = self;
-    return h->base.thread_start(h->base.self, thread, run, arg, name, cpu);
+    (void)name;
+    (void)cpu;
+    check(h->threaded);
+    return sim_threads_start(&h->threads, thread, run, arg);
+}
+static void thread_join(void *self, wr_thread *thread)
+{
+    sim_threads_join(&((sim_host *)self)->threads, thread);
+}
+static const void *thread_self(void *self)
+{
+    return sim_thread_running() != NULL ? (const void *)sim_thread_running() : self;
 }
 
 void sim_host_init(sim_host *h, sim_clock *clock, sim_net *net, uint32_t machine, uint64_t seed)
 {
-    *h = (sim_host){.clock = clock, .net = net, .machine = machine, .random = wr_prng_of(seed)};
+    *h = (sim_host){.clock = clock, .net = net, .machine = machine, .random = wr_prng_of(seed), .cpus = 1};
+    sim_threads_init(&h->threads, clock, seed + 1);
+    h->waits = wr_prng_of(seed + 2);
     h->base = sim_env(clock);
     h->env = (wr_env){.self = h,
                       .mono_ns = mono_ns,
@@ -249,6 +296,8 @@ void sim_host_init(sim_host *h, sim_clock *clock, sim_net *net, uint32_t machine
                       .io_submit = host_io_submit,
                       .io_reap = host_io_reap,
                       .thread_start = thread_start,
+                      .thread_join = thread_join,
+                      .thread_self = thread_self,
                       .cpu_count = cpu_count,
                       .parker_init = parker_init,
                       .parker_fini = parker_fini,
@@ -270,7 +319,8 @@ int64_t sim_host_io_due_ns(const sim_host *h)
 
 void sim_host_kill(sim_host *h)
 {
-    h->dead = true;
+    if (!h->dead) sim_threads_cut(&h->threads, &h->waits);
+    h->dead = h->threads.hurry = true;
     kill_queues(h);
     for (uint32_t i = 0; i < SIM_HOST_FILES; i++) {
         if (h->file[i] != 0) h->base.close(h->base.self, h->file[i]);

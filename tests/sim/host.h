@@ -3,7 +3,7 @@
 #ifndef WR_SIM_HOST_H
 #define WR_SIM_HOST_H
 #include "tests/sim/disk.h"
-#include "tests/sim/sim.h"
+#include "tests/sim/threads.h"
 
 enum { SIM_HOST_FILES = 512, SIM_HOST_QUEUES = 64 };
 
@@ -17,7 +17,12 @@ typedef struct sim_host {
     int64_t         stirred_ns; /* then something of its sockets is another than when this was set to INT64_MAX */
     uint64_t        die_in;     /* the nth storage call from now on is its last; 0: none is */
     wr_prng         random;
-    wr_env          base, env; /* of the disk and the clock; of the process */
+    sim_threads     threads;  /* those that it has started; where it has none, all is done within a step */
+    wr_prng         waits;    /* of how long they wait for storage */
+    bool            threaded; /* it may have some */
+    int             cpus;
+    uint64_t        calls, long_calls; /* that threads waited for; of a millisecond and more */
+    wr_env          base, env;         /* of the disk and the clock; of the process */
     int             file[SIM_HOST_FILES];
     wr_io          *queue[SIM_HOST_QUEUES];
 } sim_host;

@@ -201,6 +201,7 @@ typedef struct sim_clock {
     int64_t          now_ns;
     wr_prng          random;
     uint64_t         wakes, parkers;
+    bool             apart; /* who uses the disk has waited for it: nobody waits with it */
 } sim_clock;
 wr_env sim_env(sim_clock *clock);
 

@@ -186,6 +186,24 @@ static void threads(void **state)
     assert_int_equal(flag[0] + flag[1], 14);
 }
 
+static void who_am_i(void *arg)
+{
+    const void *first = env->thread_self(env->self);
+    *(const void **)arg = first == env->thread_self(env->self) ? first : NULL;
+}
+
+static void a_thread_is_itself_and_no_other(void **state)
+{
+    (void)state;
+    wr_thread  *thread;
+    const void *other = NULL, *me = env->thread_self(env->self);
+    assert_int_equal(env->thread_start(env->self, &thread, who_am_i, &other, "other", -1), 0);
+    env->thread_join(env->self, thread);
+    assert_non_null(other);
+    assert_ptr_not_equal(other, me);
+    assert_ptr_equal(env->thread_self(env->self), me);
+}
+
 static void count_cpus(void *arg)
 {
     *(int *)arg = env->cpu_count(env->self);
@@ -258,6 +276,7 @@ int main(void)
         cmocka_unit_test(owning),
         cmocka_unit_test(files),
         cmocka_unit_test(threads),
+        cmocka_unit_test(a_thread_is_itself_and_no_other),
         cmocka_unit_test(helpers_are_not_where_who_starts_them_is),
         cmocka_unit_test(helpers_keep_off_pinned_cpus),
         cmocka_unit_test(parking),
