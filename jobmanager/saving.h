@@ -19,7 +19,7 @@ wr_err wr_saving_do(wr_saving **take, const wr_env *env, const char *folder, con
 bool   wr_saving_done(const wr_saving *s);
 const char *wr_saving_target(const wr_saving *s);
 /* Waits; `stop`: tells it to stop, and waits for WR_SAVING_LEAVE_MS at most. Gives how it went, and frees it, or leaves
- * it behind: WR_TIMEOUT then, and what it has written goes when the folder answers. */
+ * it behind: WR_CANCELED either way, and what it has written goes when the folder answers. */
 wr_err wr_saving_end(wr_saving *s, bool stop, wr_errinfo *info);
 
 /* WR_BUSY: one that was left behind has not ended yet, and is to write there. Any thread. */
