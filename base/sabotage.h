@@ -11,6 +11,7 @@ typedef struct wr_sabotage_switches {
     bool drop_id_check;      /* barriers of old snapshots and epochs are obeyed */
     bool ack_before_fsync;   /* a file counts as durable when it is written */
     bool skip_undo;          /* cells of a state save no old bytes while it is captured */
+    bool no_undo_apart;      /* the same, while a scribe captures it */
     bool lose_dirty_bit;     /* one entry per increment is forgotten */
     bool stale_lookaside;    /* lookaside lines survive a barrier */
     bool no_watermark;       /* operators restart without the event time that they had come to */

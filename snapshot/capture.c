@@ -372,7 +372,8 @@ wr_err wr_capture_begin(wr_table *table, bool full, wr_errinfo *info)
         wr_family *family = wr_table_family(table, i);
         if (family == NULL) continue;
         family_begin(family, full, table->marking);
-        if (i > 1 && wr_sabotage.skip_undo) family->mark = table->marking ? WR_MARK_DIRTY : WR_MARK_OFF;
+        bool skips = wr_sabotage.skip_undo || (wr_sabotage.no_undo_apart && family->capture.apart);
+        if (i > 1 && skips) family->mark = table->marking ? WR_MARK_DIRTY : WR_MARK_OFF;
         if (i == 0 && !full && wr_sabotage.lose_dirty_bit) lose_a_bit(family);
     }
     if (table->has_ids) memcpy(table->ids_begin, table->ids, table->groups * sizeof *table->ids);

@@ -93,6 +93,7 @@ static wr_err new_worker(wr_agent *a, wr_errinfo *info)
                                        .here = a->here,
                                        .wait_go = true};
     WR_TRY(wr_worker_new(&a->worker, a->exec, &options, info));
+    if (!a->config.threads) wr_worker_start_scribes(a->worker);
     wr_worker_lease(a->worker, a->lease_until_ns);
     return WR_OK;
 }

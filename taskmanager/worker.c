@@ -46,13 +46,10 @@ static void command_all(wr_worker *w, uint32_t bit)
     for (uint32_t i = 0; i < w->tasklets; i++) command(w, &w->tasklet[i], bit);
 }
 
-/* Only with threads of our own: steps by hand stay deterministic. Where there is no memory or thread for one, the slots
- * do without. */
-static void start_helpers(wr_worker *w)
+/* Where there is no memory or thread for one, the slots do without. */
+void wr_worker_start_scribes(wr_worker *w)
 {
     const wr_env *env = w->options.env;
-    w->ahead = wr_ahead_new(env);
-    for (uint32_t i = 0; i < w->slots; i++) w->slot[i].budget.ahead = w->ahead;
     if (w->options.scribes == 0 || w->options.snapshots == NULL) return;
     w->scribe = calloc(w->options.scribes, sizeof *w->scribe);
     for (uint32_t i = 0, n = 0; w->scribe != NULL && i < w->exec->slots; i++) {
@@ -69,7 +66,9 @@ wr_err wr_worker_start(wr_worker *w, wr_errinfo *info)
 {
     const wr_env *env = w->options.env;
     w->started = true;
-    start_helpers(w);
+    w->ahead = wr_ahead_new(env); /* of help to threads only, and where there is no memory for it they do without */
+    for (uint32_t i = 0; i < w->slots; i++) w->slot[i].budget.ahead = w->ahead;
+    wr_worker_start_scribes(w);
     for (uint32_t i = 0; i < w->slots; i++) {
         wr_slot *s = &w->slot[i];
         if (s->tasklets == 0 && !s->serves) continue;

@@ -56,6 +56,8 @@ typedef struct wr_worker_options {
 wr_err wr_worker_new(wr_worker **take, const wr_exec *exec, const wr_worker_options *options, wr_errinfo *info);
 /* Starts one thread per slot and one per own-thread subtask. */
 wr_err wr_worker_start(wr_worker *w, wr_errinfo *info);
+/* Of it only the threads that write snapshots, before the first wr_worker_step of who steps the slots (simulator). */
+void wr_worker_start_scribes(wr_worker *w);
 /* The next report, or false. */
 bool wr_worker_event(wr_worker *w, wr_task_event *event);
 /* ---- snapshots; owner only ---- */

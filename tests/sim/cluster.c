@@ -499,8 +499,10 @@ void sim_cluster_run(const sim_plan *plan, enum sim_threading threads, bool trac
     w->faults = 1 + (uint32_t)below(w, 5) + plan->effort;
     w->fault_ns = w->clock.now_ns + (int64_t)below(w, 30000000);
     plan_the_other(w);
-    wr_prng apart = wr_prng_of(plan->seed * 41 + plan->effort + 8); /* what came later: older choices stay */
-    result->aside = threads == SIM_AS_SEED ? !wr_prng_one_in(&apart, 4) : threads == SIM_THREADS;
+    w->apart = wr_prng_of(plan->seed * 41 + plan->effort + 8);
+    result->aside = !wr_prng_one_in(&w->apart, 4);
+    result->scribes = !wr_prng_one_in(&w->apart, 2);
+    if (threads != SIM_AS_SEED) result->aside = result->scribes = threads == SIM_THREADS;
     begin(w);
     while (!w->finished && !result->violated) {
         step(w);

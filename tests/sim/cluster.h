@@ -9,11 +9,13 @@ typedef struct sim_cluster_result {
     uint64_t steps, attempts, leaders, pauses, partitions, breaks, powers, messages, bytes, rescales, savepoints;
     uint64_t states, stops, drains, cancels, forks, ends, unmounts; /* ends: a job's end was asked for again later */
     uint64_t trace;
-    uint64_t files;                     /* of the job, compared in the folder of a worker */
-    uint64_t late;                      /* records that came too late for a window */
-    uint64_t others;                    /* crashes of another job */
-    bool     alone;                     /* and nothing else happened */
-    bool     aside;                     /* the JobManager has threads, one of which uses storage for it */
+    uint64_t files;   /* of the job, compared in the folder of a worker */
+    uint64_t late;    /* records that came too late for a window */
+    uint64_t others;  /* crashes of another job */
+    bool     alone;   /* and nothing else happened */
+    bool     aside;   /* the JobManager has threads, one of which uses storage for it */
+    bool     scribes; /* threads write the snapshots, of most workers */
+    uint64_t scribe_turns;
     uint64_t asides, long_asides, cuts; /* calls of theirs; of a millisecond and more; it was killed in the middle */
     bool     violated;
     char     why[1024];

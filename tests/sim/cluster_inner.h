@@ -134,7 +134,7 @@ struct world {
     sim_clock           clock;
     sim_disk           *disk;
     sim_net            *net;
-    wr_prng             random;
+    wr_prng             random, apart; /* apart: of what came later, so that older choices stay */
     sim_vault           vault;
     sim_cluster_result *result;
     bool                trace;

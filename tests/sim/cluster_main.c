@@ -44,6 +44,7 @@ static bool *switch_of(const char *name)
 static bool enough(const sim_cluster_result *r)
 {
     if (r->aside && r->asides == 0) return false;
+    if (r->scribes && r->scribe_turns == 0) return false;
     if (r->alone) return r->others >= 1 && r->records >= RECORDS_MIN;
     return r->crashes + r->pauses + r->partitions + r->breaks >= 1 && r->attempts >= 2 && r->restores >= 1 &&
            r->snapshots >= SNAPSHOTS_MIN && r->records >= RECORDS_MIN;
@@ -165,6 +166,7 @@ static void add(sim_cluster_result *sum, const sim_cluster_result *r)
     sum->asides += r->asides;
     sum->long_asides += r->long_asides;
     sum->cuts += r->cuts;
+    sum->scribe_turns += r->scribe_turns;
 }
 
 int main(int count, char **texts)
@@ -192,10 +194,11 @@ int main(int count, char **texts)
            " breaks %" PRIu64 " powers %" PRIu64 " rescales %" PRIu64 " savepoints %" PRIu64 " messages %" PRIu64
            " bytes %" PRIu64 " stops %" PRIu64 " drains %" PRIu64 " cancels %" PRIu64 " forks %" PRIu64 " ends %" PRIu64
            " states %" PRIu64 " unmounts %" PRIu64 " others %" PRIu64 " alone %" PRIu64 " files %" PRIu64
-           " late %" PRIu64 " asides %" PRIu64 " long %" PRIu64 " cut %" PRIu64 "\n",
+           " late %" PRIu64 " asides %" PRIu64 " long %" PRIu64 " cut %" PRIu64 " scribes %" PRIu64 "\n",
            sum.steps, sum.attempts, sum.leaders, sum.pauses, sum.partitions, sum.breaks, sum.powers, sum.rescales,
            sum.savepoints, sum.messages, sum.bytes, sum.stops, sum.drains, sum.cancels, sum.forks, sum.ends, sum.states,
-           sum.unmounts, sum.others, alone, sum.files, sum.late, sum.asides, sum.long_asides, sum.cuts);
+           sum.unmounts, sum.others, alone, sum.files, sum.late, sum.asides, sum.long_asides, sum.cuts,
+           sum.scribe_turns);
     printf("seeds %" PRIu64 " crashes %" PRIu64 " snapshots %" PRIu64 " restores %" PRIu64 " records %" PRIu64
            " violations %" PRIu64 "\n",
            o.seeds, sum.crashes, sum.snapshots, sum.restores, sum.records, violations);

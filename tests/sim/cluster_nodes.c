@@ -94,7 +94,10 @@ static wr_err process_start(void *self, const wr_process_spec *spec, uint64_t *p
     n->port = sim_port_new(w->net, &n->host, NULL, 0, sim_watch_worker, n);
     sim_port_join(n->port, tm->down, &up, peer);
     n->starts_ns = w->clock.now_ns + (int64_t)below(w, 2000000);
+    const uint32_t scribes = w->result->scribes ? (uint32_t)wr_prng_below(&w->apart, 3) : 0;
+    n->host.threaded = scribes > 0;
     const wr_agent_config config = {.env = &n->host.env,
+                                    .scribes = scribes,
                                     .peers = sim_port_table(n->port),
                                     .up = up,
                                     .parker = &n->parker,
@@ -268,6 +271,17 @@ static bool turn(worker_node *n, wr_worker *worker, uint32_t s)
     return done;
 }
 
+/* Of the threads that write its snapshots: they have processors of their own. */
+static bool scribes_turn(worker_node *n)
+{
+    bool done = false;
+    for (uint32_t i = 0; i < 2 && sim_threads_step(&n->host.threads, SIM_UNDER_WAY); i++) {
+        n->w->result->scribe_turns++;
+        done = true;
+    }
+    return done;
+}
+
 /* Up to `most` turns of its slots, one at random after the other, until one did something. */
 bool sim_worker_turns(worker_node *n, uint32_t most)
 {
@@ -281,6 +295,7 @@ bool sim_worker_turns(worker_node *n, uint32_t most)
     }
     for (uint32_t i = 0; i < most && ups > 0 && !done && !n->host.dead; i++)
         done = turn(n, worker, up[below(n->w, ups)]);
+    done |= scribes_turn(n);
     if (n->host.dead) sim_worker_kill(n, 9);
     return done;
 }
@@ -297,6 +312,7 @@ bool sim_worker_round(worker_node *n)
         uint32_t turns = 2 * (slot->tasklets + 1);
         for (uint32_t i = 0; i < turns && !n->host.dead && !rests(n, slot, s); i++) done |= turn(n, worker, s);
     }
+    done |= scribes_turn(n);
     if (n->host.dead) sim_worker_kill(n, 9);
     return done;
 }
@@ -305,7 +321,7 @@ bool sim_worker_round(worker_node *n)
 int64_t sim_worker_due_ns(worker_node *n)
 {
     wr_worker *worker = running(n);
-    int64_t    due = INT64_MAX;
+    int64_t    due = worker != NULL ? sim_threads_due_ns(&n->host.threads, SIM_UNDER_WAY) : INT64_MAX;
     for (uint32_t s = 0; worker != NULL && s < wr_worker_slots(worker); s++) {
         if (rests(n, wr_worker_slot(worker, s), s) && n->rest[s].due_ns < due) due = n->rest[s].due_ns;
     }

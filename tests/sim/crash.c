@@ -10,6 +10,7 @@
 #include "taskmanager/slot.h"
 #include "taskmanager/tasklet.h"
 #include "tests/sim/states.h"
+#include "tests/sim/threads.h"
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -50,7 +51,7 @@ typedef struct world {
     sim_clock         clock;
     sim_disk         *disk;
     wr_env            env;
-    wr_prng           random;
+    wr_prng           random, apart; /* apart: of what came later, so that older choices stay */
     sim_crash_result *result;
     bool              trace, finished;
     uint32_t          attempts;
@@ -88,7 +89,8 @@ typedef struct process {
     doom            doom;
     bool            stirred; /* a task has something to say */
     uint32_t        weight[64], loaded, runnings;
-    uint64_t        id; /* of the snapshot that was begun last */
+    sim_threads     threads; /* that write its snapshots */
+    uint64_t        id;      /* of the snapshot that was begun last */
     uint64_t        completions, steps, idle, faults_until, errors_before;
     int64_t         interval_ms;
 } process;
@@ -390,8 +392,10 @@ static bool build(process *p)
     WR_GOTO(wr_coordinator_new(&p->snapshots, p->exec, &of_snapshots, &info));
     wr_worker_options of_worker = {
         .env = &w->env, .job = "sim", .seed = w->plan->seed + w->result->crashes, .notify = stirred, .self = p};
+    if (w->result->scribes) of_worker.scribes = (uint32_t)wr_prng_below(&w->apart, 3);
     wr_local_configure(&of_worker, &p->origin, of_snapshots.timeout_ms);
     WR_GOTO(wr_worker_new(&p->worker, p->exec, &of_worker, &info));
+    wr_worker_start_scribes(p->worker);
     p->execution = calloc(p->exec->subtasks, sizeof *p->execution);
     p->action = calloc(wr_core_job_actions_max(p->exec->subtasks), sizeof *p->action);
     if (p->execution == NULL || p->action == NULL) abort();
@@ -407,6 +411,7 @@ out:
 
 static void unbuild(process *p)
 {
+    p->threads.hurry = true;
     wr_worker_free(p->worker);
     wr_coordinator_free(p->snapshots);
     wr_exec_free(p->exec);
@@ -522,6 +527,18 @@ static void step_slot(process *p)
     if (one_in(w, 50000)) w->clock.now_ns += (int64_t)below(w, 30000000000);
 }
 
+/* They have processors of their own. */
+static void step_scribes(process *p)
+{
+    world *w = p->w;
+    if (p->threads.first == NULL) return;
+    for (uint64_t i = wr_prng_below(&w->apart, 4); i > 0 && sim_threads_step(&p->threads, SIM_UNDER_WAY); i--) {
+        w->result->scribe_turns++;
+        w->result->trace = sim_mix(w->result->trace, p->threads.turns);
+        p->idle = 0;
+    }
+}
+
 /* No id is ever given twice, whatever was restored. */
 static void watch_ids(process *p)
 {
@@ -608,6 +625,7 @@ static void drive(process *p)
     world *w = p->w;
     while (!wr_job_state_final(p->core.state) && !w->result->violated && !sim_disk_dead(w->disk)) {
         step_slot(p);
+        step_scribes(p);
         bool look = p->steps % 64 == 0; /* for what is due, and not only when somebody says something */
         if (p->stirred || look) {
             p->stirred = !one_in(w, 2); /* sometimes nobody comes to look for a while */
@@ -705,6 +723,8 @@ static void attempt(world *w)
     }
     forget_process(w->user, &w->now, &w->vault, wr_prng_next(&w->random));
     plan_doom(&p);
+    sim_threads_init(&p.threads, &w->clock, wr_prng_next(&w->apart));
+    w->clock.threads = &p.threads;
     bool built = build(&p);
     if (built) drive(&p);
     if (p.open && p.origin.finished) w->finished = true;
@@ -714,6 +734,8 @@ static void attempt(world *w)
     bool crashed = sim_disk_dead(w->disk);
     if (!crashed) sim_disk_kill(w->disk); /* what is freed now must change nothing */
     unbuild(&p);
+    check(p.threads.first == NULL);
+    w->clock.threads = NULL;
     for (uint32_t i = 0; i < SIM_NODES; i++) {
         for (uint32_t k = 0; k < SIM_SUBTASKS; k++) sim_items_free(&w->user->log[i][k].items);
     }
@@ -739,6 +761,8 @@ void sim_crash_run(const sim_plan *plan, bool trace, sim_crash_result *result)
     w.disk = sim_disk_new(plan->seed + 4, &w.clock);
     w.clock.disk = w.disk;
     w.env = sim_env(&w.clock);
+    w.apart = wr_prng_of(plan->seed * 43 + plan->effort + 9);
+    result->scribes = wr_prng_one_in(&w.apart, 2) != 0;
     w.planned = 1 + (uint32_t)below(&w, 3) + plan->effort;
     w.wishes = (uint32_t)below(&w, 4);
     w.env.mkdir(w.env.self, "/out");

@@ -12,6 +12,8 @@ typedef struct sim_crash_result {
     uint64_t late;                                                         /* records that came too late for a window */
     uint64_t checked, reuses; /* manifests whose files were read after a crash; files that were overwritten */
     uint64_t trace;           /* hash over everything that happened */
+    uint64_t scribe_turns;
+    bool     scribes; /* threads write the snapshots, of most attempts */
     bool     violated;
     char     why[1024];
 } sim_crash_result;

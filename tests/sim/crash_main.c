@@ -30,7 +30,8 @@ static bool *switch_of(const char *name)
     } all[] = {SWITCH(skip_alignment), SWITCH(drop_id_check),      SWITCH(ack_before_fsync), SWITCH(skip_undo),
                SWITCH(lose_dirty_bit), SWITCH(stale_lookaside),    SWITCH(no_watermark),     SWITCH(reuse_id),
                SWITCH(commit_early),   SWITCH(abort_committables), SWITCH(sink_no_sync),     SWITCH(skip_recover),
-               SWITCH(lose_split),     SWITCH(position_behind),    SWITCH(manifest_no_sync), SWITCH(recycle_early)};
+               SWITCH(lose_split),     SWITCH(position_behind),    SWITCH(manifest_no_sync), SWITCH(recycle_early),
+               SWITCH(no_undo_apart)};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         if (strcmp(all[i].name, name) == 0) return all[i].on;
     }
@@ -39,6 +40,7 @@ static bool *switch_of(const char *name)
 
 static bool enough(const sim_crash_result *r)
 {
+    if (r->scribes && r->scribe_turns == 0) return false;
     return r->crashes >= 1 && r->restores >= 1 && r->snapshots >= SNAPSHOTS_MIN && r->records >= RECORDS_MIN;
 }
 
@@ -169,13 +171,14 @@ int main(int count, char **texts)
         sum.checked += r.checked;
         sum.reuses += r.reuses;
         sum.late += r.late;
+        sum.scribe_turns += r.scribe_turns;
         fflush(stdout);
     }
     printf("steps %" PRIu64 " failures %" PRIu64 " states %" PRIu64 " savepoints %" PRIu64 " forks %" PRIu64
            " stops %" PRIu64 " drains %" PRIu64 " rescales %" PRIu64 " retries %" PRIu64 " repeats %" PRIu64
-           " checked %" PRIu64 " reuses %" PRIu64 " late %" PRIu64 "\n",
+           " checked %" PRIu64 " reuses %" PRIu64 " late %" PRIu64 " scribes %" PRIu64 "\n",
            sum.steps, sum.failures, sum.states, sum.savepoints, sum.forks, sum.stops, sum.drains, sum.rescales,
-           sum.retries, sum.repeats, sum.checked, sum.reuses, sum.late);
+           sum.retries, sum.repeats, sum.checked, sum.reuses, sum.late, sum.scribe_turns);
     printf("seeds %" PRIu64 " crashes %" PRIu64 " snapshots %" PRIu64 " restores %" PRIu64 " records %" PRIu64
            " violations %" PRIu64 "\n",
            o.seeds, sum.crashes, sum.snapshots, sum.restores, sum.records, violations);

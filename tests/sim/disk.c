@@ -1,7 +1,7 @@
 #include "tests/sim/disk.h"
 #include "base/check.h"
 #include "base/limits.h"
-#include "tests/sim/sim.h"
+#include "tests/sim/threads.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -642,6 +642,7 @@ static void disk_io_free(void *self, wr_io *io)
 static int disk_io_submit(void *self, wr_io *io, const wr_io_op *op)
 {
     sim_disk *d = disk_of(self);
+    sim_thread_breathe();
     for (uint32_t i = 0; i < io->depth; i++) {
         if (io->slot[i].used) continue;
         int64_t slow = 20000 + d->faults.slow_ns;
@@ -655,7 +656,8 @@ static int disk_io_submit(void *self, wr_io *io, const wr_io_op *op)
 static uint32_t disk_io_reap(void *self, wr_io *io, wr_io_done *done, uint32_t n)
 {
     sim_disk *d = disk_of(self);
-    uint32_t  count = 0, first = (uint32_t)wr_prng_below(&d->random, io->depth);
+    sim_thread_breathe();
+    uint32_t count = 0, first = (uint32_t)wr_prng_below(&d->random, io->depth);
     for (uint32_t i = 0; i < io->depth && count < n; i++) {
         pending *p = &io->slot[(first + i) % io->depth];
         if (!p->used || (!d->dead && !io->dead && p->due_ns > d->clock->now_ns)) continue;

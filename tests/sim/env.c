@@ -2,7 +2,7 @@
  * threads. Parkers are flags: whoever is woken is stepped sooner or later anyway. */
 #include "base/check.h"
 #include "tests/sim/disk.h"
-#include "tests/sim/sim.h"
+#include "tests/sim/threads.h"
 #include <errno.h>
 #include <stddef.h>
 
@@ -37,7 +37,7 @@ static int stat_file(void *self, const char *path, wr_file_info *info)
 
 static const void *thread_self(void *self)
 {
-    return self; /* there is one */
+    return sim_thread_running() != NULL ? (const void *)sim_thread_running() : self;
 }
 
 static int cpu_count(void *self)
@@ -66,6 +66,10 @@ static void wake(void *self, wr_parker *parker)
 static void park(void *self, wr_parker *parker, int64_t timeout_ns)
 {
     sim_clock *clock = self;
+    if (clock->threads != NULL && clock->threads->first != NULL) {
+        sim_threads_park(clock->threads, parker, timeout_ns);
+        return;
+    }
     check(timeout_ns >= 0);
     int64_t until = clock->now_ns + timeout_ns;
     int64_t woken = clock->disk != NULL ? sim_disk_wakes_ns(clock->disk, parker) : INT64_MAX;
@@ -75,14 +79,15 @@ static void park(void *self, wr_parker *parker, int64_t timeout_ns)
 }
 static int thread_start(void *self, wr_thread **thread, void (*run)(void *arg), void *arg, const char *name, int cpu)
 {
-    (void)self;
-    (void)thread;
-    (void)run;
-    (void)arg;
+    sim_clock *clock = self;
     (void)name;
     (void)cpu;
-    check(!"the simulator has one thread");
-    return -EAGAIN;
+    check(clock->threads != NULL); /* else the simulator has one thread */
+    return sim_threads_start(clock->threads, thread, run, arg);
+}
+static void thread_join(void *self, wr_thread *thread)
+{
+    sim_threads_join(((sim_clock *)self)->threads, thread);
 }
 
 wr_env sim_env(sim_clock *clock)
@@ -99,6 +104,7 @@ wr_env sim_env(sim_clock *clock)
                   .park = park,
                   .wake = wake,
                   .thread_start = thread_start,
+                  .thread_join = thread_join,
                   .thread_self = thread_self};
     if (clock->disk != NULL) sim_disk_env(&env);
     return env;

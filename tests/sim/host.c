@@ -230,7 +230,7 @@ static void parker_fini(void *self, wr_parker *parker)
 static void park(void *self, wr_parker *parker, int64_t timeout_ns)
 {
     sim_host *h = self;
-    if (sim_thread_running() != NULL)
+    if (h->threads.first != NULL)
         sim_threads_park(&h->threads, parker, timeout_ns);
     else
         h->base.park(h->base.self, parker, timeout_ns);

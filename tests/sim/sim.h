@@ -195,13 +195,15 @@ void              sim_build(weir_pipeline *p);
 
 /* ---- environment: env.c ---- */
 struct sim_disk;
+struct sim_threads;
 typedef struct sim_clock {
-    struct sim_disk *disk;    /* or NULL: there are no files */
-    uint64_t         tick_ns; /* between two looks at it, at most; 0: 1500 */
-    int64_t          now_ns;
-    wr_prng          random;
-    uint64_t         wakes, parkers;
-    bool             apart; /* who uses the disk has waited for it: nobody waits with it */
+    struct sim_disk    *disk;    /* or NULL: there are no files */
+    struct sim_threads *threads; /* of the process, or NULL: it has none */
+    uint64_t            tick_ns; /* between two looks at it, at most; 0: 1500 */
+    int64_t             now_ns;
+    wr_prng             random;
+    uint64_t            wakes, parkers;
+    bool                apart; /* who uses the disk has waited for it: nobody waits with it */
 } sim_clock;
 wr_env sim_env(sim_clock *clock);
 

@@ -1,6 +1,7 @@
 /* Threads that are stepped: contexts with stacks of their own. */
 #include "tests/sim/threads.h"
 #include "base/check.h"
+#include "tests/sim/disk.h"
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <ucontext.h>
@@ -25,9 +26,9 @@
 #endif
 
 enum { STACK_BYTES = 4 << 20, GUARD_BYTES = 64 << 10, STACKS_KEPT = 32 };
-/* A park that waits for the real scale of time: here leases last a 300th of what they do there, so it returns early,
- * as it may. */
-enum { SHORTER = 100 };
+/* Who parks for so long waits on the scale of a real cluster, where leases last 300 times as long as here: it returns
+ * early, as it may. */
+enum { LONG_NS = 10000000, SHORTER = 100 };
 
 enum state { READY = 1, RUNS, PARKED, CALLS, JOINS, RESTS, ENDED };
 
@@ -200,9 +201,11 @@ void sim_threads_join(sim_threads *threads, wr_thread *thread)
 
 void sim_threads_park(sim_threads *threads, wr_parker *parker, int64_t timeout_ns)
 {
-    int64_t until = INT64_MAX, most = timeout_ns / SHORTER;
-    if (timeout_ns >= 0)
-        until = threads->clock->now_ns + most / 2 + (int64_t)wr_prng_below(&threads->random, (uint64_t)most / 2 + 1);
+    int64_t until = INT64_MAX;
+    if (timeout_ns >= LONG_NS) timeout_ns = (int64_t)wr_prng_below(&threads->random, (uint64_t)timeout_ns / SHORTER);
+    if (timeout_ns >= 0) until = threads->clock->now_ns + timeout_ns;
+    int64_t woken = threads->clock->disk != NULL ? sim_disk_wakes_ns(threads->clock->disk, parker) : INT64_MAX;
+    if (woken < until) until = woken;
     if (running != NULL) {
         running->parker = parker;
         running->until_ns = until;
@@ -236,6 +239,11 @@ void sim_thread_call(int64_t ns)
 void sim_thread_yield(void)
 {
     go_back(READY);
+}
+
+void sim_thread_breathe(void)
+{
+    if (running != NULL && !running->of->hurry && wr_prng_one_in(&running->of->random, 3)) go_back(READY);
 }
 
 void sim_thread_rest(void)

@@ -44,4 +44,6 @@ const wr_thread *sim_thread_running(void);
 void sim_thread_call(int64_t ns);
 void sim_thread_yield(void);
 void sim_thread_rest(void);
+/* On any: here others may have their turns first. */
+void sim_thread_breathe(void);
 #endif
