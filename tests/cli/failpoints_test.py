@@ -17,7 +17,8 @@ PLACES = {
     "journal-temp": (1,), "journal-synced": (1,), "journal-renamed": (1,),
 }
 # Of a JobManager: tests/cluster/failpoints_test.py.
-CLUSTER = {"ledger-temp", "ledger-synced", "ledger-renamed", "ledger-append", "ledger-durable"}
+CLUSTER = {"ledger-temp", "ledger-synced", "ledger-renamed", "ledger-append", "ledger-durable", "crash-written", "crash-synced",
+           "crash-renamed"}
 SAVEPOINT = ("savepoint-file", "savepoint-written", "savepoint-synced", "savepoint-renamed")
 COUNT = 60000
 

@@ -15,6 +15,19 @@ PLACES = {
     "manifest-synced": (1,), "manifest-renamed": (1, 3), "manifest-durable": (2,), "complete": (1, 3), "retention": (1,), "sweep": (2,),
 }
 RECORDS = 8000
+CRASHES = kit.HEAD + """
+WEIR_RECORD(event, (uint64_t, n))
+WEIR_FILTER(check, event, in)
+{
+    if (in->n == 300) abort();
+    return true;
+}
+WEIR_PIPELINE(crashes, p)
+{
+    event_stream events = weir_source(event, p, "generator:?rate=1000", .name = "events");
+    weir_sink(weir_apply(check, events), "blackhole:", .name = "none");
+}
+"""
 
 
 class Failpoints(kit.Case):
@@ -57,6 +70,23 @@ class Failpoints(kit.Case):
                 for visit in visits:
                     with self.subTest(f"{place}:{visit}"):
                         self.die_at(counts, f"{place}:{visit}")
+
+    def test_while_a_crash_report_is_kept(self):
+        """All of it is there afterwards, or nothing: the worker that could say it again is gone."""
+        with Cluster() as builder:
+            crashes = builder.build("crashes", CRASHES)
+            for place in ("crash-written", "crash-synced", "crash-renamed"):
+                with self.subTest(place), Cluster(taskmanagers=1, slots=1) as c:
+                    jobmanager = self.begin(c, f"{place}:1")
+                    wait_until(lambda: len(c.json("taskmanagers")) == 1, "the TaskManager comes back")
+                    job = c.submit(crashes, "--restart", "none")
+                    wait_until(lambda: not jobmanager.alive(), f"{place} to be reached")
+                    self.assertEqual(jobmanager.popen.wait(), -signal.SIGKILL)
+                    c.start_jobmanager()
+                    c.wait_state(job, "FAILED")
+                    kept = [job] if place == "crash-renamed" else []
+                    self.assertEqual(os.listdir(c.path("jobmanager/crashes")), kept)
+                    self.assertEqual("check" in (c.info(job)["report"] or ""), bool(kept))
 
     def test_while_it_starts(self):
         for place in START:
