@@ -23,7 +23,8 @@ void weir_wake_on_fd(weir_ctx *ctx, int fd);
 /* Polls the source again after d; until then perhaps not at all, if nothing else was asked for and it has one split. A
  * d beyond the end of time is never. Thread: the source's, in OPEN or a poll; elsewhere the task fails. */
 void weir_wake_after(weir_ctx *ctx, weir_duration d);
-/* A handle by which other threads wake the source; valid until CLOSE returns. */
+/* A handle by which other threads wake the source; valid until CLOSE returns. Thread: the source's, in OPEN or a poll;
+ * elsewhere the task fails, and it wakes nobody. */
 typedef struct weir_waker weir_waker;
 weir_waker               *weir_waker_of(weir_ctx *ctx);
 /* Polls the source again, soon. From any thread; many calls before the poll count as one. */

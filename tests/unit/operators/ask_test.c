@@ -149,18 +149,49 @@ static void test_a_duration_beyond_the_end_of_time_is_never(void **state)
 WEIR_MAP(no_source, number, in, number, out, ctx)
 {
     *out = *in;
-    weir_wake_on_fd(ctx, 0);
+    if (in->n == 1)
+        weir_wake_on_fd(ctx, 0);
+    else
+        weir_wake(weir_waker_of(ctx));
     return true;
 }
 
 static void test_only_a_source_is_woken(void **state)
 {
     (void)state;
-    weir_test    *t = weir_test_new(NULL);
-    number_stream in = weir_source(number, weir_test_pipeline(t), "test:");
-    weir_apply(no_source, in);
-    weir_test_push(t, in, (number){1});
-    bool good = said(t, "weir_wake_on_fd: call it in the open function or the body of a source; operator no_source");
+    static const char *const verb[] = {"weir_wake_on_fd", "weir_waker_of"};
+    for (uint64_t i = 0; i < 2; i++) {
+        char          text[128];
+        weir_test    *t = weir_test_new(NULL);
+        number_stream in = weir_source(number, weir_test_pipeline(t), "test:");
+        weir_apply(no_source, in);
+        weir_test_push(t, in, (number){i + 1});
+        snprintf(text, sizeof text, "%s: call it in the open function or the body of a source; operator no_source",
+                 verb[i]);
+        bool good = said(t, text);
+        weir_test_free(t);
+        assert_true(good);
+    }
+}
+
+static void list_and_wake(part_out *out, weir_ctx *ctx)
+{
+    weir_wake(weir_waker_of(ctx));
+    part_emit(out, (part){1});
+}
+WEIR_SOURCE(wakes_early, part, p, nothing, r, number, out, ctx, list_and_wake, part_open, part_close)
+{
+    (void)p, (void)r, (void)out, (void)ctx;
+    return WEIR_END;
+}
+
+static void test_enumerate_has_no_waker(void **state)
+{
+    (void)state;
+    weir_test *t = weir_test_new(NULL);
+    weir_read(wakes_early, weir_test_pipeline(t));
+    weir_test_advance(t, WEIR_SECOND);
+    bool good = said(t, "weir_waker_of: call it in the open function or the body of a source; operator wakes_early");
     weir_test_free(t);
     assert_true(good);
 }
@@ -268,6 +299,7 @@ int main(void)
         cmocka_unit_test(test_nothing_to_forget),
         cmocka_unit_test(test_a_duration_beyond_the_end_of_time_is_never),
         cmocka_unit_test(test_only_a_source_is_woken),
+        cmocka_unit_test(test_enumerate_has_no_waker),
         cmocka_unit_test(test_resources_are_aligned),
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
         cmocka_unit_test(test_no_memory_for_a_large_resource),
