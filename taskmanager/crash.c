@@ -69,7 +69,7 @@ static struct crash {
     bool            replayed; /* at was found by a replay */
     bool            failed;   /* the operator had failed already, and its function went on */
     bool            hurried;  /* its thread was told to leave the stage that it is in */
-    _Atomic int64_t until_s;  /* so long it may take for what it does; CLOCK_MONOTONIC */
+    _Atomic int64_t until_s;  /* so long it may take for what it does; monotonic */
 } crash;
 
 static const char *const *lines_program;
