@@ -588,9 +588,19 @@ static bool first_to_report(void)
     return atomic_compare_exchange_strong(&crash.thread, &none, me) || none == me;
 }
 
+/* A child that user code has forked: it ends as it would without us, and its parent, who waits for it, sees how. */
+static bool of_a_child(int number)
+{
+    if (getpid() == our_pid) return false;
+    signal(number, SIG_DFL);
+    raise(number);
+    return true;
+}
+
 static void handler(int number, siginfo_t *info, void *context)
 {
     ucontext_t *uc = context;
+    if (of_a_child(number)) return;
     while (!first_to_report()) pause();
     switch (crash.stage) {
     case STAGE_NONE:
@@ -733,6 +743,7 @@ void wr_crash_install(const char *const *lines)
     if (WR_CRASH_OFF || installed) return;
     static const int NUMBER[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
     installed = true;
+    our_pid = getpid();
     lines_program = lines;
     terminal = isatty(STDERR_FILENO) == 1;
     has_thread_key = pthread_key_create(&thread_key, on_thread_exit) == 0;

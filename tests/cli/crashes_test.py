@@ -9,6 +9,7 @@ HEADERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "
 
 CRASH = HEAD + r"""
 #include <pthread.h>
+#include <sys/wait.h>
 static volatile int zero;
 static int *volatile nothing;
 static bool is(const weir_str *s, const char *text) { weir_str t = weir_str_of(text, strlen(text)); return weir_str_equal(s, &t); }
@@ -39,11 +40,20 @@ static void not_twice(void)
     if (times++ > 0) exit(0);
     *nothing = 1; /* here: not-twice */
 }
+static void in_a_child(void) /* which is nobody's business but that of who has forked it */
+{
+    int   status = 0;
+    pid_t child = fork();
+    if (child == 0) *nothing = 1;
+    waitpid(child, &status, 0);
+    fprintf(stderr, "child: signal %d\n", WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+}
 WEIR_FLAT_MAP(boom, line, in, word, out)
 {
     with_a_lock(is(&in->text, "locked"));
     if (is(&in->text, "heap")) overrun();
     if (is(&in->text, "not-twice")) not_twice();
+    if (is(&in->text, "child")) in_a_child();
     if (is(&in->text, "null")) *nothing = 1; /* here: null */
     if (is(&in->text, "abort")) abort(); /* here: abort */
     if (is(&in->text, "zero")) zero = (int)in->text.len / zero; /* here: zero */
@@ -412,6 +422,11 @@ class Crashes(Case):
 
     def test_replay_that_ends_the_process(self):
         self.cannot_be_replayed("not-twice", "SIGSEGV, address 0x0: a null pointer", "not_twice")
+
+    def test_crash_of_a_child(self):
+        self.write("in.txt", "child\n")
+        got = self.weir("run", "-q", "crash.so", "-p", "1", "--set", "out=blackhole:")
+        self.assertEqual((got.code, got.err), (0, "child: signal 11\n"))
 
     def test_record_that_the_loop_tracks(self):
         self.names("tracked", "tracked", "SIGSEGV", "tracked")
