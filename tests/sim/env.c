@@ -1,5 +1,5 @@
-/* The simulated environment: a clock that moves when it is read or told to, seeded random, an empty file system, no
- * threads. Parkers are flags: whoever is woken is stepped sooner or later anyway. */
+/* The simulated environment: a clock that moves when it is read or told to, seeded random, an empty file system or
+ * a disk, threads that are stepped. Parkers are flags: whoever is woken is stepped sooner or later anyway. */
 #include "base/check.h"
 #include "tests/sim/disk.h"
 #include "tests/sim/threads.h"

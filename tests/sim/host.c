@@ -53,7 +53,7 @@ static int64_t call_ns(sim_host *h)
 {
     const int64_t slow_ns = sim_disk_faults(h->clock->disk)->slow_ns;
     int64_t       most = wr_prng_one_in(&h->waits, 40) ? 1000000 : 10000;
-    if (wr_prng_one_in(&h->waits, 300)) most = 40000000;
+    if (wr_prng_one_in(&h->waits, h->long_one_in)) most = 40000000;
     return (int64_t)wr_prng_below(&h->waits, (uint64_t)(most + slow_ns));
 }
 
@@ -268,6 +268,7 @@ void sim_host_init(sim_host *h, sim_clock *clock, sim_net *net, uint32_t machine
     *h = (sim_host){.clock = clock, .net = net, .machine = machine, .random = wr_prng_of(seed), .cpus = 1};
     sim_threads_init(&h->threads, clock, seed + 1);
     h->waits = wr_prng_of(seed + 2);
+    h->long_one_in = wr_prng_one_in(&h->waits, 4) ? 20 : 300;
     h->base = sim_env(clock);
     h->env = (wr_env){.self = h,
                       .mono_ns = mono_ns,

@@ -17,9 +17,10 @@ typedef struct sim_host {
     int64_t         stirred_ns; /* then something of its sockets is another than when this was set to INT64_MAX */
     uint64_t        die_in;     /* the nth storage call from now on is its last; 0: none is */
     wr_prng         random;
-    sim_threads     threads;  /* those that it has started; where it has none, all is done within a step */
-    wr_prng         waits;    /* of how long they wait for storage */
-    bool            threaded; /* it may have some */
+    sim_threads     threads;     /* those that it has started; where it has none, all is done within a step */
+    wr_prng         waits;       /* of how long they wait for storage */
+    uint64_t        long_one_in; /* one in so many is long */
+    bool            threaded;    /* it may have some */
     int             cpus;
     uint64_t        calls, long_calls; /* that threads waited for; of a millisecond and more */
     wr_env          base, env;         /* of the disk and the clock; of the process */
