@@ -275,6 +275,13 @@ void wr_env_keep_off(const int *cpu, uint32_t n)
     for (uint32_t i = 0; i < n; i++) CPU_SET((size_t)cpu[i] % CPU_SETSIZE, &others_cpus);
 }
 
+static void (*watch_thread)(bool begins); /* written before threads start */
+
+void wr_env_watch_threads(void (*watch)(bool begins))
+{
+    watch_thread = watch;
+}
+
 /* The process's, not those of a slot that happens to start it, and of them those that no slot has. */
 static void use_free_cpus(void)
 {
@@ -297,7 +304,9 @@ static void *thread_main(void *arg)
     } else {
         use_free_cpus();
     }
+    if (watch_thread != NULL) watch_thread(true);
     thread->run(thread->arg);
+    if (watch_thread != NULL) watch_thread(false);
     return NULL;
 }
 

@@ -171,6 +171,9 @@ void wr_env_share_folders(uint32_t gid);
 /* Threads that the real one starts with cpu -1 leave these CPUs alone, if the process may use others: they are those of
  * pinned slots, and the system moves what wakes there too late. Before threads are started. */
 void wr_env_keep_off(const int *cpu, uint32_t n);
+/* Each thread that the real table starts calls it, first (begins) and last: by that the crash report knows ours from
+ * those of a pipeline. Before there are threads. */
+void wr_env_watch_threads(void (*watch)(bool begins));
 
 #if defined(__SANITIZE_THREAD__)
 #define WR_TSAN 1

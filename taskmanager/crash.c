@@ -738,6 +738,14 @@ static void too_long(int number, siginfo_t *info, void *context)
 
 /* ---- life ---- */
 
+static void on_our_thread(bool begins)
+{
+    if (begins)
+        wr_crash_thread_init();
+    else
+        wr_crash_thread_fini();
+}
+
 void wr_crash_install(const char *const *lines)
 {
     if (WR_CRASH_OFF || installed) return;
@@ -748,6 +756,7 @@ void wr_crash_install(const char *const *lines)
     terminal = isatty(STDERR_FILENO) == 1;
     has_thread_key = pthread_key_create(&thread_key, on_thread_exit) == 0;
     wr_crash_thread_init();
+    wr_env_watch_threads(on_our_thread);
     void *none[1];
     (void)backtrace(none, 1); /* the first one loads a library, which takes memory: not when the heap's lock is held */
     struct sigaction action;

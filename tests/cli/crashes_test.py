@@ -1,9 +1,12 @@
 """Crashes of user code: the report names operator, signal, line and record."""
+import ctypes
 import os
 import re
+import signal
+import subprocess
 import unittest
 
-from kit import HEAD, SANITIZED, Case, main
+from kit import HEAD, SANITIZED, WEIR, Case, main
 
 HEADERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "include", "weir")
 
@@ -314,6 +317,17 @@ WEIR_PIPELINE(ends, p)
 }
 """
 
+# Has state, and no end.
+GOES_ON = HEAD + r"""
+WEIR_RECORD(number, (uint64_t, n))
+WEIR_KEYED(add, number, in, counter, state, number, out) { state->seen += (int64_t)in->n; number_emit(out, *in); }
+WEIR_PIPELINE(goes_on, p)
+{
+    number_stream all = weir_source(number, p, "generator:?rate=1000&keys=100", .name = "in");
+    weir_sink(weir_apply(add, weir_key_by(all, n)), "blackhole:", .name = "out");
+}
+"""
+
 # Members of the headers' structs that are functions of a pipeline: where each crashes above, or why nothing does.
 WHERE = {
     "weir_op.on_left": ["poll", "write", "book_write"],
@@ -365,6 +379,7 @@ class Crashes(Case):
         cls.build("crash", CRASH)
         cls.build("edges", EDGES)
         cls.build("ends", ENDS)
+        cls.build("goes_on", GOES_ON)
         cls.build("places", PLACES)
         cls.build("upgraded", PLACES, "-DUPGRADES")
 
@@ -462,6 +477,33 @@ class Crashes(Case):
 
     def test_thread_of_the_pipeline(self):
         self.edge("thread", "in a thread that Weir did not start", "#1 +own_thread")
+
+    def test_thread_of_ours(self):
+        """Where io_uring is forbidden, as in containers, a thread writes the files of snapshots."""
+        forbidding = os.path.join(os.path.dirname(WEIR), "tests", "no_uring")
+        command = [forbidding, WEIR, "run", "-q", "goes_on.so", "-p", "1", "--snapshots", self.path("of-ours"), "--snapshot-interval", "20ms"]
+        with subprocess.Popen(command, cwd=self.folder, stderr=subprocess.PIPE) as child:
+            found = []
+
+            def looked():
+                for thread in os.listdir(f"/proc/{child.pid}/task") if child.poll() is None else []:
+                    try:
+                        with open(f"/proc/{child.pid}/task/{thread}/comm", encoding="utf-8") as name:
+                            found.extend([int(thread)] if name.read() == "weir-io\n" else [])
+                    except OSError:
+                        pass  # it has ended meanwhile
+                return found or child.poll() is not None
+            try:
+                self.wait_until(looked, "the thread")
+                if child.poll() is None:
+                    ctypes.CDLL(None).tgkill(child.pid, found[0], signal.SIGSEGV)
+                said = child.communicate(timeout=60)[1].decode()
+            finally:
+                child.kill()
+        if child.returncode == 77:
+            self.skipTest("no seccomp here")
+        self.assertRegex(said, r"^weir: error\[E0903 INTERNAL\]: Weir crashed: SIGSEGV, sent by a process; please report it")
+        self.assertEqual(child.returncode, 1)
 
     def test_crash_that_does_not_happen_again(self):
         self.edge("once", r"operator late, .*, record unknown, one of \d+ in its batch;", "#1 +late")
