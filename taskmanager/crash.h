@@ -3,7 +3,8 @@
  * can be trusted.
  *
  * The record is known where loops keep ctx->at. Where they do not, the batch is run once more, one record at a time,
- * on the crashed thread and with outputs that lead nowhere: the record that crashes again is the one. */
+ * on the crashed thread and with outputs that lead nowhere: the record that crashes again is the one. What waits for a
+ * lock that the crashed code holds is given up after some seconds: then the record is not known. */
 #ifndef WR_TASKMANAGER_CRASH_H
 #define WR_TASKMANAGER_CRASH_H
 #include <stdbool.h>
@@ -13,7 +14,7 @@
  * nothing here does anything: a program that embeds Weir keeps its own handlers. Under a sanitizer, which reports
  * better, it does nothing. */
 void wr_crash_install(const char *const *lines);
-/* Each thread that runs user code, at its start and end. */
+/* Each thread that runs user code, at its start and end. Those that the real environment starts are known without. */
 void wr_crash_thread_init(void);
 void wr_crash_thread_fini(void);
 /* The calling thread runs user code that belongs to no operator: "the build function of wordcount"; NULL: no longer.
