@@ -159,6 +159,41 @@ static void test_the_ledger(void **state)
     expect_text("numbers"); /* the submit was before it */
 }
 
+/* n requests lie behind a submit whose ledger is being written, heartbeats between them: answered in their order. */
+static void expect_order(const char *job, uint32_t n)
+{
+    wr_message m = submit_message(job, 2);
+    uint32_t   answered = 0;
+    m.request = n; /* else it would be the one before, asked for once more */
+    forget_sent();
+    put(CLIENT, &m);
+    for (uint32_t i = 1; i <= n; i++) {
+        wr_message list = {.kind = WR_MSG_REQUEST, .request = 1000 + i};
+        list.ask = (wr_request){.verb = "list", .job = "", .path = ""};
+        put(CLIENT, &list);
+        if (i == n / 2) put_beat(1, i);
+    }
+    put_beat(2, n);
+    disk_hangs_for(2);
+    settle_down();
+    disk_went_on();
+    for (uint32_t i = 0; i < outs; i++) {
+        if (outbox[i].m.kind != WR_MSG_REPLY || outbox[i].m.request < 1000) continue;
+        assert_int_equal(outbox[i].m.request, 1000 + ++answered);
+    }
+    assert_int_equal(answered, n);
+}
+
+/* The second time there are too many for the memory of the first, which has been gone through to its middle. */
+static void test_the_order_of_what_came_meanwhile(void **state)
+{
+    (void)state;
+    join(1, 2);
+    join(2, 2);
+    expect_order("first", 10);
+    expect_order("second", 40);
+}
+
 static uint64_t run_one(void)
 {
     join(1, 2);
@@ -355,6 +390,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_the_ledger),
+        TEST(test_the_order_of_what_came_meanwhile),
         TEST(test_nobody_is_lost_by_a_slow_manifest),
         TEST(test_a_savepoint_whose_folder_hangs),
         TEST(test_a_cancel_while_the_folder_of_a_savepoint_hangs),
