@@ -117,7 +117,7 @@ void wr_tm_send_sure(wr_supervisor *s, wr_message *m);
 void wr_tm_take(wr_supervisor *s, const wr_peer_event *e);
 
 /* ---- supervisor_aside.c ---- */
-/* s->files, which from then on calls `step` while storage is waited for; not before s->ready. */
+/* Makes s->files. While that waits for storage, what must not wait is done: not before s->ready. */
 wr_err wr_tm_aside_new(wr_supervisor *s, wr_errinfo *info);
 /* Of the JobManager's connection: first what was held. */
 bool wr_tm_next(wr_supervisor *s, wr_peer_event *e);

@@ -1,6 +1,8 @@
 /* The JobManager's process. In most seeds it has its threads, as `weir jobmanager` has: one that leads, one that uses
  * storage for it (base/aside.h), and those that write savepoints and look at the files of snapshots. Others go on
  * between any two waits of theirs. In the other seeds it uses storage within a step. */
+#include "base/check.h"
+#include "jobmanager/saving.h"
 #include "tests/sim/cluster_inner.h"
 #include <inttypes.h>
 
@@ -81,6 +83,14 @@ void sim_jm_start(jm_node *n)
     }
 }
 
+/* A process takes the savepoints that it has left behind with it; here they would be found by the next one. */
+static void bury_left(jm_node *n)
+{
+    while (sim_threads_step(&n->host.threads, SIM_ANY)) {}
+    wr_saving_may_begin("", NULL);
+    check(n->host.threads.first == NULL);
+}
+
 void sim_jm_kill(jm_node *n)
 {
     world *w = n->w;
@@ -91,6 +101,7 @@ void sim_jm_kill(jm_node *n)
         w->result->cuts += n->inside;
         sim_threads_join(&n->host.threads, n->main);
         n->main = NULL;
+        bury_left(n);
     } else if (n->alive) {
         wr_jobmanager_free(n->jm);
     }
